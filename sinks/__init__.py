@@ -1,0 +1,1 @@
+"""Cleaned topics → stores: chunk, write, commit. Writing twice changes nothing."""

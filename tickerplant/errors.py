@@ -1,0 +1,33 @@
+"""The error tree of the frame.
+
+    TickerplantError
+    ├── UserError        the person at the keyboard can mend it: one line, exit code 2
+    └── DependencyError  a server we need does not answer (broker, registry, object store, ClickHouse)
+"""
+
+
+class TickerplantError(Exception):
+    """Base of all errors that the frame raises on purpose."""
+
+
+class UserError(TickerplantError):
+    """A mistake the user can mend; its text says what is wrong and what to do, in one line."""
+
+
+class DependencyError(UserError):
+    """A server that this process needs cannot be reached.
+
+    Args:
+        dependency: what is missing, e.g. `kafka`.
+        address: where it was looked for.
+        hint: what to do about it.
+    """
+
+    def __init__(self, dependency: str, address: str, hint: str = "is it running? `tickerplant status` tells") -> None:
+        self.dependency = dependency
+        self.address = address
+        self.hint = hint
+        super().__init__(dependency, address, hint)
+
+    def __str__(self) -> str:
+        return f"{self.dependency} does not answer at {self.address}: {self.hint}"

@@ -1,8 +1,8 @@
 """The error tree of the frame.
 
-    TickerplantError
-    ├── UserError        the person at the keyboard can mend it: one line, exit code 2
-    └── DependencyError  a server we need does not answer (broker, registry, object store, ClickHouse)
+TickerplantError
+├── UserError        the person at the keyboard can mend it: one line, exit code 2
+└── DependencyError  a server we need does not answer (broker, registry, object store, ClickHouse)
 """
 
 

@@ -1,0 +1,21 @@
+"""The closed catalogue of quality event kinds."""
+
+from typing import Final
+
+QUALITY_KINDS: Final[dict[str, str]] = {
+    "GAP": "Venue sequence ids are missing; from_sequence and to_sequence name the hole.",
+    "BOOK_RESET": "A book became invalid (gap, disconnect, overfull buffer); no depth until BOOK_READY.",
+    "BOOK_READY": "A snapshot joined the deltas; count = buffered deltas that it supersedes (they are not published).",
+    "CONNECT": "A connection to the venue was opened.",
+    "DISCONNECT": "A connection to the venue was lost or closed; what came meanwhile is missing.",
+    "STALE": "A subscribed channel was silent for longer than it should be.",
+    "CROSSED": "Best bid at or above best ask.",
+    "DUPLICATE": "Items already seen were dropped; count tells how many.",
+    "OUT_OF_ORDER": "An item came after a later one of its kind.",
+    "UNKNOWN_FIELD": "The venue sends a field we do not know; the message was used all the same.",
+    "UNKNOWN_SYMBOL": "A message names a symbol that is not in the venue's instrument list; it went to the dead letters.",
+    "ASSUMED_INSTRUMENT": "No instrument list was at hand: symbol and multiplier were derived from the name.",
+    "FRAME_LOSS": "Frame numbers of a connection have a hole: frames were lost between socket and Kafka.",
+    "DEAD_LETTER": "A frame could not be used and went to the dead letters.",
+    "VENUE_NOTICE": "The venue said something about its service (maintenance, error answer, shutdown).",
+}

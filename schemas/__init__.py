@@ -1,1 +1,1 @@
-"""What flows: records, their Avro schemas, the wire codec, the topic catalogue and symbology. Imports nothing of ours."""
+"""What flows: records, Avro schemas, wire codec, topic catalogue and symbology. Imports nothing of ours."""

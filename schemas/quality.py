@@ -13,7 +13,7 @@ QUALITY_KINDS: Final[dict[str, str]] = {
     "DUPLICATE": "Items already seen were dropped; count tells how many.",
     "OUT_OF_ORDER": "An item came after a later one of its kind.",
     "UNKNOWN_FIELD": "The venue sends a field we do not know; the message was used all the same.",
-    "UNKNOWN_SYMBOL": "A message names a symbol that is not in the venue's instrument list; it went to the dead letters.",
+    "UNKNOWN_SYMBOL": "A message names a symbol that the venue does not list; it went to the dead letters.",
     "ASSUMED_INSTRUMENT": "No instrument list was at hand: symbol and multiplier were derived from the name.",
     "FRAME_LOSS": "Frame numbers of a connection have a hole: frames were lost between socket and Kafka.",
     "DEAD_LETTER": "A frame could not be used and went to the dead letters.",

@@ -20,14 +20,14 @@ class Record(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     """Base of all records: frozen, keyword-only, compared by value."""
 
 
-class Source(Record, kw_only=True):
+class Source(Record, frozen=True, kw_only=True, gc=False):
     """Where frames of a raw record came from: a market and a connection."""
 
     market: str
     connection: str
 
 
-class Frame(Record, kw_only=True):
+class Frame(Record, frozen=True, kw_only=True, gc=False):
     """One frame as it came: `source` indexes `RawFrames.sources`, `number` counts frames of the connection."""
 
     source: int
@@ -38,7 +38,7 @@ class Frame(Record, kw_only=True):
     payload: bytes
 
 
-class RawFrames(Record, kw_only=True):
+class RawFrames(Record, frozen=True, kw_only=True, gc=False):
     """Frames of one venue, untouched, packed in arrival order: the value of `raw.<venue>`."""
 
     venue: str
@@ -47,7 +47,7 @@ class RawFrames(Record, kw_only=True):
     frames: list[Frame]
 
 
-class Derived(Record, kw_only=True):
+class Derived(Record, frozen=True, kw_only=True, gc=False):
     """Base of what is derived from raw records: the four fields together identify a record for ever."""
 
     source_topic: str = ""
@@ -56,7 +56,7 @@ class Derived(Record, kw_only=True):
     source_index: int = 0
 
 
-class Tick(Derived, kw_only=True):
+class Tick(Derived, frozen=True, kw_only=True, gc=False):
     """A trade, an aggregated trade, or a change of the best quote: the value of `cleaned.tick`."""
 
     event_time_us: int
@@ -79,7 +79,7 @@ class Tick(Derived, kw_only=True):
     flags: str = ""
 
 
-class Depth(Derived, kw_only=True):
+class Depth(Derived, frozen=True, kw_only=True, gc=False):
     """A change of an order book (size 0 removes a level), or the whole of it: the value of `cleaned.depth`."""
 
     event_time_us: int
@@ -100,7 +100,7 @@ class Depth(Derived, kw_only=True):
     flags: str = ""
 
 
-class Ticker(Derived, kw_only=True):
+class Ticker(Derived, frozen=True, kw_only=True, gc=False):
     """The venue's own 24-hour statistics: the value of `cleaned.ticker`."""
 
     event_time_us: int
@@ -126,7 +126,7 @@ class Ticker(Derived, kw_only=True):
     flags: str = ""
 
 
-class Candle(Derived, kw_only=True):
+class Candle(Derived, frozen=True, kw_only=True, gc=False):
     """The venue's own candle: the value of `cleaned.candle`."""
 
     event_time_us: int
@@ -151,7 +151,7 @@ class Candle(Derived, kw_only=True):
     flags: str = ""
 
 
-class Derivative(Derived, kw_only=True):
+class Derivative(Derived, frozen=True, kw_only=True, gc=False):
     """Funding, mark and index price, open interest, liquidation: the value of `cleaned.derivative`."""
 
     event_time_us: int
@@ -167,7 +167,7 @@ class Derivative(Derived, kw_only=True):
     flags: str = ""
 
 
-class Instrument(Derived, kw_only=True):
+class Instrument(Derived, frozen=True, kw_only=True, gc=False):
     """What a venue trades: the value of `reference.instrument`."""
 
     event_time_us: int
@@ -201,8 +201,8 @@ class Instrument(Derived, kw_only=True):
         return amount / price if self.is_inverse else amount
 
 
-class QualityEvent(Derived, kw_only=True):
-    """Something about the data that its users should know: the value of `quality.event`; kinds: `schemas/quality.py`."""
+class QualityEvent(Derived, frozen=True, kw_only=True, gc=False):
+    """Something about the data that its users should know: kinds in `schemas/quality.py`: `quality.event`."""
 
     event_time_us: int
     exchange_time_us: int = 0
@@ -218,7 +218,7 @@ class QualityEvent(Derived, kw_only=True):
     detail: str = ""
 
 
-class DeadLetter(Derived, kw_only=True):
+class DeadLetter(Derived, frozen=True, kw_only=True, gc=False):
     """A frame or record that could not be used, with its bytes and the reason: the value of `dlq.<stage>`."""
 
     event_time_us: int
@@ -232,7 +232,7 @@ class DeadLetter(Derived, kw_only=True):
     payload: bytes
 
 
-class ControlCommand(Record, kw_only=True):
+class ControlCommand(Record, frozen=True, kw_only=True, gc=False):
     """A thing to do once, never repeated by a replay: the value of `control.command`."""
 
     event_time_us: int
@@ -243,7 +243,7 @@ class ControlCommand(Record, kw_only=True):
     reason: str = ""
 
 
-class State(Record, kw_only=True):
+class State(Record, frozen=True, kw_only=True, gc=False):
     """A piece of a processor's state: of one symbol, or (symbol empty) the head of a partition: `state.<app>`."""
 
     source_topic: str

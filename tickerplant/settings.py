@@ -146,7 +146,7 @@ class Settings(Section):
 
 
 def load_settings(path: Path | None = None, environment: Mapping[str, str] | None = None) -> Settings:
-    """Read settings from a TOML file (None = the file named by `TICKERPLANT_CONFIG`, else defaults) and the environment.
+    """Read settings from a TOML file (None = the one `TICKERPLANT_CONFIG` names, else none) and environment.
 
     Raises:
         UserError: the file is missing or not TOML, a key is unknown, a value does not fit.

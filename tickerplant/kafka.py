@@ -1,0 +1,229 @@
+"""Kafka as we use it: producers that never lose silently, consumers without auto-commit, topics from the catalogue.
+
+The only importer of confluent_kafka (its registry client aside: `tickerplant/registry.py`).
+"""
+
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, field
+
+from confluent_kafka import (
+    OFFSET_BEGINNING,
+    Consumer,
+    KafkaError,
+    KafkaException,
+    Message,
+    Producer,
+    TopicPartition,
+)
+from confluent_kafka.admin import AdminClient, NewTopic  # type: ignore[attr-defined]  # documented, not in __all__
+
+from schemas.topics import Topic
+from tickerplant.errors import DependencyError, TickerplantError, UserError
+from tickerplant.settings import Settings
+
+__all__ = [
+    "OFFSET_BEGINNING",
+    "Consumer",
+    "DeliveryError",
+    "Headers",
+    "KafkaError",
+    "KafkaException",
+    "Message",
+    "Publisher",
+    "TopicPartition",
+    "check_broker",
+    "consumer",
+    "create_topics",
+    "end_offsets",
+    "partition_count",
+]
+
+Headers = list[tuple[str, bytes]]
+CONNECT_TIMEOUT_S = 10.0
+
+
+class DeliveryError(TickerplantError):
+    """Kafka refused a record for good: what was to be written would have a hole, so the process must end."""
+
+
+@dataclass
+class Publisher:
+    """An idempotent producer with back pressure; not thread-safe.
+
+    Records are delivered in order per partition, retried for ever (a time-out would leave a hole). A failed delivery
+    is raised by the next call.
+
+    Args:
+        settings: where the broker is.
+        linger_ms: how long librdkafka waits for a batch to fill.
+        queue_bytes: records that may wait for the broker; `send` blocks above.
+    """
+
+    settings: Settings
+    linger_ms: float = 2.0
+    queue_bytes: int = 64 * 1024 * 1024
+    sent_records: int = 0
+    _failure: KafkaError | None = field(default=None, init=False)
+
+    def __post_init__(self) -> None:
+        """Connect lazily: librdkafka does so in the background."""
+        self._suffix = self.settings.kafka.topic_suffix
+        self._producer = Producer(
+            {
+                **common_config(self.settings),
+                "enable.idempotence": True,
+                "acks": "all",
+                "message.timeout.ms": 0,
+                "linger.ms": self.linger_ms,
+                "compression.type": "lz4",
+                "message.max.bytes": 4 * 1024 * 1024,
+                "queue.buffering.max.kbytes": self.queue_bytes // 1024,
+                "queue.buffering.max.messages": 1_000_000,
+            }
+        )
+
+    def send(  # noqa: PLR0917  # one call per record on the hot path: positional
+        self,
+        topic: str,
+        partition: int,
+        key: bytes | None,
+        value: bytes | None,
+        headers: Headers | None = None,
+        on_delivered: Callable[[KafkaError | None, Message], None] | None = None,
+    ) -> None:
+        """Queue one record (value None = tombstone); waits while the queue is full.
+
+        Args:
+            on_delivered: called from `poll`, `send` or `flush` when the broker has it; the default notes failures.
+
+        Raises:
+            DeliveryError: an earlier record could not be delivered.
+        """
+        if self._failure is not None:
+            raise DeliveryError(f"Kafka refused a record: {self._failure.str()}")
+        name = topic + self._suffix
+        callback = on_delivered or self._noted
+        while True:
+            try:
+                self._producer.produce(name, value, key, partition, on_delivery=callback, headers=headers)
+            except BufferError:
+                self._producer.poll(0.05)
+            else:
+                self.sent_records += 1
+                return
+
+    def poll(self, timeout_s: float = 0.0) -> None:
+        """Serve delivery callbacks.
+
+        Raises:
+            DeliveryError: a record could not be delivered.
+        """
+        self._producer.poll(timeout_s)
+        if self._failure is not None:
+            raise DeliveryError(f"Kafka refused a record: {self._failure.str()}")
+
+    def flush(self, timeout_s: float = 30.0) -> int:
+        """Wait until all is delivered or the time is over; returns how many records still wait.
+
+        Raises:
+            DeliveryError: a record could not be delivered.
+        """
+        left: int = self._producer.flush(timeout_s)
+        self.poll()
+        return left
+
+    def waiting_records(self) -> int:
+        """Tell how many records are not delivered yet."""
+        return len(self._producer)
+
+    def _noted(self, error: KafkaError | None, _message: Message) -> None:
+        if error is not None:
+            self._failure = error
+
+
+def common_config(settings: Settings) -> dict[str, str | int | float | bool]:
+    """Make the settings that every client of librdkafka shares."""
+    return {"bootstrap.servers": settings.kafka.bootstrap_servers, "log_level": 3, "client.id": "tickerplant"}
+
+
+def consumer(settings: Settings, group: str, **config: str | float | bool) -> Consumer:
+    """Make a consumer: no auto-commit, no offset store, earliest where nothing was committed."""
+    return Consumer(
+        {
+            **common_config(settings),
+            "group.id": group,
+            "enable.auto.commit": False,
+            "enable.auto.offset.store": False,
+            "auto.offset.reset": "earliest",
+            "fetch.wait.max.ms": 10,
+            "session.timeout.ms": 10_000,
+            **config,
+        }
+    )
+
+
+def check_broker(settings: Settings, timeout_s: float = CONNECT_TIMEOUT_S) -> None:
+    """Make sure that the broker answers.
+
+    Raises:
+        DependencyError: it does not.
+    """
+    _metadata(settings, timeout_s)
+
+
+def partition_count(settings: Settings, topic: str, timeout_s: float = CONNECT_TIMEOUT_S) -> int:
+    """Ask the broker for the number of partitions of a topic (name without suffix).
+
+    Raises:
+        UserError: there is no such topic.
+        DependencyError: the broker does not answer.
+    """
+    topics = _metadata(settings, timeout_s)
+    found = topics.get(topic + settings.kafka.topic_suffix)
+    if found is None:
+        raise UserError(f"topic {topic}{settings.kafka.topic_suffix} does not exist: run `tickerplant deploy`")
+    return found
+
+
+def create_topics(settings: Settings, topics: Iterable[Topic]) -> list[str]:
+    """Create the topics that do not exist yet; returns their names (empty = all were there).
+
+    Raises:
+        DependencyError: the broker does not answer.
+        UserError: the broker refuses one, with its reason.
+    """
+    existing = _metadata(settings, CONNECT_TIMEOUT_S)
+    suffix = settings.kafka.topic_suffix
+    new = [_new_topic(settings, topic) for topic in topics if topic.name + suffix not in existing]
+    if not new:
+        return []
+    futures = AdminClient(common_config(settings)).create_topics(new)
+    for name, future in futures.items():
+        try:
+            future.result()
+        except KafkaException as error:
+            if error.args[0].code() != KafkaError.TOPIC_ALREADY_EXISTS:
+                raise UserError(f"topic {name} cannot be created: {error.args[0].str()}") from error
+    return sorted(futures)
+
+
+def end_offsets(client: Consumer, partitions: Sequence[TopicPartition]) -> dict[tuple[str, int], int]:
+    """Ask where partitions end: (topic, partition) → offset of the next record."""
+    return {
+        (each.topic, each.partition): client.get_watermark_offsets(each, timeout=CONNECT_TIMEOUT_S, cached=False)[1]
+        for each in partitions
+    }
+
+
+def _new_topic(settings: Settings, topic: Topic) -> NewTopic:
+    count = settings.kafka.partitions if topic.is_per_partition else 1
+    return NewTopic(topic.name + settings.kafka.topic_suffix, count, settings.kafka.replication, config=topic.configs())
+
+
+def _metadata(settings: Settings, timeout_s: float) -> dict[str, int]:
+    """Topic name → number of partitions."""
+    try:
+        topics = AdminClient(common_config(settings)).list_topics(timeout=timeout_s).topics
+    except KafkaException as error:
+        raise DependencyError("kafka", settings.kafka.bootstrap_servers) from error
+    return {name: len(topic.partitions) for name, topic in topics.items()}

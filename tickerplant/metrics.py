@@ -1,0 +1,81 @@
+"""The closed catalogue of metrics, and `/metrics` of a process.
+
+Names of the mission come first. Units are seconds and bytes; labels are bounded (venue, symbol, stage, topic);
+everything is updated per batch, never per message.
+"""
+
+import json
+import os
+from pathlib import Path
+from typing import Final
+
+from prometheus_client import Counter, Gauge, Histogram, start_http_server
+
+from tickerplant.errors import UserError
+from tickerplant.settings import Settings
+
+LATENCY_BUCKETS_S: Final = (
+    0.001, 0.0025, 0.005, 0.0075, 0.01, 0.015, 0.02, 0.03, 0.05, 0.075,
+    0.1, 0.15, 0.2, 0.3, 0.5, 0.75, 1.0, 2.0, 5.0, 10.0, 60.0,
+)  # fmt: skip
+
+TICKS: Final = Counter("ingestion_ticks_total", "Ticks written to cleaned.tick.", ["venue", "symbol", "asset_class"])
+LATENCY: Final = Histogram(
+    "ingestion_latency_seconds",
+    "End to end: taken in - exchange time.",
+    ["venue", "asset_class"],
+    buckets=LATENCY_BUCKETS_S,
+)
+CONNECTOR_ERRORS: Final = Counter("connector_errors_total", "Errors of connections to venues.", ["venue", "error_type"])
+RECONNECTS: Final = Counter("websocket_reconnects_total", "Connections to venues opened again.", ["venue"])
+
+CONNECTIONS: Final = Gauge("connector_connections", "Connections by state.", ["venue", "state"])
+RECEIVED: Final = Counter("stage_received_total", "Items taken in by a stage.", ["stage", "topic"])
+SENT: Final = Counter("stage_sent_total", "Items passed on by a stage.", ["stage", "topic"])
+RECEIVED_BYTES: Final = Counter("stage_received_bytes_total", "Bytes taken in by a stage.", ["stage", "topic"])
+ERRORS: Final = Counter("stage_errors_total", "Errors of a stage that it survived.", ["stage", "error_type"])
+DEAD_LETTERS: Final = Counter("stage_dead_letters_total", "Items sent to the dead letters.", ["stage", "venue"])
+QUEUE: Final = Gauge("stage_queue_records", "Items waiting inside a stage.", ["stage"])
+STAGE_LATENCY: Final = Histogram(
+    "stage_latency_seconds",
+    "Socket read to done by the stage: taken in (produce), written to Kafka (process), committed to the store (sink).",
+    ["stage", "venue"],
+    buckets=LATENCY_BUCKETS_S,
+)
+BATCH_SECONDS: Final = Histogram(
+    "stage_batch_seconds", "Time a stage spends on one batch.", ["stage"], buckets=LATENCY_BUCKETS_S
+)
+ROWS: Final = Counter("sink_rows_total", "Rows acknowledged by a store.", ["store", "table"])
+WRITES: Final = Counter("sink_writes_total", "Chunks acknowledged by a store.", ["store", "table"])
+REPEATS: Final = Counter("sink_repeats_total", "Rows dropped because the store has them.", ["store", "table"])
+QUALITY: Final = Counter("quality_events_total", "Quality events.", ["venue", "kind"])
+LAG: Final = Gauge(
+    "stage_lag_records", "Records between a stage's position and the end.", ["stage", "topic", "partition"]
+)
+BOOKS: Final = Gauge("processor_books", "Order books by state.", ["venue", "state"])
+
+
+def serve_metrics(settings: Settings, role: str) -> int:
+    """Serve `/metrics` of this process and note its port in `<local.home>/run/metrics-<role>-<pid>.json`.
+
+    Returns:
+        The port.
+
+    Raises:
+        UserError: the port is in use.
+    """
+    try:
+        server, _thread = start_http_server(settings.metrics.port, settings.metrics.host)
+    except OSError as error:
+        text = f"metrics port {settings.metrics.port} cannot be opened: {error.strerror}; set metrics.port"
+        raise UserError(text) from None
+    port = int(server.server_port)
+    note = metrics_folder(settings) / f"metrics-{role}-{os.getpid()}.json"
+    note.parent.mkdir(parents=True, exist_ok=True)
+    note.write_text(json.dumps({"role": role, "pid": os.getpid(), "port": port}), encoding="utf-8")
+    return port
+
+
+def metrics_folder(settings: Settings) -> Path:
+    """Where processes note their metric ports."""
+    return settings.local.home / "run"

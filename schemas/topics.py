@@ -11,6 +11,7 @@ from typing import Final
 from schemas import records
 
 DAY_MS: Final = 24 * 3600 * 1000
+MAX_RECORD_BYTES: Final = 32 * 1024 * 1024  # an instrument list of a large venue is one frame of 10 MB and more
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -38,7 +39,7 @@ class Topic:
 
     def configs(self) -> dict[str, str]:
         """Broker settings of the topic."""
-        common = {"compression.type": "producer", "max.message.bytes": str(4 * 1024 * 1024)}
+        common = {"compression.type": "producer", "max.message.bytes": str(MAX_RECORD_BYTES)}
         if self.retention_ms is None:
             return common | {"cleanup.policy": "compact", "segment.ms": "60000", "min.cleanable.dirty.ratio": "0.2"}
         return common | {"cleanup.policy": "delete", "retention.ms": str(self.retention_ms)}

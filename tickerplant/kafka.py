@@ -17,7 +17,7 @@ from confluent_kafka import (
 )
 from confluent_kafka.admin import AdminClient, NewTopic  # type: ignore[attr-defined]  # documented, not in __all__
 
-from schemas.topics import Topic
+from schemas.topics import MAX_RECORD_BYTES, Topic
 from tickerplant.errors import DependencyError, TickerplantError, UserError
 from tickerplant.settings import Settings
 
@@ -38,7 +38,7 @@ __all__ = [
     "partition_count",
 ]
 
-Headers = list[tuple[str, bytes]]
+Headers = list[tuple[str, str | bytes | None]]
 CONNECT_TIMEOUT_S = 10.0
 
 
@@ -76,7 +76,7 @@ class Publisher:
                 "message.timeout.ms": 0,
                 "linger.ms": self.linger_ms,
                 "compression.type": "lz4",
-                "message.max.bytes": 4 * 1024 * 1024,
+                "message.max.bytes": MAX_RECORD_BYTES,
                 "queue.buffering.max.kbytes": self.queue_bytes // 1024,
                 "queue.buffering.max.messages": 1_000_000,
             }

@@ -1,0 +1,46 @@
+.DEFAULT_GOAL := help
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+READY := $(VENV)/.ready
+DEMO ?=
+
+.PHONY: help install demo test check bench format lock clean
+
+help: ## This list.
+	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
+
+$(READY): requirements.lock pyproject.toml
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check 'uv>=0.9'
+	$(BIN)/uv pip install --python $(BIN)/python --require-hashes -r requirements.lock
+	$(BIN)/uv pip install --python $(BIN)/python --quiet --no-deps --no-build-isolation --editable .
+	@touch $@
+
+install: $(READY) ## Virtual environment with everything, from the lock file.
+
+demo: $(READY) ## The whole flow on this machine, reconciled at its end. Options: make demo DEMO="--recording FILE".
+	$(BIN)/tickerplant demo $(DEMO)
+
+test: $(READY) ## All tests, on a local stack of their own.
+	$(BIN)/python -m pytest
+
+check: $(READY) ## Lint, format, types, layers.
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports --no-cache
+
+bench: $(READY) ## Measure the path of a message; figures go to benchmarks/RESULTS.md.
+	$(BIN)/python -m benchmarks.run
+
+format: $(READY) ## Format and mend what the linter can.
+	$(BIN)/ruff format .
+	$(BIN)/ruff check --fix .
+
+lock: $(READY) ## Resolve dependencies again into requirements.lock.
+	$(BIN)/uv pip compile pyproject.toml --extra local --group dev --universal --python-version 3.11 \
+	  --generate-hashes --no-emit-index-url --no-annotate --no-header --quiet --upgrade -o requirements.lock
+
+clean: ## Remove the virtual environment and the local stack's data.
+	rm -rf $(VENV) .tickerplant

@@ -1,0 +1,221 @@
+"""The `tickerplant` command: each subcommand reads settings, calls one function, and prints text or one JSON object.
+
+A mistake of the user ends with one line on stderr and exit code 2, without a traceback. Modules are imported by the
+command that needs them: a sink process does not carry Faust, a processor no Arrow.
+"""
+
+import sys
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import click
+import msgspec
+
+from tickerplant.errors import UserError
+from tickerplant.logs import configure_logs
+from tickerplant.settings import Settings, load_settings
+
+config_option = click.option(
+    "--config",
+    "config",
+    type=click.Path(path_type=Path, dir_okay=False),
+    help="Settings file (TOML); also TICKERPLANT_CONFIG.",
+)
+json_option = click.option("--json", "as_json", is_flag=True, help="Print one JSON object instead of text.")
+RUN_HELP = "Runs until SIGTERM or Ctrl-C, then drains."
+
+
+def main() -> None:
+    """Run the command line; ends the process."""
+    try:
+        code = cli(standalone_mode=False)
+    except click.ClickException as error:
+        error.show()
+        sys.exit(2)
+    except click.Abort:
+        sys.exit(130)
+    except UserError as error:
+        click.echo(f"tickerplant: {error}", err=True)
+        sys.exit(2)
+    sys.exit(code if isinstance(code, int) else 0)
+
+
+@click.group(context_settings={"help_option_names": ["-h", "--help"]})
+@click.version_option(package_name="tickerplant")
+def cli() -> None:
+    """Market data from venues through Kafka into ClickHouse and Parquet."""
+
+
+@cli.command()
+@config_option
+@json_option
+def up(config: Path | None, as_json: bool) -> None:
+    """Start the local stack: broker, registry, object store, ClickHouse. What runs already is left alone."""
+    from tickerplant.local import stack  # noqa: PLC0415
+
+    settings = load_settings(config)
+    stack.up(settings, _say)
+    _show_status(stack.status(settings), as_json=as_json)
+
+
+@cli.command()
+@config_option
+def down(config: Path | None) -> None:
+    """Stop the local stack; its data stays."""
+    from tickerplant.local import stack  # noqa: PLC0415
+
+    stack.down(load_settings(config), _say)
+
+
+@cli.command()
+@config_option
+@json_option
+def status(config: Path | None, as_json: bool) -> None:
+    """Show the servers of the local stack."""
+    from tickerplant.local import stack  # noqa: PLC0415
+
+    _show_status(stack.status(load_settings(config)), as_json=as_json)
+
+
+@cli.command()
+@config_option
+@click.argument("name")
+@click.option("--lines", default=50, show_default=True, help="How many of the last lines.")
+@click.option("--follow", "-f", is_flag=True, help="Go on as lines come.")
+def logs(config: Path | None, name: str, lines: int, follow: bool) -> None:
+    """Print the log of a server or role, e.g. broker, registry, produce."""
+    from tickerplant.local import stack  # noqa: PLC0415
+
+    for line in stack.logs(load_settings(config), name, lines=lines, follow=follow):
+        click.echo(line)
+
+
+@cli.command()
+@config_option
+@json_option
+def deploy(config: Path | None, as_json: bool) -> None:
+    """Create topics, register schemas, run migrations. Twice is the same as once."""
+    from tickerplant.deploy import deploy as run_deploy  # noqa: PLC0415
+
+    done = run_deploy(load_settings(config))
+    _show(done, as_json=as_json)
+
+
+@cli.command(help=f"Take in frames of the configured venues and write them to raw topics. {RUN_HELP}")
+@config_option
+def produce(config: Path | None) -> None:
+    """Run a producer."""
+    from producers import app  # noqa: PLC0415
+
+    app.run(_role_settings(config, "produce"))
+
+
+@cli.command(help=f"Turn raw topics into cleaned topics. {RUN_HELP}")
+@config_option
+def process(config: Path | None) -> None:
+    """Run a processor."""
+    from processors import app  # noqa: PLC0415
+
+    app.run(_role_settings(config, "process"))
+
+
+@cli.command(help=f"Write topics into a store: clickhouse or parquet. {RUN_HELP}")
+@config_option
+@click.argument("store")
+def sink(config: Path | None, store: str) -> None:
+    """Run a sink."""
+    from sinks import app  # noqa: PLC0415
+
+    app.run(_role_settings(config, f"sink-{store}"), store)
+
+
+@cli.command()
+@click.argument("config", type=click.Path(path_type=Path, dir_okay=False))
+def run(config: Path) -> int:
+    """Run all roles of CONFIG (TOML) as child processes, and restart what dies."""
+    from tickerplant.supervise import run_all  # noqa: PLC0415
+
+    configure_logs("run", load_settings(config).log_level)
+    return run_all(config)
+
+
+@cli.command()
+@config_option
+@json_option
+@click.option("--once", is_flag=True, help="Print one table and end.")
+def top(config: Path | None, as_json: bool, once: bool) -> None:
+    """Show a live table: rate, lag, p50 and p99 of each stage, rows stored."""
+    from tickerplant.top import watch  # noqa: PLC0415
+
+    watch(load_settings(config), once=once or as_json, as_json=as_json)
+
+
+@cli.command()
+@json_option
+@click.option("--venue", required=True, help="e.g. binance.")
+@click.option("--market", required=True, help="e.g. spot, usdm, coinm.")
+@click.option("--out", type=click.Path(path_type=Path, file_okay=False), required=True, help="Folder for *.parquet.")
+@click.option(
+    "--instruments",
+    type=click.Path(path_type=Path, dir_okay=False),
+    help="The venue's instrument list (body of exchangeInfo); else the recording's, else names are split.",
+)
+@click.argument("files", nargs=-1, required=True, type=click.Path(path_type=Path))
+def convert(as_json: bool, venue: str, market: str, out: Path, instruments: Path | None, files: tuple[Path, ...]) -> None:
+    """Turn recordings into Parquet without Kafka, by the code that runs live.
+
+    FILES: our raw archive (*.parquet files or folders), hftbacktest (.gz) or cryptofeed (NAME.ws.N.0) recordings,
+    in the order of time.
+    """
+    from tickerplant.convert import Conversion, convert_files  # noqa: PLC0415
+
+    summary = convert_files(Conversion(venue=venue, market=market, files=files, out=out, instruments=instruments))
+    _show(summary, as_json=as_json)
+
+
+@cli.command()
+@config_option
+@json_option
+@click.option("--recording", type=click.Path(path_type=Path, dir_okay=False), help="Serve this recording instead.")
+@click.option("--market", help="Market of the recording: spot, usdm, coinm. Default: told by its path.")
+@click.option("--pace", default="max", show_default=True, help="Of a recording: 1 = its own, n = n times faster, max.")
+@click.option("--live", is_flag=True, help="Capture from the real venue instead (needs a connection to it).")
+@click.option("--symbols", default=20, show_default=True, help="How many symbols the synthetic market has.")
+@click.option("--rate", default=2000, show_default=True, help="Frames per second of the synthetic market.")
+@click.option("--seconds", default=30.0, show_default=True, help="How long input lasts (a recording may end before).")
+@click.option("--seed", default=1, show_default=True, help="Of the synthetic market.")
+@click.option("--keep", is_flag=True, help="Leave the stack and all roles running.")
+def demo(as_json: bool, config: Path | None, keep: bool, **options: Any) -> int:
+    """Run the whole flow on this machine and reconcile every frame at its end."""
+    from tickerplant.demo import DemoOptions, run_demo  # noqa: PLC0415
+
+    return run_demo(load_settings(config), DemoOptions(**options, keep=keep, as_json=as_json))
+
+
+def _role_settings(config: Path | None, role: str) -> Settings:
+    settings = load_settings(config)
+    configure_logs(role, settings.log_level)
+    return settings
+
+
+def _say(text: str) -> None:
+    """Tell progress on stderr, so that stdout is the result alone."""
+    click.echo(text, err=True)
+
+
+def _show(result: Mapping[str, Any], *, as_json: bool) -> None:
+    if as_json:
+        click.echo(msgspec.json.encode(result))
+        return
+    for name, value in result.items():
+        click.echo(f"{name:<24} {value}")
+
+
+def _show_status(rows: list[Any], *, as_json: bool) -> None:
+    if as_json:
+        click.echo(msgspec.json.encode(rows))
+        return
+    for row in rows:
+        fields = msgspec.to_builtins(row)
+        click.echo("  ".join(f"{key}={value}" for key, value in fields.items()))

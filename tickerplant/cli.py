@@ -52,7 +52,7 @@ def cli() -> None:
 @json_option
 def up(config: Path | None, as_json: bool) -> None:
     """Start the local stack: broker, registry, object store, ClickHouse. What runs already is left alone."""
-    from tickerplant.local import stack  # noqa: PLC0415
+    from tickerplant.local import stack
 
     settings = load_settings(config)
     stack.up(settings, _say)
@@ -63,7 +63,7 @@ def up(config: Path | None, as_json: bool) -> None:
 @config_option
 def down(config: Path | None) -> None:
     """Stop the local stack; its data stays."""
-    from tickerplant.local import stack  # noqa: PLC0415
+    from tickerplant.local import stack
 
     stack.down(load_settings(config), _say)
 
@@ -73,7 +73,7 @@ def down(config: Path | None) -> None:
 @json_option
 def status(config: Path | None, as_json: bool) -> None:
     """Show the servers of the local stack."""
-    from tickerplant.local import stack  # noqa: PLC0415
+    from tickerplant.local import stack
 
     _show_status(stack.status(load_settings(config)), as_json=as_json)
 
@@ -85,7 +85,7 @@ def status(config: Path | None, as_json: bool) -> None:
 @click.option("--follow", "-f", is_flag=True, help="Go on as lines come.")
 def logs(config: Path | None, name: str, lines: int, follow: bool) -> None:
     """Print the log of a server or role, e.g. broker, registry, produce."""
-    from tickerplant.local import stack  # noqa: PLC0415
+    from tickerplant.local import stack
 
     for line in stack.logs(load_settings(config), name, lines=lines, follow=follow):
         click.echo(line)
@@ -96,7 +96,7 @@ def logs(config: Path | None, name: str, lines: int, follow: bool) -> None:
 @json_option
 def deploy(config: Path | None, as_json: bool) -> None:
     """Create topics, register schemas, run migrations. Twice is the same as once."""
-    from tickerplant.deploy import deploy as run_deploy  # noqa: PLC0415
+    from tickerplant.deploy import deploy as run_deploy
 
     done = run_deploy(load_settings(config))
     _show(done, as_json=as_json)
@@ -106,7 +106,7 @@ def deploy(config: Path | None, as_json: bool) -> None:
 @config_option
 def produce(config: Path | None) -> None:
     """Run a producer."""
-    from producers import app  # noqa: PLC0415
+    from producers import app
 
     app.run(_role_settings(config, "produce"))
 
@@ -115,7 +115,7 @@ def produce(config: Path | None) -> None:
 @config_option
 def process(config: Path | None) -> None:
     """Run a processor."""
-    from processors import app  # noqa: PLC0415
+    from processors import app
 
     app.run(_role_settings(config, "process"))
 
@@ -125,7 +125,7 @@ def process(config: Path | None) -> None:
 @click.argument("store")
 def sink(config: Path | None, store: str) -> None:
     """Run a sink."""
-    from sinks import app  # noqa: PLC0415
+    from sinks import app
 
     app.run(_role_settings(config, f"sink-{store}"), store)
 
@@ -134,7 +134,7 @@ def sink(config: Path | None, store: str) -> None:
 @click.argument("config", type=click.Path(path_type=Path, dir_okay=False))
 def run(config: Path) -> int:
     """Run all roles of CONFIG (TOML) as child processes, and restart what dies."""
-    from tickerplant.supervise import run_all  # noqa: PLC0415
+    from tickerplant.supervise import run_all
 
     configure_logs("run", load_settings(config).log_level)
     return run_all(config)
@@ -146,7 +146,7 @@ def run(config: Path) -> int:
 @click.option("--once", is_flag=True, help="Print one table and end.")
 def top(config: Path | None, as_json: bool, once: bool) -> None:
     """Show a live table: rate, lag, p50 and p99 of each stage, rows stored."""
-    from tickerplant.top import watch  # noqa: PLC0415
+    from tickerplant.top import watch
 
     watch(load_settings(config), once=once or as_json, as_json=as_json)
 
@@ -162,13 +162,15 @@ def top(config: Path | None, as_json: bool, once: bool) -> None:
     help="The venue's instrument list (body of exchangeInfo); else the recording's, else names are split.",
 )
 @click.argument("files", nargs=-1, required=True, type=click.Path(path_type=Path))
-def convert(as_json: bool, venue: str, market: str, out: Path, instruments: Path | None, files: tuple[Path, ...]) -> None:
+def convert(
+    as_json: bool, venue: str, market: str, out: Path, instruments: Path | None, files: tuple[Path, ...]
+) -> None:
     """Turn recordings into Parquet without Kafka, by the code that runs live.
 
     FILES: our raw archive (*.parquet files or folders), hftbacktest (.gz) or cryptofeed (NAME.ws.N.0) recordings,
     in the order of time.
     """
-    from tickerplant.convert import Conversion, convert_files  # noqa: PLC0415
+    from tickerplant.convert import Conversion, convert_files
 
     summary = convert_files(Conversion(venue=venue, market=market, files=files, out=out, instruments=instruments))
     _show(summary, as_json=as_json)
@@ -188,7 +190,7 @@ def convert(as_json: bool, venue: str, market: str, out: Path, instruments: Path
 @click.option("--keep", is_flag=True, help="Leave the stack and all roles running.")
 def demo(as_json: bool, config: Path | None, keep: bool, **options: Any) -> int:
     """Run the whole flow on this machine and reconcile every frame at its end."""
-    from tickerplant.demo import DemoOptions, run_demo  # noqa: PLC0415
+    from tickerplant.demo import DemoOptions, run_demo
 
     return run_demo(load_settings(config), DemoOptions(**options, keep=keep, as_json=as_json))
 

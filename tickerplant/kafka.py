@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from confluent_kafka import (
     OFFSET_BEGINNING,
     Consumer,
+    ConsumerGroupTopicPartitions,
     KafkaError,
     KafkaException,
     Message,
@@ -32,6 +33,7 @@ __all__ = [
     "Publisher",
     "TopicPartition",
     "check_broker",
+    "committed_offsets",
     "consumer",
     "create_topics",
     "end_offsets",
@@ -213,6 +215,23 @@ def end_offsets(client: Consumer, partitions: Sequence[TopicPartition]) -> dict[
         (each.topic, each.partition): client.get_watermark_offsets(each, timeout=CONNECT_TIMEOUT_S, cached=False)[1]
         for each in partitions
     }
+
+
+def committed_offsets(settings: Settings, group: str) -> dict[tuple[str, int], int]:
+    """Ask what a group has committed: (topic, partition) → next offset; empty = the group is unknown.
+
+    Raises:
+        DependencyError: the broker does not answer.
+    """
+    admin = AdminClient(common_config(settings))
+    future = admin.list_consumer_group_offsets([ConsumerGroupTopicPartitions(group)])[group]
+    try:
+        found = future.result(timeout=CONNECT_TIMEOUT_S).topic_partitions or []
+    except KafkaException as error:
+        if error.args[0].code() == KafkaError.GROUP_ID_NOT_FOUND:
+            return {}
+        raise DependencyError("kafka", settings.kafka.bootstrap_servers) from error
+    return {(each.topic, each.partition): each.offset for each in found if each.offset >= 0}
 
 
 def _new_topic(settings: Settings, topic: Topic) -> NewTopic:

@@ -1,0 +1,170 @@
+"""All roles of one settings file as child processes: started, restarted when they die, drained in order."""
+
+import signal
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from tickerplant.errors import UserError
+from tickerplant.logs import logger
+from tickerplant.settings import Settings, load_settings
+
+RESTART_FIRST_S = 0.5
+RESTART_MOST_S = 30.0
+STABLE_AFTER_S = 60.0
+STOP_WAIT_S = 15.0
+USER_ERROR_CODE = 2
+
+
+@dataclass(frozen=True)
+class Role:
+    """One kind of process: its name, its arguments after `tickerplant`, and how many run."""
+
+    name: str
+    arguments: tuple[str, ...]
+    processes: int = 1
+
+
+def roles_of(settings: Settings) -> tuple[Role, ...]:
+    """List the roles in the order in which they drain: each only after those that feed it."""
+    produce = (Role("produce", ("produce",)),) if settings.venues else ()
+    return (
+        *produce,
+        Role("process", ("process",), settings.processor.workers),
+        Role("sink-clickhouse", ("sink", "clickhouse")),
+        Role("sink-parquet", ("sink", "parquet")),
+    )
+
+
+@dataclass
+class Child:
+    """A process slot of a role, whoever fills it now."""
+
+    role: Role
+    number: int
+    process: subprocess.Popen[bytes]
+    started_s: float
+    restarts: int = 0
+    wait_s: float = RESTART_FIRST_S
+    due_s: float = 0.0
+
+
+@dataclass
+class Supervisor:
+    """Starts roles and keeps them alive.
+
+    Args:
+        config: settings file that the children read.
+        roles: in the order in which they drain.
+        log_folder: one log file a process, appended.
+    """
+
+    config: Path
+    roles: Sequence[Role]
+    log_folder: Path
+    children: list[Child] = field(default_factory=list)
+
+    def start(self) -> None:
+        """Start all processes, those that read first."""
+        self.log_folder.mkdir(parents=True, exist_ok=True)
+        for role in reversed(self.roles):
+            for number in range(role.processes):
+                self.children.append(Child(role, number, self._spawn(role, number), time.monotonic()))
+
+    def restart_dead(self) -> None:
+        """Start again what died, after a wait that doubles up to 30 s; call it often.
+
+        Raises:
+            UserError: a process ended with exit code 2, so starting it again cannot help; with its last line.
+        """
+        now_s = time.monotonic()
+        for child in self.children:
+            code = child.process.poll()
+            if code is None:
+                if now_s - child.started_s > STABLE_AFTER_S:
+                    child.wait_s = RESTART_FIRST_S
+                continue
+            if child.due_s == 0.0:
+                self._note_death(child, code, now_s)
+            elif now_s >= child.due_s:
+                child.process, child.started_s, child.due_s = self._spawn(child.role, child.number), now_s, 0.0
+                child.restarts += 1
+
+    def stop(self, names: Sequence[str] = ()) -> None:
+        """Stop processes by SIGTERM, role after role in draining order (names empty = all); waits for each role."""
+        for role in self.roles:
+            if names and role.name not in names:
+                continue
+            mine = [child for child in self.children if child.role is role]
+            for child in mine:
+                child.process.terminate()
+            for child in mine:
+                _wait(child.process)
+            self.children = [child for child in self.children if child.role is not role]
+
+    def pids(self) -> dict[str, int]:
+        """Tell the process id of each slot, by `role` or `role-number`."""
+        return {_slot(child.role, child.number): child.process.pid for child in self.children}
+
+    def log_path(self, role: Role, number: int) -> Path:
+        """Tell where the output of a process goes."""
+        return self.log_folder / f"{_slot(role, number)}.log"
+
+    def _spawn(self, role: Role, number: int) -> subprocess.Popen[bytes]:
+        command = [sys.executable, "-m", "tickerplant", *role.arguments, "--config", str(self.config)]
+        with self.log_path(role, number).open("ab") as log:
+            return subprocess.Popen(command, stdout=log, stderr=log, stdin=subprocess.DEVNULL)  # noqa: S603  # our own command
+
+    def _note_death(self, child: Child, code: int, now_s: float) -> None:
+        slot = _slot(child.role, child.number)
+        if code == USER_ERROR_CODE:
+            raise UserError(f"{slot} cannot run: {_last_line(self.log_path(child.role, child.number))}")
+        logger().error("process died", slot=slot, code=code, again_in_s=child.wait_s)
+        child.due_s = now_s + child.wait_s
+        child.wait_s = min(child.wait_s * 2, RESTART_MOST_S)
+
+
+def run_all(config: Path) -> int:
+    """Run all roles of a settings file until SIGTERM or Ctrl-C, then drain them.
+
+    Returns:
+        0.
+
+    Raises:
+        UserError: a role cannot run with these settings; the others are drained first.
+    """
+    settings = load_settings(config)
+    supervisor = Supervisor(config, roles_of(settings), settings.local.home / "logs")
+    stopping = threading.Event()
+    for name in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(name, lambda *_: stopping.set())
+    supervisor.start()
+    logger().info("roles started", pids=supervisor.pids())
+    try:
+        while not stopping.wait(0.2):
+            supervisor.restart_dead()
+    finally:
+        supervisor.stop()
+        logger().info("roles drained")
+    return 0
+
+
+def _slot(role: Role, number: int) -> str:
+    return role.name if role.processes == 1 else f"{role.name}-{number}"
+
+
+def _wait(process: subprocess.Popen[bytes]) -> None:
+    try:
+        process.wait(STOP_WAIT_S)
+    except subprocess.TimeoutExpired:
+        process.kill()
+        process.wait()
+
+
+def _last_line(path: Path) -> str:
+    lines = path.read_text(encoding="utf-8", errors="replace").strip().splitlines()
+    return lines[-1].removeprefix("tickerplant: ") if lines else "it says nothing"

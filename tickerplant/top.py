@@ -1,0 +1,147 @@
+"""`tickerplant top`: what each stage does now: rate, latency, lag, memory, rows stored."""
+
+import time
+from collections import defaultdict
+from dataclasses import dataclass
+
+import click
+import msgspec
+from rich.console import Console
+from rich.live import Live
+from rich.table import Table
+
+from tickerplant.errors import DependencyError
+from tickerplant.lag import read_lag
+from tickerplant.scrape import Scrape, scrape
+from tickerplant.settings import Settings
+
+REFRESH_S = 1.0
+
+STAGES = {
+    "produce": ("produce", ""),
+    "process": ("process", "tickerplant.processor"),
+    "sink.clickhouse": ("sink-clickhouse", "tickerplant.sink.clickhouse"),
+    "sink.parquet": ("sink-parquet", "tickerplant.sink.parquet"),
+}
+"""Stage → (role of its processes, consumer group; empty = it reads no topic)."""
+
+
+@dataclass(frozen=True)
+class StageRow:
+    """One stage now: items and records are counts, `*_ms` of socket read → done; None = nothing observed yet."""
+
+    stage: str
+    processes: int
+    received: int
+    sent: int
+    received_per_s: float
+    lag_records: int | None
+    p50_ms: float | None
+    p99_ms: float | None
+    dead_letters: int
+    errors: int
+    memory_mb: int
+
+
+@dataclass(frozen=True)
+class View:
+    """All stages at one time, and the rows each store has acknowledged since its process started."""
+
+    time_s: float
+    stages: list[StageRow]
+    rows: dict[str, int]
+
+
+def read_view(settings: Settings, before: View | None = None) -> View:
+    """Ask all processes and the broker; rates are those since the view before (None = 0)."""
+    found = scrape(settings)
+    time_s = time.monotonic()
+    lag = _lag_by_group(settings)
+    stages = [_stage_row(found, stage, lag, before, time_s) for stage in STAGES]
+    rows = {store: int(count) for store, count in found.by_label("sink_rows_total", "store").items()}
+    return View(time_s, stages, rows)
+
+
+def render(view: View) -> Table:
+    """Draw a view."""
+    table = Table(title="tickerplant", title_justify="left")
+    for name in ("stage", "processes", "received", "per s", "sent", "lag", "p50 ms", "p99 ms", "dead", "errors", "MB"):
+        table.add_column(name, justify="left" if name == "stage" else "right")
+    for row in view.stages:
+        lag = "-" if row.lag_records is None else f"{row.lag_records:,}"
+        numbers = [f"{row.processes}", f"{row.received:,}", f"{row.received_per_s:,.0f}", f"{row.sent:,}", lag]
+        tail = [_milliseconds(row.p50_ms), _milliseconds(row.p99_ms), f"{row.dead_letters}", f"{row.errors}"]
+        table.add_row(row.stage, *numbers, *tail, f"{row.memory_mb}")
+    stored = "  ".join(f"{store}: {rows:,} rows" for store, rows in sorted(view.rows.items()))
+    table.caption = stored or "no process of ours runs: `tickerplant run CONFIG.toml`"
+    return table
+
+
+def watch(settings: Settings, *, once: bool, as_json: bool) -> None:
+    """Print views until Ctrl-C; once: one view over a second, then return."""
+    view = read_view(settings)
+    if once:
+        time.sleep(REFRESH_S)
+        view = read_view(settings, view)
+        _print(view, as_json=as_json)
+        return
+    try:
+        with Live(render(view), console=Console(stderr=False), auto_refresh=False) as live:
+            while True:
+                time.sleep(REFRESH_S)
+                view = read_view(settings, view)
+                live.update(render(view), refresh=True)
+    except KeyboardInterrupt:
+        return
+
+
+def _print(view: View, *, as_json: bool) -> None:
+    if as_json:
+        click.echo(msgspec.json.encode(view))
+    else:
+        Console().print(render(view))
+
+
+def _stage_row(found: Scrape, stage: str, lag: dict[str, int] | None, before: View | None, time_s: float) -> StageRow:
+    role, group = STAGES[stage]
+    mine = [process for process in found.processes if process.role == role]
+    received = int(found.total("stage_received_total", stage=stage))
+    return StageRow(
+        stage=stage,
+        processes=len(mine),
+        received=received,
+        sent=int(found.total("stage_sent_total", stage=stage)),
+        received_per_s=_rate(stage, received, before, time_s),
+        lag_records=lag.get(group, 0) if lag is not None and group else None,
+        p50_ms=_in_ms(found.quantile_s("stage_latency_seconds", 0.5, stage=stage)),
+        p99_ms=_in_ms(found.quantile_s("stage_latency_seconds", 0.99, stage=stage)),
+        dead_letters=int(found.total("stage_dead_letters_total", stage=stage)),
+        errors=int(found.total("stage_errors_total", stage=stage)),
+        memory_mb=sum(process.memory_bytes for process in mine) // 2**20,
+    )
+
+
+def _rate(stage: str, received: int, before: View | None, time_s: float) -> float:
+    if before is None or time_s <= before.time_s:
+        return 0.0
+    earlier = next(row.received for row in before.stages if row.stage == stage)
+    return max(0, received - earlier) / (time_s - before.time_s)
+
+
+def _lag_by_group(settings: Settings) -> dict[str, int] | None:
+    """Sum lags by group; None = the broker does not answer."""
+    sums: dict[str, int] = defaultdict(int)
+    try:
+        for each in read_lag(settings):
+            sums[each.group] += each.records
+    except DependencyError:
+        return None
+    return sums
+
+
+def _in_ms(seconds: float | None) -> float | None:
+    return None if seconds is None else seconds * 1000
+
+
+def _milliseconds(value: float | None) -> str:
+    return "-" if value is None else f"{value:,.1f}"

@@ -1,4 +1,4 @@
-"""The records that flow through Kafka, one class for each Avro schema in `schemas/avro`, field by field in its order.
+"""The records that flow through Kafka, one class for each Avro schema in `schemas/avro`, with its fields.
 
 Instants end in `_time_us`: µs since the UTC epoch, 0 = unknown. Sizes are in base currency. What each field means is
 said once, in the `doc` of its Avro schema; a test holds both against each other.

@@ -183,6 +183,8 @@ def _environment_values(environment: Mapping[str, str]) -> Iterator[tuple[list[s
 
 
 def _put(values: dict[str, Any], keys: list[str], value: str) -> None:
-    for key in keys[:-1]:
+    for depth, key in enumerate(keys[:-1], 1):
         values = values.setdefault(key, {})
+        if not isinstance(values, dict):
+            raise UserError(f"setting {'.'.join(keys[:depth])} is a section, not a value; see tickerplant.example.toml")
     values[keys[-1]] = value

@@ -1,0 +1,173 @@
+"""The codec keeps every record, refuses everything else, and reads what older schemas wrote."""
+
+import json
+from contextlib import suppress
+from io import BytesIO
+from typing import Any
+
+import fastavro
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from schemas import records, topics
+from schemas.codec import HEADER, Decoder, Encoder, UnknownSchemaError, WireFormatError, schema_text
+
+RECORDS = sorted({topic.record for topic in topics.catalogue(["binance"])}, key=lambda record: record.__name__)
+SCHEMA_ID = 7
+
+
+def unknown(schema_id: int) -> str:
+    raise UnknownSchemaError(schema_id)
+
+
+def decoder_of(record: type[records.Record]) -> Decoder[Any]:
+    return Decoder(record, lambda schema_id: schema_text(record) if schema_id == SCHEMA_ID else unknown(schema_id))
+
+
+def avro_values(avro: Any) -> st.SearchStrategy[Any]:
+    """Values of an Avro type, as our records hold them."""
+    if isinstance(avro, list):
+        return st.one_of([avro_values(each) for each in avro])
+    if isinstance(avro, dict):
+        return complex_values(avro)
+    return {
+        "null": st.none(),
+        "boolean": st.booleans(),
+        "int": st.integers(-(2**31), 2**31 - 1),
+        "long": st.integers(-(2**63), 2**63 - 1),
+        "double": st.floats(allow_nan=False),
+        "string": st.text(st.characters(exclude_categories=["Cs"]), max_size=40),
+        "bytes": st.binary(max_size=100),
+    }[avro]
+
+
+def complex_values(avro: dict[str, Any]) -> st.SearchStrategy[Any]:
+    if avro["type"] == "enum":
+        return st.sampled_from(avro["symbols"])
+    if avro["type"] == "array":
+        return st.lists(avro_values(avro["items"]), max_size=5)
+    fields = {field["name"]: avro_values(field["type"]) for field in avro["fields"]}
+    return st.builds(getattr(records, avro["name"]), **fields)
+
+
+def tick(**changes: Any) -> records.Tick:
+    values: dict[str, Any] = {
+        "event_time_us": 1_700_000_000_000_000,
+        "venue": "BINANCE",
+        "symbol": "BTC/USDT",
+        "asset_class": "CRYPTO",
+        "kind": "TRADE",
+        "price": 50_000.0,
+        "quantity": 0.5,
+        "sequence_id": 1,
+    }
+    return records.Tick(**values | changes)
+
+
+@pytest.mark.parametrize("record", RECORDS)
+def test_fields_and_defaults_of_a_record_are_those_of_its_schema(record: type[records.Record]) -> None:
+    avro = json.loads(schema_text(record))
+
+    assert {field["name"] for field in avro["fields"]} == set(record.__struct_fields__)
+    assert {field["name"] for field in avro["fields"] if "default" in field} == optional_fields(record)
+
+
+def optional_fields(record: type[records.Record]) -> set[str]:
+    required = len(record.__struct_fields__) - len(record.__struct_defaults__)
+    named = zip(record.__struct_fields__[required:], record.__struct_defaults__, strict=True)
+    return {name for name, default in named if repr(default) != "NODEFAULT"}
+
+
+@pytest.mark.parametrize("record", RECORDS)
+def test_every_field_of_every_schema_says_what_it_means(record: type[records.Record]) -> None:
+    fields = json.loads(schema_text(record))["fields"]
+
+    assert [field["name"] for field in fields if not field.get("doc")] == []
+
+
+@pytest.mark.parametrize("record", RECORDS)
+@given(data=st.data())
+def test_decoding_gives_back_what_was_encoded(record: type[records.Record], data: st.DataObject) -> None:
+    value = data.draw(avro_values(json.loads(schema_text(record))))
+
+    assert decoder_of(record).decode(Encoder(record, SCHEMA_ID).encode(value)) == value
+
+
+@given(value=avro_values(json.loads(schema_text(records.Tick))))
+def test_what_we_encode_is_what_fastavro_encodes(value: records.Tick) -> None:
+    framed = Encoder(records.Tick, SCHEMA_ID).encode(value)
+
+    assert framed[:5] == HEADER.pack(0, SCHEMA_ID)
+    assert framed[5:] == fastavro_bytes(value)
+
+
+def fastavro_bytes(value: records.Tick) -> bytes:
+    out = BytesIO()
+    schema = fastavro.parse_schema(json.loads(schema_text(records.Tick)))
+    fastavro.schemaless_writer(out, schema, {name: getattr(value, name) for name in value.__struct_fields__})
+    return out.getvalue()
+
+
+@given(garbage=st.binary(max_size=200))
+def test_garbage_is_a_wire_format_error_or_an_unknown_schema(garbage: bytes) -> None:
+    with suppress(WireFormatError, UnknownSchemaError):
+        decoder_of(records.Tick).decode(garbage)
+
+
+@given(garbage=st.binary(max_size=200))
+def test_garbage_behind_a_good_header_is_a_wire_format_error(garbage: bytes) -> None:
+    framed = HEADER.pack(0, SCHEMA_ID) + garbage
+    with suppress(WireFormatError):
+        decoder_of(records.Depth).decode(framed)
+
+
+@given(cut=st.integers(min_value=1))
+def test_a_record_cut_short_is_a_wire_format_error(cut: int) -> None:
+    whole = Encoder(records.Tick, SCHEMA_ID).encode(tick())
+
+    with pytest.raises(WireFormatError):
+        decoder_of(records.Tick).decode(whole[: -(1 + cut % len(whole))])
+
+
+def test_bytes_after_a_record_are_a_wire_format_error() -> None:
+    with pytest.raises(WireFormatError):
+        decoder_of(records.Tick).decode(Encoder(records.Tick, SCHEMA_ID).encode(tick()) + b"\0")
+
+
+def test_an_unknown_schema_id_is_told_with_what_to_do() -> None:
+    with pytest.raises(UnknownSchemaError, match=r"999 .* deploy"):
+        decoder_of(records.Tick).decode(Encoder(records.Tick, 999).encode(tick()))
+
+
+def test_a_record_written_before_a_field_was_added_reads_with_its_default() -> None:
+    older = json.loads(schema_text(records.Tick))
+    older["fields"] = [field for field in older["fields"] if field["name"] != "venue_sequence"]
+    decoder = Decoder(records.Tick, lambda _id: json.dumps(older))
+
+    assert decoder.decode(encode_with(older, tick())) == tick()
+
+
+def test_a_record_written_after_a_field_was_added_reads_without_it() -> None:
+    newer = json.loads(schema_text(records.Tick))
+    newer["fields"].insert(3, {"name": "later", "type": "string", "default": "x", "doc": "new"})
+    decoder = Decoder(records.Tick, lambda _id: json.dumps(newer))
+
+    assert decoder.decode(encode_with(newer, tick())) == tick()
+
+
+def test_a_kind_newer_than_the_reader_reads_as_other() -> None:
+    newer = json.loads(schema_text(records.Tick))
+    kind = next(field for field in newer["fields"] if field["name"] == "kind")
+    kind["type"]["symbols"].append("AUCTION")
+    decoder = Decoder(records.Tick, lambda _id: json.dumps(newer))
+
+    assert decoder.decode(encode_with(newer, tick(), kind="AUCTION")).kind == "OTHER"
+
+
+def encode_with(schema: dict[str, Any], record: records.Record, **changes: Any) -> bytes:
+    out = BytesIO(HEADER.pack(0, SCHEMA_ID))
+    out.seek(HEADER.size)
+    fields = {name: getattr(record, name) for name in record.__struct_fields__}
+    fastavro.schemaless_writer(out, fastavro.parse_schema(schema), fields | changes)
+    return out.getvalue()

@@ -1,0 +1,47 @@
+"""How many rows the stores hold, and how many of them are distinct by source id."""
+
+from dataclasses import dataclass
+from typing import Any
+
+from clickhouse_driver import Client
+
+from sinks.parquet import open_store
+from tickerplant.settings import Settings
+
+SOURCE = ("source_topic", "source_partition", "source_offset", "source_index")
+TABLES = {"tick": "market_data.tick", "depth": "market_data.depth"}
+
+
+@dataclass(frozen=True)
+class StoreCount:
+    """Rows of a table in a store, all and distinct by source id."""
+
+    rows: int
+    distinct: int
+
+
+def clickhouse(settings: Settings) -> Client:
+    """Connect a client to ClickHouse."""
+    where = settings.clickhouse
+    return Client(
+        where.host, where.port, user=where.user, password=where.password.get_secret_value(), secure=where.secure
+    )
+
+
+def count_clickhouse(client: Client) -> dict[str, StoreCount]:
+    """Count the rows of ticks and depth in ClickHouse."""
+    counts = {}
+    for name, table in TABLES.items():
+        [(rows, distinct)] = client.execute(f"SELECT count(), uniqExact({', '.join(SOURCE)}) FROM {table}")  # noqa: S608  # constants
+        counts[name] = StoreCount(rows, distinct)
+    return counts
+
+
+def count_parquet(settings: Settings) -> dict[str, StoreCount]:
+    """Count the rows of ticks and depth in the Parquet files."""
+    return {name: _count_files(settings, name) for name in TABLES}
+
+
+def _count_files(settings: Settings, name: str) -> StoreCount:
+    table: Any = open_store(settings).dataset(f"cleaned/{name}").to_table(columns=list(SOURCE))
+    return StoreCount(table.num_rows, table.group_by(list(SOURCE)).aggregate([]).num_rows)

@@ -1,4 +1,4 @@
-"""Records ↔ bytes: Avro behind Confluent's five-byte header, framed by hand, encoded by fastavro.
+"""Records ↔ bytes: Avro behind Confluent's five-byte header, framed by hand; encoded by `encoding.py`, decoded by fastavro.
 
 0x00 | schema id, 4 bytes big-endian | Avro body
 Source: https://docs.confluent.io/platform/current/schema-registry/fundamentals/serdes-develop/index.html#wire-format
@@ -19,6 +19,7 @@ from typing import Any, Generic, TypeVar, cast
 import fastavro
 import msgspec
 
+from schemas.encoding import encoder_of
 from schemas.records import Record
 
 HEADER = struct.Struct(">bI")
@@ -58,15 +59,12 @@ class Encoder(Generic[R]):
     """Encodes records of one class under one schema id."""
 
     def __init__(self, record: type[R], schema_id: int) -> None:
-        self._schema = _parsed(record)
+        self._body = encoder_of(schema_text(record))
         self._header = HEADER.pack(0, schema_id)
 
     def encode(self, record: R) -> bytes:
         """Frame and encode one record."""
-        out = BytesIO()
-        out.write(self._header)
-        fastavro.schemaless_writer(out, self._schema, msgspec.to_builtins(record, builtin_types=(bytes,)))
-        return out.getvalue()
+        return self._header + self._body(record)
 
 
 class Decoder(Generic[R]):

@@ -1,4 +1,4 @@
-"""Records ↔ bytes: Avro behind Confluent's five-byte header, framed by hand; encoded by `encoding.py`, decoded by fastavro.
+"""Records ↔ bytes: Avro behind the Confluent header; encoded by `encoding.py`, decoded by fastavro.
 
 0x00 | schema id, 4 bytes big-endian | Avro body
 Source: https://docs.confluent.io/platform/current/schema-registry/fundamentals/serdes-develop/index.html#wire-format

@@ -61,11 +61,13 @@ class Supervisor:
         config: settings file that the children read.
         roles: in the order in which they drain.
         log_folder: one log file a process, appended.
+        command: what runs a role; its arguments and `--config` follow.
     """
 
     config: Path
     roles: Sequence[Role]
     log_folder: Path
+    command: tuple[str, ...] = (sys.executable, "-m", "tickerplant")
     children: list[Child] = field(default_factory=list)
 
     def start(self) -> None:
@@ -115,7 +117,7 @@ class Supervisor:
         return self.log_folder / f"{_slot(role, number)}.log"
 
     def _spawn(self, role: Role, number: int) -> subprocess.Popen[bytes]:
-        command = [sys.executable, "-m", "tickerplant", *role.arguments, "--config", str(self.config)]
+        command = [*self.command, *role.arguments, "--config", str(self.config)]
         with self.log_path(role, number).open("ab") as log:
             return subprocess.Popen(command, stdout=log, stderr=log, stdin=subprocess.DEVNULL)  # noqa: S603  # our own command
 

@@ -1,0 +1,107 @@
+"""The supervisor keeps roles alive, tells a user's mistake, and drains in the order of the flow."""
+
+import os
+import sys
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+from tickerplant.errors import UserError
+from tickerplant.settings import Settings, Venue
+from tickerplant.supervise import Role, Supervisor, roles_of
+
+SCRIPT = """
+import signal, sys, time
+role = sys.argv[1]
+if role == "mistaken":
+    print("tickerplant: no such venue")
+    sys.exit(2)
+def stop(*_):
+    open(sys.argv[2], "a").write(role + "\\n")
+    sys.exit(0)
+signal.signal(signal.SIGTERM, stop)
+open(sys.argv[2] + "." + role, "a").write("started\\n")
+while True:
+    time.sleep(0.01)
+"""
+
+
+@pytest.fixture
+def supervise(tmp_path: Path) -> Iterator[Callable[..., Supervisor]]:
+    made: list[Supervisor] = []
+
+    def make(*names: str) -> Supervisor:
+        script = tmp_path / "role.py"
+        script.write_text(SCRIPT, encoding="utf-8")
+        roles = [Role(name, (name, str(tmp_path / "stopped"))) for name in names]
+        made.append(Supervisor(tmp_path / "x.toml", roles, tmp_path / "logs", (sys.executable, str(script))))
+        return made[-1]
+
+    yield make
+    for each in made:
+        each.stop()
+
+
+def until(condition: Callable[[], object], seconds: float = 20.0) -> None:
+    deadline = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < deadline, "condition did not come true"
+        time.sleep(0.01)
+
+
+def starts(folder: Path, role: str) -> int:
+    note = folder / f"stopped.{role}"
+    return len(note.read_text().splitlines()) if note.exists() else 0
+
+
+def test_roles_drain_each_after_those_that_feed_it() -> None:
+    venue = Venue(venue="BINANCE", market="spot", symbols=("BTCUSDT",))
+
+    names = [role.name for role in roles_of(Settings(venues=(venue,)))]
+
+    assert names == ["produce", "process", "sink-clickhouse", "sink-parquet"]
+
+
+def test_without_venues_no_producer_runs() -> None:
+    assert "produce" not in [role.name for role in roles_of(Settings())]
+
+
+def test_all_roles_start_and_stop_in_order(supervise: Callable[..., Supervisor], tmp_path: Path) -> None:
+    supervisor = supervise("first", "second", "third")
+    supervisor.start()
+    until(lambda: all(starts(tmp_path, role) for role in ("first", "second", "third")))
+
+    supervisor.stop()
+
+    assert (tmp_path / "stopped").read_text().split() == ["first", "second", "third"]
+
+
+def test_a_killed_process_is_started_again(supervise: Callable[..., Supervisor], tmp_path: Path) -> None:
+    supervisor = supervise("only")
+    supervisor.start()
+    until(lambda: starts(tmp_path, "only"))
+    os.kill(supervisor.pids()["only"], 9)
+
+    until(lambda: (supervisor.restart_dead(), starts(tmp_path, "only") == 2)[1])
+
+    assert supervisor.children[0].restarts == 1
+
+
+def test_a_role_that_cannot_run_is_told_with_its_own_words(supervise: Callable[..., Supervisor]) -> None:
+    supervisor = supervise("mistaken")
+    supervisor.start()
+
+    with pytest.raises(UserError, match="mistaken cannot run: no such venue"):
+        until(supervisor.restart_dead)
+
+
+def test_one_role_can_be_stopped_alone(supervise: Callable[..., Supervisor], tmp_path: Path) -> None:
+    supervisor = supervise("first", "second")
+    supervisor.start()
+    until(lambda: starts(tmp_path, "first") and starts(tmp_path, "second"))
+
+    supervisor.stop(["first"])
+
+    assert list(supervisor.pids()) == ["second"]

@@ -180,12 +180,12 @@ def convert(
 @config_option
 @json_option
 @click.option("--recording", type=click.Path(path_type=Path, dir_okay=False), help="Serve this recording instead.")
-@click.option("--market", help="Market of the recording: spot, usdm, coinm. Default: told by its path.")
+@click.option("--market", help="Market of the recording: spot, usdm, coinm. Default: told by its messages.")
 @click.option("--pace", default="max", show_default=True, help="Of a recording: 1 = its own, n = n times faster, max.")
 @click.option("--live", is_flag=True, help="Capture from the real venue instead (needs a connection to it).")
 @click.option("--symbols", default=20, show_default=True, help="How many symbols the synthetic market has.")
 @click.option("--rate", default=2000, show_default=True, help="Frames per second of the synthetic market.")
-@click.option("--seconds", default=30.0, show_default=True, help="How long input lasts (a recording may end before).")
+@click.option("--seconds", type=float, help="How long input lasts. Default: 30, a recording to its end.")
 @click.option("--seed", default=1, show_default=True, help="Of the synthetic market.")
 @click.option("--keep", is_flag=True, help="Leave the stack and all roles running.")
 def demo(as_json: bool, config: Path | None, keep: bool, **options: Any) -> int:

@@ -1,0 +1,237 @@
+"""`tickerplant demo`: start everything, run a market through it, wait until drained, reconcile."""
+
+import shutil
+import sys
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+import click
+import msgspec
+from rich.console import Console
+from rich.live import Live
+
+from tickerplant.demo import reconcile, report, stores
+from tickerplant.demo.options import DEFAULT_SECONDS, DemoOptions, demo_settings, stream_counts, write_settings
+from tickerplant.demo.venue import SimulatedVenue
+from tickerplant.deploy import deploy
+from tickerplant.errors import UserError
+from tickerplant.lag import GROUPS, read_lag
+from tickerplant.local import process, stack
+from tickerplant.settings import Settings, load_settings
+from tickerplant.supervise import Supervisor, roles_of
+from tickerplant.top import View, read_view, render
+
+CONFIG_NAME = "tickerplant.toml"
+VENUE = "binance"
+READY_WAIT_S = 60.0
+DRAIN_WAIT_S = 120.0
+SAMPLE_SQL = """SELECT symbol, count() AS trades, round(sum(quantity), 4) AS volume, max(price) AS high
+FROM market_data.trades GROUP BY symbol ORDER BY trades DESC LIMIT 5"""
+
+
+@dataclass
+class Demo:
+    """One demo: its settings, its processes, and what it prints on stderr."""
+
+    settings: Settings
+    options: DemoOptions
+    console: Console
+    supervisor: Supervisor
+
+    @property
+    def config(self) -> Path:
+        """Settings file of all processes."""
+        return self.settings.local.home / CONFIG_NAME
+
+    def say(self, text: str) -> None:
+        """Print progress."""
+        self.console.print(text, highlight=False)
+
+    @property
+    def venue(self) -> SimulatedVenue:
+        """The simulated venue."""
+        return SimulatedVenue(self.settings)
+
+
+def run_demo(settings: Settings, options: DemoOptions) -> int:
+    """Run a demo and print what was found.
+
+    Returns:
+        0 = every frame is where it should be, once; 1 = it does not add up.
+
+    Raises:
+        UserError: a recording cannot be read, a server cannot start, a role cannot run.
+    """
+    console = Console(stderr=options.as_json)
+    demo = _prepared(settings, options, console)
+    with _running(demo):
+        findings = _market_day(demo)
+        sample = _sample(demo.settings)
+    if options.as_json:
+        click.echo(msgspec.json.encode(findings.summary()))
+    else:
+        report.show(findings, sample, _places(demo), console)
+    return 0 if findings.adds_up else 1
+
+
+def _prepared(settings: Settings, options: DemoOptions, console: Console) -> Demo:
+    """End what an earlier demo left running, remove its data, write the settings file."""
+    home = settings.local.home / "demo"
+    if (home / CONFIG_NAME).exists():
+        stack.down(load_settings(home / CONFIG_NAME, {}), lambda _line: None)
+        shutil.rmtree(home)
+    ours = demo_settings(settings, options)
+    write_settings(ours, ours.local.home / CONFIG_NAME)
+    supervisor = Supervisor(ours.local.home / CONFIG_NAME, roles_of(ours), ours.local.home / "logs")
+    return Demo(ours, options, console, supervisor)
+
+
+@contextmanager
+def _running(demo: Demo) -> Iterator[None]:
+    """Start stack, simulated venue and roles; stop them in the end, or leave them running where asked."""
+    try:
+        stack.up(demo.settings, demo.say)
+        demo.say(f"deployed: {len(deploy(demo.settings)['topics_created'])} topics, schemas, tables")
+        if not demo.options.live:
+            _start_venue(demo)
+        demo.supervisor.start()
+        yield
+    finally:
+        demo.supervisor.stop()
+        if not demo.options.keep:
+            stack.down(demo.settings, lambda _line: None)
+    if demo.options.keep:
+        _leave_running(demo)
+
+
+def _start_venue(demo: Demo) -> None:
+    options = demo.options
+    arguments = ["--port", str(demo.settings.local.simulator_port)]
+    if options.recording is not None:
+        market = demo.settings.venues[0].market
+        arguments += ["--recording", str(options.recording), "--market", market, "--pace", options.pace]
+    else:
+        arguments += ["--symbols", str(options.symbols), "--seed", str(options.seed), "--rate", str(options.rate)]
+    process.start(demo.settings, "venue", [sys.executable, "-m", "tickerplant.local.venue", *arguments])
+    _until(demo, demo.venue.is_up, "the simulated venue does not start", READY_WAIT_S)
+
+
+def _leave_running(demo: Demo) -> None:
+    """Hand the roles over to a supervisor of their own, and let a synthetic market go on."""
+    command = [sys.executable, "-m", "tickerplant", "run", str(demo.config)]
+    process.start(demo.settings, "run", command)
+    if not demo.options.live and demo.options.recording is None:
+        demo.venue.start()
+
+
+def _market_day(demo: Demo) -> report.Findings:
+    """Let the market begin, watch it, end it, wait until all is stored, and count."""
+    if not demo.options.live:
+        expected = _expected_streams(demo)
+        _until(demo, lambda: len(demo.venue.status()["subscribed"]) >= expected, "not all is subscribed", READY_WAIT_S)
+        demo.venue.start()
+    began_s = time.monotonic()
+    view = _watch(demo, began_s)
+    served = _end_of_input(demo)
+    demo.supervisor.stop(["produce"])
+    _until(demo, lambda: _is_drained(demo.settings), "not all is stored", DRAIN_WAIT_S)
+    seconds = time.monotonic() - began_s
+    latency_us = report.latencies(read_view(demo.settings))
+    memory_mb = {row.stage: row.memory_mb for row in view.stages}
+    demo.say("drained; counting ...")
+    topics = reconcile.count_topics(demo.settings, VENUE)
+    client = stores.clickhouse(demo.settings)
+    stored = {"clickhouse": stores.count_clickhouse(client), "parquet": stores.count_parquet(demo.settings)}
+    return report.Findings(
+        frames_served=served if served is not None else topics.raw.frames,
+        topics=topics,
+        stored=stored,
+        latency_us=latency_us,
+        memory_mb=memory_mb,
+        seconds=seconds,
+    )
+
+
+def _watch(demo: Demo, began_s: float) -> View:
+    """Show the live table until input is over; returns the last view."""
+    view = read_view(demo.settings)
+    with Live(render(view), console=demo.console, auto_refresh=False, transient=True) as live:
+        while not _is_over(demo, began_s):
+            demo.supervisor.restart_dead()
+            time.sleep(0.5)
+            view = read_view(demo.settings, view)
+            live.update(render(view), refresh=True)
+    demo.console.print(render(view))
+    return view
+
+
+def _is_over(demo: Demo, began_s: float) -> bool:
+    """Tell whether input has lasted long enough: `seconds` if given, else a recording to its end, else 30 s."""
+    options = demo.options
+    limit_s = options.seconds or (float("inf") if options.recording else DEFAULT_SECONDS)
+    if time.monotonic() - began_s >= limit_s:
+        return True
+    return options.recording is not None and demo.venue.status()["state"] == "done"
+
+
+def _end_of_input(demo: Demo) -> int | None:
+    """End the market and tell how many market-data frames left the venue; None = nobody counted them there."""
+    if demo.options.live:
+        return None
+    demo.venue.stop()
+    _until(demo, lambda: demo.venue.status()["state"] == "done", "the venue does not end", READY_WAIT_S)
+    return int(demo.venue.status()["frames_served"])
+
+
+def _expected_streams(demo: Demo) -> int:
+    if demo.options.recording is not None:
+        return len(stream_counts(demo.options.recording, demo.settings.venues[0].market))
+    venue = demo.venue
+    return sum(venue.listed_symbols(each.market) * len(each.channels) for each in demo.settings.venues)
+
+
+def _is_drained(settings: Settings) -> bool:
+    """Tell whether processor and sinks have committed all that their topics hold."""
+    lags = read_lag(settings)
+    return len({lag.group for lag in lags}) == len(GROUPS) and all(lag.records == 0 for lag in lags)
+
+
+def _until(demo: Demo, condition: Callable[[], bool], failure: str, seconds: float) -> None:
+    """Wait for a condition, keeping roles alive.
+
+    Raises:
+        UserError: it did not come true in time.
+    """
+    deadline_s = time.monotonic() + seconds
+    while not condition():
+        if time.monotonic() > deadline_s:
+            logs = demo.settings.local.home / "logs"
+            raise UserError(f"{failure} within {seconds:.0f} s; the logs are in {logs}")
+        demo.supervisor.restart_dead()
+        time.sleep(0.1)
+
+
+def _sample(settings: Settings) -> str:
+    """Run the sample query and lay out its result."""
+    rows, columns = stores.clickhouse(settings).execute(SAMPLE_SQL, with_column_types=True)
+    lines = ["  ".join(f"{name:>14}" for name, _type in columns)]
+    lines += ["  ".join(f"{value!s:>14}" for value in row) for row in rows]
+    return "\n".join([SAMPLE_SQL, *lines])
+
+
+def _places(demo: Demo) -> dict[str, str]:
+    """Say where everything is."""
+    settings = demo.settings
+    running = {
+        "ClickHouse": f"native 127.0.0.1:{settings.clickhouse.port}, http://127.0.0.1:{settings.clickhouse.http_port}",
+        "Kafka": settings.kafka.bootstrap_servers,
+        "registry": settings.registry.url,
+        "Parquet": f"{settings.object_store.root} at {settings.object_store.endpoint_url}",
+        "end it": f"tickerplant down --config {demo.config}",
+    }
+    kept = {"again": f"tickerplant up --config {demo.config}"}
+    common = {"data, logs": str(settings.local.home), "settings": str(demo.config)}
+    return common | (running if demo.options.keep else kept)

@@ -1,0 +1,230 @@
+"""`tickerplant convert`: recordings → Parquet, by the parse, dedupe and book code that runs live, without Kafka."""
+
+import time
+from collections import Counter
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Final
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from processors.pipeline import Pipeline
+from schemas import records
+from schemas.arrow import ArchivedRecord, arrow_schema, raw_frames
+from schemas.topics import raw_topic
+from schemas.venues import SYMBOLOGIES
+from tickerplant.errors import UserError
+from tickerplant.recordings import RecordedFrame, RecordingError, read_recording
+
+FILES: Final[dict[type[records.Record], str]] = {
+    records.Tick: "tick",
+    records.Depth: "depth",
+    records.Ticker: "ticker",
+    records.Candle: "candle",
+    records.Derivative: "derivative",
+    records.Instrument: "instrument",
+    records.QualityEvent: "quality",
+    records.DeadLetter: "dead_letter",
+}
+ROWS_AT_ONCE: Final = 20_000
+MAGIC: Final = b"PAR1"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Conversion:
+    """What to convert.
+
+    Args:
+        files: recordings, or folders and files of the raw archive, in order of time.
+        out: folder for `tick.parquet`, `depth.parquet` ...; files there are replaced when all is written.
+        instruments: body of the venue's instrument list; None = the recording's own, else names are split.
+    """
+
+    venue: str
+    market: str
+    files: tuple[Path, ...]
+    out: Path
+    instruments: Path | None = None
+
+
+@dataclass
+class ParquetFolder:
+    """Writes records of each class into a file of its own, none of which is visible before all are whole."""
+
+    out: Path
+    rows: Counter[str] = field(default_factory=Counter)
+    _waiting: dict[type[records.Record], list[records.Record]] = field(default_factory=dict)
+    _writers: dict[type[records.Record], pq.ParquetWriter] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        """Open all files, so that a reader finds an empty one where nothing was of a kind."""
+        self.out.mkdir(parents=True, exist_ok=True)
+        for record in FILES:
+            self._waiting[record] = []
+            self._writers[record] = pq.ParquetWriter(self._draft(record), arrow_schema(record), compression="zstd")
+
+    def add(self, record: records.Record) -> None:
+        """Take in one record."""
+        waiting = self._waiting[type(record)]
+        waiting.append(record)
+        if len(waiting) >= ROWS_AT_ONCE:
+            self._write(type(record))
+
+    def close(self) -> None:
+        """Write what waits and make the files visible."""
+        for record in FILES:
+            self._write(record)
+            self._writers[record].close()
+            self._draft(record).replace(self.out / f"{FILES[record]}.parquet")
+
+    def discard(self) -> None:
+        """Remove what was not made visible."""
+        for record, writer in self._writers.items():
+            writer.close()
+            self._draft(record).unlink(missing_ok=True)
+
+    def _write(self, record: type[records.Record]) -> None:
+        waiting, schema = self._waiting[record], arrow_schema(record)
+        columns = [
+            pa.array([getattr(each, name) for each in waiting], schema.field(name).type) for name in schema.names
+        ]
+        self._writers[record].write_table(pa.Table.from_arrays(columns, schema=schema))
+        self.rows[FILES[record]] += len(waiting)
+        waiting.clear()
+
+    def _draft(self, record: type[records.Record]) -> Path:
+        return self.out / f".{FILES[record]}.parquet.tmp"
+
+
+def convert_files(conversion: Conversion) -> dict[str, Any]:
+    """Convert and return a summary: frames, rows by file, ticks by kind, gaps, dead letters, seconds.
+
+    A recording that ends in the middle of a line (its recorder was killed, or the copy was cut) is converted up to
+    there; `damaged` in the summary then says where.
+
+    Raises:
+        UserError: unknown venue or market, a file that is missing or of no known format.
+    """
+    _check(conversion)
+    began_s = time.monotonic()
+    folder, counts = ParquetFolder(conversion.out), Counter[str]()
+    damaged = ""
+    try:
+        try:
+            _convert(conversion, folder, counts)
+        except RecordingError as error:
+            damaged = str(error)
+        folder.close()
+    except BaseException:
+        folder.discard()
+        raise
+    seconds = time.monotonic() - began_s
+    return {
+        "venue": conversion.venue,
+        "market": conversion.market,
+        "frames": counts["frames"],
+        "ticks": folder.rows["tick"],
+        "kinds": {name: counts[name] for name in sorted(counts) if name.isupper()},
+        "rows": dict(folder.rows),
+        "gaps": counts["GAP"],
+        "dead_letters": folder.rows["dead_letter"],
+        "damaged": damaged,
+        "seconds": round(seconds, 3),
+        "frames_per_s": round(counts["frames"] / seconds),
+        "out": str(conversion.out),
+    }
+
+
+def _convert(conversion: Conversion, folder: ParquetFolder, counts: Counter[str]) -> None:
+    pipelines: dict[tuple[str, int], Pipeline] = {}
+    for archived in _raw_records(conversion):
+        place = (archived.topic, archived.partition)
+        if place not in pipelines:
+            pipelines[place] = Pipeline(conversion.venue.upper(), *place, assume_instruments=True)
+        counts["frames"] += len(archived.record.frames)
+        for record in pipelines[place].process(archived.offset, archived.record).records:
+            folder.add(record)
+            counts[_kind(record)] += 1
+
+
+def _raw_records(conversion: Conversion) -> Iterator[ArchivedRecord]:
+    """Yield raw records of all files; each recorded frame is a record of its own, so that it keeps its own time."""
+    topic = raw_topic(conversion.venue).name
+    offset = 0
+    if conversion.instruments is not None:
+        yield ArchivedRecord(topic, 0, offset, _instrument_list(conversion))
+        offset += 1
+    for path in conversion.files:
+        if _is_archive(path):
+            yield from raw_frames(pq.read_table(path))
+            continue
+        numbers: Counter[str] = Counter()
+        for frame in read_recording(path, conversion.market):
+            yield ArchivedRecord(topic, 0, offset, _raw_record(conversion, path, frame, numbers))
+            offset += 1
+
+
+def _raw_record(
+    conversion: Conversion, path: Path, recorded: RecordedFrame, numbers: Counter[str]
+) -> records.RawFrames:
+    connection = f"{path.name}:{recorded.connection}"
+    frame = records.Frame(
+        source=0,
+        number=numbers[connection],
+        kind=recorded.kind,
+        request=recorded.request,
+        recv_time_us=recorded.recv_time_us,
+        payload=recorded.payload,
+    )
+    numbers[connection] += 1
+    return _one_frame(conversion, connection, frame)
+
+
+def _instrument_list(conversion: Conversion) -> records.RawFrames:
+    path = conversion.instruments
+    assert path is not None
+    try:
+        body = path.read_bytes()
+    except OSError as error:
+        raise UserError(f"instrument list {path} cannot be read: {error.strerror}") from None
+    frame = records.Frame(source=0, number=0, kind="INSTRUMENTS", request=str(path), recv_time_us=0, payload=body)
+    return _one_frame(conversion, "instruments", frame)
+
+
+def _one_frame(conversion: Conversion, connection: str, frame: records.Frame) -> records.RawFrames:
+    return records.RawFrames(
+        venue=conversion.venue.upper(),
+        event_time_us=frame.recv_time_us,
+        sources=[records.Source(market=conversion.market, connection=connection)],
+        frames=[frame],
+    )
+
+
+def _check(conversion: Conversion) -> None:
+    if conversion.venue.upper() not in SYMBOLOGIES:
+        known = ", ".join(sorted(SYMBOLOGIES)).lower()
+        raise UserError(f"venue {conversion.venue} is unknown; known venues: {known}")
+    markets = SYMBOLOGIES[conversion.venue.upper()].MARKETS
+    if conversion.market not in markets:
+        raise UserError(f"market {conversion.market} of {conversion.venue} is unknown; known: {', '.join(markets)}")
+    for path in conversion.files:
+        if not path.exists():
+            raise UserError(f"{path} does not exist")
+
+
+def _is_archive(path: Path) -> bool:
+    if path.is_dir():
+        return True
+    with path.open("rb") as file:
+        return file.read(len(MAGIC)) == MAGIC
+
+
+def _kind(record: records.Record) -> str:
+    """Name what is counted: TRADE, QUOTE, DEPTH_DELTA, GAP ..."""
+    if isinstance(record, records.Depth):
+        kind = "KEYFRAME" if record.is_keyframe else "SNAPSHOT" if record.is_snapshot else "DELTA"
+        return f"DEPTH_{kind}"
+    kind = getattr(record, "kind", None)
+    return str(kind) if kind is not None else type(record).__name__.upper()

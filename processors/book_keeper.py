@@ -1,0 +1,202 @@
+"""One symbol's book through its life: deltas buffered, a snapshot joined, gaps found, snapshots asked for, keyframes.
+
+invalid --snapshot joins--> valid --gap, disconnect--> invalid. Time is the raw log's. What is to be published comes
+back as effects, to be carried out at once: a PublishSnapshot means the book as it is now.
+"""
+
+from collections import deque
+from collections.abc import Sequence
+from typing import Final
+
+import msgspec
+
+from processors.book import Book
+from processors.book_rules import BookRule
+from processors.items import BookDelta, BookSnapshot
+
+MOST_BUFFERED_DELTAS: Final = 2_000
+MOST_BUFFERED_LEVELS: Final = 40_000
+PATIENCE_US: Final = 30_000_000  # the producer fetches a snapshot by itself after it subscribes
+FIRST_WAIT_US: Final = 2_000_000
+MOST_WAIT_US: Final = 60_000_000
+
+
+class PublishDelta(msgspec.Struct, frozen=True, gc=False):
+    """Publish the delta at hand; snapshot_id 0 = it is applied to no book."""
+
+    snapshot_id: int
+
+
+class PublishSnapshot(msgspec.Struct, frozen=True, gc=False):
+    """Publish the whole book as it is now."""
+
+    is_keyframe: bool
+
+
+class Report(msgspec.Struct, frozen=True, gc=False):
+    """Publish a quality event."""
+
+    kind: str
+    from_sequence: int = 0
+    to_sequence: int = 0
+    count: int = 1
+    detail: str = ""
+
+
+class Resnapshot(msgspec.Struct, frozen=True, gc=False):
+    """Ask the producer for a snapshot."""
+
+    reason: str
+
+
+Effect = PublishDelta | PublishSnapshot | Report | Resnapshot
+UNJOINED: Final = PublishDelta(0)
+
+
+class BookKeeper:
+    """Keeps one book.
+
+    Args:
+        rule: how the venue's update ids chain.
+        keyframe_us: how often the whole of a valid book is published.
+    """
+
+    def __init__(self, rule: BookRule, keyframe_us: int) -> None:
+        self.book = Book()
+        self.is_valid = False
+        self.snapshot_id = 0  # of the book that stands; rises with every snapshot and keyframe
+        self.sequence = 0  # last update id the book contains
+        self.exchange_time_us = 0  # of what the book contains
+        self.connection = ""  # that the last delta came by
+        self.last_seen = 0  # last update id of the stream, applied or not
+        self._rule = rule
+        self._keyframe_us = keyframe_us
+        self.is_joined = False  # a delta was applied after the snapshot
+        self.is_chained = False  # the next delta should follow last_seen
+        self.buffer: deque[BookDelta] = deque()
+        self._buffered_levels = 0
+        self.next_keyframe_us = 0
+        self.request_at_us = 0  # earliest time of the next request; 0 = at once
+        self.request_wait_us = FIRST_WAIT_US
+        self.last_request_us = 0
+        self.reason = "no snapshot came"
+
+    def on_delta(self, delta: BookDelta, connection: str, now_us: int) -> Sequence[Effect]:
+        """Take in a delta with sizes in base currency; nothing comes back for one that was seen before."""
+        last = self.last_seen
+        if delta.sequence <= last:
+            return ()
+        is_gap = self.is_chained and not self._rule.follows(last, delta)
+        self.last_seen, self.is_chained, self.connection = delta.sequence, True, connection
+        if not self.is_valid:
+            return self._buffer_delta(delta, last, now_us, is_gap=is_gap)
+        if delta.sequence <= self.sequence:
+            return (self._gap(last, delta), UNJOINED) if is_gap else (UNJOINED,)
+        if is_gap if self.is_joined else not self._rule.joins(self.sequence, delta):
+            return self._lose(delta, now_us)
+        self._apply(delta)
+        if now_us >= self.next_keyframe_us:
+            return (PublishDelta(self.snapshot_id), self._keyframe(now_us))
+        return (PublishDelta(self.snapshot_id),)
+
+    def on_snapshot(self, snapshot: BookSnapshot, now_us: int) -> Sequence[Effect]:
+        """Take in a snapshot: join the buffered deltas, or ask for another; older than a valid book = ignored."""
+        if self.is_valid and snapshot.sequence <= self.sequence:
+            return ()
+        while self.buffer and self.buffer[0].sequence <= snapshot.sequence:
+            self._drop_oldest()
+        if self.buffer and not self._rule.joins(snapshot.sequence, self.buffer[0]):
+            first_id = self.buffer[0].first_sequence
+            return self._request(f"snapshot {snapshot.sequence} is older than the first delta {first_id}", now_us)
+        self._stand(snapshot, now_us)
+        count = len(self.buffer)
+        for delta in self.buffer:
+            self._apply(delta)
+        self._clear_buffer()
+        return (PublishSnapshot(is_keyframe=False), Report("BOOK_READY", to_sequence=self.sequence, count=count))
+
+    def on_clock(self, now_us: int) -> Sequence[Effect]:
+        """Publish a keyframe, or ask for a snapshot, where it is time."""
+        if self.is_valid:
+            return (self._keyframe(now_us),) if now_us >= self.next_keyframe_us else ()
+        return self._request(self.reason, now_us) if self.buffer else ()
+
+    def on_disconnect(self, reason: str, now_us: int) -> Sequence[Effect]:
+        """Give up the book: what comes next does not follow."""
+        self._clear_buffer()
+        self.is_chained = False
+        self.request_at_us = now_us + PATIENCE_US
+        return self._reset(reason)
+
+    def _buffer_delta(self, delta: BookDelta, last: int, now_us: int, *, is_gap: bool) -> Sequence[Effect]:
+        """Keep a delta for the snapshot to come; the oldest give way, since a late snapshot needs the newest."""
+        effects: list[Effect] = []
+        if is_gap:
+            self._clear_buffer()
+            effects.append(self._gap(last, delta))
+        self.buffer.append(delta)
+        self._buffered_levels += _size(delta)
+        while len(self.buffer) > MOST_BUFFERED_DELTAS or self._buffered_levels > MOST_BUFFERED_LEVELS:
+            self._drop_oldest()
+        if self.request_at_us == 0 and self.last_request_us == 0:
+            self.request_at_us = now_us + PATIENCE_US
+        return (*effects, *self._request(self.reason, now_us), UNJOINED)
+
+    def _lose(self, delta: BookDelta, now_us: int) -> Sequence[Effect]:
+        gap = self._gap(self.sequence, delta)
+        reset = self._reset(f"updates {gap.from_sequence} to {gap.to_sequence} are missing")
+        self.buffer.append(delta)
+        self._buffered_levels = _size(delta)
+        return (gap, *reset, *self._request("gap", now_us), UNJOINED)
+
+    def _gap(self, last: int, delta: BookDelta) -> Report:
+        first, final = self._rule.missing(last, delta)
+        return Report("GAP", from_sequence=first, to_sequence=final)
+
+    def _reset(self, reason: str) -> Sequence[Effect]:
+        if not self.is_valid:
+            return ()
+        self.is_valid = False
+        self.book.clear()
+        return (Report("BOOK_RESET", from_sequence=self.sequence, detail=reason),)
+
+    def _request(self, reason: str, now_us: int) -> Sequence[Effect]:
+        """Ask for a snapshot, unless it is too early; then a later call does."""
+        self.reason = reason
+        if now_us < self.request_at_us:
+            return ()
+        self.last_request_us = now_us
+        self.request_at_us = now_us + self.request_wait_us
+        self.request_wait_us = min(2 * self.request_wait_us, MOST_WAIT_US)
+        return (Resnapshot(reason),)
+
+    def _stand(self, snapshot: BookSnapshot, now_us: int) -> None:
+        self.book.replace((snapshot.bid_prices, snapshot.bid_sizes), (snapshot.ask_prices, snapshot.ask_sizes))
+        self.sequence, self.exchange_time_us = snapshot.sequence, snapshot.exchange_time_us
+        self.is_valid, self.is_joined = True, False
+        self.snapshot_id += 1
+        self.next_keyframe_us = now_us + self._keyframe_us
+        self.request_wait_us = FIRST_WAIT_US
+        self.request_at_us = self.last_request_us + FIRST_WAIT_US if self.last_request_us else 0
+        self.reason = "no snapshot came"
+
+    def _apply(self, delta: BookDelta) -> None:
+        self.book.apply((delta.bid_prices, delta.bid_sizes), (delta.ask_prices, delta.ask_sizes))
+        self.sequence, self.exchange_time_us = delta.sequence, delta.exchange_time_us
+        self.is_joined = True
+
+    def _keyframe(self, now_us: int) -> PublishSnapshot:
+        self.snapshot_id += 1
+        self.next_keyframe_us = now_us + self._keyframe_us
+        return PublishSnapshot(is_keyframe=True)
+
+    def _drop_oldest(self) -> None:
+        self._buffered_levels -= _size(self.buffer.popleft())
+
+    def _clear_buffer(self) -> None:
+        self.buffer.clear()
+        self._buffered_levels = 0
+
+
+def _size(delta: BookDelta) -> int:
+    return len(delta.bid_prices) + len(delta.ask_prices)

@@ -1,0 +1,97 @@
+"""Which ids of a venue were seen: exact for whole numbers that rise, a window of the newest for opaque ids."""
+
+from bisect import bisect_right
+
+import msgspec
+
+MOST_INTERVALS = 512
+MOST_RECENT = 100_000
+
+
+class Hole(msgspec.Struct, frozen=True, gc=False):
+    """Ids that were left out, first to last."""
+
+    first: int
+    last: int
+
+
+class SeenIds:
+    """The set of seen ids as intervals: the highest grows with the stream, there are others where ids are missing.
+
+    When there are more intervals than `most_intervals`, the lowest hole is forgotten: its ids then count as seen.
+    Ids below the first one seen are new, once.
+    """
+
+    __slots__ = ("_ends", "_most", "_starts", "high")
+
+    def __init__(self, intervals: list[tuple[int, int]] | None = None, most_intervals: int = MOST_INTERVALS) -> None:
+        intervals = intervals or []
+        self._starts = [start for start, _ in intervals]
+        self._ends = [end for _, end in intervals]
+        self._most = most_intervals
+        self.high = self._ends[-1] if intervals else -1
+
+    def add(self, number: int) -> bool:
+        """Note an id; True = it is new."""
+        if number == self.high + 1 and self._ends:
+            self.high = self._ends[-1] = number
+            return True
+        return self._add_elsewhere(number)
+
+    def hole_before(self, number: int) -> Hole | None:
+        """Tell what is missing between the highest id seen and a higher one; None = nothing, or no id was seen yet."""
+        if not self._ends or number <= self.high + 1:
+            return None
+        return Hole(self.high + 1, number - 1)
+
+    def intervals(self) -> list[tuple[int, int]]:
+        """List what was seen, in rising order, ends included."""
+        return list(zip(self._starts, self._ends, strict=True))
+
+    def _add_elsewhere(self, number: int) -> bool:
+        at = bisect_right(self._starts, number) - 1
+        if at >= 0 and number <= self._ends[at]:
+            return False
+        joins_left = at >= 0 and self._ends[at] == number - 1
+        joins_right = at + 1 < len(self._starts) and self._starts[at + 1] == number + 1
+        if joins_left and joins_right:
+            self._ends[at] = self._ends.pop(at + 1)
+            del self._starts[at + 1]
+        elif joins_left:
+            self._ends[at] = number
+        elif joins_right:
+            self._starts[at + 1] = number
+        else:
+            self._starts.insert(at + 1, number)
+            self._ends.insert(at + 1, number)
+            self._forget_lowest_hole()
+        self.high = self._ends[-1]
+        return True
+
+    def _forget_lowest_hole(self) -> None:
+        if len(self._starts) > self._most:
+            del self._starts[1]
+            del self._ends[0]
+
+
+class RecentIds:
+    """The newest opaque ids (UUIDs, hashes); older ones are forgotten."""
+
+    __slots__ = ("_ids", "_most")
+
+    def __init__(self, ids: list[str] | None = None, most_recent: int = MOST_RECENT) -> None:
+        self._ids = dict.fromkeys(ids or [])
+        self._most = most_recent
+
+    def add(self, identity: str) -> bool:
+        """Note an id; True = it is new."""
+        if identity in self._ids:
+            return False
+        self._ids[identity] = None
+        if len(self._ids) > self._most:
+            del self._ids[next(iter(self._ids))]
+        return True
+
+    def ids(self) -> list[str]:
+        """List what is remembered, the oldest first."""
+        return list(self._ids)

@@ -1,0 +1,18 @@
+"""The error tree of processing.
+
+ProcessorError
+├── FrameError   a frame that cannot be used; it goes to the dead letters with its reason
+└── StateError   a piece of state that this version cannot read
+"""
+
+
+class ProcessorError(Exception):
+    """Base of what goes wrong in processing."""
+
+
+class FrameError(ProcessorError):
+    """A frame cannot be used; its text says why."""
+
+
+class StateError(ProcessorError):
+    """A piece of state cannot be read; its text says which and why."""

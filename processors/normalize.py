@@ -1,0 +1,180 @@
+"""Items without memory → records: the venue's tickers, candles, mark prices, liquidations; sizes to base currency."""
+
+from processors.batch import Batch
+from processors.items import BookDelta, BookSnapshot, CandleItem, Liquidation, MarkPrice, TickerItem
+from schemas.records import Candle, Derivative, DerivativeKind, Instrument, Side, Ticker
+
+
+def base_size(instrument: Instrument, size: float, price: float) -> float:
+    """Turn a venue's size into base currency; 0 where an inverse contract has no price."""
+    if instrument.is_inverse and not price:
+        return 0.0
+    return instrument.base_quantity(size, price)
+
+
+def is_plain(instrument: Instrument) -> bool:
+    """Tell whether the venue's sizes are in base currency already."""
+    return instrument.contract_multiplier == 1.0 and not instrument.is_inverse
+
+
+def base_delta(instrument: Instrument, delta: BookDelta) -> BookDelta:
+    """Turn sizes of a delta into base currency."""
+    return BookDelta(
+        delta.symbol,
+        delta.exchange_time_us,
+        delta.first_sequence,
+        delta.sequence,
+        delta.previous_sequence,
+        delta.bid_prices,
+        _base_sizes(instrument, delta.bid_prices, delta.bid_sizes),
+        delta.ask_prices,
+        _base_sizes(instrument, delta.ask_prices, delta.ask_sizes),
+    )
+
+
+def base_snapshot(instrument: Instrument, snapshot: BookSnapshot) -> BookSnapshot:
+    """Turn sizes of a snapshot into base currency."""
+    return BookSnapshot(
+        snapshot.symbol,
+        snapshot.exchange_time_us,
+        snapshot.sequence,
+        snapshot.bid_prices,
+        _base_sizes(instrument, snapshot.bid_prices, snapshot.bid_sizes),
+        snapshot.ask_prices,
+        _base_sizes(instrument, snapshot.ask_prices, snapshot.ask_sizes),
+    )
+
+
+def add_ticker(batch: Batch, instrument: Instrument, item: TickerItem) -> None:
+    """Add the venue's 24-hour statistics."""
+    base_volume, quote_volume = _volumes(instrument, item.volume, item.base_volume, item.quote_volume)
+    batch.records.append(
+        Ticker(
+            event_time_us=batch.event_time_us,
+            exchange_time_us=item.exchange_time_us,
+            recv_time_us=batch.recv_time_us,
+            venue=batch.venue,
+            symbol=instrument.symbol,
+            asset_class=instrument.asset_class,
+            bid=item.bid or None,
+            ask=item.ask or None,
+            bid_size=_quoted_size(instrument, item.bid_size, item.bid),
+            ask_size=_quoted_size(instrument, item.ask_size, item.ask),
+            last=item.last,
+            last_size=base_size(instrument, item.last_size, item.last),
+            open=item.open,
+            high=item.high,
+            low=item.low,
+            volume=base_volume,
+            quote_volume=quote_volume,
+            trade_count=item.trade_count,
+            open_time_us=item.open_time_us,
+            close_time_us=item.close_time_us,
+            source_topic=batch.topic,
+            source_partition=batch.partition,
+            source_offset=batch.offset,
+            source_index=batch.index,
+        )
+    )
+
+
+def add_candle(batch: Batch, instrument: Instrument, item: CandleItem) -> None:
+    """Add the venue's candle."""
+    base_volume, quote_volume = _volumes(instrument, item.volume, item.base_volume, item.quote_volume)
+    taker_base, taker_quote = _volumes(
+        instrument, item.taker_buy_volume, item.taker_buy_base_volume, item.taker_buy_quote_volume
+    )
+    batch.records.append(
+        Candle(
+            event_time_us=batch.event_time_us,
+            exchange_time_us=item.exchange_time_us,
+            recv_time_us=batch.recv_time_us,
+            venue=batch.venue,
+            symbol=instrument.symbol,
+            asset_class=instrument.asset_class,
+            interval=item.interval,
+            open_time_us=item.open_time_us,
+            close_time_us=item.close_time_us,
+            open=item.open,
+            high=item.high,
+            low=item.low,
+            close=item.close,
+            volume=base_volume,
+            quote_volume=quote_volume,
+            trade_count=item.trade_count,
+            taker_buy_volume=taker_base,
+            taker_buy_quote_volume=taker_quote,
+            is_closed=item.is_closed,
+            source_topic=batch.topic,
+            source_partition=batch.partition,
+            source_offset=batch.offset,
+            source_index=batch.index,
+        )
+    )
+
+
+def add_mark_price(batch: Batch, instrument: Instrument, item: MarkPrice) -> None:
+    """Add mark price, index price and funding rate, each as a record of its own where the venue tells it."""
+    _add_derivative(batch, instrument, item, "MARK_PRICE", item.mark_price)
+    if item.index_price is not None:
+        _add_derivative(batch, instrument, item, "INDEX_PRICE", item.index_price)
+    if item.funding_rate is not None:
+        next_us = item.next_funding_time_us
+        _add_derivative(batch, instrument, item, "FUNDING_RATE", item.funding_rate, next_time_us=next_us)
+
+
+def add_liquidation(batch: Batch, instrument: Instrument, item: Liquidation) -> None:
+    """Add a liquidation."""
+    quantity = base_size(instrument, item.size, item.price)
+    _add_derivative(batch, instrument, item, "LIQUIDATION", item.price, quantity=quantity, side=item.side)
+
+
+def _add_derivative(
+    batch: Batch,
+    instrument: Instrument,
+    item: MarkPrice | Liquidation,
+    kind: DerivativeKind,
+    value: float,
+    *,
+    quantity: float | None = None,
+    side: Side = "UNKNOWN",
+    next_time_us: int = 0,
+) -> None:
+    batch.records.append(
+        Derivative(
+            event_time_us=batch.event_time_us,
+            exchange_time_us=item.exchange_time_us,
+            recv_time_us=batch.recv_time_us,
+            venue=batch.venue,
+            symbol=instrument.symbol,
+            kind=kind,
+            value=value,
+            quantity=quantity,
+            side=side,
+            next_time_us=next_time_us,
+            source_topic=batch.topic,
+            source_partition=batch.partition,
+            source_offset=batch.offset,
+            source_index=batch.index,
+        )
+    )
+
+
+def _volumes(
+    instrument: Instrument, volume: float, base_volume: float | None, quote_volume: float | None
+) -> tuple[float, float | None]:
+    """Tell volume in base and in quote currency; of inverse contracts, the count times their worth is in quote."""
+    if base_volume is None:
+        return volume * instrument.contract_multiplier, quote_volume
+    return base_volume, volume * instrument.contract_multiplier
+
+
+def _quoted_size(instrument: Instrument, size: float | None, price: float | None) -> float | None:
+    return base_size(instrument, size, price) if size is not None and price else None
+
+
+def _base_sizes(instrument: Instrument, prices: list[float], sizes: list[float]) -> list[float]:
+    multiplier = instrument.contract_multiplier
+    if instrument.is_inverse:
+        return [size * multiplier / price for price, size in zip(prices, sizes, strict=True)]
+    return [size * multiplier for size in sizes]

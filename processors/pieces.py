@@ -1,0 +1,200 @@
+"""State ↔ bytes, a piece at a time: one for each symbol, one for each market's instruments, one head.
+
+A piece is msgpack of a struct; books go as packed doubles. Pieces of another version are refused.
+"""
+
+import sys
+from array import array
+from typing import Final, TypeVar
+
+import msgspec
+
+from processors.book import Book, Levels
+from processors.book_rules import BookRule
+from processors.dedupe import SeenIds
+from processors.errors import StateError
+from processors.items import BookDelta, Quote
+from processors.symbol_state import SymbolState
+from processors.throttle import What
+from schemas.records import Instrument
+
+STATE_VERSION: Final = 1
+HEAD: Final = ""
+MARKET_PREFIX: Final = "@"
+
+Counts = list[tuple[What, int, int]]
+Intervals = list[tuple[int, int]]
+P = TypeVar("P", bound=msgspec.Struct)
+
+
+class KeeperPiece(msgspec.Struct, array_like=True):
+    """A BookKeeper."""
+
+    is_valid: bool
+    snapshot_id: int
+    sequence: int
+    exchange_time_us: int
+    connection: str
+    last_seen: int
+    is_joined: bool
+    is_chained: bool
+    buffer: list[BookDelta]
+    next_keyframe_us: int
+    request_at_us: int
+    request_wait_us: int
+    last_request_us: int
+    reason: str
+    bids: tuple[bytes, bytes]
+    asks: tuple[bytes, bytes]
+
+
+class SymbolPiece(msgspec.Struct, array_like=True):
+    """A SymbolState."""
+
+    version: int
+    instrument: Instrument
+    sequence_id: int
+    trades: Intervals
+    agg_trades: Intervals
+    last_quote: Quote | None
+    newest_us: dict[str, int]
+    throttle: Counts
+    keeper: KeeperPiece
+
+
+class MarketPiece(msgspec.Struct, array_like=True):
+    """Instruments of a market."""
+
+    version: int
+    instruments: list[Instrument]
+
+
+class HeadPiece(msgspec.Struct, array_like=True):
+    """What belongs to the partition as a whole."""
+
+    version: int
+    next_offset: int
+    first_offset: int
+    frames: dict[str, int]  # connection → number of its next frame
+    throttle: Counts
+
+
+_ENCODER = msgspec.msgpack.Encoder()
+
+
+def encode_piece(piece: msgspec.Struct) -> bytes:
+    """Encode a piece."""
+    return _ENCODER.encode(piece)
+
+
+def decode_piece(shape: type[P], name: str, payload: bytes) -> P:
+    """Decode a piece.
+
+    Raises:
+        StateError: it is damaged, or of another version.
+    """
+    try:
+        version = msgspec.msgpack.decode(payload)[0]
+        if version != STATE_VERSION:
+            raise StateError(f"state of {name!r} has version {version}, this program reads {STATE_VERSION}")
+        return msgspec.msgpack.decode(payload, type=shape)
+    except (msgspec.DecodeError, IndexError, TypeError, KeyError) as error:
+        raise StateError(f"state of {name!r} cannot be read: {error}") from error
+
+
+def capture_symbol(state: SymbolState) -> bytes:
+    """Encode all that is remembered of a symbol."""
+    piece = SymbolPiece(
+        version=STATE_VERSION,
+        instrument=state.instrument,
+        sequence_id=state.sequence_id,
+        trades=state.trades.intervals(),
+        agg_trades=state.agg_trades.intervals(),
+        last_quote=state.last_quote,
+        newest_us=state.lateness.newest_us,
+        throttle=state.throttle.capture(),
+        keeper=_capture_keeper(state),
+    )
+    return encode_piece(piece)
+
+
+def restore_symbol(piece: SymbolPiece, rule: BookRule, keyframe_us: int) -> SymbolState:
+    """Make the state that a piece was captured from."""
+    state = SymbolState(piece.instrument, rule, keyframe_us)
+    state.sequence_id = piece.sequence_id
+    state.trades = SeenIds(piece.trades)
+    state.agg_trades = SeenIds(piece.agg_trades)
+    state.last_quote = piece.last_quote
+    state.lateness.newest_us = piece.newest_us
+    state.throttle.restore(piece.throttle)
+    _restore_keeper(state, piece.keeper)
+    return state
+
+
+def _capture_keeper(state: SymbolState) -> KeeperPiece:
+    keeper = state.keeper
+    return KeeperPiece(
+        is_valid=keeper.is_valid,
+        snapshot_id=keeper.snapshot_id,
+        sequence=keeper.sequence,
+        exchange_time_us=keeper.exchange_time_us,
+        connection=keeper.connection,
+        last_seen=keeper.last_seen,
+        is_joined=keeper.is_joined,
+        is_chained=keeper.is_chained,
+        buffer=list(keeper.buffer),
+        next_keyframe_us=keeper.next_keyframe_us,
+        request_at_us=keeper.request_at_us,
+        request_wait_us=keeper.request_wait_us,
+        last_request_us=keeper.last_request_us,
+        reason=keeper.reason,
+        bids=_pack(keeper.book.bids),
+        asks=_pack(keeper.book.asks),
+    )
+
+
+def _restore_keeper(state: SymbolState, piece: KeeperPiece) -> None:
+    keeper = state.keeper
+    keeper.is_valid = piece.is_valid
+    keeper.snapshot_id = piece.snapshot_id
+    keeper.sequence = piece.sequence
+    keeper.exchange_time_us = piece.exchange_time_us
+    keeper.connection = piece.connection
+    keeper.last_seen = piece.last_seen
+    keeper.is_joined = piece.is_joined
+    keeper.is_chained = piece.is_chained
+    keeper.buffer.extend(piece.buffer)
+    keeper.next_keyframe_us = piece.next_keyframe_us
+    keeper.request_at_us = piece.request_at_us
+    keeper.request_wait_us = piece.request_wait_us
+    keeper.last_request_us = piece.last_request_us
+    keeper.reason = piece.reason
+    _restore_book(keeper.book, piece)
+
+
+def _restore_book(book: Book, piece: KeeperPiece) -> None:
+    book.replace(_unpack(piece.bids), _unpack(piece.asks))
+
+
+def _pack(side: dict[float, float]) -> tuple[bytes, bytes]:
+    """Pack prices and sizes as little-endian doubles."""
+    return _doubles(array("d", side)), _doubles(array("d", side.values()))
+
+
+def _doubles(values: "array[float]") -> bytes:
+    if sys.byteorder == "big":
+        values.byteswap()
+    return values.tobytes()
+
+
+def _unpack(packed: tuple[bytes, bytes]) -> Levels:
+    prices, sizes = (_read_doubles(each) for each in packed)
+    return prices, sizes
+
+
+def _read_doubles(packed: bytes) -> list[float]:
+    values = array("d")
+    values.frombytes(packed)
+    if sys.byteorder == "big":
+        values.byteswap()
+    return values.tolist()

@@ -1,0 +1,326 @@
+"""Raw records of one partition → records and commands: a pure function of the raw log, with state that can be captured.
+
+No wall clock, no randomness, no unordered iteration: the same raw records give the same output, whoever runs them.
+"""
+
+from collections.abc import Callable, Iterable
+from typing import Any, Final
+
+from processors import normalize
+from processors.batch import Batch
+from processors.errors import FrameError
+from processors.items import (
+    AggTrade,
+    AnyItem,
+    BookDelta,
+    BookSnapshot,
+    CandleItem,
+    Liquidation,
+    MarkPrice,
+    Notice,
+    Quote,
+    TickerItem,
+    Trade,
+    UnknownField,
+)
+from processors.pieces import (
+    HEAD,
+    MARKET_PREFIX,
+    STATE_VERSION,
+    HeadPiece,
+    MarketPiece,
+    SymbolPiece,
+    capture_symbol,
+    decode_piece,
+    encode_piece,
+    restore_symbol,
+)
+from processors.symbol_state import SymbolState
+from processors.throttle import Throttle, What
+from processors.venues import VENUES
+from schemas.records import ControlCommand, Derived, Frame, Instrument, RawFrames, Source
+from schemas.symbology import SymbolError, Symbology, partition_of
+from schemas.venues import SYMBOLOGIES
+
+MOST_CONNECTIONS: Final = 4096
+DEFAULT_KEYFRAME_US: Final = 10_000_000
+REASON_CHARS: Final = 200
+
+ON_ITEM: Final[dict[type, Callable[[SymbolState, Batch, Any], None]]] = {
+    Trade: SymbolState.on_trade,
+    AggTrade: SymbolState.on_agg_trade,
+    Quote: SymbolState.on_quote,
+    BookDelta: SymbolState.on_delta,
+    BookSnapshot: SymbolState.on_snapshot,
+    TickerItem: lambda state, batch, item: normalize.add_ticker(batch, state.instrument, item),
+    CandleItem: lambda state, batch, item: normalize.add_candle(batch, state.instrument, item),
+    MarkPrice: lambda state, batch, item: normalize.add_mark_price(batch, state.instrument, item),
+    Liquidation: lambda state, batch, item: normalize.add_liquidation(batch, state.instrument, item),
+}
+
+
+class Pipeline:
+    """Processes one partition of one raw topic.
+
+    Args:
+        venue: in capitals.
+        topic: raw topic, without suffix: part of the records' identity.
+        partition: of the raw topic.
+        partition_count: instruments of other partitions are not published; None = all are.
+        keyframe_us: how often the whole of each valid book is published.
+        assume_instruments: derive instruments that no list named from their symbols (for files without a list).
+    """
+
+    def __init__(
+        self,
+        venue: str,
+        topic: str,
+        partition: int,
+        *,
+        partition_count: int | None = None,
+        keyframe_us: int = DEFAULT_KEYFRAME_US,
+        assume_instruments: bool = False,
+    ) -> None:
+        self.next_offset = 0
+        self.bad_frames = 0  # dead letters since the last good frame
+        self._venue, self._topic, self._partition = venue, topic, partition
+        self._partition_count = partition_count
+        self._keyframe_us = keyframe_us
+        self._assumes = assume_instruments
+        self._parse = VENUES[venue].parse
+        self._book_rule = VENUES[venue].book_rule
+        self._names = SYMBOLOGIES[venue]
+        self._symbology = Symbology()
+        self._states: dict[tuple[str, str], SymbolState] = {}
+        self._ordered: list[SymbolState] = []  # by canonical symbol, so that no restore changes the order of output
+        self._touched: dict[str, SymbolState] = {}
+        self._touched_markets: dict[str, None] = {}
+        self._first_offset = -1
+        self._next_numbers: dict[str, int] = {}
+        self._throttle = Throttle()
+        self._last: Batch | None = None
+        self._commands: list[ControlCommand] = []
+
+    def process(self, offset: int, raw: RawFrames) -> list[Derived]:
+        """Process one raw record; returns what is derived from it, in order, each with its source."""
+        if self._first_offset < 0:
+            self._first_offset = offset
+        batch = Batch(self._venue, self._topic, self._partition, offset, raw.event_time_us)
+        for frame in raw.frames:
+            self._process_frame(batch, raw, frame)
+        self.next_offset = offset + 1
+        self._last = batch
+        self._commands += batch.commands
+        return batch.records
+
+    def finish(self) -> list[Derived]:
+        """Report what was counted but not told yet; for files that end, not for streams."""
+        last = self._last
+        if last is None:
+            return []
+        index = last.first_index + len(last.records)
+        batch = Batch(self._venue, self._topic, self._partition, last.offset, last.event_time_us, index)
+        batch.recv_time_us = last.recv_time_us
+        self._report(batch, self._throttle.rest())
+        for state in self._ordered:
+            state.report(batch, state.throttle.rest())
+        self._last = batch
+        return batch.records
+
+    def take_commands(self) -> list[ControlCommand]:
+        """Take the commands given since the last call; a replay must drop them."""
+        commands, self._commands = self._commands, []
+        return commands
+
+    def books(self) -> tuple[int, int]:
+        """Count books: valid, and invalid ones whose deltas come."""
+        keepers = [state.keeper for state in self._ordered if state.keeper.last_seen or state.keeper.is_valid]
+        valid = sum(keeper.is_valid for keeper in keepers)
+        return valid, len(keepers) - valid
+
+    def states(self) -> list[SymbolState]:
+        """List the symbols by canonical symbol."""
+        return list(self._ordered)
+
+    def changed_states(self) -> dict[str, bytes]:
+        """Capture the pieces that changed since the last call, by name: canonical symbols and `@market`."""
+        pieces = {MARKET_PREFIX + market: self._capture_market(market) for market in self._touched_markets}
+        pieces |= {symbol: capture_symbol(state) for symbol, state in self._touched.items()}
+        self._touched_markets.clear()
+        self._touched.clear()
+        return pieces
+
+    def head(self) -> bytes:
+        """Capture what belongs to the partition as a whole."""
+        return encode_piece(
+            HeadPiece(
+                version=STATE_VERSION,
+                next_offset=self.next_offset,
+                first_offset=self._first_offset,
+                frames=self._next_numbers,
+                throttle=self._throttle.capture(),
+            )
+        )
+
+    def restore(self, name: str, payload: bytes) -> None:
+        """Put back one piece: the head ("") or one that `changed_states` named, in any order.
+
+        Raises:
+            StateError: it is damaged, or of another version.
+        """
+        if name == HEAD:
+            head = decode_piece(HeadPiece, name, payload)
+            self.next_offset, self._first_offset = head.next_offset, head.first_offset
+            self._next_numbers = head.frames
+            self._throttle.restore(head.throttle)
+        elif name.startswith(MARKET_PREFIX):
+            self._symbology.update(decode_piece(MarketPiece, name, payload).instruments)
+        else:
+            piece = decode_piece(SymbolPiece, name, payload)
+            rule = self._book_rule(piece.instrument.market)
+            self._add_state(restore_symbol(piece, rule, self._keyframe_us))
+
+    def _process_frame(self, batch: Batch, raw: RawFrames, frame: Frame) -> None:
+        batch.recv_time_us = frame.recv_time_us
+        try:
+            source = _source(raw, frame)
+            batch.market, batch.connection = source.market, source.connection
+            if self._next_numbers.get(source.connection) != frame.number:
+                self._check_number(batch, source.connection, frame.number)
+            self._next_numbers[source.connection] = frame.number + 1
+            if frame.kind == "MESSAGE" or frame.kind == "HTTP":  # noqa: PLR1714  # one comparison for most frames
+                self._use_items(batch, self._parse(source.market, frame))
+            else:
+                self._use_event(batch, frame)
+        except FrameError as error:
+            self._bury(batch, frame, str(error))
+        else:
+            self.bad_frames = 0
+
+    def _use_items(self, batch: Batch, items: list[AnyItem]) -> None:
+        for item in items:
+            if isinstance(item, UnknownField):
+                self._note(batch, What("UNKNOWN_FIELD", batch.market, item.channel, item.field))
+            elif isinstance(item, Notice):
+                self._note(batch, What("VENUE_NOTICE", batch.market, detail=item.text))
+            else:
+                state = self._states.get((batch.market, item.symbol)) or self._new_state(batch, item.symbol)
+                self._touched[state.instrument.symbol] = state
+                ON_ITEM[type(item)](state, batch, item)
+
+    def _use_event(self, batch: Batch, frame: Frame) -> None:
+        """Process frames that are no messages of the venue."""
+        if frame.kind == "CLOCK":
+            self._on_clock(batch)
+        elif frame.kind == "CONNECT":
+            batch.event("CONNECT", detail=f"{batch.connection} {frame.request}")
+        elif frame.kind == "DISCONNECT":
+            self._on_disconnect(batch, frame)
+        elif frame.kind == "INSTRUMENTS":
+            self._on_instruments(batch, frame)
+        elif frame.kind != "SENT":
+            raise FrameError(f"frames of kind {frame.kind} are not known")
+
+    def _on_clock(self, batch: Batch) -> None:
+        self._report(batch, self._throttle.due(batch.recv_time_us))
+        for state in self._ordered:
+            if state.on_clock(batch):
+                self._touched[state.instrument.symbol] = state
+
+    def _on_disconnect(self, batch: Batch, frame: Frame) -> None:
+        reason = frame.payload.decode(errors="replace")[:REASON_CHARS]
+        batch.event("DISCONNECT", detail=f"{batch.connection} {reason}")
+        for state in self._ordered:
+            if state.instrument.market == batch.market and state.on_disconnect(batch, "disconnect"):
+                self._touched[state.instrument.symbol] = state
+        self._next_numbers.pop(batch.connection, None)
+
+    def _on_instruments(self, batch: Batch, frame: Frame) -> None:
+        try:
+            listed = self._names.instruments(batch.market, frame.payload, batch.event_time_us)
+        except ValueError as error:
+            raise FrameError(f"instrument list: {str(error)[:REASON_CHARS]}") from error
+        for instrument in self._take_in(batch.market, listed):
+            if self._is_ours(instrument):
+                batch.instrument(instrument)
+
+    def _take_in(self, market: str, instruments: Iterable[Instrument]) -> list[Instrument]:
+        changed = self._symbology.update(instruments)
+        if changed:
+            self._touched_markets[market] = None
+        for each in changed:
+            state = self._states.get((market, each.venue_symbol))
+            if state is not None:
+                state.update(each)
+                self._touched[each.symbol] = state
+        return changed
+
+    def _is_ours(self, instrument: Instrument) -> bool:
+        count = self._partition_count
+        return count is None or partition_of(instrument.symbol, count) == self._partition
+
+    def _new_state(self, batch: Batch, venue_symbol: str) -> SymbolState:
+        instrument = self._symbology.find(batch.market, venue_symbol) or self._assume(batch, venue_symbol)
+        state = SymbolState(instrument, self._book_rule(batch.market), self._keyframe_us)
+        self._add_state(state)
+        return state
+
+    def _assume(self, batch: Batch, venue_symbol: str) -> Instrument:
+        try:
+            instrument = self._assumed(batch, venue_symbol)
+        except SymbolError as error:
+            self._note(batch, What("UNKNOWN_SYMBOL", batch.market, detail=venue_symbol[:REASON_CHARS]))
+            raise FrameError(str(error)) from error
+        self._take_in(batch.market, [instrument])
+        batch.instrument(instrument)
+        batch.event("ASSUMED_INSTRUMENT", instrument.symbol, detail=venue_symbol)
+        return instrument
+
+    def _assumed(self, batch: Batch, venue_symbol: str) -> Instrument:
+        if not self._assumes:
+            raise SymbolError(f"no instrument list names {venue_symbol[:40]!r}")
+        return self._names.assumed_instrument(batch.market, venue_symbol, batch.event_time_us)
+
+    def _add_state(self, state: SymbolState) -> None:
+        self._states[state.instrument.market, state.instrument.venue_symbol] = state
+        self._ordered.append(state)
+        self._ordered.sort(key=lambda each: (each.instrument.symbol, each.instrument.market))
+
+    def _check_number(self, batch: Batch, connection: str, number: int) -> None:
+        """Report a hole in the frame numbers of a connection.
+
+        What a connection sent before the first raw record there is to read is not missed.
+        """
+        expected = self._next_numbers.get(connection)
+        if expected is None:
+            if len(self._next_numbers) >= MOST_CONNECTIONS:
+                del self._next_numbers[next(iter(self._next_numbers))]
+            expected = 0 if self._first_offset == 0 else number
+        if number > expected:
+            sequences = (expected, number - 1)
+            batch.event("FRAME_LOSS", sequences=sequences, count=number - expected, detail=connection)
+
+    def _bury(self, batch: Batch, frame: Frame, reason: str) -> None:
+        self.bad_frames += 1
+        batch.dead_letter(frame, reason[:REASON_CHARS])
+        self._note(batch, What("DEAD_LETTER", batch.market), reason)
+
+    def _note(self, batch: Batch, what: What, example: str = "") -> None:
+        count = self._throttle.note(what, batch.recv_time_us)
+        if count:
+            self._report(batch, [(what, count)], example)
+
+    def _report(self, batch: Batch, counts: Iterable[tuple[What, int]], example: str = "") -> None:
+        for what, count in counts:
+            detail = what.detail or example[:REASON_CHARS]
+            batch.event(what.kind, market=what.market, channel=what.channel, count=count, detail=detail)
+
+    def _capture_market(self, market: str) -> bytes:
+        instruments = [each for each in self._symbology if each.market == market]
+        return encode_piece(MarketPiece(version=STATE_VERSION, instruments=instruments))
+
+
+def _source(raw: RawFrames, frame: Frame) -> Source:
+    if 0 <= frame.source < len(raw.sources):
+        return raw.sources[frame.source]
+    raise FrameError(f"frame names source {frame.source} of {len(raw.sources)}")

@@ -1,0 +1,260 @@
+"""All that is remembered of one symbol: what was seen, its counter, its book; items in, records out."""
+
+from collections.abc import Iterable
+from typing import Final
+
+from processors.batch import Batch
+from processors.book_keeper import BookKeeper, Effect, PublishDelta, PublishSnapshot, Report
+from processors.book_rules import BookRule
+from processors.dedupe import SeenIds
+from processors.flags import CROSSED, OFF_BOOK, UNJOINED, Lateness, join_flags
+from processors.items import AggTrade, BookDelta, BookSnapshot, Quote, Trade
+from processors.normalize import base_delta, base_size, base_snapshot, is_plain
+from processors.throttle import Throttle, What
+from schemas.records import Depth, Instrument, Side, Tick, TickKind
+
+DEPTH: Final = "depth"
+
+
+class SymbolState:
+    """One symbol of one venue.
+
+    Args:
+        instrument: what it is; replaced when the venue's list changes.
+        rule: how update ids of its book chain.
+        keyframe_us: how often its whole book is published.
+    """
+
+    def __init__(self, instrument: Instrument, rule: BookRule, keyframe_us: int) -> None:
+        self.sequence_id = 0
+        self.trades = SeenIds()
+        self.agg_trades = SeenIds()
+        self.last_quote: Quote | None = None
+        self.lateness = Lateness()
+        self.keeper = BookKeeper(rule, keyframe_us)
+        self.throttle = Throttle()
+        self.update(instrument)
+
+    def update(self, instrument: Instrument) -> None:
+        """Take in a new version of the instrument."""
+        self.instrument = instrument
+        self._is_plain = is_plain(instrument)
+
+    def on_trade(self, batch: Batch, trade: Trade) -> None:
+        """Add a TRADE, unless its id was seen; a hole in the ids is a GAP."""
+        if self._is_new(batch, self.trades, trade.trade_id, "trade"):
+            flag = OFF_BOOK if trade.is_off_book else ""
+            self._add_trade(batch, "TRADE", trade, trade.side, flag)
+
+    def on_agg_trade(self, batch: Batch, trade: AggTrade) -> None:
+        """Add an AGG_TRADE, unless its id was seen."""
+        if self._is_new(batch, self.agg_trades, trade.trade_id, "aggTrade"):
+            self._add_trade(batch, "AGG_TRADE", trade, trade.side, "")
+
+    def on_quote(self, batch: Batch, quote: Quote) -> None:
+        """Add a QUOTE, unless it is the last one once more."""
+        last = self.last_quote
+        if last is not None and quote.sequence <= last.sequence:
+            if quote == last:
+                self.note(batch, "DUPLICATE", "bookTicker")
+                return
+            if quote.sequence < last.sequence:
+                self.note(batch, "OUT_OF_ORDER", "bookTicker")
+        self.last_quote = quote
+        flag = ""
+        if quote.bid >= quote.ask and quote.bid and quote.ask:
+            flag = CROSSED
+            self.note(batch, "CROSSED", "bookTicker")
+        self._add_quote(batch, quote, flag)
+
+    def on_delta(self, batch: Batch, delta: BookDelta) -> None:
+        """Add the delta as Depth, and what follows from it."""
+        if not self._is_plain:
+            delta = base_delta(self.instrument, delta)
+        effects = self.keeper.on_delta(delta, batch.connection, batch.recv_time_us)
+        if not effects:
+            self.note(batch, "DUPLICATE", DEPTH)
+        self._carry_out(batch, effects, delta)
+
+    def on_snapshot(self, batch: Batch, snapshot: BookSnapshot) -> None:
+        """Join the snapshot to the deltas; add what the book then is."""
+        if not self._is_plain:
+            snapshot = base_snapshot(self.instrument, snapshot)
+        self._carry_out(batch, self.keeper.on_snapshot(snapshot, batch.recv_time_us))
+
+    def on_disconnect(self, batch: Batch, reason: str) -> bool:
+        """Give up the book if the closed connection feeds it; True = it does."""
+        if not self.keeper.connection or self.keeper.connection != batch.connection:
+            return False
+        self._carry_out(batch, self.keeper.on_disconnect(reason, batch.recv_time_us))
+        return True
+
+    def on_clock(self, batch: Batch) -> bool:
+        """Add what is due at this time; True = something was."""
+        effects = self.keeper.on_clock(batch.recv_time_us)
+        self._carry_out(batch, effects)
+        had_notes = len(self.throttle) > 0
+        self.report(batch, self.throttle.due(batch.recv_time_us))
+        return bool(effects) or had_notes
+
+    def note(self, batch: Batch, kind: str, channel: str) -> None:
+        """Count something that may happen often."""
+        what = What(kind, channel=channel)
+        count = self.throttle.note(what, batch.recv_time_us)
+        if count:
+            self.report(batch, [(what, count)])
+
+    def report(self, batch: Batch, counts: Iterable[tuple[What, int]]) -> None:
+        """Add counts as quality events."""
+        for what, count in counts:
+            symbol, market = self.instrument.symbol, self.instrument.market
+            batch.event(what.kind, symbol, market=market, channel=what.channel, count=count, detail=what.detail)
+
+    def _is_new(self, batch: Batch, seen: SeenIds, number: int, channel: str) -> bool:
+        if number == seen.high + 1:
+            return seen.add(number)
+        hole = seen.hole_before(number)
+        is_behind = number < seen.high
+        if not seen.add(number):
+            self.note(batch, "DUPLICATE", channel)
+            return False
+        if hole is not None:
+            sequences, count = (hole.first, hole.last), hole.last - hole.first + 1
+            batch.event("GAP", self.instrument.symbol, channel=channel, sequences=sequences, count=count)
+        elif is_behind:
+            self.note(batch, "OUT_OF_ORDER", channel)
+        return True
+
+    def _add_trade(self, batch: Batch, kind: TickKind, trade: Trade | AggTrade, side: Side, flag: str) -> None:
+        instrument, price, size = self.instrument, trade.price, trade.size
+        exchange_us = trade.exchange_time_us
+        late = self.lateness.flag(kind, exchange_us)
+        self.sequence_id += 1
+        batch.records.append(
+            Tick(
+                event_time_us=batch.event_time_us,
+                exchange_time_us=exchange_us,
+                recv_time_us=batch.recv_time_us,
+                venue=batch.venue,
+                symbol=instrument.symbol,
+                asset_class=instrument.asset_class,
+                kind=kind,
+                price=price,
+                quantity=size if self._is_plain else base_size(instrument, size, price),
+                side=side,
+                sequence_id=self.sequence_id,
+                trade_id=str(trade.trade_id),
+                flags=join_flags(flag, late) if flag or late else "",
+                source_topic=batch.topic,
+                source_partition=batch.partition,
+                source_offset=batch.offset,
+                source_index=batch.first_index + len(batch.records),
+            )
+        )
+
+    def _add_quote(self, batch: Batch, quote: Quote, flag: str) -> None:
+        instrument, bid, ask = self.instrument, quote.bid, quote.ask
+        bid_size, ask_size = quote.bid_size, quote.ask_size
+        if not self._is_plain:
+            bid_size, ask_size = base_size(instrument, bid_size, bid), base_size(instrument, ask_size, ask)
+        exchange_us = quote.exchange_time_us
+        late = self.lateness.flag("QUOTE", exchange_us)
+        self.sequence_id += 1
+        batch.records.append(
+            Tick(
+                event_time_us=batch.event_time_us,
+                exchange_time_us=exchange_us,
+                recv_time_us=batch.recv_time_us,
+                venue=batch.venue,
+                symbol=instrument.symbol,
+                asset_class=instrument.asset_class,
+                kind="QUOTE",
+                price=(bid + ask) / 2 if bid and ask else bid or ask,
+                quantity=0.0,
+                bid=bid or None,
+                ask=ask or None,
+                bid_size=bid_size if bid else None,
+                ask_size=ask_size if ask else None,
+                sequence_id=self.sequence_id,
+                venue_sequence=quote.sequence,
+                flags=join_flags(flag, late) if flag or late else "",
+                source_topic=batch.topic,
+                source_partition=batch.partition,
+                source_offset=batch.offset,
+                source_index=batch.first_index + len(batch.records),
+            )
+        )
+
+    def _carry_out(self, batch: Batch, effects: Iterable[Effect], delta: BookDelta | None = None) -> None:
+        for effect in effects:
+            if isinstance(effect, PublishDelta):
+                assert delta is not None
+                self._add_delta(batch, delta, effect.snapshot_id)
+            elif isinstance(effect, PublishSnapshot):
+                self._add_snapshot(batch, is_keyframe=effect.is_keyframe)
+            elif isinstance(effect, Report):
+                self._add_report(batch, effect)
+            else:
+                batch.command("resnapshot", self.instrument, effect.reason)
+
+    def _add_delta(self, batch: Batch, delta: BookDelta, snapshot_id: int) -> None:
+        late = self.lateness.flag(DEPTH, delta.exchange_time_us)
+        batch.records.append(
+            Depth(
+                event_time_us=batch.event_time_us,
+                exchange_time_us=delta.exchange_time_us,
+                recv_time_us=batch.recv_time_us,
+                venue=batch.venue,
+                symbol=self.instrument.symbol,
+                is_snapshot=False,
+                snapshot_id=snapshot_id,
+                sequence=delta.sequence,
+                first_sequence=delta.first_sequence,
+                previous_sequence=delta.previous_sequence,
+                bid_prices=delta.bid_prices,
+                bid_sizes=delta.bid_sizes,
+                ask_prices=delta.ask_prices,
+                ask_sizes=delta.ask_sizes,
+                flags=late if snapshot_id else join_flags(UNJOINED, late),
+                source_topic=batch.topic,
+                source_partition=batch.partition,
+                source_offset=batch.offset,
+                source_index=batch.first_index + len(batch.records),
+            )
+        )
+
+    def _add_snapshot(self, batch: Batch, *, is_keyframe: bool) -> None:
+        keeper = self.keeper
+        (bid_prices, bid_sizes), (ask_prices, ask_sizes) = keeper.book.levels()
+        batch.records.append(
+            Depth(
+                event_time_us=batch.event_time_us,
+                exchange_time_us=keeper.exchange_time_us,
+                recv_time_us=batch.recv_time_us,
+                venue=batch.venue,
+                symbol=self.instrument.symbol,
+                is_snapshot=True,
+                is_keyframe=is_keyframe,
+                snapshot_id=keeper.snapshot_id,
+                sequence=keeper.sequence,
+                bid_prices=bid_prices,
+                bid_sizes=bid_sizes,
+                ask_prices=ask_prices,
+                ask_sizes=ask_sizes,
+                source_topic=batch.topic,
+                source_partition=batch.partition,
+                source_offset=batch.offset,
+                source_index=batch.index,
+            )
+        )
+
+    def _add_report(self, batch: Batch, report: Report) -> None:
+        batch.event(
+            report.kind,
+            self.instrument.symbol,
+            market=self.instrument.market,
+            channel=DEPTH,
+            sequences=(report.from_sequence, report.to_sequence),
+            count=report.count,
+            detail=report.detail,
+        )

@@ -1,0 +1,274 @@
+"""Binance frames (spot, USD-M, COIN-M) → items: combined streams, answers, REST depth snapshots.
+
+Source: https://developers.binance.com/docs/binance-spot-api-docs/web-socket-streams
+Source: https://developers.binance.com/docs/derivatives/usds-margined-futures/websocket-market-streams
+Source: https://developers.binance.com/docs/derivatives/coin-margined-futures/websocket-market-streams
+"""
+
+from collections.abc import Callable
+from functools import lru_cache
+from typing import Final
+from urllib.parse import parse_qs, urlsplit
+
+import msgspec
+
+from processors.book_rules import BookRule, FirstIdRule, PreviousIdRule
+from processors.errors import FrameError
+from processors.items import (
+    AggTrade,
+    AnyItem,
+    BookDelta,
+    BookSnapshot,
+    CandleItem,
+    Liquidation,
+    MarkPrice,
+    Notice,
+    Quote,
+    TickerItem,
+    Trade,
+    UnknownField,
+)
+from processors.venues import binance_wire as wire
+from processors.wire import amount, levels, positive, signed, time_us
+from schemas.records import Frame, Side
+
+NAME: Final = "BINANCE"
+MARKETS: Final[tuple[str, ...]] = ("spot", "usdm", "coinm")
+BOOK_RULES: Final[dict[str, BookRule]] = {"spot": FirstIdRule(), "usdm": PreviousIdRule(), "coinm": PreviousIdRule()}
+ON_BOOK: Final = "MARKET"  # other kinds of futures trades: INSURANCE_FUND, ADL, NA
+NOTICE_CHARS: Final = 300
+
+Items = list[AnyItem]
+Unknown = list[UnknownField]
+
+
+def book_rule(market: str) -> BookRule:
+    """Tell how update ids of a market's books chain."""
+    return BOOK_RULES[market]
+
+
+def parse(market: str, frame: Frame) -> Items:
+    """Parse a MESSAGE or HTTP frame; answers to our own requests yield nothing.
+
+    Raises:
+        FrameError: malformed, or not a message we know.
+    """
+    if market not in BOOK_RULES:
+        raise FrameError(f"Binance has no market {market!r}")
+    return _http(frame) if frame.kind == "HTTP" else _message(market, frame.payload)
+
+
+def _message(market: str, payload: bytes) -> Items:
+    try:
+        envelope = wire.ENVELOPE.decode(payload)
+    except msgspec.DecodeError:
+        return _answer(payload)
+    unknown: Unknown = []
+    items = _channel(envelope.stream)(market, envelope.data, unknown)
+    return [*items, *unknown] if unknown else items
+
+
+@lru_cache(maxsize=65536)
+def _channel(stream: str) -> "Channel":
+    """Find the parser of `btcusdt@depth@100ms`, `btcusdt@kline_1m`, `!serverShutdown` ..."""
+    name = stream.split("@")[1] if "@" in stream else stream
+    found = CHANNELS.get("kline" if name.startswith("kline_") else name)
+    if found is None:
+        raise FrameError(f"stream {stream[:80]!r} is not known")
+    return found
+
+
+def _answer(payload: bytes) -> Items:
+    """Parse what has no stream: answers to subscriptions, errors, notices."""
+    try:
+        answer = wire.ANSWER.decode(payload)
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
+        raise FrameError(f"not a combined-stream message or an answer: {error}") from error
+    if answer.event == "serverShutdown":
+        return [Notice("serverShutdown")]
+    if answer.error is not None or answer.code is not None:
+        return [Notice(payload.decode(errors="replace")[:NOTICE_CHARS])]
+    if answer.result is msgspec.UNSET or answer.id is msgspec.UNSET:
+        raise FrameError("neither a combined-stream message nor an answer")
+    return []
+
+
+def _trade(_market: str, body: msgspec.Raw, unknown: Unknown) -> Items:
+    data = wire.TRADE.decode(body, unknown)
+    is_off_book = data.execution != ON_BOOK
+    price = amount(data.price) if is_off_book else positive(data.price)
+    side: Side = "SELL" if data.is_buyer_maker else "BUY"
+    return [Trade(data.symbol, time_us(data.time), data.trade_id, price, amount(data.size), side, is_off_book)]
+
+
+def _agg_trade(_market: str, body: msgspec.Raw, unknown: Unknown) -> Items:
+    data = wire.AGG_TRADE.decode(body, unknown)
+    side: Side = "SELL" if data.is_buyer_maker else "BUY"
+    return [AggTrade(data.symbol, time_us(data.time), data.trade_id, positive(data.price), amount(data.size), side)]
+
+
+def _quote(_market: str, body: msgspec.Raw, unknown: Unknown) -> Items:
+    data = wire.QUOTE.decode(body, unknown)
+    return [
+        Quote(
+            data.symbol,
+            time_us(data.time),
+            data.sequence,
+            amount(data.bid),
+            amount(data.bid_size),
+            amount(data.ask),
+            amount(data.ask_size),
+        )
+    ]
+
+
+def _depth(market: str, body: msgspec.Raw, unknown: Unknown) -> Items:
+    data = wire.DEPTH.decode(body, unknown)
+    if data.first_sequence > data.sequence:
+        raise FrameError(f"depth: first update id {data.first_sequence} is above the last {data.sequence}")
+    if market != "spot" and data.previous_sequence is None:
+        raise FrameError("depth: pu is missing")
+    return [
+        BookDelta(
+            data.symbol,
+            time_us(data.time or data.event_time),
+            data.first_sequence,
+            data.sequence,
+            max(data.previous_sequence or 0, 0),
+            *levels(data.bids),
+            *levels(data.asks),
+        )
+    ]
+
+
+def _ticker(market: str, body: msgspec.Raw, unknown: Unknown) -> Items:
+    data = wire.TICKER.decode(body, unknown)
+    is_contracts = market == "coinm"
+    return [
+        TickerItem(
+            data.symbol,
+            time_us(data.event_time),
+            last=amount(data.last),
+            last_size=amount(data.last_size),
+            open=amount(data.open),
+            high=amount(data.high),
+            low=amount(data.low),
+            volume=amount(data.volume),
+            base_volume=amount(data.quote_volume) if is_contracts else None,
+            quote_volume=None if is_contracts else amount(data.quote_volume),
+            trade_count=data.trade_count,
+            open_time_us=time_us(data.open_time),
+            close_time_us=time_us(data.close_time),
+            bid=_optional(data.bid),
+            bid_size=_optional(data.bid_size),
+            ask=_optional(data.ask),
+            ask_size=_optional(data.ask_size),
+        )
+    ]
+
+
+def _kline(market: str, body: msgspec.Raw, unknown: Unknown) -> Items:
+    event = wire.KLINE_EVENT.decode(body, unknown)
+    data = wire.KLINE.decode(event.kline, unknown)
+    is_contracts = market == "coinm"
+    base, buy_base = amount(data.quote_volume), amount(data.taker_buy_quote_volume)
+    return [
+        CandleItem(
+            event.symbol,
+            time_us(event.event_time),
+            interval=data.interval,
+            open_time_us=time_us(data.open_time),
+            close_time_us=time_us(data.close_time),
+            open=positive(data.open),
+            high=positive(data.high),
+            low=positive(data.low),
+            close=positive(data.close),
+            volume=amount(data.volume),
+            taker_buy_volume=amount(data.taker_buy_volume),
+            base_volume=base if is_contracts else None,
+            quote_volume=None if is_contracts else base,
+            taker_buy_base_volume=buy_base if is_contracts else None,
+            taker_buy_quote_volume=None if is_contracts else buy_base,
+            trade_count=data.trade_count,
+            is_closed=data.is_closed,
+        )
+    ]
+
+
+def _mark_price(_market: str, body: msgspec.Raw, unknown: Unknown) -> Items:
+    data = wire.MARK_PRICE.decode(body, unknown)
+    index = _optional(data.index_price)
+    funding = signed(data.funding_rate) if data.funding_rate and data.next_funding_time else None
+    mark = positive(data.mark_price)
+    return [
+        MarkPrice(data.symbol, time_us(data.event_time), mark, index or None, funding, time_us(data.next_funding_time))
+    ]
+
+
+def _force_order(_market: str, body: msgspec.Raw, unknown: Unknown) -> Items:
+    event = wire.FORCE_ORDER.decode(body, unknown)
+    data = wire.FORCED.decode(event.order, unknown)
+    price = amount(data.average_price) or positive(data.price)
+    size = amount(data.filled_size) or amount(data.size)
+    return [Liquidation(data.symbol, time_us(data.time), price, size, data.side)]
+
+
+def _shutdown(_market: str, _body: msgspec.Raw, _unknown: Unknown) -> Items:
+    return [Notice("serverShutdown")]
+
+
+def _http(frame: Frame) -> Items:
+    symbol = _depth_symbol(frame.request)
+    unknown: Unknown = []
+    try:
+        body = wire.SNAPSHOT.decode(frame.payload, unknown)
+    except FrameError:
+        if _is_error(frame.payload):
+            return [Notice(f"{symbol}: {frame.payload.decode(errors='replace')[:NOTICE_CHARS]}")]
+        raise
+    if symbol and body.symbol and symbol != body.symbol:
+        raise FrameError(f"a snapshot of {body.symbol[:40]!r} answers a request for {symbol[:40]!r}")
+    if not symbol and not body.symbol:
+        raise FrameError("a snapshot that names no symbol, in neither body nor request")
+    bids, asks = levels(body.bids), levels(body.asks)
+    time = body.time or body.event_time
+    return [BookSnapshot(symbol or body.symbol, time_us(time), body.sequence, *bids, *asks), *unknown]
+
+
+@lru_cache(maxsize=4096)
+def _depth_symbol(request: str) -> str:
+    """Take the symbol out of the URL of a depth request; empty = it has none."""
+    try:
+        url = urlsplit(request)
+        symbols = parse_qs(url.query).get("symbol", [""])
+    except ValueError as error:
+        raise FrameError(f"request {request[:80]!r}: {error}") from None
+    if not url.path.endswith("/depth"):
+        raise FrameError(f"answer to a request we do not know: {request[:80]!r}")
+    return symbols[0].upper()
+
+
+def _is_error(payload: bytes) -> bool:
+    try:
+        return wire.ANSWER.decode(payload).code is not None
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+        return False
+
+
+def _optional(text: str) -> float | None:
+    return amount(text) if text else None
+
+
+Channel = Callable[[str, msgspec.Raw, Unknown], Items]
+CHANNELS: Final[dict[str, Channel]] = {
+    "trade": _trade,
+    "aggTrade": _agg_trade,
+    "bookTicker": _quote,
+    "depth": _depth,
+    "kline": _kline,
+    "ticker": _ticker,
+    "markPrice": _mark_price,
+    "forceOrder": _force_order,
+    "!serverShutdown": _shutdown,
+}
+"""By the part of a stream's name after the symbol, speed and interval left out."""

@@ -1,0 +1,222 @@
+"""Binance messages as structs: every documented field, old and new, under a readable name.
+
+What is not used is typed Any: its type may change without harm. `ps` (pair) and `st` (symbol type: 1 = USD-M,
+2 = COIN-M) came to futures messages over time.
+"""
+
+from typing import Any, Final, Literal
+
+import msgspec
+from msgspec import UNSET, Raw, Struct, field
+
+from processors.wire import Id, Instant, PreviousId, Wire
+
+
+class Envelope(Struct, gc=False, forbid_unknown_fields=True):
+    """`{"stream": ..., "data": ...}` of a combined stream."""
+
+    stream: str
+    data: Raw
+
+
+class Answer(Struct, gc=False):
+    """Answers to SUBSCRIBE and the like, errors, and notices that come outside of streams."""
+
+    id: Any = UNSET
+    result: Any = UNSET
+    error: Any = None
+    code: int | None = None
+    event: str = field(name="e", default="")
+
+
+class Message(Struct, gc=False, kw_only=True, forbid_unknown_fields=True):
+    """Base of what streams carry."""
+
+    pair: Any = field(name="ps", default=None)
+    symbol_type: Any = field(name="st", default=None)
+
+
+class TradeData(Message, gc=False, kw_only=True):
+    """`@trade`."""
+
+    event: Literal["trade"] = field(name="e")
+    event_time: Instant = field(name="E")
+    time: Instant = field(name="T")
+    symbol: str = field(name="s")
+    trade_id: Id = field(name="t")
+    price: str = field(name="p")
+    size: str = field(name="q")
+    is_buyer_maker: bool = field(name="m")
+    execution: str = field(name="X", default="MARKET")
+    is_best_match: Any = field(name="M", default=None)
+    buyer_order_id: Any = field(name="b", default=None)  # spot, until 2023
+    seller_order_id: Any = field(name="a", default=None)
+
+
+class AggTradeData(Message, gc=False, kw_only=True):
+    """`@aggTrade`."""
+
+    event: Literal["aggTrade"] = field(name="e")
+    event_time: Instant = field(name="E")
+    time: Instant = field(name="T")
+    symbol: str = field(name="s")
+    trade_id: Id = field(name="a")
+    price: str = field(name="p")
+    size: str = field(name="q")
+    size_without_rpi: Any = field(name="nq", default=None)  # USD-M, since 2025-12-31
+    first_trade_id: Id = field(name="f")
+    last_trade_id: Id = field(name="l")
+    is_buyer_maker: bool = field(name="m")
+    is_best_match: Any = field(name="M", default=None)
+
+
+class QuoteData(Message, gc=False, kw_only=True):
+    """`@bookTicker`; spot sends neither event nor times."""
+
+    event: Literal["bookTicker"] = field(name="e", default="bookTicker")
+    event_time: Instant = field(name="E", default=0)
+    time: Instant = field(name="T", default=0)
+    symbol: str = field(name="s")
+    sequence: Id = field(name="u")
+    bid: str = field(name="b")
+    bid_size: str = field(name="B")
+    ask: str = field(name="a")
+    ask_size: str = field(name="A")
+
+
+class DepthData(Message, gc=False, kw_only=True):
+    """`@depth`; futures add T and pu."""
+
+    event: Literal["depthUpdate"] = field(name="e")
+    event_time: Instant = field(name="E")
+    time: Instant = field(name="T", default=0)
+    symbol: str = field(name="s")
+    first_sequence: Id = field(name="U")
+    sequence: Id = field(name="u")
+    previous_sequence: PreviousId | None = field(name="pu", default=None)
+    bids: Raw = field(name="b")
+    asks: Raw = field(name="a")
+
+
+class KlineEvent(Message, gc=False, kw_only=True):
+    """`@kline_1m`."""
+
+    event: Literal["kline"] = field(name="e")
+    event_time: Instant = field(name="E")
+    symbol: str = field(name="s")
+    kline: Raw = field(name="k")
+
+
+class KlineData(Message, gc=False, kw_only=True):
+    """The candle inside; COIN-M counts contracts in v and V, base currency in q and Q."""
+
+    open_time: Instant = field(name="t")
+    close_time: Instant = field(name="T")
+    symbol: str = field(name="s")
+    interval: str = field(name="i")
+    first_trade_id: Any = field(name="f", default=None)
+    last_trade_id: Any = field(name="L", default=None)
+    open: str = field(name="o")
+    close: str = field(name="c")
+    high: str = field(name="h")
+    low: str = field(name="l")
+    volume: str = field(name="v")
+    trade_count: Id = field(name="n")
+    is_closed: bool = field(name="x")
+    quote_volume: str = field(name="q")
+    taker_buy_volume: str = field(name="V")
+    taker_buy_quote_volume: str = field(name="Q")
+    ignored: Any = field(name="B", default=None)
+
+
+class TickerData(Message, gc=False, kw_only=True):
+    """`@ticker`; futures send no bid and ask."""
+
+    event: Literal["24hrTicker"] = field(name="e")
+    event_time: Instant = field(name="E")
+    symbol: str = field(name="s")
+    change: Any = field(name="p", default=None)
+    change_percent: Any = field(name="P", default=None)
+    weighted_average: Any = field(name="w", default=None)
+    previous_close: Any = field(name="x", default=None)
+    last: str = field(name="c")
+    last_size: str = field(name="Q")
+    bid: str = field(name="b", default="")
+    bid_size: str = field(name="B", default="")
+    ask: str = field(name="a", default="")
+    ask_size: str = field(name="A", default="")
+    open: str = field(name="o")
+    high: str = field(name="h")
+    low: str = field(name="l")
+    volume: str = field(name="v")
+    quote_volume: str = field(name="q")
+    open_time: Instant = field(name="O")
+    close_time: Instant = field(name="C")
+    first_trade_id: Any = field(name="F", default=None)
+    last_trade_id: Any = field(name="L", default=None)
+    trade_count: Id = field(name="n")
+
+
+class MarkPriceData(Message, gc=False, kw_only=True):
+    """`@markPrice`; dated COIN-M futures send "" as funding rate and 0 as its time."""
+
+    event: Literal["markPriceUpdate"] = field(name="e")
+    event_time: Instant = field(name="E")
+    symbol: str = field(name="s")
+    mark_price: str = field(name="p")
+    mark_price_average: Any = field(name="ap", default=None)  # USD-M, since 2026-03
+    settle_price: Any = field(name="P", default=None)
+    index_price: str = field(name="i", default="")
+    funding_rate: str = field(name="r", default="")
+    next_funding_time: Instant = field(name="T", default=0)
+
+
+class ForceOrderEvent(Message, gc=False, kw_only=True):
+    """`@forceOrder`."""
+
+    event: Literal["forceOrder"] = field(name="e")
+    event_time: Instant = field(name="E")
+    order: Raw = field(name="o")
+
+
+class ForcedOrder(Message, gc=False, kw_only=True):
+    """The liquidation order inside."""
+
+    symbol: str = field(name="s")
+    side: Literal["BUY", "SELL"] = field(name="S")
+    order_type: Any = field(name="o", default=None)
+    time_in_force: Any = field(name="f", default=None)
+    size: str = field(name="q")
+    price: str = field(name="p")
+    average_price: str = field(name="ap")
+    status: Any = field(name="X", default=None)
+    last_filled_size: Any = field(name="l", default=None)
+    filled_size: str = field(name="z")
+    time: Instant = field(name="T")
+
+
+class SnapshotData(Message, gc=False, kw_only=True):
+    """Body of a REST depth answer; spot sends no times, only COIN-M the symbol."""
+
+    sequence: Id = field(name="lastUpdateId")
+    event_time: Instant = field(name="E", default=0)
+    time: Instant = field(name="T", default=0)
+    symbol: str = ""
+    pair_name: Any = field(name="pair", default=None)
+    bids: Raw
+    asks: Raw
+
+
+ENVELOPE: Final = msgspec.json.Decoder(Envelope)
+ANSWER: Final = msgspec.json.Decoder(Answer)
+TRADE: Final = Wire(TradeData, "trade")
+AGG_TRADE: Final = Wire(AggTradeData, "aggTrade")
+QUOTE: Final = Wire(QuoteData, "bookTicker")
+DEPTH: Final = Wire(DepthData, "depth")
+KLINE_EVENT: Final = Wire(KlineEvent, "kline")
+KLINE: Final = Wire(KlineData, "kline")
+TICKER: Final = Wire(TickerData, "ticker")
+MARK_PRICE: Final = Wire(MarkPriceData, "markPrice")
+FORCE_ORDER: Final = Wire(ForceOrderEvent, "forceOrder")
+FORCED: Final = Wire(ForcedOrder, "forceOrder")
+SNAPSHOT: Final = Wire(SnapshotData, "depth snapshot")

@@ -1,0 +1,126 @@
+"""Avro schema of a record class → Arrow schema of its rows, and rows of the raw archive → raw records.
+
+Raw records are flattened to one row a frame; everything else keeps its fields, one row a record.
+"""
+
+import json
+from collections.abc import Iterator
+from functools import cache
+from itertools import groupby
+from operator import itemgetter
+from typing import Any, Final, NamedTuple
+
+import pyarrow as pa
+
+from schemas.codec import schema_text
+from schemas.records import Frame, RawFrames, Record, Source
+
+PRIMITIVES: Final[dict[str, pa.DataType]] = {
+    "boolean": pa.bool_(),
+    "int": pa.int32(),
+    "long": pa.int64(),
+    "double": pa.float64(),
+    "string": pa.string(),
+    "bytes": pa.binary(),
+}
+FRAME_SOURCE: Final = {
+    "source_topic": (pa.string(), "Raw topic the frame was read from."),
+    "source_partition": (pa.int32(), "Partition of the raw topic."),
+    "source_offset": (pa.int64(), "Offset of the raw record in its partition."),
+    "source_index": (pa.int32(), "Position of the frame within its raw record, 0-based."),
+}
+ORDER: Final = [(name, "ascending") for name in FRAME_SOURCE]
+
+
+class ArchiveError(ValueError):
+    """Rows that are no whole raw records: a column is missing, or a frame."""
+
+
+class ArchivedRecord(NamedTuple):
+    """A raw record with its place in the raw topic."""
+
+    topic: str
+    partition: int
+    offset: int
+    record: RawFrames
+
+
+@cache
+def arrow_schema(record: type[Record]) -> pa.Schema:
+    """Make the Arrow schema of the rows of a record class; each field carries the Avro doc as metadata `doc`.
+
+    Enums become strings, nullable fields stay nullable, `RawFrames` is flattened to one row a frame.
+    """
+    avro = json.loads(schema_text(record))
+    fields = _frame_fields(avro) if record is RawFrames else [_field(each) for each in avro["fields"]]
+    return pa.schema(fields, metadata={"record": record.__name__})
+
+
+def raw_frames(table: pa.Table) -> Iterator[ArchivedRecord]:
+    """Put raw records together again, in order of topic, partition and offset.
+
+    Args:
+        table: rows of the raw archive, in any order. `venue` may be a dictionary, as hive partitions are read.
+
+    Raises:
+        ArchiveError: a column is missing, or a frame of a record is missing or there twice.
+    """
+    names = arrow_schema(RawFrames).names
+    missing = sorted(set(names) - set(table.column_names))
+    if missing:
+        raise ArchiveError(f"no raw archive: columns {', '.join(missing)} are missing")
+    ordered = table.select(names).sort_by(ORDER)
+    rows = (row for batch in ordered.to_batches(max_chunksize=8192) for row in batch.to_pylist())
+    for (topic, partition, offset), frames in groupby(rows, itemgetter(*list(FRAME_SOURCE)[:3])):
+        yield ArchivedRecord(topic, partition, offset, _record(list(frames)))
+
+
+def _record(rows: list[dict[str, Any]]) -> RawFrames:
+    first = rows[0]
+    if [row["source_index"] for row in rows] != list(range(len(rows))):
+        place = f"{first['source_topic']}:{first['source_partition']}:{first['source_offset']}"
+        raise ArchiveError(f"raw record {place} is not whole: a frame is missing, or there twice")
+    places = {(row["market"], row["connection"]): None for row in rows}
+    index = {place: number for number, place in enumerate(places)}
+    return RawFrames(
+        venue=first["venue"],
+        event_time_us=first["event_time_us"],
+        sources=[Source(market=market, connection=connection) for market, connection in places],
+        frames=[_frame(row, index[row["market"], row["connection"]]) for row in rows],
+    )
+
+
+def _frame(row: dict[str, Any], source: int) -> Frame:
+    return Frame(
+        source=source,
+        number=row["number"],
+        kind=row["kind"],
+        request=row["request"],
+        recv_time_us=row["recv_time_us"],
+        payload=row["payload"],
+    )
+
+
+def _frame_fields(avro: dict[str, Any]) -> list[pa.Field]:
+    """Flatten: fields of the record, of the frame and of its source, then the frame's place in the topic."""
+    outer = {each["name"]: each for each in avro["fields"]}
+    source = {each["name"]: each for each in outer["sources"]["type"]["items"]["fields"]}
+    frame = {each["name"]: each for each in outer["frames"]["type"]["items"]["fields"]}
+    flat = [outer["venue"], source["market"], source["connection"]]
+    flat += [frame[name] for name in ("number", "kind", "request", "recv_time_us")]
+    flat += [outer["event_time_us"], frame["payload"]]
+    place = [pa.field(name, kind, nullable=False, metadata={"doc": doc}) for name, (kind, doc) in FRAME_SOURCE.items()]
+    return [_field(each) for each in flat] + place
+
+
+def _field(avro: dict[str, Any]) -> pa.Field:
+    kind = avro["type"]
+    nullable = isinstance(kind, list)
+    return pa.field(avro["name"], _type(kind[1] if nullable else kind), nullable, {"doc": avro.get("doc", "")})
+
+
+def _type(kind: Any) -> pa.DataType:
+    """Tell the Arrow type of an Avro type; a named type that was defined earlier in the file is an enum."""
+    if isinstance(kind, dict):
+        return pa.list_(_type(kind["items"])) if kind["type"] == "array" else pa.string()
+    return PRIMITIVES.get(kind, pa.string())

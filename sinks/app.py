@@ -1,0 +1,96 @@
+"""A sink process: all cleaned and raw topics → one store, until told to stop."""
+
+import gc
+import signal
+from collections.abc import Iterator
+from contextlib import contextmanager
+from threading import Event, current_thread, main_thread
+from types import FrameType
+from typing import Final
+
+from schemas.records import DeadLetter
+from schemas.topics import DEAD_SINK
+from sinks.chunk import LogWentBackError
+from sinks.drain import Drain, Tools
+from sinks.kafka_log import KafkaLog, stored_topics
+from sinks.letters import KafkaLetters
+from sinks.rows import RowReader
+from sinks.store import Store
+from sinks.stores import make_store
+from tickerplant.clock import now_us
+from tickerplant.errors import UserError
+from tickerplant.kafka import Publisher, partition_count
+from tickerplant.logs import logger
+from tickerplant.metrics import serve_metrics
+from tickerplant.registry import Registry
+from tickerplant.settings import Settings
+
+FINISH_S: Final = 7.0
+"""How long the last chunks may take after a signal; what is left is the next owner's."""
+
+
+def run(settings: Settings, store: str, *, stop: Event | None = None) -> None:
+    """Move records into a store until SIGTERM, SIGINT or `stop`; blocks.
+
+    Raises:
+        UserError: a server does not answer at start, a topic or table is missing, a schema is unknown.
+    """
+    target = make_store(settings, store)
+    for topic in stored_topics():
+        partition_count(settings, topic.name)
+    target.open()
+    serve_metrics(settings, f"sink-{store}")
+    with _stopping(stop or Event()) as stopping:
+        try:
+            _drain(settings, target, stopping)
+        except LogWentBackError as error:
+            raise UserError(f"{error}: start the sink again") from error
+        finally:
+            target.close()
+
+
+def _drain(settings: Settings, store: Store, stopping: Event) -> None:
+    log = KafkaLog(settings, f"tickerplant.sink.{store.name}")
+    try:
+        drain = Drain(log, store, _tools(settings, store, stopping))
+        logger().info("sink started", store=store.name)
+        # Rows are many young containers without cycles: looking for some in them costs as much as decoding.
+        gc.freeze()
+        gc.set_threshold(50_000, 20, 50)
+        while not stopping.is_set():
+            drain.step()
+        is_complete = drain.finish(FINISH_S)
+        logger().info("sink stopped", store=store.name, is_complete=is_complete)
+    finally:
+        log.close()
+
+
+def _tools(settings: Settings, store: Store, stopping: Event) -> Tools:
+    registry = Registry(settings)
+    letters = KafkaLetters(
+        Publisher(settings),
+        registry.encoder(DEAD_SINK, DeadLetter),
+        partitions=partition_count(settings, DEAD_SINK.name),
+        now_us=now_us,
+    )
+    suffix = settings.kafka.topic_suffix
+    reader = RowReader(registry.decoder, stage=f"sink.{store.name}", topic_suffix=suffix)
+    return Tools(reader=reader, letters=letters, is_stopping=stopping.is_set)
+
+
+@contextmanager
+def _stopping(event: Event) -> Iterator[Event]:
+    """Set the event on SIGTERM and SIGINT; elsewhere than in the main thread only its owner sets it."""
+    if current_thread() is not main_thread():
+        yield event
+        return
+
+    def stop(_signal: int, _frame: FrameType | None) -> None:
+        event.set()
+
+    before = {number: signal.signal(number, stop) for number in (signal.SIGTERM, signal.SIGINT)}
+    try:
+        yield event
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)

@@ -1,0 +1,251 @@
+"""Records of one topic partition → chunks: what a store writes at once, under a name made from its range.
+
+A chunk is closed by rows, bytes or age. Its rows are a function of the log, the range and the marks before it, so a
+range that was begun and not finished is built again exactly.
+
+Repeats: a processor that restarts may write records again, with the ids they had (source topic, partition, offset,
+index), and a paused one that wakes up too. Ids of a source rise within a partition, so what is not above the highest
+seen is a repeat and dropped. These marks live in the metadata of the offset commit: they move with the offset, in one
+atomic step, from one owner of the partition to the next, and need no answer from a store.
+"""
+
+from collections import deque
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from functools import cached_property
+from typing import Final
+
+import pyarrow as pa
+
+from schemas.records import DeadLetter
+from sinks.columns import Row, columns
+from sinks.position import Marks, Position
+from sinks.tables import Table
+
+COMPACT_ROWS: Final = 512
+"""Rows are turned into columns in groups of this size: as Python objects they take ten times the memory."""
+
+
+class LogWentBackError(ValueError):
+    """A partition gave an offset a second time: its topic was made anew under a running sink."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Limits:
+    """When a chunk is full, whichever is first; a range that was begun before is built in full all the same."""
+
+    rows: int
+    size_bytes: int
+    age_s: float
+
+
+@dataclass(frozen=True, kw_only=True)
+class Span:
+    """The name of a chunk: offsets from `start` to `end`, both included.
+
+    Args:
+        generation: tells a topic from one of its name that was deleted and made anew; empty = not known.
+    """
+
+    topic: str
+    partition: int
+    generation: str
+    start: int
+    end: int
+
+
+@dataclass(frozen=True, kw_only=True)
+class Chunk:
+    """Rows of a span in offset order; frozen.
+
+    Args:
+        letters: records of the span that could not be read.
+        repeats: how many rows were dropped as repeats.
+        is_doubtful: the store may have (a part of) it: a write was begun before, or no commit was found.
+    """
+
+    table: Table
+    span: Span
+    batches: Sequence[pa.RecordBatch]
+    letters: Sequence[DeadLetter] = ()
+    repeats: int = 0
+    is_doubtful: bool = False
+    marks_before: Marks = field(default_factory=dict)
+    marks_after: Marks = field(default_factory=dict)
+    size_bytes: int = 0
+
+    @cached_property
+    def rows(self) -> pa.Table:
+        """All rows as one table."""
+        return pa.Table.from_batches(self.batches, schema=self.table.schema)
+
+    @cached_property
+    def row_count(self) -> int:
+        """How many rows."""
+        return sum(batch.num_rows for batch in self.batches)
+
+    @property
+    def is_empty(self) -> bool:
+        """Tell whether there is nothing to write, only an offset to commit."""
+        return not (self.row_count or self.letters)
+
+    def intent(self) -> Position:
+        """Tell the position to commit before it is written."""
+        return Position(offset=self.span.start, pending_end=self.span.end, marks=self.marks_before)
+
+    def done(self) -> Position:
+        """Tell the position to commit once it is written."""
+        return Position(offset=self.span.end + 1, marks=self.marks_after)
+
+
+def drop_repeats(rows: Sequence[Row], marks: dict[tuple[str, int], tuple[int, int]]) -> list[Row]:
+    """Keep the rows that are above the mark of their source, and raise the marks to them."""
+    fresh = []
+    for row in rows:
+        source = (row["source_topic"], row["source_partition"])
+        place = (row["source_offset"], row["source_index"])
+        if place > marks.get(source, (-1, -1)):
+            marks[source] = place
+            fresh.append(row)
+    return fresh
+
+
+@dataclass
+class _Open:
+    """The chunk being filled."""
+
+    start: int
+    opened_s: float
+    marks_before: Marks
+    end: int = -1
+    rows: list[Row] = field(default_factory=list)
+    batches: list[pa.RecordBatch] = field(default_factory=list)
+    letters: list[DeadLetter] = field(default_factory=list)
+    row_count: int = 0
+    repeats: int = 0
+    size_bytes: int = 0
+
+
+class Buffer:
+    """Takes records of one topic partition in offset order and gives chunks in the same order; no I/O.
+
+    Args:
+        table: where its rows belong.
+        place: topic (as the broker names it) and partition.
+        generation: see `Span`.
+        position: where the last owner stood; None = nothing was ever committed.
+        doubtful_below: chunks that start below this offset are doubtful (see `Chunk`).
+        limits: when a chunk is full.
+    """
+
+    def __init__(
+        self,
+        table: Table,
+        place: tuple[str, int],
+        *,
+        limits: Limits,
+        position: Position | None = None,
+        generation: str = "",
+        doubtful_below: int = 0,
+    ) -> None:
+        self.table = table
+        self._place = place
+        self._generation = generation
+        self._limits = limits
+        self._doubtful_below = doubtful_below
+        self._marks = dict(position.marks) if position else {}
+        self._pending_end = position.pending_end if position else None
+        self._next_offset = position.offset if position else 0
+        self._open: _Open | None = None
+        self._closed: deque[Chunk] = deque()
+        if self._pending_end is not None:
+            self._open = _Open(self._next_offset, 0.0, dict(self._marks))
+
+    @property
+    def size_bytes(self) -> int:
+        """Encoded size of all that is held."""
+        return sum(chunk.size_bytes for chunk in self._closed) + (self._open.size_bytes if self._open else 0)
+
+    def add(self, offset: int, rows: Sequence[Row], *, size_bytes: int, now_s: float) -> None:
+        """Take one record: its rows (empty = nothing to store) and its encoded size.
+
+        Raises:
+            LogWentBackError: the offset is not above the last one.
+        """
+        chunk = self._chunk_for(offset, now_s)
+        fresh = drop_repeats(rows, self._marks) if self.table.drops_repeats else rows
+        chunk.rows.extend(fresh)
+        chunk.row_count += len(fresh)
+        chunk.repeats += len(rows) - len(fresh)
+        chunk.size_bytes += size_bytes
+        if len(chunk.rows) >= COMPACT_ROWS:
+            self._compact(chunk)
+        self._close_if_full(chunk)
+
+    def add_letter(self, offset: int, letter: DeadLetter, *, now_s: float) -> None:
+        """Take a record that could not be read; raises as `add`."""
+        chunk = self._chunk_for(offset, now_s)
+        chunk.letters.append(letter)
+        chunk.size_bytes += len(letter.payload)
+        self._close_if_full(chunk)
+
+    def due(self, now_s: float) -> Chunk | None:
+        """Tell the oldest chunk that is full or old enough; the same one until `drop_first`."""
+        chunk = self._open
+        if not self._closed and chunk and self._pending_end is None and now_s - chunk.opened_s >= self._limits.age_s:
+            self._close(chunk)
+        return self._closed[0] if self._closed else None
+
+    def close(self) -> None:
+        """Close the chunk being filled, however small; a range begun by the last owner stays open until complete."""
+        if self._open and self._pending_end is None:
+            self._close(self._open)
+
+    def drop_first(self) -> None:
+        """Forget the oldest closed chunk: it is stored and committed."""
+        self._closed.popleft()
+
+    def _chunk_for(self, offset: int, now_s: float) -> _Open:
+        if offset < self._next_offset:
+            topic, partition = self._place
+            raise LogWentBackError(f"{topic} [{partition}] gave offset {offset} after {self._next_offset - 1}")
+        if self._open and self._pending_end is not None and offset > self._pending_end:
+            # Compaction or retention removed the last records of the range: what is left of it is all of it.
+            self._close(self._open)
+        if self._open is None:
+            self._open = _Open(offset, now_s, dict(self._marks))
+        self._next_offset = offset + 1
+        self._open.end = offset
+        return self._open
+
+    def _close_if_full(self, chunk: _Open) -> None:
+        if self._pending_end is not None:
+            if chunk.end >= self._pending_end:
+                self._close(chunk)
+        elif chunk.row_count >= self._limits.rows or chunk.size_bytes >= self._limits.size_bytes:
+            self._close(chunk)
+
+    def _close(self, chunk: _Open) -> None:
+        self._compact(chunk)
+        topic, partition = self._place
+        is_pending = self._pending_end is not None
+        end = chunk.end if self._pending_end is None else self._pending_end
+        self._closed.append(
+            Chunk(
+                table=self.table,
+                span=Span(topic=topic, partition=partition, generation=self._generation, start=chunk.start, end=end),
+                batches=tuple(chunk.batches),
+                letters=tuple(chunk.letters),
+                repeats=chunk.repeats,
+                is_doubtful=is_pending or chunk.start < self._doubtful_below,
+                marks_before=chunk.marks_before,
+                marks_after=dict(self._marks),
+                size_bytes=chunk.size_bytes,
+            )
+        )
+        self._open, self._pending_end = None, None
+
+    def _compact(self, chunk: _Open) -> None:
+        if chunk.rows:
+            chunk.batches.append(columns(self.table.schema, chunk.rows))
+            chunk.rows = []

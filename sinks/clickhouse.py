@@ -1,0 +1,256 @@
+"""Chunks → ClickHouse, columnar over the native protocol; one block and one insert a chunk.
+
+Not twice: the insert carries a deduplication token made from the chunk's span; for a chunk that may have been written
+before, the table is asked first which of its source ids it has (the window of tokens counts parts and can be
+outlasted by a long stop); ReplacingMergeTree on the source id is the last line.
+"""
+
+import struct
+from collections.abc import Callable, Iterator, Sequence
+from itertools import pairwise
+from typing import Any, Final
+
+import numpy as np
+import pyarrow as pa
+from clickhouse_driver import Client
+from clickhouse_driver.errors import Error, NetworkError, ServerException, SocketTimeoutError
+
+from sinks.chunk import Chunk, Limits
+from sinks.store import Refused, StoreBusyError
+from tickerplant.errors import DependencyError, UserError
+from tickerplant.settings import ClickHouse, Settings
+
+REVISION: Final = 1
+"""Raised when rows of the same span are made differently, so that tokens of the old way do not hide them."""
+
+CONNECT_S: Final = 5
+ANSWER_S: Final = 60
+BUSY: Final = frozenset({3, 40, 74, 100, 101, 102, 159, 164, 173, 201, 202, 203, 209, 210, 225, 236, 241, 242, 243, 252, 279, 319, 341, 394, 425, 439, 473, 745, 999})  # fmt: skip  # noqa: E501
+"""Server errors that pass: time-outs, memory, too many parts or queries, read-only, no space, shutting down.
+Source: https://github.com/ClickHouse/ClickHouse/blob/master/src/Common/ErrorCodes.cpp"""
+
+REFUSED: Final = frozenset({6, 27, 33, 38, 41, 49, 53, 69, 70, 117, 128, 131, 321, 349, 407, 469, 691})
+"""Server errors that are a matter of the rows: types, ranges, constraints."""
+
+CLIENT_REFUSED: Final = (struct.error, TypeError, ValueError, OverflowError, AttributeError)
+"""What the driver raises for values that do not fit their column (its own errors have codes in `REFUSED`)."""
+
+REFUSED_LIMIT: Final = 100
+"""So many refused rows of one chunk stop the sink, instead of emptying a topic into the dead letters."""
+
+INSERT_SETTINGS: Final[dict[str, Any]] = {
+    "async_insert": 0,
+    "insert_deduplicate": 1,
+    "max_partitions_per_insert_block": 0,  # a chunk of history may span many days
+}
+PAIRS: Final = {"bids": ("bid_prices", "bid_sizes"), "asks": ("ask_prices", "ask_sizes")}
+"""Columns that are arrays of (price, size) in ClickHouse, and two parallel arrays in the record."""
+ID: Final = ("source_topic", "source_partition", "source_offset", "source_index")
+
+Ids = set[tuple[str, int, int, int]]
+
+
+def connect(settings: ClickHouse) -> Client:
+    """Connect, and make sure that somebody answers.
+
+    Raises:
+        DependencyError: nobody does.
+        UserError: user or password are refused.
+    """
+    client = Client(
+        host=settings.host,
+        port=settings.port,
+        user=settings.user,
+        password=settings.password.get_secret_value(),
+        secure=settings.secure,
+        connect_timeout=CONNECT_S,
+        send_receive_timeout=ANSWER_S,
+        sync_request_timeout=CONNECT_S,
+        compression="lz4",
+        client_name="tickerplant",
+    )
+    try:
+        client.execute("SELECT 1")
+    except ServerException as error:
+        raise UserError(f"ClickHouse at {settings.host}:{settings.port} refuses: {_line(error)}") from error
+    except (Error, OSError, EOFError) as error:
+        raise DependencyError("clickhouse", f"{settings.host}:{settings.port}") from error
+    return client
+
+
+class ClickHouseStore:
+    """Writes chunks to their tables."""
+
+    name = "clickhouse"
+
+    def __init__(self, settings: Settings) -> None:
+        sink = settings.sink
+        self._settings = settings.clickhouse
+        self._limits = Limits(rows=sink.flush_rows, size_bytes=sink.flush_bytes, age_s=sink.flush_ms / 1000)
+        self._client: Client | None = None
+
+    @property
+    def limits(self) -> Limits:
+        """Flushed by time, rows and encoded bytes, as set."""
+        return self._limits
+
+    def open(self) -> None:
+        """Connect; raises as `connect`."""
+        self._client = connect(self._settings)
+
+    def write(self, chunk: Chunk) -> Sequence[Refused]:
+        """Insert a chunk; rows that ClickHouse refuses are found by halving. Raises as `Store.write`."""
+        try:
+            rows, numbers = self._missing(chunk)
+            return salvage(rows, numbers, lambda part, first: self._insert(chunk, part, first))
+        except Error as error:
+            raise self._judge(error) from error
+        except (OSError, EOFError, DependencyError) as error:
+            self.close()
+            raise StoreBusyError(f"connection lost: {type(error).__name__} {error}") from error
+
+    def close(self) -> None:
+        """Disconnect."""
+        if self._client is not None:
+            self._client.disconnect()
+        self._client = None
+
+    def _connected(self) -> Client:
+        if self._client is None:
+            self._client = connect(self._settings)
+        return self._client
+
+    def _missing(self, chunk: Chunk) -> tuple[pa.Table, list[int]]:
+        """Leave out the rows that the table has, where that may be; with the rows' indices within the chunk."""
+        everything = list(range(chunk.row_count))
+        if not chunk.is_doubtful or not set(ID) <= set(chunk.table.schema.names):
+            return chunk.rows, everything
+        known = self._known(chunk)
+        ids = zip(*(chunk.rows[name].to_pylist() for name in ID), strict=True)
+        numbers = [number for number, each in enumerate(ids) if each not in known]
+        return (chunk.rows, everything) if len(numbers) == len(everything) else (chunk.rows.take(numbers), numbers)
+
+    def _known(self, chunk: Chunk) -> Ids:
+        """Ask which source ids the table has, within the range of each source in the chunk."""
+        sources = chunk.rows.group_by(list(ID[:2])).aggregate([("source_offset", "min"), ("source_offset", "max")])
+        query = (
+            f"SELECT {', '.join(ID)} FROM {chunk.table.name} WHERE source_topic = %(topic)s "  # noqa: S608  # own names
+            "AND source_partition = %(partition)s AND source_offset BETWEEN %(low)s AND %(high)s"
+        )
+        known: Ids = set()
+        for source in sources.to_pylist():
+            values = {
+                "topic": source["source_topic"],
+                "partition": source["source_partition"],
+                "low": source["source_offset_min"],
+                "high": source["source_offset_max"],
+            }
+            known.update(self._connected().execute(query, values))
+        return known
+
+    def _insert(self, chunk: Chunk, rows: pa.Table, token_suffix: str) -> None:
+        names, values = insert_columns(rows)
+        self._connected().execute(
+            f"INSERT INTO {chunk.table.name} ({', '.join(names)}) VALUES",
+            values,
+            columnar=True,
+            settings={**INSERT_SETTINGS, "insert_deduplication_token": token(chunk) + token_suffix},
+        )
+
+    def _judge(self, error: Error) -> Exception:
+        """Retryable or fatal: the one place that decides."""
+        self.close()
+        if isinstance(error, NetworkError | SocketTimeoutError) or error.code in BUSY:
+            return StoreBusyError(_line(error))
+        return UserError(f"ClickHouse refuses to be written to: {_line(error)}; was `tickerplant deploy` run?")
+
+
+def token(chunk: Chunk) -> str:
+    """Name a chunk for ClickHouse: the same span, the same token."""
+    span = chunk.span
+    name = f"{chunk.table.name}:{span.topic}:{span.partition}:{span.start}-{span.end}:r{REVISION}"
+    return f"{name}:{span.generation}" if span.generation else name
+
+
+def salvage(rows: pa.Table, numbers: Sequence[int], insert: Callable[[pa.Table, str], None]) -> list[Refused]:
+    """Insert rows; where they are refused, insert each half by itself, down to single rows.
+
+    Args:
+        numbers: index of each row within its chunk.
+        insert: takes rows and what to add to the token.
+
+    Returns:
+        The rows that are refused by themselves, in order.
+
+    Raises:
+        UserError: so many are that the fault must lie elsewhere.
+    """
+    refused: list[Refused] = []
+    waiting = [(rows, numbers, "")] if rows.num_rows else []
+    while waiting:
+        part, indices, suffix = waiting.pop()
+        reason = _refusal(insert, part, suffix)
+        if reason is None:
+            continue
+        if part.num_rows > 1:
+            half = part.num_rows // 2
+            waiting.append((part.slice(half), indices[half:], f"{suffix}:1"))
+            waiting.append((part.slice(0, half), indices[:half], f"{suffix}:0"))
+            continue
+        refused.append(Refused(row=indices[0], reason=reason))
+        if len(refused) > REFUSED_LIMIT:
+            raise UserError(f"ClickHouse refuses more than {REFUSED_LIMIT} rows of a chunk, the last one: {reason}")
+    return refused
+
+
+def _refusal(insert: Callable[[pa.Table, str], None], rows: pa.Table, suffix: str) -> str | None:
+    """Insert; tell why the rows were refused, None = they were not."""
+    try:
+        insert(rows, suffix)
+    except CLIENT_REFUSED as error:
+        return f"{type(error).__name__}: {error}"
+    except Error as error:
+        if error.code not in REFUSED:
+            raise
+        return _line(error)
+    return None
+
+
+def insert_columns(rows: pa.Table) -> tuple[list[str], list[list[Any]]]:
+    """Turn rows into the names and values of an insert."""
+    joined = {part for pair in PAIRS.values() for part in pair}
+    single = [name for name in rows.column_names if name not in joined]
+    pairs = [name for name, (prices, _sizes) in PAIRS.items() if prices in rows.column_names]
+    values = [python_values(rows[name]) for name in single]
+    return single + pairs, values + [list(levels(*(rows[part] for part in PAIRS[name]))) for name in pairs]
+
+
+def levels(prices: pa.ChunkedArray, sizes: pa.ChunkedArray) -> Iterator[list[tuple[float, float]]]:
+    """Zip two parallel arrays of each row to a list of (price, size)."""
+    for row_prices, row_sizes in zip(_lists(prices), _lists(sizes), strict=True):
+        yield list(zip(row_prices, row_sizes, strict=True))
+
+
+def python_values(column: pa.ChunkedArray) -> list[Any]:
+    """Turn a column into Python values, fast; null → None, NaN stays NaN, text → its UTF-8 bytes or str."""
+    array = column.combine_chunks()
+    if pa.types.is_string(array.type):
+        encoded = array.dictionary_encode()
+        words = np.array([*encoded.dictionary.to_pylist(), None], dtype=object)
+        return list(words[encoded.indices.fill_null(len(words) - 1).to_numpy()].tolist())
+    if array.null_count == 0 and not pa.types.is_binary(array.type):
+        return list(array.to_numpy(zero_copy_only=False).tolist())
+    return list(array.to_pylist())
+
+
+def _lists(column: pa.ChunkedArray) -> Iterator[list[float]]:
+    array = column.combine_chunks()
+    offsets = array.offsets.to_numpy().tolist()
+    values = array.values.to_numpy().tolist()
+    for start, end in pairwise(offsets):
+        yield values[start:end]
+
+
+def _line(error: Error) -> str:
+    """First line of an error's text."""
+    return str(error.message or error).splitlines()[0][:300]

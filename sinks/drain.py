@@ -1,0 +1,290 @@
+"""Log → buffers → store → commit: each row stored once, whatever fails in between.
+
+For each chunk: commit its range as intent, write it, commit the offset after it.
+
+crash before the intent    nothing happened; the rows are read again, in whatever chunks
+crash after the intent     the next owner builds exactly that range again, under the same name, and the store drops
+                           what it has
+crash after the write      the same
+crash after the commit     nothing is open
+partition taken away       buffers are dropped; what had an intent is finished by the next owner
+store down                 consumption is paused, polling goes on (the membership survives), the write is repeated
+"""
+
+import time
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Final, NamedTuple, Protocol
+
+from schemas.records import DeadLetter
+from sinks.chunk import Buffer, Chunk, Span
+from sinks.columns import Place
+from sinks.letters import Letters, refused_letter
+from sinks.observe import Observer
+from sinks.position import Position
+from sinks.rows import Entry, RowReader
+from sinks.store import Store, StoreBusyError
+from sinks.tables import table_of
+from tickerplant.clock import NowUs, now_us
+from tickerplant.logs import logger
+
+POLL_ENTRIES: Final = 4000
+POLL_S: Final = 0.05
+HELD_BYTES: Final = 48 * 1024 * 1024
+"""Encoded bytes in all buffers together; above, the largest chunk is written before its time."""
+BACKOFF_FIRST_S: Final = 0.1
+BACKOFF_MOST_S: Final = 5.0
+
+
+@dataclass(frozen=True, kw_only=True)
+class Assigned:
+    """What is known of a partition that was given to us.
+
+    Args:
+        position: as the last owner committed it; None = never.
+        generation: see `Span`.
+        end_offset: offset of the next record to come.
+    """
+
+    position: Position | None
+    generation: str
+    end_offset: int
+
+
+class Listener(Protocol):
+    """Told by a log, from within `poll`, whose partitions are whose."""
+
+    def assigned(self, partitions: Mapping[Place, Assigned]) -> None:
+        """Take these, from the positions given."""
+
+    def revoked(self, partitions: Iterable[Place]) -> None:
+        """Forget these; they are, or will at once be, somebody else's."""
+
+
+class Log(Protocol):
+    """Partitions of records with committed positions: Kafka, or memory in tests."""
+
+    def subscribe(self, listener: Listener) -> None:
+        """Ask for partitions; the listener is told from within `poll` which ones are ours."""
+
+    def poll(self, most: int, timeout_s: float) -> Sequence[Entry]:
+        """Wait for up to so many entries (empty = none came in time), each partition's in offset order."""
+
+    def commit(self, positions: Mapping[Place, Position]) -> bool:
+        """Commit positions; blocks. False = not all were accepted (a rebalance, the broker is away)."""
+
+    def hold(self) -> None:
+        """Stop fetching from all partitions; `poll` goes on keeping the membership."""
+
+    def release(self) -> None:
+        """Fetch again."""
+
+    def end_offset(self, place: Place) -> int | None:
+        """Tell the end of a partition as last heard, without asking; None = not heard yet."""
+
+
+@dataclass
+class Lane:
+    """One partition on its way: the spans for which intent and write have succeeded, until they are committed."""
+
+    buffer: Buffer
+    intended: Span | None = None
+    stored: Span | None = None
+
+
+class Due(NamedTuple):
+    """A chunk whose time has come, and the lane it came from; the lane may be lost before the chunk is stored."""
+
+    place: Place
+    lane: Lane
+    chunk: Chunk
+
+
+@dataclass(frozen=True, kw_only=True)
+class Tools:
+    """What a drain works with besides log and store.
+
+    Args:
+        is_stopping: asked while waiting for a store; True ends the wait, uncommitted.
+        now_s: a clock that never goes back, seconds.
+    """
+
+    reader: RowReader
+    letters: Letters
+    is_stopping: Callable[[], bool] = lambda: False
+    now_s: Callable[[], float] = time.monotonic
+    now_us: NowUs = now_us
+    held_bytes: int = HELD_BYTES
+
+
+class Drain:
+    """Moves entries of a log into a store; not thread-safe."""
+
+    def __init__(self, log: Log, store: Store, tools: Tools) -> None:
+        self._log = log
+        self._store = store
+        self._tools = tools
+        self._lanes: dict[Place, Lane] = {}
+        self._observer = Observer(store.name)
+        self._logger = logger()
+        self._poll_s = min(POLL_S, store.limits.age_s / 4)
+        self._is_down = False
+        log.subscribe(self)
+
+    def assigned(self, partitions: Mapping[Place, Assigned]) -> None:
+        """Start buffers for partitions; what the last owner left half done is built again first."""
+        for place, found in partitions.items():
+            self._lanes[place] = self._lane(place, found)
+        self._logger.info("partitions assigned", count=len(partitions))
+
+    def revoked(self, partitions: Iterable[Place]) -> None:
+        """Drop the buffers of partitions."""
+        dropped = [place for place in partitions if self._lanes.pop(place, None)]
+        self._logger.info("partitions revoked", count=len(dropped))
+
+    def step(self) -> None:
+        """Poll once and write what is due.
+
+        Raises:
+            UserError: someone must act.
+            LogWentBackError: a topic was made anew under us.
+        """
+        self._fill(self._poll_s)
+        self._flush()
+
+    def finish(self, within_s: float) -> bool:
+        """Write and commit all that is held; False = some of it was left for the next owner."""
+        for lane in self._lanes.values():
+            lane.buffer.close()
+        until_s = self._tools.now_s() + within_s
+        while self._due() and self._tools.now_s() < until_s and not self._is_down:
+            self._flush()
+        return not self._due()
+
+    def _lane(self, place: Place, found: Assigned) -> Lane:
+        buffer = Buffer(
+            table_of(self._tools.reader.name(place[0])),
+            place,
+            limits=self._store.limits,
+            position=found.position,
+            generation=found.generation,
+            doubtful_below=0 if found.position else found.end_offset,
+        )
+        return Lane(buffer)
+
+    def _fill(self, timeout_s: float) -> None:
+        entries = self._log.poll(POLL_ENTRIES, timeout_s)
+        now_s = self._tools.now_s()
+        counts: dict[str, list[int]] = {}
+        for entry in entries:
+            size_bytes = len(entry.value or b"")
+            self._take(entry, size_bytes, now_s)
+            count = counts.setdefault(entry.topic, [0, 0])
+            count[0] += 1
+            count[1] += size_bytes
+        for topic, (records, size_bytes) in counts.items():
+            self._observer.received(topic, records, size_bytes)
+
+    def _take(self, entry: Entry, size_bytes: int, now_s: float) -> None:
+        lane = self._lanes.get((entry.topic, entry.partition))
+        if lane is None:
+            return  # revoked by the same poll that brought it
+        found = self._tools.reader.read(entry)
+        if isinstance(found, DeadLetter):
+            lane.buffer.add_letter(entry.offset, found, now_s=now_s)
+        else:
+            lane.buffer.add(entry.offset, found, size_bytes=size_bytes, now_s=now_s)
+
+    def _due(self) -> list[Due]:
+        """Find the oldest due chunk of each partition."""
+        sizes = {place: lane.buffer.size_bytes for place, lane in self._lanes.items()}
+        if sum(sizes.values()) > self._tools.held_bytes:
+            self._lanes[max(sizes, key=sizes.__getitem__)].buffer.close()
+        now_s = self._tools.now_s()
+        found = ((place, lane, lane.buffer.due(now_s)) for place, lane in self._lanes.items())
+        return [Due(place, lane, chunk) for place, lane, chunk in found if chunk]
+
+    def _flush(self) -> None:
+        due = self._due()
+        if not due:
+            self._recovered()  # those who waited for the store are gone
+            return
+        if self._announce(due):
+            for each in due:
+                self._put(each)
+            self._conclude([each for each in due if self._is_stored(each)])
+
+    def _announce(self, due: Sequence[Due]) -> bool:
+        """Commit the intent of every chunk that will be written and has none yet."""
+        new = [each for each in due if each.lane.intended != each.chunk.span and not each.chunk.is_empty]
+        if new and not self._log.commit({each.place: each.chunk.intent() for each in new}):
+            return False
+        for each in new:
+            each.lane.intended = each.chunk.span
+        return True
+
+    def _put(self, due: Due) -> None:
+        """Write a chunk and its dead letters; leaves it unstored if the partition is lost or the process must stop."""
+        for delay_s in backoff():
+            if not self._is_ours(due) or self._is_stored(due):
+                return
+            try:
+                self._write(due.chunk)
+            except StoreBusyError as error:
+                self._wait(error, delay_s)
+            else:
+                due.lane.stored = due.chunk.span
+                self._recovered()
+            if self._tools.is_stopping():
+                return
+
+    def _write(self, chunk: Chunk) -> None:
+        begun_s = self._tools.now_s()
+        refused = self._store.write(chunk) if chunk.row_count else []
+        letters = [*chunk.letters, *(refused_letter(chunk, each, self._store.name) for each in refused)]
+        if letters:
+            self._tools.letters.send(letters)
+        for letter in letters:
+            self._observer.dead(letter.venue)
+        if chunk.row_count:
+            seconds = self._tools.now_s() - begun_s
+            self._observer.stored(chunk, seconds=seconds, now_us=self._tools.now_us(), refused=len(refused))
+
+    def _wait(self, error: StoreBusyError, delay_s: float) -> None:
+        """Let time pass while polling, without taking more than was under way."""
+        self._observer.failed(type(error.__cause__ or error).__name__)
+        if not self._is_down:
+            self._logger.warning("store does not take writes, waiting", store=self._store.name, reason=str(error))
+        self._is_down = True
+        until_s = self._tools.now_s() + delay_s
+        while self._tools.now_s() < until_s and not self._tools.is_stopping():
+            self._log.hold()
+            self._fill(min(0.1, delay_s))
+
+    def _recovered(self) -> None:
+        if self._is_down:
+            self._is_down = False
+            self._log.release()
+            self._logger.info("store takes writes again", store=self._store.name)
+
+    def _conclude(self, stored: Sequence[Due]) -> None:
+        """Commit what is stored, and forget it once that is accepted."""
+        if not stored or not self._log.commit({each.place: each.chunk.done() for each in stored}):
+            return
+        for each in stored:
+            each.lane.buffer.drop_first()
+            self._observer.committed(each.chunk, self._log.end_offset(each.place))
+
+    def _is_ours(self, due: Due) -> bool:
+        return self._lanes.get(due.place) is due.lane
+
+    def _is_stored(self, due: Due) -> bool:
+        return self._is_ours(due) and (due.chunk.is_empty or due.lane.stored == due.chunk.span)
+
+
+def backoff() -> Iterator[float]:
+    """Give seconds to wait before each next try, for ever."""
+    delay_s = BACKOFF_FIRST_S
+    while True:
+        yield delay_s
+        delay_s = min(delay_s * 2, BACKOFF_MOST_S)

@@ -1,0 +1,171 @@
+"""Kafka as a `Log`: consumer group, positions in offset commits, pause and resume.
+
+The admin client is imported here, not from `tickerplant.kafka`, for one thing: the id of a topic, by which a topic
+that was deleted and made anew is told from the old one (both start at offset 0).
+"""
+
+import re
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Final
+
+from confluent_kafka import TopicCollection
+from confluent_kafka.admin import AdminClient
+
+from schemas.topics import CLEANED, DEAD_SINK, Topic
+from sinks.columns import Place
+from sinks.drain import Assigned, Listener
+from sinks.position import Position, PositionError, read_position
+from sinks.rows import Entry
+from tickerplant.errors import DependencyError, UserError
+from tickerplant.kafka import Consumer, KafkaError, KafkaException, TopicPartition, common_config, consumer
+from tickerplant.logs import logger
+from tickerplant.settings import Settings
+
+RAW_PATTERN: Final = r"^raw\.[a-z0-9_]+"
+TIMEOUT_S: Final = 10.0
+GENERATION_CHARS: Final = 8
+CONFIG: Final[dict[str, str | float | bool]] = {
+    # Memory: what librdkafka fetches ahead comes on top of our own buffers.
+    "queued.max.messages.kbytes": 16 * 1024,
+    "queued.min.messages": 20_000,
+    "topic.metadata.refresh.interval.ms": 30_000,  # a new venue's raw topic is found within this time
+}
+FATAL: Final = frozenset(
+    {
+        KafkaError.TOPIC_AUTHORIZATION_FAILED,
+        KafkaError.GROUP_AUTHORIZATION_FAILED,
+        KafkaError._AUTHENTICATION,  # noqa: SLF001  # the library's own errors all start so
+        KafkaError._FATAL,  # noqa: SLF001
+    }
+)
+
+
+class KafkaLog:
+    """All topics that sinks store, as one member of a consumer group.
+
+    Args:
+        settings: where the broker is, and the suffix of topics.
+        group: consumer group.
+    """
+
+    def __init__(self, settings: Settings, group: str) -> None:
+        self._settings = settings
+        self._consumer: Consumer = consumer(settings, group, **CONFIG)
+        self._generations: dict[str, str] = {}
+        self._logger = logger()
+
+    def subscribe(self, listener: Listener) -> None:
+        """Join the group; the listener is told which partitions are ours from within `poll`."""
+
+        def on_assign(client: Consumer, partitions: list[TopicPartition]) -> None:
+            listener.assigned(self._assigned(client, partitions))
+
+        def on_revoke(_client: Consumer, partitions: list[TopicPartition]) -> None:
+            listener.revoked([(each.topic, each.partition) for each in partitions])
+
+        topics = subscription(self._settings.kafka.topic_suffix)
+        self._consumer.subscribe(topics, on_assign=on_assign, on_revoke=on_revoke, on_lost=on_revoke)
+
+    def poll(self, most: int, timeout_s: float) -> list[Entry]:
+        """Wait for entries; raises UserError where the broker refuses us for good."""
+        entries = []
+        for message in self._consumer.consume(most, timeout_s):
+            error = message.error()
+            if error is not None:
+                self._check(error)
+                continue
+            # Asserted by the library's contract: a message without an error has all of these.
+            entries.append(Entry(message.topic(), message.partition(), message.offset(), message.value()))  # type: ignore[arg-type]
+        return entries
+
+    def commit(self, positions: Mapping[Place, Position]) -> bool:
+        """Commit positions and wait for the broker; False = try again, or the partitions are not ours any more.
+
+        Raises:
+            UserError: a position does not fit into a commit.
+        """
+        try:
+            offsets = [_offset(place, position) for place, position in positions.items()]
+            done = self._consumer.commit(offsets=offsets, asynchronous=False)
+        except KafkaException as error:
+            self._logger.warning("offsets not committed", reason=str(error.args[0]))
+            return False
+        except PositionError as error:
+            raise UserError(f"too many sources feed one partition: {error}; use more partitions") from error
+        return all(each.error is None for each in done or [])
+
+    def hold(self) -> None:
+        """Pause all partitions that are ours."""
+        self._consumer.pause(self._consumer.assignment())
+
+    def release(self) -> None:
+        """Resume all partitions that are ours."""
+        self._consumer.resume(self._consumer.assignment())
+
+    def end_offset(self, place: Place) -> int | None:
+        """Tell the end as the last fetch told it."""
+        try:
+            _low, high = self._consumer.get_watermark_offsets(TopicPartition(*place), cached=True)
+        except KafkaException:
+            return None
+        return int(high) if high >= 0 else None
+
+    def close(self) -> None:
+        """Leave the group."""
+        self._consumer.close()
+
+    def _assigned(self, client: Consumer, partitions: list[TopicPartition]) -> dict[Place, Assigned]:
+        """Ask where the last owners stood, and which topics these are.
+
+        Raises:
+            DependencyError: the broker does not answer.
+        """
+        try:
+            self._learn({each.topic for each in partitions} - set(self._generations))
+            found = client.committed(partitions, timeout=TIMEOUT_S)
+            return {(each.topic, each.partition): self._one_assigned(client, each) for each in found}
+        except KafkaException as error:
+            raise DependencyError("kafka", self._settings.kafka.bootstrap_servers, str(error.args[0])) from error
+
+    def _one_assigned(self, client: Consumer, committed: TopicPartition) -> Assigned:
+        position = _position(committed) if committed.offset >= 0 else None
+        end = 0 if position else client.get_watermark_offsets(committed, timeout=TIMEOUT_S, cached=False)[1]
+        return Assigned(position=position, generation=self._generations[committed.topic], end_offset=end)
+
+    def _learn(self, topics: Iterable[str]) -> None:
+        """Ask for the ids of topics; a topic made anew under a running sink ends the process, so once is enough."""
+        if not topics:
+            return
+        admin = AdminClient(common_config(self._settings))
+        futures = admin.describe_topics(TopicCollection(sorted(topics)), request_timeout=TIMEOUT_S)
+        for name, future in futures.items():
+            self._generations[name] = str(future.result().topic_id)[:GENERATION_CHARS]
+
+    def _check(self, error: KafkaError) -> None:
+        if error.code() in FATAL or error.fatal():
+            raise UserError(f"Kafka refuses: {error.str()}")
+        self._logger.warning("consumer error", reason=error.str())
+
+
+def subscription(suffix: str) -> list[str]:
+    """Name the topics to read: all cleaned ones, dead letters, and every raw topic there is."""
+    return [RAW_PATTERN + re.escape(suffix) + "$", *(topic.name + suffix for topic in stored_topics())]
+
+
+def stored_topics() -> Sequence[Topic]:
+    """List the catalogue's topics that are stored, raw ones aside."""
+    return (*CLEANED, DEAD_SINK)
+
+
+def _offset(place: Place, position: Position) -> TopicPartition:
+    topic, partition = place
+    return TopicPartition(topic, partition, position.offset, position.metadata())
+
+
+def _position(committed: TopicPartition) -> Position:
+    try:
+        return read_position(committed.offset, committed.metadata)
+    except PositionError as error:
+        raise UserError(
+            f"{committed.topic} [{committed.partition}]: {error}; was it committed by another tool?"
+        ) from error

@@ -1,0 +1,78 @@
+"""Where a sink stands in a partition, as it is kept in Kafka: a committed offset and the metadata string beside it.
+
+Metadata is JSON: `{"end": 99, "marks": [["raw.binance", 1, 1000, 3]]}`. `end` is there while a write is under way:
+the range from the committed offset to `end`, both included, may or may not be in the store.
+"""
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from typing import Any, Final
+
+import msgspec
+
+Marks = Mapping[tuple[str, int], tuple[int, int]]
+"""Source topic and partition → highest (offset, index) that was taken from it."""
+
+METADATA_BYTES: Final = 4096
+"""What a broker accepts beside an offset (`offset.metadata.max.bytes`); enough for 60 to 100 sources a partition."""
+
+
+class PositionError(ValueError):
+    """Commit metadata that is not ours, or would be too long for the broker."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Position:
+    """A place in a partition.
+
+    Args:
+        offset: the first record that is not (or, with `pending_end`, not surely) in the store.
+        pending_end: last offset of a write under way; None = none is.
+        marks: what was taken from each source before `offset`.
+    """
+
+    offset: int
+    pending_end: int | None = None
+    marks: Marks = field(default_factory=dict)
+
+    def metadata(self) -> str:
+        """Write all but the offset.
+
+        Raises:
+            PositionError: too many sources feed this partition.
+        """
+        marks = [[topic, partition, *mark] for (topic, partition), mark in sorted(self.marks.items())]
+        values: dict[str, Any] = {"marks": marks}
+        if self.pending_end is not None:
+            values["end"] = self.pending_end
+        encoded = msgspec.json.encode(values)
+        if len(encoded) > METADATA_BYTES:
+            raise PositionError(
+                f"marks of {len(marks)} sources take {len(encoded)} bytes, {METADATA_BYTES} are allowed"
+            )
+        return encoded.decode()
+
+
+class _Metadata(msgspec.Struct, frozen=True):
+    end: int | None = None
+    marks: list[tuple[str, int, int, int]] = msgspec.field(default_factory=list)
+
+
+def read_position(offset: int, metadata: str | None) -> Position:
+    """Read a committed offset and its metadata; without metadata nothing is pending and no mark is known.
+
+    Raises:
+        PositionError: the metadata is not ours.
+    """
+    if not metadata:
+        return Position(offset=offset)
+    try:
+        found = msgspec.json.decode(metadata, type=_Metadata)
+    except msgspec.MsgspecError as error:
+        raise PositionError(f"commit metadata is not ours: {error}") from None
+    return Position(offset=offset, pending_end=found.end, marks=dict(_marks(found)))
+
+
+def _marks(found: _Metadata) -> Iterator[tuple[tuple[str, int], tuple[int, int]]]:
+    for topic, partition, offset, index in found.marks:
+        yield (topic, partition), (offset, index)

@@ -1,0 +1,89 @@
+"""Bytes of a topic's records → rows of its table."""
+
+from collections.abc import Callable
+from typing import Any, Final, NamedTuple
+
+from schemas.codec import Decoder, UnknownSchemaError, WireFormatError
+from schemas.records import DeadLetter, Record
+from sinks.columns import Row, frame_rows
+from sinks.tables import RAW, table_of
+from tickerplant.errors import UserError
+
+BAD_RECORDS_LIMIT: Final = 1000
+"""So many unreadable records in a row stop the sink, instead of emptying a topic into the dead letters."""
+
+MakeDecoder = Callable[[type[Record]], Decoder[Any]]
+
+
+class Entry(NamedTuple):
+    """A record as it lies in a log; value None = a tombstone."""
+
+    topic: str
+    partition: int
+    offset: int
+    value: bytes | None
+
+
+class RowReader:
+    """Reads entries of all topics; one decoder a record class.
+
+    Args:
+        make_decoder: makes the decoder of a record class.
+        stage: who refuses what cannot be read.
+        topic_suffix: what topics are called beyond their name in the catalogue.
+    """
+
+    def __init__(self, make_decoder: MakeDecoder, *, stage: str, topic_suffix: str = "") -> None:
+        self._make_decoder = make_decoder
+        self._stage = stage
+        self._suffix = topic_suffix
+        self._decoders: dict[str, Decoder[Any]] = {}
+        self._bad_in_a_row = 0
+
+    def name(self, topic: str) -> str:
+        """Tell a topic's name in the catalogue."""
+        return topic.removesuffix(self._suffix)
+
+    def read(self, entry: Entry) -> list[Row] | DeadLetter:
+        """Decode to rows (none for a tombstone), or tell why not as a dead letter.
+
+        Raises:
+            UserError: the schema id is unknown, or too many records in a row were unreadable.
+        """
+        if entry.value is None:
+            return []
+        try:
+            rows = self._rows(entry, entry.value)
+        except UnknownSchemaError as error:
+            raise UserError(f"{entry.topic} [{entry.partition}] offset {entry.offset}: {error}") from None
+        except (WireFormatError, IndexError) as error:
+            return self._letter(entry, entry.value, error)
+        self._bad_in_a_row = 0
+        return rows
+
+    def _rows(self, entry: Entry, value: bytes) -> list[Row]:
+        decoder = self._decoders.get(entry.topic) or self._decoder(entry.topic)
+        fields = decoder.decode_fields(value)
+        if "frames" in fields:
+            return frame_rows(fields, (self.name(entry.topic), entry.partition), entry.offset)
+        return [fields]
+
+    def _decoder(self, topic: str) -> Decoder[Any]:
+        decoder = self._decoders[topic] = self._make_decoder(table_of(self.name(topic)).record)
+        return decoder
+
+    def _letter(self, entry: Entry, value: bytes, error: Exception) -> DeadLetter:
+        self._bad_in_a_row += 1
+        if self._bad_in_a_row > BAD_RECORDS_LIMIT:
+            raise UserError(f"{entry.topic}: {self._bad_in_a_row} unreadable records in a row, the last: {error}")
+        name = self.name(entry.topic)
+        return DeadLetter(
+            event_time_us=0,
+            stage=self._stage,
+            venue=name.removeprefix("raw.").upper() if table_of(name) is RAW else "",
+            reason=f"{type(error).__name__}: {error}",
+            payload=value,
+            source_topic=entry.topic,
+            source_partition=entry.partition,
+            source_offset=entry.offset,
+        )

@@ -1,0 +1,156 @@
+"""Apache Kafka, one KRaft node on loopback. Source: https://kafka.apache.org/documentation/#brokerconfigs."""
+
+import base64
+import os
+import shutil
+import socket
+import struct
+import subprocess
+import uuid
+from pathlib import Path
+from typing import ClassVar
+
+from tickerplant.errors import UserError
+from tickerplant.local.archives import fetch, read_lock
+from tickerplant.local.java import QUICK_START, java_command
+from tickerplant.local.ports import HOST
+from tickerplant.local.process import child_environment
+from tickerplant.local.server import Home, Launch, Listener, cache_folder, claim_data
+from tickerplant.settings import Local, Settings
+
+FORMAT_HEAP_MB = 128
+FORMAT_TIMEOUT_S = 60
+PROBE_TIMEOUT_S = 1.0
+MAX_MESSAGE_BYTES = 4 * 1024 * 1024
+LOGGING = (
+    "-Dorg.slf4j.simpleLogger.logFile=System.out",
+    "-Dorg.slf4j.simpleLogger.showDateTime=true",
+    "-Dorg.slf4j.simpleLogger.dateTimeFormat=yyyy-MM-dd'T'HH:mm:ss.SSSZ",
+    "-Dorg.slf4j.simpleLogger.defaultLogLevel=info",
+)
+
+
+class Broker:
+    """The Kafka broker and its controller in one process."""
+
+    name: ClassVar[str] = "broker"
+
+    def __init__(self, settings: Settings) -> None:
+        self._settings = settings
+        self._folder = Home.of(settings).data(self.name)
+
+    @property
+    def listeners(self) -> tuple[Listener, ...]:
+        """Return the clients' and the controller's port."""
+        local = self._settings.local
+        return (
+            Listener(port=local.kafka_port, setting="local.kafka_port", follower="kafka.bootstrap_servers"),
+            Listener(port=local.kafka_controller_port, setting="local.kafka_controller_port"),
+        )
+
+    def prepare(self) -> Launch:
+        """Fetch the jars, write `server.properties`, format the log folder the first time."""
+        locked = read_lock()[self.name]
+        jars = fetch(self.name, locked, cache_folder(self._settings))
+        claim_data(self._folder, version=locked.version)
+        properties = self._folder / "server.properties"
+        properties.write_text(server_properties(self._settings.local, self._folder / "data"), encoding="utf-8")
+        classpath = ("-cp", os.pathsep.join(map(str, jars)))
+        self._format_once(classpath, properties)
+        return Launch(
+            command=java_command(
+                (*classpath, "kafka.Kafka", str(properties)),
+                self._folder,
+                heap_mb=self._settings.local.kafka_heap_mb,
+                flags=LOGGING,
+            )
+        )
+
+    def is_ready(self) -> bool:
+        """Ask for the cluster's metadata; a broker that may be used names itself in the answer."""
+        try:
+            return _known_brokers(self._settings.local.kafka_port) > 0
+        except (OSError, struct.error):
+            return False
+
+    def finish(self) -> None:
+        """Nothing: topics are made by `tickerplant deploy`."""
+
+    def _format_once(self, classpath: tuple[str, str], properties: Path) -> None:
+        data = self._folder / "data"
+        if (data / "meta.properties").exists():
+            return
+        if data.exists() and any(data.glob("*-[0-9]*")):
+            raise UserError(f"{data} has topics but no meta.properties: it is damaged; move {self._folder} away")
+        shutil.rmtree(data, ignore_errors=True)  # a format that was cut short
+        tool = ("kafka.tools.StorageTool", "format", "-t", cluster_id(self._folder), "-c", str(properties))
+        command = java_command((*classpath, *tool), self._folder, heap_mb=FORMAT_HEAP_MB, flags=QUICK_START)
+        done = subprocess.run(  # noqa: S603  # our own command line
+            command,
+            env=child_environment({}),
+            capture_output=True,
+            text=True,
+            timeout=FORMAT_TIMEOUT_S,
+            check=False,
+        )
+        if done.returncode != 0:
+            reason = (done.stderr or done.stdout).strip().splitlines()[-1:]
+            raise UserError(f"kafka cannot format {data}: {' '.join(reason)}")
+
+
+def server_properties(local: Local, data: Path) -> str:
+    """Return the text of `server.properties`."""
+    values = {
+        "process.roles": "broker,controller",
+        "node.id": "1",
+        # Static voters: the controller's address is not kept in the log, so its port can be moved.
+        "controller.quorum.voters": f"1@{HOST}:{local.kafka_controller_port}",
+        "listeners": f"CLIENT://{HOST}:{local.kafka_port},CONTROLLER://{HOST}:{local.kafka_controller_port}",
+        "advertised.listeners": f"CLIENT://{HOST}:{local.kafka_port}",
+        "listener.security.protocol.map": "CLIENT:PLAINTEXT,CONTROLLER:PLAINTEXT",
+        "inter.broker.listener.name": "CLIENT",
+        "controller.listener.names": "CONTROLLER",
+        "log.dirs": str(data),
+        "auto.create.topics.enable": "false",
+        "default.replication.factor": "1",
+        "offsets.topic.replication.factor": "1",
+        "offsets.topic.num.partitions": "8",
+        "transaction.state.log.replication.factor": "1",
+        "transaction.state.log.min.isr": "1",
+        "transaction.state.log.num.partitions": "8",
+        "share.coordinator.state.topic.replication.factor": "1",
+        "share.coordinator.state.topic.min.isr": "1",
+        "share.coordinator.state.topic.num.partitions": "1",
+        "group.initial.rebalance.delay.ms": "0",
+        "group.min.session.timeout.ms": "1000",
+        "message.max.bytes": str(MAX_MESSAGE_BYTES),
+        "replica.fetch.max.bytes": str(MAX_MESSAGE_BYTES),
+        "log.retention.check.interval.ms": "60000",
+        "controlled.shutdown.enable": "false",  # there is no other broker to hand anything to
+    }
+    return "".join(f"{name}={value}\n" for name, value in values.items())
+
+
+def cluster_id(folder: Path) -> str:
+    """Return the cluster id of a data folder: the same for the same path; Kafka keeps it in `meta.properties`."""
+    digest = uuid.uuid5(uuid.NAMESPACE_URL, folder.as_uri())
+    return base64.urlsafe_b64encode(digest.bytes).decode().rstrip("=").replace("-", "A")
+
+
+def _known_brokers(port: int) -> int:
+    """Return how many brokers the Metadata answer (version 1, no topics) counts.
+
+    Source: https://kafka.apache.org/protocol#The_Messages_Metadata
+    """
+    body = struct.pack(">hhih", 3, 1, 1, -1) + struct.pack(">i", 0)
+    with socket.create_connection((HOST, port), timeout=PROBE_TIMEOUT_S) as connection:
+        connection.sendall(struct.pack(">i", len(body)) + body)
+        (_length, _correlation, brokers) = struct.unpack(">iii", _receive(connection, 12))
+    return int(brokers)
+
+
+def _receive(connection: socket.socket, size_bytes: int) -> bytes:
+    received = b""
+    while len(received) < size_bytes and (piece := connection.recv(size_bytes - len(received))):
+        received += piece
+    return received

@@ -1,0 +1,33 @@
+"""Names: one module a venue that turns its instrument list, or a bare symbol, into Instruments; explicit registry."""
+
+from typing import Final, Protocol
+
+from schemas.records import Instrument
+from schemas.venues import binance
+
+
+class SymbologyModule(Protocol):
+    """What each module of this package offers."""
+
+    MARKETS: tuple[str, ...]
+
+    def instruments(self, market: str, body: bytes, event_time_us: int) -> list[Instrument]:
+        """Read an instrument list as the venue sent it.
+
+        Raises:
+            ValueError: the body is no instrument list, or the market is unknown.
+        """
+
+    def unreadable(self, market: str, body: bytes) -> list[str]:
+        """Name the entries of a list that `instruments` leaves out, each with the reason."""
+
+    def assumed_instrument(self, market: str, venue_symbol: str, event_time_us: int) -> Instrument:
+        """Derive an instrument from its name alone.
+
+        Raises:
+            SymbolError: the name does not tell.
+        """
+
+
+SYMBOLOGIES: Final[dict[str, SymbologyModule]] = {"BINANCE": binance}
+"""By the venue's name in capitals."""

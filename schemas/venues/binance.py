@@ -1,0 +1,209 @@
+"""Binance: exchangeInfo bodies, or bare names, → Instruments of the markets spot, usdm and coinm.
+
+Source: https://developers.binance.com/docs/binance-spot-api-docs/rest-api/general-endpoints
+Source: https://developers.binance.com/docs/derivatives/usds-margined-futures/market-data/rest-api/Exchange-Information
+Source: https://developers.binance.com/docs/derivatives/coin-margined-futures/market-data/rest-api/Exchange-Information
+"""
+
+import re
+from datetime import UTC, datetime
+from typing import Final
+
+import msgspec
+
+from schemas.records import AssetClass, Instrument, InstrumentKind
+from schemas.symbology import SymbolError, canonical_symbol, split_pair
+
+VENUE: Final = "BINANCE"
+MARKETS: Final[tuple[str, ...]] = ("spot", "usdm", "coinm")
+QUOTES: Final = (
+    "USDT", "USDC", "FDUSD", "TUSD", "BUSD", "USD1", "USDP", "USDS", "USD", "DAI", "PAX", "UST", "VAI", "BFUSD", "XUSD",
+    "BTC", "ETH", "BNB", "SOL", "XRP", "TRX", "DOGE", "DOT",
+    "AEUR", "EURI", "EUR", "TRY", "GBP", "AUD", "BRL", "RUB", "UAH", "NGN", "ZAR", "JPY", "MXN", "PLN", "RON", "ARS",
+    "COP", "CZK", "IDRT", "BIDR", "IDR", "BKRW", "BVND", "GYEN",
+)  # fmt: skip
+COINM_CONTRACT_USD: Final = {"BTC": 100.0}  # all other bases:
+COINM_CONTRACT_USD_OTHERS: Final = 10.0
+EXPIRY_HOUR: Final = 8  # dated futures are delivered at 08:00 UTC
+DATED = re.compile(r"(?P<pair>.+)_(?P<day>\d{6})")
+PERPETUAL_SUFFIX: Final = "_PERP"
+CLASSES: Final[dict[str, AssetClass]] = {"EQUITY": "EQUITY", "COMMODITY": "COMMODITY", "FOREX": "FOREX"}
+
+
+class _Filter(msgspec.Struct, rename="camel", frozen=True):
+    filter_type: str = ""
+    tick_size: str = ""
+    step_size: str = ""
+
+
+class _Entry(msgspec.Struct, rename="camel", frozen=True):
+    """One symbol of a list; fields that a market does not have keep their defaults."""
+
+    symbol: str
+    base_asset: str
+    quote_asset: str
+    margin_asset: str = ""
+    status: str = ""  # spot, USD-M
+    contract_status: str = ""  # COIN-M
+    contract_type: str = ""
+    delivery_date: int = 0  # ms
+    contract_size: float = 1.0
+    underlying_type: str = ""
+    filters: list[_Filter] = []
+
+
+class _List(msgspec.Struct, frozen=True):
+    symbols: list[msgspec.Raw]
+
+
+_LIST = msgspec.json.Decoder(_List)
+_ENTRY = msgspec.json.Decoder(_Entry)
+
+
+def instruments(market: str, body: bytes, event_time_us: int) -> list[Instrument]:
+    """Read an exchangeInfo body, in its order, those that do not trade included; entries of unknown shape are left out.
+
+    Raises:
+        ValueError: the body is no exchangeInfo, or the market is unknown.
+    """
+    _check_market(market)
+    read = (_read(market, raw, event_time_us) for raw in _entries(body))
+    return [each for each in read if isinstance(each, Instrument)]
+
+
+def unreadable(market: str, body: bytes) -> list[str]:
+    """Name the entries that `instruments` leaves out, each with the reason.
+
+    Raises:
+        ValueError: as `instruments`.
+    """
+    _check_market(market)
+    read = (_read(market, raw, 0) for raw in _entries(body))
+    return [each for each in read if isinstance(each, str)]
+
+
+def assumed_instrument(market: str, venue_symbol: str, event_time_us: int) -> Instrument:
+    """Derive an instrument from its name: pair, expiry and, for COIN-M, what a contract is worth.
+
+    Raises:
+        SymbolError: no known quote currency ends the pair, or it is no name of this market.
+
+    >>> assumed_instrument("coinm", "BTCUSD_261225", 0).symbol
+    'BTC/USD:20261225'
+    """
+    if market not in MARKETS:
+        raise SymbolError(f"{venue_symbol}: Binance has no market {market}, but {', '.join(MARKETS)}")
+    pair, kind, expiry_time_us = _parts(market, venue_symbol)
+    base, quote = split_pair(pair, QUOTES)
+    is_inverse = market == "coinm"
+    multiplier = COINM_CONTRACT_USD.get(base, COINM_CONTRACT_USD_OTHERS) if is_inverse else 1.0
+    settle = "" if market == "spot" else base if is_inverse else quote
+    return Instrument(
+        event_time_us=event_time_us,
+        venue=VENUE,
+        market=market,
+        venue_symbol=venue_symbol,
+        symbol=canonical_symbol(base, quote, expiry_time_us=expiry_time_us, perpetual=kind == "PERPETUAL"),
+        asset_class="CRYPTO",
+        kind=kind,
+        base=base,
+        quote=quote,
+        settle=settle,
+        expiry_time_us=expiry_time_us,
+        contract_multiplier=multiplier,
+        is_inverse=is_inverse,
+        is_assumed=True,
+    )
+
+
+def _parts(market: str, name: str) -> tuple[str, InstrumentKind, int]:
+    """Split a name into pair, kind and expiry."""
+    if market == "spot":
+        return name, "SPOT", 0
+    dated = DATED.fullmatch(name)
+    if dated:
+        return dated["pair"], "FUTURE", _expiry_time_us(name, dated["day"])
+    if market == "coinm" and not name.endswith(PERPETUAL_SUFFIX):
+        raise SymbolError(f"{name}: names of COIN-M futures end in _PERP or _YYMMDD")
+    return name.removesuffix(PERPETUAL_SUFFIX), "PERPETUAL", 0
+
+
+def _expiry_time_us(name: str, day: str) -> int:
+    try:
+        expiry = datetime.strptime(day, "%y%m%d").replace(hour=EXPIRY_HOUR, tzinfo=UTC)
+    except ValueError:
+        raise SymbolError(f"{name}: {day} is no day YYMMDD") from None
+    return int(expiry.timestamp()) * 1_000_000
+
+
+def _check_market(market: str) -> None:
+    if market not in MARKETS:
+        raise ValueError(f"Binance has no market {market}, but {', '.join(MARKETS)}")
+
+
+def _entries(body: bytes) -> list[msgspec.Raw]:
+    try:
+        return _LIST.decode(body).symbols
+    except msgspec.MsgspecError as error:
+        raise ValueError(f"not an exchangeInfo body: {error}") from error
+
+
+def _read(market: str, raw: msgspec.Raw, event_time_us: int) -> Instrument | str:
+    """Make an instrument of an entry; a text = why not."""
+    try:
+        entry = _ENTRY.decode(raw)
+        return _instrument(market, entry, event_time_us)
+    except (ValueError, OverflowError, OSError) as error:
+        return f"{bytes(raw)[:80]!r}: {error}"
+
+
+def _instrument(market: str, entry: _Entry, event_time_us: int) -> Instrument:
+    kind = _kind(market, entry)
+    expiry_time_us = entry.delivery_date * 1000 if kind == "FUTURE" else 0
+    return Instrument(
+        event_time_us=event_time_us,
+        venue=VENUE,
+        market=market,
+        venue_symbol=entry.symbol,
+        symbol=canonical_symbol(
+            entry.base_asset, entry.quote_asset, expiry_time_us=expiry_time_us, perpetual=kind == "PERPETUAL"
+        ),
+        asset_class=_asset_class(entry.underlying_type),
+        kind=kind,
+        base=entry.base_asset,
+        quote=entry.quote_asset,
+        settle=entry.margin_asset,
+        expiry_time_us=expiry_time_us,
+        tick_size=_positive(_filter(entry, "PRICE_FILTER").tick_size),
+        lot_size=_positive(_filter(entry, "LOT_SIZE").step_size),
+        contract_multiplier=entry.contract_size if market == "coinm" else 1.0,
+        is_inverse=market == "coinm",
+        is_trading="TRADING" in {entry.status, entry.contract_status},
+    )
+
+
+def _kind(market: str, entry: _Entry) -> InstrumentKind:
+    """Tell the kind; TRADIFI_PERPETUAL and PERPETUAL_DELIVERING are perpetuals, a type not yet set ("") by the name."""
+    if market == "spot":
+        return "SPOT"
+    if "PERPETUAL" in entry.contract_type:
+        return "PERPETUAL"
+    if DATED.fullmatch(entry.symbol) and entry.delivery_date > 0:
+        return "FUTURE"
+    if entry.contract_type == "":
+        return "PERPETUAL"
+    raise ValueError(f"contract type {entry.contract_type} of {entry.symbol} is not known")
+
+
+def _asset_class(underlying_type: str) -> AssetClass:
+    """COIN, INDEX, PREMARKET → CRYPTO; EQUITY and KR_EQUITY → EQUITY; COMMODITY → COMMODITY."""
+    return CLASSES.get(underlying_type.rpartition("_")[2], "CRYPTO")
+
+
+def _filter(entry: _Entry, filter_type: str) -> _Filter:
+    return next((each for each in entry.filters if each.filter_type == filter_type), _Filter())
+
+
+def _positive(text: str) -> float | None:
+    """Read a size; 0 and "" = the venue sets none."""
+    return float(text or 0) or None

@@ -38,7 +38,7 @@ from processors.pieces import (
 from processors.symbol_state import SymbolState
 from processors.throttle import Throttle, What
 from processors.venues import VENUES
-from schemas.records import ControlCommand, Derived, Frame, Instrument, RawFrames, Source
+from schemas.records import Derived, Frame, Instrument, RawFrames, Source
 from schemas.symbology import SymbolError, Symbology, partition_of
 from schemas.venues import SYMBOLOGIES
 
@@ -99,10 +99,12 @@ class Pipeline:
         self._next_numbers: dict[str, int] = {}
         self._throttle = Throttle()
         self._last: Batch | None = None
-        self._commands: list[ControlCommand] = []
 
-    def process(self, offset: int, raw: RawFrames) -> list[Derived]:
-        """Process one raw record; returns what is derived from it, in order, each with its source."""
+    def process(self, offset: int, raw: RawFrames) -> Batch:
+        """Process one raw record; returns the records derived from it, in order, each with its source, and commands.
+
+        A replay must drop the commands.
+        """
         if self._first_offset < 0:
             self._first_offset = offset
         batch = Batch(self._venue, self._topic, self._partition, offset, raw.event_time_us)
@@ -110,8 +112,7 @@ class Pipeline:
             self._process_frame(batch, raw, frame)
         self.next_offset = offset + 1
         self._last = batch
-        self._commands += batch.commands
-        return batch.records
+        return batch
 
     def finish(self) -> list[Derived]:
         """Report what was counted but not told yet; for files that end, not for streams."""
@@ -126,11 +127,6 @@ class Pipeline:
             state.report(batch, state.throttle.rest())
         self._last = batch
         return batch.records
-
-    def take_commands(self) -> list[ControlCommand]:
-        """Take the commands given since the last call; a replay must drop them."""
-        commands, self._commands = self._commands, []
-        return commands
 
     def books(self) -> tuple[int, int]:
         """Count books: valid, and invalid ones whose deltas come."""

@@ -1,0 +1,277 @@
+"""The Faust application: raw topics in, one PartitionWorker a partition, state written and offsets committed in step.
+
+The only importer of Faust. What it must do and what not is in `docs/decisions`: Faust brings the consumer group, its
+heartbeats and the fetching; offsets are committed here, after the state as of them is delivered.
+"""
+
+import asyncio
+import logging
+import time
+from collections.abc import AsyncIterable
+from typing import Any, Final
+
+import faust
+import mode
+import uvloop
+from faust.types import TP
+
+from processors.outputs import Encoders, Outputs
+from processors.pipeline import Pipeline
+from processors.state_store import Loaded, StateStore, load
+from processors.venues import VENUES
+from processors.worker import PartitionWorker
+from schemas.records import RawFrames, State
+from schemas.topics import raw_topic
+from tickerplant import metrics
+from tickerplant.clock import now_us
+from tickerplant.kafka import Publisher, check_broker, partition_count
+from tickerplant.logs import logger
+from tickerplant.registry import Registry
+from tickerplant.settings import Settings
+
+APP_ID: Final = "tickerplant.processor"
+SESSION_S: Final = 10.0
+STREAM_BUFFER_RECORDS: Final = 65536
+MOST_WAITING_RECORDS: Final = 50_000
+POLL_S: Final = 0.003
+YIELD_EVERY_S: Final = 0.004
+LAST_SNAPSHOT_S: Final = 5.0
+NEVER_S: Final = 10 * 365 * 86400.0
+
+
+class Processor:
+    """All raw partitions of this process, through rebalances and snapshots.
+
+    Raises:
+        UserError: topics or schemas are missing.
+        DependencyError: broker or registry does not answer.
+    """
+
+    def __init__(self, settings: Settings) -> None:
+        check_broker(settings)
+        self.settings = settings
+        self.venues = {raw_topic(venue).name + settings.kafka.topic_suffix: venue for venue in VENUES}
+        self.failure: Exception | None = None
+        self._partition_counts = {name: self._count(venue) for name, venue in self.venues.items()}
+        registry = Registry(settings)
+        self._encoders = Encoders(registry)
+        self._raw_decoder = registry.decoder(RawFrames)
+        self._state_decoder = registry.decoder(State)
+        self._publisher = Publisher(settings)
+        self._workers: dict[TP, PartitionWorker] = {}
+        self._yielded_s = time.monotonic()
+        self._snapshot_lock: asyncio.Lock | None = None
+        self._log = logger()
+
+    async def take(self, message: Any) -> None:
+        """Process one Kafka message; waits while too much is on its way out, and lets other tasks run now and then."""
+        worker = self._workers.get(message.tp)
+        if worker is None:  # revoked while it lay in Faust's buffer
+            return
+        try:
+            while self._publisher.waiting_records() > MOST_WAITING_RECORDS:
+                self._publisher.poll()
+                await asyncio.sleep(POLL_S)
+            worker.step(message.offset, message.value, int(message.timestamp * 1_000_000))
+            self._publisher.poll()
+        except Exception as error:
+            self.failure = self.failure or error
+            raise
+        if time.monotonic() - self._yielded_s > YIELD_EVERY_S:
+            await asyncio.sleep(0)
+            self._yielded_s = time.monotonic()
+
+    async def assign(self, app: Any) -> None:
+        """Load the state of all assigned partitions and commit its offsets, so that Faust goes on from there."""
+        generation = app.consumer_generation_id
+        assigned = [tp for tp in sorted(app.consumer.assignment()) if tp.topic in self.venues]
+        loop = asyncio.get_running_loop()
+        found: dict[TP, Loaded] = {}
+        for tp in assigned:
+            topic = raw_topic(self.venues[tp.topic]).name
+            found[tp] = await loop.run_in_executor(None, load, self.settings, self._state_decoder, topic, tp.partition)
+        if app.consumer_generation_id != generation:
+            return  # assigned anew meanwhile: another call follows
+        self._workers = {tp: self._worker(tp, loaded) for tp, loaded in found.items()}
+        offsets = {tp: worker.next_offset for tp, worker in self._workers.items() if worker.next_offset}
+        await self._skip_lost(app, offsets)
+        if offsets:
+            await _commit(app, offsets)
+        self._log.info("partitions assigned", partitions=[f"{tp.topic}:{tp.partition}" for tp in assigned])
+
+    async def revoke(self, app: Any) -> None:
+        """Take a last snapshot and forget all state: whatever stays assigned is loaded again."""
+        try:
+            await asyncio.wait_for(self.snapshot(app), LAST_SNAPSHOT_S)
+        except TimeoutError:
+            self._log.warning("last snapshot not delivered in time", seconds=LAST_SNAPSHOT_S)
+        self._workers = {}
+
+    async def snapshot(self, app: Any) -> None:
+        """Write the state of all partitions that moved, and commit their offsets once it is delivered."""
+        self._snapshot_lock = self._snapshot_lock or asyncio.Lock()
+        async with self._snapshot_lock:
+            moved = {tp: each for tp, each in self._workers.items() if each.next_offset > each.captured_offset}
+            captured = {tp: worker.capture() for tp, worker in moved.items()}
+            for tp, worker in moved.items():
+                await self._delivered(worker, captured[tp].mark)
+            marks = {tp: worker.write(captured[tp]) for tp, worker in moved.items()}
+            for tp, worker in moved.items():
+                await self._delivered(worker, marks[tp])
+            if captured:
+                await _commit(app, {tp: each.next_offset for tp, each in captured.items()})
+            self._show_books()
+
+    async def snapshot_for_ever(self, app: Any) -> None:
+        """Write snapshots at their pace."""
+        while not app.should_stop:
+            await asyncio.sleep(self.settings.processor.snapshot_s)
+            try:
+                await self.snapshot(app)
+            except Exception as error:
+                self.failure = self.failure or error
+                await app.crash(error)
+                raise
+
+    def close(self) -> None:
+        """Wait for what is still on its way."""
+        self._publisher.flush(LAST_SNAPSHOT_S)
+
+    def _worker(self, tp: TP, loaded: Loaded) -> PartitionWorker:
+        venue = self.venues[tp.topic]
+        topic = raw_topic(venue).name
+        processor = self.settings.processor
+        pipeline = Pipeline(
+            venue,
+            topic,
+            tp.partition,
+            partition_count=self._partition_counts[tp.topic],
+            keyframe_us=int(processor.keyframe_s * 1_000_000),
+        )
+        outputs = Outputs(self._publisher, self._encoders, topic=topic, partition=tp.partition)
+        worker = PartitionWorker(
+            pipeline,
+            outputs,
+            StateStore(outputs, self._encoders, topic=topic, partition=tp.partition),
+            decoder=self._raw_decoder,
+            venue=venue,
+            topic=topic,
+            partition=tp.partition,
+            dead_letter_limit=processor.dead_letter_limit,
+            now_us=now_us,
+        )
+        worker.resume(loaded)
+        return worker
+
+    async def _skip_lost(self, app: Any, offsets: dict[TP, int]) -> None:
+        """Go on at the first record there is, where those after the state are past their retention."""
+        if not offsets:
+            return
+        for tp, earliest in (await app.consumer.earliest_offsets(*offsets)).items():
+            if earliest is not None and earliest > offsets[tp]:
+                self._log.error("raw records are lost", topic=tp.topic, partition=tp.partition, until=earliest)
+                self._workers[tp].skip_to(earliest)
+                offsets[tp] = earliest
+
+    async def _delivered(self, worker: PartitionWorker, mark: dict[str, int]) -> None:
+        while not worker.outputs.is_delivered(mark):
+            self._publisher.poll()
+            await asyncio.sleep(POLL_S)
+
+    def _show_books(self) -> None:
+        for name, venue in self.venues.items():
+            counts = [worker.pipeline.books() for tp, worker in self._workers.items() if tp.topic == name]
+            metrics.BOOKS.labels(venue, "valid").set(sum(valid for valid, _ in counts))
+            metrics.BOOKS.labels(venue, "invalid").set(sum(invalid for _, invalid in counts))
+
+    def _count(self, venue: str) -> int:
+        return partition_count(self.settings, raw_topic(venue).name)
+
+
+def run(settings: Settings) -> None:
+    """Process until SIGTERM or SIGINT; the last state is written then.
+
+    Raises:
+        UserError: topics or schemas are missing, or too many frames in a row could not be used.
+        DependencyError: broker or registry does not answer.
+    """
+    processor = Processor(settings)
+    metrics.serve_metrics(settings, "process")
+    loop = uvloop.new_event_loop()
+    asyncio.set_event_loop(loop)
+    worker = faust.Worker(
+        make_app(settings, processor), loop=loop, loglevel=logging.WARNING, quiet=True, redirect_stdouts=False
+    )
+    try:
+        worker.execute_from_commandline()
+    except SystemExit as stop:
+        if processor.failure is None and stop.code not in {0, None}:
+            raise
+    finally:
+        processor.close()
+    if processor.failure is not None:
+        raise processor.failure
+
+
+def make_app(settings: Settings, processor: Processor) -> Any:
+    """Make the application: an agent for each raw topic, and hooks on assignment, revocation and shutdown."""
+    app = faust.App(
+        APP_ID + settings.kafka.topic_suffix,
+        broker=[f"kafka://{server}" for server in settings.kafka.bootstrap_servers.split(",")],
+        agent_supervisor=mode.CrashingSupervisor,
+        autodiscover=False,
+        broker_commit_livelock_soft_timeout=NEVER_S,  # Faust's own commits are off
+        broker_heartbeat_interval=SESSION_S / 5,
+        broker_session_timeout=SESSION_S,
+        consumer_auto_offset_reset="earliest",
+        datadir=settings.local.home / "run" / "faust",
+        key_serializer="raw",
+        stream_buffer_maxsize=STREAM_BUFFER_RECORDS,
+        stream_processing_timeout=NEVER_S,
+        stream_wait_empty=False,
+        store="memory://",
+        topic_allow_declare=False,
+        topic_disable_leader=True,
+        value_serializer="raw",
+        web_enabled=False,
+    )
+    for name in processor.venues:
+        topic = app.topic(name, key_type=bytes, value_type=bytes)
+        app.agent(topic, name=name, concurrency=1)(_agent_function(processor))
+    _connect(app, processor)
+    return app
+
+
+def _agent_function(processor: Processor) -> Any:
+    async def process(stream: AsyncIterable[Any]) -> None:
+        stream.enable_acks = False  # type: ignore[attr-defined]  # a stream of Faust
+        async for event in stream.events():  # type: ignore[attr-defined]  # the same
+            await processor.take(event.message)
+
+    return process
+
+
+def _connect(app: Any, processor: Processor) -> None:
+    """Connect hooks; Faust calls them with keyword arguments of its own."""
+
+    async def on_rebalance_complete(sender: Any, **_: Any) -> None:
+        await processor.assign(sender)
+
+    async def on_partitions_revoked(sender: Any, _revoked: set[TP], **_: Any) -> None:
+        await processor.revoke(sender)
+
+    async def on_before_shutdown(sender: Any, **_: Any) -> None:
+        await processor.revoke(sender)
+
+    async def snapshots() -> None:
+        await processor.snapshot_for_ever(app)
+
+    app.on_rebalance_complete.connect(on_rebalance_complete, weak=False)
+    app.on_partitions_revoked.connect(on_partitions_revoked, weak=False)
+    app.on_before_shutdown.connect(on_before_shutdown, weak=False)
+    app.task(snapshots)
+
+
+async def _commit(app: Any, offsets: dict[TP, int]) -> None:
+    """Commit offsets past Faust's own bookkeeping, which needs every message acknowledged in turn."""
+    await app.consumer._thread.commit(offsets)  # noqa: SLF001  # there is no public way (faust-streaming 0.15.3)

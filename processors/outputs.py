@@ -1,0 +1,119 @@
+"""Derived records → Kafka: encoded, keyed, with their source in the headers, counted until they are delivered."""
+
+from collections import Counter
+from collections.abc import Mapping
+from typing import Any, Final
+
+from processors.batch import Batch
+from schemas.codec import Encoder
+from schemas.records import ControlCommand, DeadLetter, Derived, Instrument, Record
+from schemas.topics import BY_RECORD, COMMAND, STATE, Topic
+from tickerplant.kafka import DeliveryError, Headers, KafkaError, Message, Publisher
+from tickerplant.registry import Registry
+
+MOST_KEYS: Final = 100_000
+
+
+class Deliveries:
+    """Counts records of one topic and partition on their way; delivered in order, so counts tell how far."""
+
+    __slots__ = ("delivered", "sent")
+
+    def __init__(self) -> None:
+        self.sent = 0
+        self.delivered = 0
+
+    def __call__(self, error: KafkaError | None, _message: Message) -> None:
+        """Note a delivery; called by the publisher.
+
+        Raises:
+            DeliveryError: the record was refused, so there would be a hole.
+        """
+        if error is not None:
+            raise DeliveryError(f"Kafka refused a record: {error.str()}")
+        self.delivered += 1
+
+
+class Encoders:
+    """Encoders of all that a processor writes, by the registry's ids.
+
+    Raises:
+        UserError: a schema was not registered.
+        DependencyError: the registry does not answer.
+    """
+
+    def __init__(self, registry: Registry) -> None:
+        topics: list[Topic] = [*BY_RECORD.values(), COMMAND, STATE]
+        self._found: dict[type[Record], tuple[str, Encoder[Any]]] = {
+            topic.record: (topic.name, registry.encoder(topic, topic.record)) for topic in topics
+        }
+
+    def of(self, record: type[Record]) -> tuple[str, Encoder[Any]]:
+        """Find topic and encoder of a record class."""
+        return self._found[record]
+
+
+class Outputs:
+    """Writes what one raw partition gives to the same partition of each topic.
+
+    Args:
+        topic: the raw topic, as it stands in the sources.
+    """
+
+    def __init__(self, publisher: Publisher, encoders: Encoders, *, topic: str, partition: int) -> None:
+        self.publisher = publisher
+        self._encoders = encoders
+        self._partition = partition
+        self._source = f"{topic}:{partition}:"
+        self._deliveries: dict[str, Deliveries] = {}
+        self._keys: dict[tuple[str, str], bytes] = {}
+
+    def send(self, batch: Batch) -> Counter[str]:
+        """Queue all records and commands of a batch; returns how many went to each topic."""
+        counts: Counter[str] = Counter()
+        source = f"{self._source}{batch.offset}:"
+        for record in batch.records:
+            headers: Headers = [("source", f"{source}{record.source_index}".encode())]
+            topic, encoder = self._encoders.of(type(record))
+            self._queue(topic, self._partition, self._key(record), encoder.encode(record), headers)
+            counts[topic] += 1
+        for command in batch.commands:
+            self._send_command(command)
+        return counts
+
+    def write(self, topic: str, key: bytes, value: bytes) -> None:
+        """Queue a record of another kind to the same partition."""
+        self._queue(topic, self._partition, key, value)
+
+    def mark(self) -> dict[str, int]:
+        """Tell what is queued by now, for `is_delivered`."""
+        return {topic: deliveries.sent for topic, deliveries in self._deliveries.items()}
+
+    def is_delivered(self, mark: Mapping[str, int]) -> bool:
+        """Tell whether all that was queued at a mark is with the broker."""
+        return all(self._deliveries[topic].delivered >= sent for topic, sent in mark.items())
+
+    def _queue(self, topic: str, partition: int, key: bytes, value: bytes, headers: Headers | None = None) -> None:
+        deliveries = self._deliveries.get(topic)
+        if deliveries is None:
+            deliveries = self._deliveries[topic] = Deliveries()
+        deliveries.sent += 1
+        self.publisher.send(topic, partition, key, value, headers, deliveries)
+
+    def _send_command(self, command: ControlCommand) -> None:
+        topic, encoder = self._encoders.of(ControlCommand)
+        self._queue(topic, 0, command.venue.encode(), encoder.encode(command))
+
+    def _key(self, record: Derived) -> bytes:
+        """Key a record as the topic catalogue says."""
+        if isinstance(record, Instrument):
+            return f"{record.venue}|{record.market}|{record.venue_symbol}".encode()
+        if isinstance(record, DeadLetter):
+            return record.venue.encode()
+        names: tuple[str, str] = (record.venue, record.symbol)  # type: ignore[attr-defined]  # all others have both
+        key = self._keys.get(names)
+        if key is None:
+            if len(self._keys) >= MOST_KEYS:
+                self._keys.clear()
+            key = self._keys[names] = f"{names[0]}|{names[1]}".encode()
+        return key

@@ -62,10 +62,12 @@ def up(config: Path | None, as_json: bool) -> None:
 @cli.command()
 @config_option
 def down(config: Path | None) -> None:
-    """Stop the local stack; its data stays."""
-    from tickerplant.local import stack
+    """Stop the local stack, and what a demo left running; the data stays."""
+    from tickerplant.local import background, stack
 
-    stack.down(load_settings(config), _say)
+    settings = load_settings(config)
+    background.stop(settings, _say)
+    stack.down(settings, _say)
 
 
 @cli.command()

@@ -2,8 +2,8 @@
 
 from typing import Any
 
-from producers.venues import VENUES
 from schemas.topics import catalogue
+from schemas.venues import SYMBOLOGIES
 from sinks.migrations import migrate
 from tickerplant.kafka import create_topics
 from tickerplant.registry import Registry
@@ -20,7 +20,7 @@ def deploy(settings: Settings) -> dict[str, Any]:
         DependencyError: broker, registry or ClickHouse does not answer.
         UserError: a schema is incompatible with a registered one, or an applied migration was changed.
     """
-    topics = catalogue(name.lower() for name in VENUES)
+    topics = catalogue(name.lower() for name in SYMBOLOGIES)
     registry = Registry(settings)
     registry.register(topics)
     return {

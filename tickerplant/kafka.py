@@ -199,7 +199,8 @@ def create_topics(settings: Settings, topics: Iterable[Topic]) -> list[str]:
     new = [_new_topic(settings, topic) for topic in topics if topic.name + suffix not in existing]
     if not new:
         return []
-    futures = AdminClient(common_config(settings)).create_topics(new)
+    admin = AdminClient(common_config(settings))  # held: its end would cancel what it was asked
+    futures = admin.create_topics(new)
     for name, future in futures.items():
         try:
             future.result()

@@ -1,7 +1,6 @@
 """`tickerplant demo`: start everything, run a market through it, wait until drained, reconcile."""
 
 import shutil
-import sys
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -19,7 +18,7 @@ from tickerplant.demo.venue import SimulatedVenue
 from tickerplant.deploy import deploy
 from tickerplant.errors import UserError
 from tickerplant.lag import GROUPS, read_lag
-from tickerplant.local import process, stack
+from tickerplant.local import background, stack
 from tickerplant.settings import Settings, load_settings
 from tickerplant.supervise import Supervisor, roles_of
 from tickerplant.top import View, read_view, render
@@ -81,7 +80,7 @@ def _prepared(settings: Settings, options: DemoOptions, console: Console) -> Dem
     """End what an earlier demo left running, remove its data, write the settings file."""
     home = settings.local.home / "demo"
     if (home / CONFIG_NAME).exists():
-        stack.down(load_settings(home / CONFIG_NAME, {}), lambda _line: None)
+        _stop_all(load_settings(home / CONFIG_NAME, {}))
         shutil.rmtree(home)
     ours = demo_settings(settings, options)
     write_settings(ours, ours.local.home / CONFIG_NAME)
@@ -102,9 +101,14 @@ def _running(demo: Demo) -> Iterator[None]:
     finally:
         demo.supervisor.stop()
         if not demo.options.keep:
-            stack.down(demo.settings, lambda _line: None)
+            _stop_all(demo.settings)
     if demo.options.keep:
         _leave_running(demo)
+
+
+def _stop_all(settings: Settings) -> None:
+    background.stop(settings, lambda _line: None)
+    stack.down(settings, lambda _line: None)
 
 
 def _start_venue(demo: Demo) -> None:
@@ -115,14 +119,13 @@ def _start_venue(demo: Demo) -> None:
         arguments += ["--recording", str(options.recording), "--market", market, "--pace", options.pace]
     else:
         arguments += ["--symbols", str(options.symbols), "--seed", str(options.seed), "--rate", str(options.rate)]
-    process.start(demo.settings, "venue", [sys.executable, "-m", "tickerplant.local.venue", *arguments])
+    background.start(demo.settings, background.VENUE, ["tickerplant.local.venue", *arguments])
     _until(demo, demo.venue.is_up, "the simulated venue does not start", READY_WAIT_S)
 
 
 def _leave_running(demo: Demo) -> None:
     """Hand the roles over to a supervisor of their own, and let a synthetic market go on."""
-    command = [sys.executable, "-m", "tickerplant", "run", str(demo.config)]
-    process.start(demo.settings, "run", command)
+    background.start(demo.settings, background.ROLES, ["tickerplant", "run", str(demo.config)])
     if not demo.options.live and demo.options.recording is None:
         demo.venue.start()
 

@@ -1,0 +1,57 @@
+"""`python -m tickerplant.local.venue`: the simulated venue as a process of its own."""
+
+import sys
+from pathlib import Path
+
+import click
+import uvloop
+
+from tickerplant.errors import UserError
+from tickerplant.local.venue.options import RecordingOptions, SyntheticOptions, VenueOptions, parse_pace
+from tickerplant.local.venue.server import run_venue
+from tickerplant.logs import configure_logs
+
+USER_ERROR_CODE = 2
+
+
+@click.command()
+@click.option("--port", type=click.IntRange(0, 65535), default=0, help="To listen on; 0 = any free one (see the log).")
+@click.option("--recording", type=click.Path(path_type=Path), help="Play this file instead of making a market.")
+@click.option("--market", type=click.Choice(("spot", "usdm", "coinm")), default="spot", help="Market of the recording.")
+@click.option("--pace", default="1", show_default=True, help="Of a recording: n times faster, or `max`.")
+@click.option("--symbols", type=click.IntRange(1), default=20, show_default=True, help="Of the synthetic market.")
+@click.option("--seed", type=int, default=1, show_default=True)
+@click.option("--rate", type=click.FloatRange(0, min_open=True), default=2000.0, show_default=True, help="Frames/s.")
+@click.option("--ping-s", type=click.FloatRange(0, min_open=True), default=20.0, show_default=True)
+@click.option("--pong-wait-s", type=click.FloatRange(0, min_open=True), default=60.0, show_default=True)
+@click.option("--autostart", is_flag=True, help="Begin at once instead of at POST /control/start.")
+def main(
+    *,
+    port: int,
+    recording: Path | None,
+    market: str,
+    pace: str,
+    symbols: int,
+    seed: int,
+    rate: float,
+    ping_s: float,
+    pong_wait_s: float,
+    autostart: bool,
+) -> None:
+    """Serve a recording or a synthetic market on 127.0.0.1 as Binance does, until SIGTERM."""
+    configure_logs("venue")
+    try:
+        source = (
+            RecordingOptions(path=recording, market=market, pace=parse_pace(pace))
+            if recording
+            else SyntheticOptions(symbols=symbols, seed=seed, rate_frames=rate)
+        )
+        options = VenueOptions(port=port, source=source, autostart=autostart, ping_s=ping_s, pong_wait_s=pong_wait_s)
+        uvloop.run(run_venue(options))
+    except UserError as error:
+        click.echo(f"tickerplant: {error}", err=True)
+        sys.exit(USER_ERROR_CODE)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,100 @@
+"""What left the venue, counted as it was written to sockets."""
+
+from bisect import bisect_right
+from collections import Counter
+from dataclasses import dataclass, field
+from typing import Any
+
+from tickerplant.local.venue.streams import channel_of
+
+TradeId = tuple[str, str, int]
+"""(market, venue symbol, trade id)."""
+
+
+class IdRanges:
+    """A set of ids that come mostly in order, kept as ranges; memory grows with holes, not with ids."""
+
+    def __init__(self) -> None:
+        self._starts: list[int] = []
+        self._ends: list[int] = []  # inclusive, same order
+
+    def add(self, number: int) -> None:
+        """Take in an id; again = no change."""
+        if self._ends and number == self._ends[-1] + 1:
+            self._ends[-1] = number
+            return
+        at = bisect_right(self._starts, number)
+        if at and number <= self._ends[at - 1]:
+            return
+        joins_left = at > 0 and self._ends[at - 1] == number - 1
+        joins_right = at < len(self._starts) and self._starts[at] == number + 1
+        if joins_left and joins_right:
+            self._ends[at - 1] = self._ends.pop(at)
+            self._starts.pop(at)
+        elif joins_left:
+            self._ends[at - 1] = number
+        elif joins_right:
+            self._starts[at] = number
+        else:
+            self._starts.insert(at, number)
+            self._ends.insert(at, number)
+
+    def __len__(self) -> int:
+        return sum(self._ends) - sum(self._starts) + len(self._starts)
+
+
+@dataclass
+class Counts:
+    """Messages written so far; keys of frames are `market/stream`."""
+
+    frames: Counter[str] = field(default_factory=Counter)
+    trades: dict[tuple[str, str], IdRanges] = field(default_factory=dict)
+    answers: int = 0
+    snapshots: int = 0
+    instruments: int = 0
+    refused: int = 0
+
+    def add_trades(self, trades: list[TradeId]) -> None:
+        """Count trades, each once."""
+        for market, symbol, number in trades:
+            ranges = self.trades.get((market, symbol))
+            if ranges is None:
+                ranges = self.trades[market, symbol] = IdRanges()
+            ranges.add(number)
+
+    def as_json(self) -> dict[str, Any]:
+        """Sum up; `messages_served` = everything written to WebSockets, answers included, pings not."""
+        frames = self.frames.total()
+        return {
+            "frames_served": frames,
+            "answers_served": self.answers,
+            "messages_served": frames + self.answers,
+            "by_channel": _grouped(self.frames, _channel_of_key),
+            "by_market": _grouped(self.frames, _market_of_key),
+            "distinct_trades": self._distinct_trades(),
+            "snapshots_served": self.snapshots,
+            "instruments_served": self.instruments,
+            "requests_refused": self.refused,
+        }
+
+    def _distinct_trades(self) -> dict[str, int]:
+        """Count by market."""
+        totals: Counter[str] = Counter()
+        for (market, _), ranges in self.trades.items():
+            totals[market] += len(ranges)
+        return dict(totals)
+
+
+def _grouped(counts: Counter[str], name_of: Any) -> dict[str, int]:
+    totals: Counter[str] = Counter()
+    for key, count in counts.items():
+        totals[name_of(key)] += count
+    return dict(totals)
+
+
+def _channel_of_key(key: str) -> str:
+    return channel_of(key.partition("/")[2])
+
+
+def _market_of_key(key: str) -> str:
+    return key.partition("/")[0]

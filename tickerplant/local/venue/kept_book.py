@@ -1,0 +1,97 @@
+"""The order book of a recorded symbol at the position of the playback, for depth requests."""
+
+from typing import Any
+
+import msgspec
+
+Levels = list[tuple[str, str]]
+
+
+class Delta(msgspec.Struct, gc=False):
+    """What a depthUpdate changes; `pu` is 0 on spot, `T` where there is none."""
+
+    U: int
+    u: int
+    b: Levels
+    a: Levels
+    pu: int = 0
+    E: int = 0
+    T: int = 0
+
+
+class _Snapshot(msgspec.Struct, gc=False):
+    """The body of a depth answer."""
+
+    last_update_id: int = msgspec.field(name="lastUpdateId")
+    bids: Levels = []
+    asks: Levels = []
+
+
+class KeptBook:
+    """Levels by price as recorded; answers always join with the deltas that are still to come.
+
+    Args:
+        market, symbol: whose answers are made.
+        first: the first delta of the recording; None = it has none.
+        snapshot: the first depth body of the recording, answered byte for byte until the deltas pass it; None = the
+            book starts empty right before the first delta.
+    """
+
+    def __init__(self, market: str, symbol: str, *, first: Delta | None, snapshot: bytes | None) -> None:
+        self._market = market
+        self._symbol = symbol
+        self._bids: dict[str, str] = {}
+        self._asks: dict[str, str] = {}
+        self._last_id = 0 if first is None else first.pu or first.U - 1
+        self._time = (0, 0)
+        self._ahead: tuple[_Snapshot, bytes] | None = None
+        if snapshot is not None:
+            self.see_snapshot(snapshot)
+
+    def see_snapshot(self, body: bytes) -> None:
+        """Take in a depth body of the recording; one that lies behind the deltas is of no use."""
+        snapshot = msgspec.json.decode(body, type=_Snapshot)
+        if snapshot.last_update_id >= self._last_id:
+            self._ahead = (snapshot, body)
+
+    def see_delta(self, delta: Delta) -> None:
+        """Move on by a depthUpdate."""
+        if self._ahead is not None and delta.u > self._ahead[0].last_update_id:
+            self._bids, self._asks = dict(self._ahead[0].bids), dict(self._ahead[0].asks)
+            self._ahead = None
+        self._last_id = delta.u
+        self._time = (delta.E, delta.T)
+        if self._ahead is None:
+            _apply(self._bids, delta.b)
+            _apply(self._asks, delta.a)
+
+    def body(self, limit: int) -> bytes:
+        """Make the answer with up to `limit` levels a side."""
+        if self._ahead is None:
+            bids = sorted(self._bids.items(), key=_price, reverse=True)
+            asks = sorted(self._asks.items(), key=_price)
+            return self._render(self._last_id, bids[:limit], asks[:limit])
+        snapshot, body = self._ahead
+        if limit >= max(len(snapshot.bids), len(snapshot.asks)):
+            return body
+        return self._render(snapshot.last_update_id, snapshot.bids[:limit], snapshot.asks[:limit])
+
+    def _render(self, last_id: int, bids: Levels, asks: Levels) -> bytes:
+        fields: dict[str, Any] = {"lastUpdateId": last_id}
+        if self._market != "spot":
+            fields |= {"E": self._time[0], "T": self._time[1]}
+        if self._market == "coinm":
+            fields |= {"symbol": self._symbol, "pair": self._symbol.partition("_")[0]}
+        return msgspec.json.encode(fields | {"bids": bids, "asks": asks})
+
+
+def _apply(side: dict[str, str], levels: Levels) -> None:
+    for price, size in levels:
+        if size.strip("0.") == "":
+            side.pop(price, None)
+        else:
+            side[price] = size
+
+
+def _price(level: tuple[str, str]) -> float:
+    return float(level[0])

@@ -1,0 +1,192 @@
+"""A recording, served as it was: at its own pace, faster, or as fast as the slowest client reads."""
+
+import asyncio
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from functools import partial
+from typing import Any, Final
+
+import msgspec
+
+from tickerplant.local.venue.candles import CandleSeries
+from tickerplant.local.venue.contents import Contents, decode_delta, read_contents, stream_of, symbol_of_request
+from tickerplant.local.venue.counts import TradeId
+from tickerplant.local.venue.hub import Hub
+from tickerplant.local.venue.kept_book import KeptBook
+from tickerplant.local.venue.klines import kline_rows
+from tickerplant.local.venue.listings import exchange_info_of_names
+from tickerplant.local.venue.numbers import AS_FLOATS
+from tickerplant.local.venue.options import RecordingOptions
+from tickerplant.local.venue.streams import channel_of
+from tickerplant.recordings import RecordedFrame, RecordingError, read_recording
+
+CHUNK_BYTES: Final = 128 * 1024
+CHUNK_FRAMES: Final = 512
+SLEEP_LEAST_S: Final = 0.001
+
+
+class _Trade(msgspec.Struct, gc=False):
+    """Of trade and aggTrade messages: what candles and counts need."""
+
+    s: str
+    p: str
+    q: str
+    m: bool
+    T: int
+    t: int = 0
+
+
+class _TradeMessage(msgspec.Struct, gc=False):
+    data: _Trade
+
+
+_TRADE = msgspec.json.Decoder(_TradeMessage)
+
+
+class Playback:
+    """Plays one recording on the endpoints of its market.
+
+    Raises:
+        UserError: the recording cannot be read, or is of another market.
+    """
+
+    def __init__(self, options: RecordingOptions, hub: Hub) -> None:
+        self._options = options
+        self._hub = hub
+        self._contents: Contents = read_contents(options)
+        self._books = {symbol: self._book(symbol) for symbol in self._contents.symbols}
+        self._candles = {symbol: CandleSeries() for symbol in self._contents.symbols}
+        self._routes = {name: self._route(name) for name in self._contents.streams}
+        self._listed = self._contents.listed(options.market)
+        self._played = 0
+        self._recv_time_us = 0
+
+    def exchange_info(self, market: str, now_ms: int) -> bytes:
+        """Give the recorded instrument list, or one made from the names; other markets list nothing."""
+        if market != self._options.market:
+            return exchange_info_of_names(market, [], now_ms)
+        return self._contents.instruments or exchange_info_of_names(market, self._contents.symbols, now_ms)
+
+    def depth(self, market: str, symbol: str, limit: int) -> bytes | None:
+        """Give the book at the position; None = no such symbol."""
+        if market != self._options.market or symbol not in self._listed:
+            return None
+        book = self._books.get(symbol) or KeptBook(market, symbol, first=None, snapshot=None)
+        return book.body(limit)
+
+    def klines(self, market: str, symbol: str, interval_ms: int, limit: int) -> list[list[Any]] | None:
+        """Give candles of the trades up to the position; None = no such symbol."""
+        series = self._candles.get(symbol) if market == self._options.market else None
+        return None if series is None else kline_rows(series, interval_ms, limit, AS_FLOATS)
+
+    def position(self) -> dict[str, int]:
+        """Tell how far it is."""
+        return {
+            "frames_played": self._played,
+            "frames_recorded": self._contents.frames,
+            "frames_unrouted": self._contents.unrouted,
+            "lines_damaged": self._contents.damaged,
+            "recv_time_us": self._recv_time_us,
+        }
+
+    async def run(self, is_stopping: Callable[[], bool]) -> None:
+        """Play to the end of the recording, or until told to stop; returns when all is handed to the sockets."""
+        clock = _Clock(self._options.pace)
+        waiting = 0
+        for frame in self._frames():
+            wait_s = clock.wait_s(frame.recv_time_us)
+            waiting += 1
+            if wait_s > SLEEP_LEAST_S or waiting >= CHUNK_FRAMES or self._hub.waiting_bytes() >= CHUNK_BYTES:
+                await self._hub.flush()
+                await asyncio.sleep(max(0.0, clock.wait_s(frame.recv_time_us)))
+                waiting = 0
+            if is_stopping():
+                break
+            self._play(frame)
+        await self._hub.flush()
+
+    def _frames(self) -> Iterator[RecordedFrame]:
+        return read_recording(self._options.path, self._options.market, on_damage=_pass_over)
+
+    def _play(self, frame: RecordedFrame) -> None:
+        self._recv_time_us = frame.recv_time_us
+        if frame.kind == "MESSAGE":
+            route = self._routes.get(stream_of(frame.payload))
+            if route is not None:
+                self._hub.publish(route.key, frame.payload, route.see(frame.payload))
+                self._played += 1
+        elif frame.kind == "HTTP" and (book := self._books.get(symbol_of_request(frame.request))):
+            book.see_snapshot(frame.payload)
+
+    def _book(self, symbol: str) -> KeptBook:
+        contents = self._contents
+        first, snapshot = contents.first_deltas.get(symbol), contents.snapshots.get(symbol)
+        return KeptBook(self._options.market, symbol, first=first, snapshot=snapshot)
+
+    def _route(self, stream: str) -> "_Route":
+        symbol, channel = stream.partition("@")[0].upper(), channel_of(stream)
+        key = f"{self._options.market}/{stream}"
+        if channel == "depth":
+            return _Route(key, partial(self._see_delta, symbol))
+        if channel == "trade":
+            return _Route(key, partial(self._see_trade, symbol))
+        if channel == "aggTrade" and f"{stream.partition('@')[0]}@trade" not in self._contents.streams:
+            return _Route(key, partial(self._see_aggregate, symbol))
+        return _Route(key, _see_nothing)
+
+    def _see_delta(self, symbol: str, payload: bytes) -> None:
+        delta = decode_delta(payload)
+        if delta is not None:
+            self._books[symbol].see_delta(delta)
+
+    def _see_trade(self, symbol: str, payload: bytes) -> TradeId | None:
+        trade = self._add_to_candle(symbol, payload)
+        return None if trade is None else (self._options.market, symbol, trade.t)
+
+    def _see_aggregate(self, symbol: str, payload: bytes) -> None:
+        self._add_to_candle(symbol, payload)
+
+    def _add_to_candle(self, symbol: str, payload: bytes) -> _Trade | None:
+        """Count a trade into its minute; None = it is damaged."""
+        try:
+            trade = _TRADE.decode(payload).data
+            price, size = float(trade.p), float(trade.q)
+        except ValueError:  # msgspec's errors are such, too
+            return None
+        candle = self._candles[symbol].minute(trade.T, trade.t, price)
+        candle.add(trade.t, price, size, price * size, is_buy=not trade.m)
+        return trade
+
+
+@dataclass(frozen=True, slots=True)
+class _Route:
+    """Where a stream goes, and what to learn from its frames before they go."""
+
+    key: str
+    see: Callable[[bytes], TradeId | None]
+
+
+class _Clock:
+    """Tells how long to wait for a frame; pace None = never."""
+
+    def __init__(self, pace: float | None) -> None:
+        self._pace = pace
+        self._start_s = time.monotonic()
+        self._first_us = 0
+
+    def wait_s(self, recv_time_us: int) -> float:
+        """Tell the seconds until a frame is due; 0 or less = now. The first frame asked about is due at once."""
+        if self._pace is None:
+            return 0.0
+        if not self._first_us:
+            self._start_s, self._first_us = time.monotonic(), recv_time_us
+        return (recv_time_us - self._first_us) / 1e6 / self._pace - (time.monotonic() - self._start_s)
+
+
+def _see_nothing(_payload: bytes) -> None:
+    """Nothing to learn."""
+
+
+def _pass_over(_error: RecordingError) -> None:
+    """Damaged lines were counted when the recording was read first."""

@@ -1,0 +1,159 @@
+"""The simulated venue: one port for WebSockets, REST and the control of the demo.
+
+GET  /control/status   state, subscriptions, counts, position
+POST /control/start    let it begin (it waits for that unless told otherwise)
+POST /control/stop     let it end; `done` when everything is written
+"""
+
+import asyncio
+import signal
+from collections.abc import Awaitable, Callable
+from enum import StrEnum
+from typing import Any, Self
+
+import msgspec
+from aiohttp import web
+
+from tickerplant.errors import UserError
+from tickerplant.local.venue.connection import Pings, serve_connection
+from tickerplant.local.venue.feed import Feed
+from tickerplant.local.venue.hub import Hub
+from tickerplant.local.venue.options import RecordingOptions, VenueOptions
+from tickerplant.local.venue.playback import Playback
+from tickerplant.local.venue.rest import PREFIXES, Rest
+from tickerplant.local.venue.streams import SERVED
+from tickerplant.local.venue.synthetic import SyntheticMarket
+from tickerplant.logs import logger
+
+SHUTDOWN_WAIT_S = 2.0
+Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
+
+
+class State(StrEnum):
+    """How far a venue is."""
+
+    WAITING = "waiting"
+    RUNNING = "running"
+    STOPPING = "stopping"
+    DONE = "done"
+
+
+class Venue:
+    """A simulated venue; use as an async context manager, or `run_venue` for a process of its own.
+
+    Raises:
+        UserError: the recording cannot be served, or the port is in use (on entering).
+    """
+
+    def __init__(self, options: VenueOptions) -> None:
+        self._options = options
+        self.hub = Hub()
+        self.feed: Feed = self._make_feed()
+        self.state = State.WAITING
+        self.port = options.port
+        self._start = asyncio.Event()
+        self._stop = False
+        self._runner = web.AppRunner(self._app(), access_log=None, shutdown_timeout=SHUTDOWN_WAIT_S)
+        self._serving: asyncio.Task[None] | None = None
+
+    async def __aenter__(self) -> Self:
+        await self._runner.setup()
+        site = web.TCPSite(self._runner, self._options.host, self._options.port)
+        try:
+            await site.start()
+        except OSError as error:
+            await self._runner.cleanup()
+            raise UserError(f"cannot listen on port {self._options.port}: {error.strerror}; choose another") from None
+        self.port = self._runner.addresses[0][1]
+        self._serving = asyncio.create_task(self._serve())
+        if self._options.autostart:
+            self.start()
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        if self._serving is not None:
+            self._serving.cancel()
+            await asyncio.gather(self._serving, return_exceptions=True)
+        for session in tuple(self.hub.sessions):
+            session.abort()
+        await self._runner.cleanup()
+
+    def start(self) -> None:
+        """Let it begin; again = no change."""
+        self._start.set()
+
+    def stop(self) -> None:
+        """Let it end; what was made is still written."""
+        self._stop = True
+        self._start.set()
+
+    def status(self) -> dict[str, Any]:
+        """Tell state, subscriptions (`market/stream`), counts and position."""
+        return {
+            "state": self.state,
+            "subscribed": self.hub.subscribed(),
+            "connections": len(self.hub.sessions),
+            "position": self.feed.position(),
+            **self.hub.counts.as_json(),
+        }
+
+    async def _serve(self) -> None:
+        await self._start.wait()
+        self.state = State.RUNNING
+        logger().info("market begins")
+        await self.feed.run(lambda: self._stop)
+        self.state = State.STOPPING
+        await self.hub.drained()
+        self.state = State.DONE
+        logger().info("market ended", frames_served=self.hub.counts.frames.total())
+
+    def _make_feed(self) -> Feed:
+        source = self._options.source
+        if isinstance(source, RecordingOptions):
+            return Playback(source, self.hub)
+        return SyntheticMarket(source, self.hub, self._options.now_us)
+
+    def _app(self) -> web.Application:
+        app = web.Application()
+        app.add_routes([web.get("/control/status", self._status)])
+        app.add_routes([web.post("/control/start", self._on_start), web.post("/control/stop", self._on_stop)])
+        for endpoint in SERVED:
+            handler, base = self._socket(endpoint), f"/binance/{endpoint}"
+            paths = ("/stream", "/ws", "/ws/{streams:.+}")
+            app.add_routes([web.get(base + path, handler) for path in paths])
+        for market in PREFIXES:
+            app.add_routes(Rest(market, self.feed, self.hub.counts, self._options.now_us).routes())
+        return app
+
+    def _socket(self, endpoint: str) -> Handler:
+        pings = Pings(self._options.ping_s, self._options.pong_wait_s)
+
+        async def handle(request: web.Request) -> web.StreamResponse:
+            return await serve_connection(request, self.hub, endpoint, pings)
+
+        return handle
+
+    async def _status(self, _request: web.Request) -> web.Response:
+        return web.Response(body=msgspec.json.encode(self.status()), content_type="application/json")
+
+    async def _on_start(self, request: web.Request) -> web.Response:
+        self.start()
+        return await self._status(request)
+
+    async def _on_stop(self, request: web.Request) -> web.Response:
+        self.stop()
+        return await self._status(request)
+
+
+async def run_venue(options: VenueOptions) -> None:
+    """Serve until SIGTERM or SIGINT.
+
+    Raises:
+        UserError: the recording cannot be served, or the port is in use.
+    """
+    ended = asyncio.Event()
+    for name in (signal.SIGTERM, signal.SIGINT):
+        asyncio.get_running_loop().add_signal_handler(name, ended.set)
+    async with Venue(options) as venue:
+        logger().info("venue listens", port=venue.port)
+        await ended.wait()

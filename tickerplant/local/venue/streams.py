@@ -1,0 +1,66 @@
+"""Stream names and where the venue serves them; pure.
+
+Source: https://developers.binance.com/docs/binance-spot-api-docs/web-socket-streams
+Source: https://developers.binance.com/docs/derivatives/usds-margined-futures/websocket-market-streams
+"""
+
+import re
+from typing import Final
+
+INTERVALS_MS: Final = {
+    "1s": 1_000,
+    "1m": 60_000,
+    "3m": 180_000,
+    "5m": 300_000,
+    "15m": 900_000,
+    "30m": 1_800_000,
+    "1h": 3_600_000,
+    "2h": 7_200_000,
+    "4h": 14_400_000,
+    "6h": 21_600_000,
+    "8h": 28_800_000,
+    "12h": 43_200_000,
+    "1d": 86_400_000,
+}
+PUBLIC: Final = frozenset({"depth", "bookTicker", "trade"})
+MARKET: Final = frozenset({"aggTrade", "markPrice", "kline", "ticker", "miniTicker", "forceOrder"})
+SERVED: Final = {
+    "spot": PUBLIC | MARKET,
+    "coinm": PUBLIC | MARKET,
+    "usdm/public": PUBLIC,
+    "usdm/market": MARKET,
+}
+"""Endpoint → channels that it gives data of. USD-M splits them since 2026-04-23: a wrong path stays silent."""
+
+DEPTH_DEFAULT_MS: Final = {"spot": 1000, "usdm": 250, "coinm": 250}
+STREAM = re.compile(
+    r"[^@/\s]+@(?:"
+    r"trade|aggTrade|bookTicker|ticker|miniTicker|forceOrder|markPrice(?:@1s)?"
+    r"|depth(?:5|10|20)?(?:@(?:0|100|250|500|1000)ms)?"
+    rf"|kline_(?:{'|'.join(INTERVALS_MS)}))"
+)
+CHANNEL = re.compile(r"[A-Za-z]+")
+DEPTH = re.compile(r"depth(?:@(\d+)ms)?")
+
+
+def is_stream(name: str) -> bool:
+    """Tell whether a name has the form of a stream; whether its symbol is listed does not matter, as at the venue."""
+    return STREAM.fullmatch(name) is not None
+
+
+def channel_of(stream: str) -> str:
+    """Tell the channel of a stream without its speed or interval.
+
+    >>> channel_of("btcusdt@depth@100ms"), channel_of("btcusdt@kline_1m")
+    ('depth', 'kline')
+    """
+    found = CHANNEL.match(stream.partition("@")[2])
+    return found[0] if found else ""
+
+
+def depth_interval_ms(market: str, stream: str) -> int | None:
+    """Tell how often a diff-depth stream updates; None = it is no such stream."""
+    found = DEPTH.fullmatch(stream.partition("@")[2])
+    if found is None:
+        return None
+    return int(found[1]) if found[1] else DEPTH_DEFAULT_MS[market]

@@ -1,0 +1,21 @@
+"""Wire: one module a venue, with its URLs, requests and limits; explicit registry, checked at load."""
+
+from typing import Final
+
+from producers.venues import binance
+from producers.wire import Wire
+from schemas.venues import SYMBOLOGIES
+
+VENUES: Final[dict[str, Wire]] = {"BINANCE": binance}
+"""By the venue's name in capitals."""
+
+
+def _check(venues: dict[str, Wire]) -> None:
+    for name, wire in venues.items():
+        if name != wire.NAME or name != name.upper() or name not in SYMBOLOGIES:
+            raise RuntimeError(f"venue {name}: names in schemas/venues and producers/venues differ")
+        if set(wire.MARKETS) != set(wire.LIMITS) or set(wire.MARKETS) != set(wire.CHANNELS):
+            raise RuntimeError(f"venue {name}: not every market has limits and channels")
+
+
+_check(VENUES)

@@ -2,7 +2,7 @@
 
 import time
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final
@@ -144,9 +144,15 @@ def _convert(conversion: Conversion, folder: ParquetFolder, counts: Counter[str]
         if place not in pipelines:
             pipelines[place] = Pipeline(conversion.venue.upper(), *place, assume_instruments=True)
         counts["frames"] += len(archived.record.frames)
-        for record in pipelines[place].process(archived.offset, archived.record).records:
-            folder.add(record)
-            counts[_kind(record)] += 1
+        _keep(pipelines[place].process(archived.offset, archived.record).records, folder, counts)
+    for pipeline in pipelines.values():
+        _keep(pipeline.finish(), folder, counts)
+
+
+def _keep(derived: Iterable[records.Derived], folder: ParquetFolder, counts: Counter[str]) -> None:
+    for record in derived:
+        folder.add(record)
+        counts[_kind(record)] += 1
 
 
 def _raw_records(conversion: Conversion) -> Iterator[ArchivedRecord]:
@@ -222,9 +228,10 @@ def _is_archive(path: Path) -> bool:
 
 
 def _kind(record: records.Record) -> str:
-    """Name what is counted: TRADE, QUOTE, DEPTH_DELTA, GAP ..."""
+    """Name what is counted: TRADE, QUOTE, DEPTH_DELTA, CANDLE, GAP ..."""
     if isinstance(record, records.Depth):
         kind = "KEYFRAME" if record.is_keyframe else "SNAPSHOT" if record.is_snapshot else "DELTA"
         return f"DEPTH_{kind}"
-    kind = getattr(record, "kind", None)
-    return str(kind) if kind is not None else type(record).__name__.upper()
+    if isinstance(record, records.Tick | records.Derivative | records.QualityEvent):
+        return record.kind
+    return type(record).__name__.upper()

@@ -1,6 +1,7 @@
 """What a demo shows, and the settings file that follows from it."""
 
 import os
+import re
 from collections import Counter
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,6 +19,7 @@ SYNTHETIC_CHANNELS = ("trade", "aggTrade", "bookTicker", "depth", "kline_1m", "t
 DEFAULT_SECONDS = 30.0
 LIVE_SYMBOLS = ("BTCUSDT", "ETHUSDT", "SOLUSDT")
 PROBE_FRAMES = 400
+STREAM = re.compile(rb'\{\s*"stream"\s*:\s*"([^"]+)"')
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -87,10 +89,9 @@ def guess_market(path: Path) -> str:
 
 
 def _stream_name(payload: bytes) -> str:
-    prefix = b'{"stream":"'
-    if not payload.startswith(prefix):
-        return ""
-    return payload[len(prefix) : payload.index(b'"', len(prefix))].decode()
+    """Read the stream of a combined message; empty = it is none."""
+    found = STREAM.match(payload)
+    return found[1].decode() if found else ""
 
 
 def _venues(local: Local, options: DemoOptions) -> tuple[Venue, ...]:

@@ -1,0 +1,230 @@
+"""Converted recordings hold what the recording holds: each trade once, each quote, each depth update, the same book."""
+
+import gzip
+import json
+from collections import Counter
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pyarrow.parquet as pq
+import pytest
+
+from schemas.arrow import arrow_schema
+from schemas.records import Depth, Tick
+from tickerplant.convert import Conversion, convert_files
+from tickerplant.errors import UserError
+
+TIME_NS = 1_723_161_255_000_000_000
+Book = dict[float, float]
+
+
+def trade(number: int, price: str = "100.5", *, maker: bool = False) -> dict[str, Any]:
+    data = {"e": "trade", "E": 1723161255001, "s": "BTCUSDT", "t": number, "p": price, "q": "2", "T": 1723161255000}
+    return {"stream": "btcusdt@trade", "data": data | {"m": maker, "M": True}}
+
+
+def depth(first: int, last: int, bids: list[list[str]], asks: list[list[str]]) -> dict[str, Any]:
+    data = {"e": "depthUpdate", "E": 1723161255001, "s": "BTCUSDT", "U": first, "u": last, "b": bids, "a": asks}
+    return {"stream": "btcusdt@depth@100ms", "data": data}
+
+
+def quote(number: int) -> dict[str, Any]:
+    data = {"u": number, "s": "BTCUSDT", "b": "100", "B": "1", "a": "101", "A": "2"}
+    return {"stream": "btcusdt@bookTicker", "data": data}
+
+
+SNAPSHOT = {"lastUpdateId": 11, "bids": [["100", "1"], ["99", "5"]], "asks": [["101", "2"]]}
+SESSION = [
+    trade(1),
+    depth(9, 10, [["98", "1"]], []),
+    depth(11, 12, [["99", "0"]], [["102", "3"]]),
+    SNAPSHOT,
+    quote(12),
+    trade(2, maker=True),
+    trade(2, maker=True),
+    depth(13, 13, [["97", "4"]], []),
+]
+
+
+def recorded(folder: Path, messages: list[dict[str, Any]]) -> Path:
+    path = folder / "btcusdt.gz"
+    bodies = [json.dumps(message, separators=(",", ":")) for message in messages]
+    lines = [f"{TIME_NS + number * 1_000_000} {body}\n" for number, body in enumerate(bodies)]
+    path.write_bytes(gzip.compress("".join(lines).encode()))
+    return path
+
+
+def convert(path: Path, out: Path, market: str = "spot") -> dict[str, Any]:
+    return convert_files(Conversion(venue="binance", market=market, files=(path,), out=out))
+
+
+def rows(out: Path, name: str) -> list[dict[str, Any]]:
+    return list(pq.read_table(out / f"{name}.parquet").to_pylist())
+
+
+def test_trades_stand_once_with_the_aggressors_side(tmp_path: Path) -> None:
+    summary = convert(recorded(tmp_path, SESSION), tmp_path / "out")
+
+    trades = [row for row in rows(tmp_path / "out", "tick") if row["kind"] == "TRADE"]
+    assert [(row["trade_id"], row["side"], row["symbol"]) for row in trades] == [
+        ("1", "BUY", "BTC/USDT"),
+        ("2", "SELL", "BTC/USDT"),
+    ]
+    assert (summary["kinds"]["TRADE"], summary["kinds"]["QUOTE"], summary["ticks"]) == (2, 1, 3)
+
+
+def test_each_depth_update_is_kept_and_the_book_can_be_rebuilt(tmp_path: Path) -> None:
+    convert(recorded(tmp_path, SESSION), tmp_path / "out")
+
+    levels = rows(tmp_path / "out", "depth")
+    assert [row["sequence"] for row in levels if not row["is_snapshot"]] == [10, 12, 13]
+    assert rebuilt(levels) == ({100.0: 1.0, 97.0: 4.0}, {101.0: 2.0, 102.0: 3.0})
+
+
+def rebuilt(levels: list[dict[str, Any]]) -> tuple[Book, Book]:
+    """Follow the three lines that the README promises are enough."""
+    bids: Book = {}
+    asks: Book = {}
+    snapshot_id = 0
+    for row in levels:
+        if row["is_snapshot"]:
+            bids, asks, snapshot_id = {}, {}, row["snapshot_id"]
+        if row["snapshot_id"] == snapshot_id != 0:
+            change(bids, row["bid_prices"], row["bid_sizes"])
+            change(asks, row["ask_prices"], row["ask_sizes"])
+    return bids, asks
+
+
+def change(side: Book, prices: list[float], sizes: list[float]) -> None:
+    for price, size in zip(prices, sizes, strict=True):
+        side[price] = size
+        if size == 0:
+            del side[price]
+
+
+def test_files_have_the_columns_of_the_cleaned_records(tmp_path: Path) -> None:
+    convert(recorded(tmp_path, SESSION), tmp_path)
+
+    assert pq.read_schema(tmp_path / "tick.parquet").names == arrow_schema(Tick).names
+    assert pq.read_schema(tmp_path / "depth.parquet").names == arrow_schema(Depth).names
+
+
+def test_a_broken_message_is_a_dead_letter_and_the_rest_goes_on(tmp_path: Path) -> None:
+    path = recorded(tmp_path, SESSION)
+    good = gzip.decompress(path.read_bytes())
+    path.write_bytes(gzip.compress(good + f'{TIME_NS + 99} {{"stream":"btcusdt@trade","data":{{"e"\n'.encode()))
+
+    summary = convert(path, tmp_path / "out")
+
+    assert (summary["dead_letters"], summary["kinds"]["TRADE"]) == (1, 2)
+    assert rows(tmp_path / "out", "dead_letter")[0]["payload"] == b'{"stream":"btcusdt@trade","data":{"e"'
+
+
+def test_a_file_cut_in_its_middle_is_converted_up_to_there(tmp_path: Path) -> None:
+    path = recorded(tmp_path, SESSION * 200)
+    whole = path.read_bytes()
+    path.write_bytes(whole[: len(whole) // 2])
+
+    summary = convert(path, tmp_path / "out")
+
+    assert summary["damaged"] != ""
+    assert 0 < summary["frames"] < len(SESSION) * 200
+
+
+@pytest.mark.parametrize(
+    ("change", "told"),
+    [
+        ({"venue": "nasdaqx"}, "venue nasdaqx is unknown"),
+        ({"market": "margin"}, "market margin of binance is unknown; known: spot, usdm, coinm"),
+        ({"files": (Path("/absent.gz"),)}, "/absent.gz does not exist"),
+    ],
+)
+def test_a_mistake_is_told_before_anything_is_written(tmp_path: Path, change: dict[str, Any], told: str) -> None:
+    values: dict[str, Any] = {"venue": "binance", "market": "spot", "files": (), "out": tmp_path / "out"}
+
+    with pytest.raises(UserError, match=told):
+        convert_files(Conversion(**values | change))
+
+    assert not (tmp_path / "out").exists()
+
+
+def test_a_file_of_no_known_format_is_told(tmp_path: Path) -> None:
+    path = tmp_path / "notes.txt"
+    path.write_text("hello\n")
+
+    with pytest.raises(UserError, match="known format"):
+        convert(path, tmp_path / "out")
+
+    assert list((tmp_path / "out").glob("*")) == []
+
+
+RECORDED = [
+    ("spot", "spot/btcusdt_20240808.gz"),
+    ("spot", "spot/btcusdt_20230405.dat.gz"),
+    ("usdm", "usdm/btcusdt_20240718.gz"),
+    ("usdm", "usdm/btcusdt_20230404.dat.gz"),
+    ("coinm", "cm/btcusd_perp_20240808.gz"),
+]
+
+
+@pytest.mark.recordings
+@pytest.mark.parametrize(("market", "name"), RECORDED)
+def test_counts_of_a_recording_are_those_of_its_lines(tmp_path: Path, recordings: Path, market: str, name: str) -> None:
+    path = recordings / "hftbacktest" / name
+    lines = Counter(message.get("stream", "@snapshot").split("@")[1] for message in recorded_messages(path))
+
+    summary = convert(path, tmp_path, market)
+
+    kinds = summary["kinds"]
+    assert (kinds["QUOTE"], kinds["DEPTH_DELTA"]) == (lines["bookTicker"], lines["depth"])
+    assert kinds["TRADE"] == len(trade_ids(path))
+    assert (summary["gaps"], summary["dead_letters"], kinds.get("UNKNOWN_FIELD", 0)) == (0, 0, 0)
+
+
+@pytest.mark.recordings
+@pytest.mark.parametrize(("market", "name"), [pair for pair in RECORDED if "20230405" not in pair[1]])
+def test_the_book_of_a_recording_is_one_rebuilt_from_its_lines(
+    tmp_path: Path, recordings: Path, market: str, name: str
+) -> None:
+    path = recordings / "hftbacktest" / name
+    convert(path, tmp_path, market)
+
+    ours, theirs = rebuilt(rows(tmp_path, "depth")), book_of(path)
+    for mine, other in zip(ours, theirs, strict=True):
+        assert mine == pytest.approx({price: base_size(market, price, size) for price, size in other.items()})
+
+
+def base_size(market: str, price: float, size: float) -> float:
+    return size * 100.0 / price if market == "coinm" else size
+
+
+def recorded_messages(path: Path) -> Iterator[dict[str, Any]]:
+    with gzip.open(path, "rt") as file:
+        for line in file:
+            yield json.loads(line.partition(" ")[2])
+
+
+def trade_ids(path: Path) -> set[int]:
+    return {m["data"]["t"] for m in recorded_messages(path) if m.get("stream", "").endswith("@trade")}
+
+
+def book_of(path: Path) -> tuple[Book, Book]:
+    """Rebuild the book by Binance's rule, without any of our code."""
+    updates = [m["data"] for m in recorded_messages(path) if "@depth" in m.get("stream", "")]
+    snapshot = next(m for m in recorded_messages(path) if "lastUpdateId" in m)
+    bids: Book = {}
+    asks: Book = {}
+    for bid_levels, ask_levels in [(snapshot["bids"], snapshot["asks"])] + [
+        (update["b"], update["a"]) for update in updates if update["u"] > snapshot["lastUpdateId"]
+    ]:
+        put(bids, bid_levels)
+        put(asks, ask_levels)
+    return bids, asks
+
+
+def put(side: Book, levels: list[list[str]]) -> None:
+    for price, size in levels:
+        side[float(price)] = float(size)
+        if float(size) == 0:
+            del side[float(price)]

@@ -46,7 +46,7 @@ class Answer:
         return chunk.data
 
     def close(self) -> None:
-        """End the query where it has not ended."""
+        """End the query where it has not ended. Blocks."""
         if self._stream is not None:
             self._stream.cancel()
 

@@ -16,6 +16,7 @@ from tickerplant.local.gateway.wire import Buffer, Reader, string, varint
 BLOCK_INFO = b"\x01\x00\x02\xff\xff\xff\xff\x00"
 NAME_LIMIT_BYTES = 64 * 1024
 _COLUMNS_LIMIT = 10_000
+_ANY_BYTES = 1 << 62  # these bytes are all here already
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -77,7 +78,7 @@ def split(data: bytes) -> list[Block]:
     Raises:
         ProtocolError: the bytes end within a block, or a type cannot be walked.
     """
-    buffer = Buffer(len(data))
+    buffer = Buffer(_ANY_BYTES)
     buffer.feed(data)
     found = []
     while len(buffer):

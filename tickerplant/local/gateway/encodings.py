@@ -88,7 +88,7 @@ def decode_frames(body: bytes, limit_bytes: int) -> bytes:
     Raises:
         ProtocolError: a broken frame, or more than `limit_bytes` once unpacked.
     """
-    buffer = Buffer(len(body))
+    buffer = Buffer(len(body) + limit_bytes)
     buffer.feed(body)
     content = bytearray()
     while len(buffer):

@@ -31,6 +31,7 @@ INSERT_LIMIT_BYTES = 256 * 1024 * 1024
 _SESSIONS_LIMIT = 500
 _HELLO_S = 10.0
 _KILL_AGAIN_S = 0.2
+_SEND_BYTES = 256 * 1024
 _HTTP_HINT = b"HTTP/1.0 400 Bad Request\r\n\r\nThis port speaks ClickHouse's native protocol; HTTP has its own.\r\n"
 
 log = structlog.get_logger()
@@ -171,15 +172,14 @@ class Client:
             await self._rows(query, statement, settings)
 
     async def _rows(self, query: packets.Query, statement: Statement, settings: dict[str, str]) -> None:
-        answer = await self._guarded(lambda: open_answer(self._session, statement, settings))
+        work = _Packets(self._session, compressed=query.compressed)
         try:
-            if answer.columns:
-                await self._channel.send(_packet(header(answer.columns), compressed=query.compressed))
-            while block := await self._guarded(lambda: _next_packet(answer, compressed=query.compressed)):
-                await self._channel.send(block)
+            await self._channel.send(await self._guarded(lambda: work.begin(statement, settings)))
+            while not work.is_done:
+                await self._channel.send(await self._guarded(work.go_on))
         finally:
-            await self._session.run(answer.close)
-        await self._channel.send(_summary(answer))
+            if not work.is_done:
+                await self._session.run(work.close)
 
     async def _insert(self, query: packets.Query, statement: Statement, settings: dict[str, str]) -> None:
         await self._session.run(lambda: self._session.apply(ATOMIC_INSERT | settings))
@@ -278,10 +278,38 @@ def _packet(block: bytes, *, compressed: bool) -> bytes:
     return varint(packets.Server.DATA) + string("") + (compress(body) if compressed else body)
 
 
-def _next_packet(answer: Answer, *, compressed: bool) -> bytes:
-    """Return the next block as a packet; empty at the end."""
-    block = answer.next_block()
-    return _packet(block, compressed=compressed) if block else b""
+class _Packets:
+    """The packets of an answer, several at a time: each hop to the session's thread costs more than a small block."""
+
+    def __init__(self, session: Session, *, compressed: bool) -> None:
+        self._session = session
+        self._compressed = compressed
+        self._answer: Answer | None = None
+        self.is_done = False
+
+    def begin(self, statement: Statement, settings: dict[str, str]) -> bytes:
+        """Return the first packets. Blocks."""
+        self._answer = open_answer(self._session, statement, settings)
+        columns = self._answer.columns
+        first = _packet(header(columns), compressed=self._compressed) if columns else b""
+        return first + self.go_on()
+
+    def go_on(self) -> bytes:
+        """Return the next packets, with the summary and the end of the stream behind the last. Blocks."""
+        assert self._answer is not None
+        out = bytearray()
+        while len(out) < _SEND_BYTES:
+            block = self._answer.next_block()
+            if block is None:
+                self.is_done = True
+                return bytes(out + _summary(self._answer))
+            out += _packet(block, compressed=self._compressed)
+        return bytes(out)
+
+    def close(self) -> None:
+        """End the query where it has not ended. Blocks."""
+        if self._answer is not None:
+            self._answer.close()
 
 
 def _summary(answer: Answer) -> bytes:

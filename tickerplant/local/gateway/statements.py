@@ -119,7 +119,7 @@ def _values(data: bytes) -> bytes:
         data = data[: found.pop().start]
     if found:
         guard.check(found)
-    return data
+    return data.strip()
 
 
 def _target(raw: bytes, head: list[Token]) -> tuple[str, str]:

@@ -16,6 +16,7 @@ from aiohttp import web
 
 from tickerplant.local.gateway import encodings
 from tickerplant.local.gateway.access import Access
+from tickerplant.local.gateway.blocks import header
 from tickerplant.local.gateway.engine import ATOMIC_INSERT, Chunk, Engine, Session, Stream, Written
 from tickerplant.local.gateway.faults import (
     NOT_IMPLEMENTED,
@@ -174,11 +175,17 @@ class _Source:
             return None
         if self._statement.kind is Kind.SELECT and self._output in _STREAMED:
             self._stream = self._session.stream(text, self._output, self._parameters)
-            return self._stream.fetch()
+            return self._stream.fetch() or self._nothing()
         return self._session.query(text, self._output, self._parameters)
 
+    def _nothing(self) -> Chunk | None:
+        """Give the columns of an answer without rows, which chdb leaves out of Native."""
+        if self._output != "Native" or self._parameters:
+            return None
+        return Chunk(header(self._session.describe(self._statement.text)), 0, 0, 0)
+
     def close(self) -> None:
-        """End the query where it has not ended."""
+        """End the query where it has not ended. Blocks."""
         if self._stream is not None:
             self._stream.cancel()
 

@@ -5,6 +5,7 @@ before, the table is asked first which of its source ids it has (the window of t
 outlasted by a long stop); ReplacingMergeTree on the source id is the last line.
 """
 
+import logging
 import struct
 from collections.abc import Callable, Iterator, Sequence
 from itertools import pairwise
@@ -17,6 +18,7 @@ from clickhouse_driver.errors import Error, NetworkError, ServerException, Socke
 
 from sinks.chunk import Chunk, Limits
 from sinks.store import Refused, StoreBusyError
+from sinks.tables import Table
 from tickerplant.errors import DependencyError, UserError
 from tickerplant.settings import ClickHouse, Settings
 
@@ -47,7 +49,7 @@ PAIRS: Final = {"bids": ("bid_prices", "bid_sizes"), "asks": ("ask_prices", "ask
 """Columns that are arrays of (price, size) in ClickHouse, and two parallel arrays in the record."""
 ID: Final = ("source_topic", "source_partition", "source_offset", "source_index")
 
-Ids = set[tuple[str, int, int, int]]
+Ids = set[tuple[Any, ...]]
 
 
 def connect(settings: ClickHouse) -> Client:
@@ -57,6 +59,8 @@ def connect(settings: ClickHouse) -> Client:
         DependencyError: nobody does.
         UserError: user or password are refused.
     """
+    # The driver logs a traceback for each failed try; we say once that the store is down.
+    logging.getLogger("clickhouse_driver").setLevel(logging.CRITICAL)
     client = Client(
         host=settings.host,
         port=settings.port,
@@ -123,18 +127,20 @@ class ClickHouseStore:
     def _missing(self, chunk: Chunk) -> tuple[pa.Table, list[int]]:
         """Leave out the rows that the table has, where that may be; with the rows' indices within the chunk."""
         everything = list(range(chunk.row_count))
-        if not chunk.is_doubtful or not set(ID) <= set(chunk.table.schema.names):
+        if not chunk.is_doubtful:
             return chunk.rows, everything
         known = self._known(chunk)
-        ids = zip(*(chunk.rows[name].to_pylist() for name in ID), strict=True)
+        ids = zip(*(chunk.rows[name].to_pylist() for name in identity(chunk.table)), strict=True)
         numbers = [number for number, each in enumerate(ids) if each not in known]
-        return (chunk.rows, everything) if len(numbers) == len(everything) else (chunk.rows.take(numbers), numbers)
+        if len(numbers) == len(everything):
+            return chunk.rows, everything
+        return chunk.rows.take(pa.array(numbers, pa.int64())), numbers
 
     def _known(self, chunk: Chunk) -> Ids:
         """Ask which source ids the table has, within the range of each source in the chunk."""
         sources = chunk.rows.group_by(list(ID[:2])).aggregate([("source_offset", "min"), ("source_offset", "max")])
         query = (
-            f"SELECT {', '.join(ID)} FROM {chunk.table.name} WHERE source_topic = %(topic)s "  # noqa: S608  # own names
+            f"SELECT {', '.join(identity(chunk.table))} FROM {chunk.table.name} WHERE source_topic = %(topic)s "  # noqa: S608  # own names
             "AND source_partition = %(partition)s AND source_offset BETWEEN %(low)s AND %(high)s"
         )
         known: Ids = set()
@@ -163,6 +169,11 @@ class ClickHouseStore:
         if isinstance(error, NetworkError | SocketTimeoutError) or error.code in BUSY:
             return StoreBusyError(_line(error))
         return UserError(f"ClickHouse refuses to be written to: {_line(error)}; was `tickerplant deploy` run?")
+
+
+def identity(table: Table) -> tuple[str, ...]:
+    """Name the columns that identify a row for ever; two sinks may refuse the same record, so letters have one more."""
+    return (*ID, "stage") if "stage" in table.schema.names else ID
 
 
 def token(chunk: Chunk) -> str:

@@ -72,7 +72,7 @@ def migrate(settings: Settings) -> list[str]:
         applied = apply(client, read_migrations(), now_us=now_us)
         keep(client, settings.clickhouse.retention_days)
     finally:
-        client.close()
+        client.disconnect()
     return applied
 
 

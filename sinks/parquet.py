@@ -63,13 +63,11 @@ class Folder:
             target.parent.mkdir(parents=True, exist_ok=True)
             _write_durably(draft, content)
             # A link, not a rename: it fails where the target exists.
-            os.link(draft, target)
-        except FileExistsError:
-            pass
+            with contextlib.suppress(FileExistsError):
+                os.link(draft, target)
+            draft.unlink()
         except OSError as error:
             raise StoreBusyError(f"{target}: {error.strerror}") from error
-        finally:
-            draft.unlink(missing_ok=True)
 
     def close(self) -> None:
         """Do nothing: no connection is held."""

@@ -1,0 +1,302 @@
+from typing import Any
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from sinks.position import read_position
+from tickerplant.errors import UserError
+
+A = ("cleaned.tick", 0)
+B = ("cleaned.tick", 1)
+POINTS = [f"{when}:{what}" for what in ("intent", "write", "done") for when in ("before", "after")]
+
+
+def ids(count: int, partition: int = 0) -> list[tuple[str, int, int, int]]:
+    return [("raw.binance", partition, offset, 0) for offset in range(count)]
+
+
+@pytest.fixture
+def filled(world: Any, tick: Any, value: Any) -> Any:
+    """Ten ticks in each of two partitions; chunks hold four."""
+    for partition in (0, 1):
+        world.broker.append(
+            ("cleaned.tick", partition), *(value(tick(offset, partition=partition)) for offset in range(10))
+        )
+    return world
+
+
+def test_every_row_is_stored_once_and_committed(filled: Any) -> None:
+    filled.run()
+
+    assert ids(10, 0) + ids(10, 1) == filled.stored_ids()
+    assert {place: offset for place, (offset, _) in filled.broker.committed.items()} == {A: 10, B: 10}
+
+
+@pytest.mark.parametrize("count", [1, 2, 3])
+@pytest.mark.parametrize("point", POINTS)
+def test_a_crash_at_any_point_leaves_each_row_once(
+    filled: Any, faults: Any, crash: Any, point: str, count: int
+) -> None:
+    with pytest.raises(crash):
+        filled.run(faults(at=point, count=count))
+    filled.run()
+
+    assert ids(10, 0) + ids(10, 1) == filled.stored_ids()
+
+
+def test_a_crash_during_the_repair_of_a_crash_leaves_each_row_once(filled: Any, faults: Any, crash: Any) -> None:
+    for point in ("after:intent", "after:write", "before:done"):
+        with pytest.raises(crash):
+            filled.run(faults(at=point))
+    filled.run()
+
+    assert ids(10, 0) + ids(10, 1) == filled.stored_ids()
+
+
+def test_a_pending_range_is_written_again_under_the_same_name_whatever_the_limits(
+    filled: Any, faults: Any, crash: Any
+) -> None:
+    with pytest.raises(crash):
+        filled.run(faults(at="before:done"))
+    before = set(filled.kept)
+    filled.limits = type(filled.limits)(rows=1, size_bytes=1, age_s=0.001)
+    filled.run()
+
+    assert before <= set(filled.kept)
+    assert ids(10, 0) + ids(10, 1) == filled.stored_ids()
+
+
+def test_repeats_of_a_restarted_processor_are_dropped_across_a_crash(
+    world: Any, tick: Any, value: Any, faults: Any, crash: Any
+) -> None:
+    sources = [0, 1, 2, 3, 4, 5, 2, 3, 4, 5, 6, 7]
+    world.broker.append(A, *(value(tick(offset)) for offset in sources))
+    for point in POINTS:
+        with pytest.raises(crash):
+            world.run(faults(at=point))
+    world.run()
+
+    assert ids(8) == world.stored_ids()
+
+
+def test_repeats_are_dropped_by_a_process_that_never_saw_the_originals(world: Any, tick: Any, value: Any) -> None:
+    world.broker.append(A, *(value(tick(offset)) for offset in range(6)))
+    world.run()
+    world.broker.append(A, *(value(tick(offset)) for offset in range(3, 9)))
+    world.run()
+
+    assert ids(9) == world.stored_ids()
+
+
+def test_sources_that_share_a_partition_are_told_apart(world: Any, tick: Any, value: Any) -> None:
+    other = [tick(offset, topic="raw.okx", venue="OKX") for offset in range(3)]
+    world.broker.append(A, *(value(tick(offset)) for offset in range(3)), *(value(each) for each in other))
+    world.run()
+
+    assert [*ids(3), *(("raw.okx", 0, offset, 0) for offset in range(3))] == world.stored_ids()
+
+
+@settings(max_examples=60, suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None)
+@given(
+    rewinds=st.lists(st.integers(0, 30), min_size=1, max_size=40),
+    crashes=st.lists(st.tuples(st.sampled_from(POINTS), st.integers(1, 4)), max_size=6),
+    rows=st.integers(1, 7),
+)
+def test_rows_are_exact_whatever_repeats_and_crashes_there_are(
+    new_world: Any, faults: Any, crash: Any, tick: Any, value: Any, *, rewinds: Any, crashes: Any, rows: Any
+) -> None:
+    world = new_world()
+    world.limits = type(world.limits)(rows=rows, size_bytes=10_000, age_s=1.0)
+    offset, sources = 0, []
+    for rewind in rewinds:
+        offset = max(0, offset - rewind) if rewind % 5 == 0 else offset
+        sources.append(offset)
+        offset += 1
+    world.broker.append(A, *(value(tick(each)) for each in sources))
+    for point, count in crashes:
+        try:
+            world.run(faults(at=point, count=count))
+        except crash:
+            continue
+    world.run()
+
+    assert ids(max(sources) + 1) == world.stored_ids()
+
+
+def test_a_chunk_of_nothing_but_repeats_is_committed_without_a_write(world: Any, tick: Any, value: Any) -> None:
+    world.broker.append(A, *(value(tick(offset)) for offset in range(4)))
+    world.run()
+    world.broker.append(A, *(value(tick(offset)) for offset in range(4)))
+    drain, _log, store = world.start()
+    while not world.is_drained():
+        drain.step()
+
+    assert store.writes == []
+    assert world.broker.committed[A][0] == 8
+
+
+def test_age_flushes_a_chunk_that_is_not_full(world: Any, tick: Any, value: Any) -> None:
+    world.broker.append(A, value(tick(0)))
+    drain, _log, store = world.start()
+    drain.step()
+    early = len(store.writes)
+    world.clock[0] += 1.0
+    drain.step()
+
+    assert (early, len(store.writes)) == (0, 1)
+
+
+def test_the_largest_chunk_is_written_early_when_too_much_is_held(filled: Any) -> None:
+    filled.limits = type(filled.limits)(rows=1000, size_bytes=10**9, age_s=1e9)
+    drain, _log, store = filled.start(held_bytes=1500)
+    drain.step()
+
+    assert len(store.writes) == 1
+
+
+def test_a_busy_store_is_waited_for_and_polling_goes_on(filled: Any) -> None:
+    drain, log, store = filled.start()
+    store.busy_times = 5
+    drain.step()
+    polls = log.polls
+    while not filled.is_drained():
+        drain.step()
+
+    assert polls > 5
+    assert not log.is_held
+    assert ids(10, 0) + ids(10, 1) == filled.stored_ids()
+
+
+def test_nothing_is_fetched_while_a_store_is_busy(filled: Any, tick: Any, value: Any) -> None:
+    drain, log, store = filled.start()
+    store.busy_times = 3
+    held: list[bool] = []
+    log.on_poll = lambda: held.append(log.is_held)
+    drain.step()
+
+    assert held[0] is False
+    assert all(held[1:])
+
+
+def test_partitions_lost_while_waiting_are_left_to_the_next_owner(filled: Any) -> None:
+    drain, log, store = filled.start()
+    store.busy_times = 10**6
+    log.on_poll = lambda: log.revoke([A, B]) if log.polls == 4 else None
+    drain.step()
+    store.busy_times = 0
+    drain.step()
+    pending = read_position(*filled.broker.committed[A]).pending_end
+    filled.run()
+
+    assert pending == 3
+    assert not log.is_held
+    assert ids(10, 0) + ids(10, 1) == filled.stored_ids()
+
+
+def test_partitions_that_come_back_while_waiting_start_from_the_commit(filled: Any) -> None:
+    drain, log, store = filled.start()
+    store.busy_times = 4
+
+    def rebalance() -> None:
+        if log.polls == 3:
+            log.revoke([A, B])
+            log.assign([A, B])
+
+    log.on_poll = rebalance
+    while not filled.is_drained():
+        drain.step()
+        assert log.polls < 100
+
+    assert ids(10, 0) + ids(10, 1) == filled.stored_ids()
+
+
+@pytest.mark.parametrize("refusals", [1, 2, 3])
+def test_a_commit_that_is_not_accepted_is_repeated(filled: Any, refusals: int) -> None:
+    drain, log, _store = filled.start()
+    log.refused_commits = refusals
+    while not filled.is_drained():
+        drain.step()
+
+    assert ids(10, 0) + ids(10, 1) == filled.stored_ids()
+
+
+def test_a_write_is_not_repeated_for_a_commit_that_is_not_accepted(world: Any, tick: Any, value: Any) -> None:
+    world.broker.append(A, *(value(tick(offset)) for offset in range(4)))
+    drain, log, store = world.start()
+    drain_commit = log.commit
+    log.commit = lambda positions: drain_commit(positions) if not store.writes else False
+    drain.step()
+    drain.step()
+
+    assert len(store.writes) == 1
+
+
+def test_an_unreadable_record_becomes_a_dead_letter_and_the_rest_goes_on(world: Any, tick: Any, value: Any) -> None:
+    world.broker.append(A, value(tick(0)), b"\x00\x00\x00\x00\x01junk", b"", value(tick(1)))
+    world.run()
+    letters = [(each.source_topic, each.source_offset, each.payload) for each in world.letters.letters]
+
+    assert letters == [("cleaned.tick", 1, b"\x00\x00\x00\x00\x01junk"), ("cleaned.tick", 2, b"")]
+    assert ids(2) == world.stored_ids()
+
+
+def test_a_refused_row_becomes_a_dead_letter_and_the_rest_goes_on(filled: Any) -> None:
+    drain, _log, store = filled.start()
+    store.refuses = lambda row: row["source_offset"] == 2 and row["source_partition"] == 1
+    while not filled.is_drained():
+        drain.step()
+    (letter,) = filled.letters.letters
+
+    assert (letter.stage, letter.venue, letter.source_partition, letter.source_offset) == (
+        "sink.memory",
+        "BINANCE",
+        1,
+        2,
+    )
+    assert b'"price": 102.0' in letter.payload
+    assert len(filled.stored_ids()) == 19
+
+
+def test_too_many_unreadable_records_in_a_row_stop_the_sink(world: Any) -> None:
+    world.broker.append(A, *([b"junk?"] * 1001))
+    drain, _log, _store = world.start()
+
+    with pytest.raises(UserError, match="1001 unreadable records in a row"):
+        drain.step()
+
+
+def test_tombstones_move_the_offset_only(world: Any, tick: Any, value: Any) -> None:
+    world.broker.append(A, None, value(tick(0)), None)
+    world.run()
+
+    assert ids(1) == world.stored_ids()
+
+
+def test_a_pending_range_whose_records_are_gone_is_concluded(world: Any, tick: Any, value: Any) -> None:
+    world.broker.append(A, *(value(tick(offset)) for offset in range(8)))
+    world.broker.committed[A] = (2, '{"end":3,"marks":[["raw.binance",0,1,0]]}')
+    world.broker.first[A] = 5
+    world.run()
+
+    assert ids(8)[5:] == world.stored_ids()
+
+
+def test_finish_writes_what_is_not_due_yet(world: Any, tick: Any, value: Any) -> None:
+    world.broker.append(A, *(value(tick(offset)) for offset in range(6)))
+    drain, _log, _store = world.start()
+    drain.step()
+
+    assert drain.finish(5.0)
+    assert world.is_drained()
+    assert ids(6) == world.stored_ids()
+
+
+def test_finish_gives_up_on_a_store_that_is_down(world: Any, tick: Any, value: Any) -> None:
+    world.broker.append(A, value(tick(0)))
+    drain, _log, store = world.start()
+    drain.step()
+    store.busy_times = 10**6
+
+    assert not drain.finish(0.0)
+    assert world.broker.committed == {}

@@ -27,6 +27,11 @@ LOGGING = (
     "-Dorg.slf4j.simpleLogger.showDateTime=true",
     "-Dorg.slf4j.simpleLogger.dateTimeFormat=yyyy-MM-dd'T'HH:mm:ss.SSSZ",
     "-Dorg.slf4j.simpleLogger.defaultLogLevel=info",
+    # Two thousand lines of settings at each start, ours stand in server.properties.
+    "-Dorg.slf4j.simpleLogger.log.kafka.server.KafkaConfig=warn",
+    "-Dorg.slf4j.simpleLogger.log.org.apache.kafka.common.config=warn",
+    "-Dorg.slf4j.simpleLogger.log.org.apache.kafka.server.config=warn",
+    "-Dorg.slf4j.simpleLogger.log.org.apache.kafka.raft.QuorumConfig=warn",
 )
 
 
@@ -126,7 +131,9 @@ def server_properties(local: Local, data: Path) -> str:
         "message.max.bytes": str(MAX_MESSAGE_BYTES),
         "replica.fetch.max.bytes": str(MAX_MESSAGE_BYTES),
         "log.retention.check.interval.ms": "60000",
-        "controlled.shutdown.enable": "false",  # there is no other broker to hand anything to
+        # After a crash the broker waits until its own former session has expired.
+        "broker.session.timeout.ms": "5000",
+        "broker.heartbeat.interval.ms": "1000",
     }
     return "".join(f"{name}={value}\n" for name, value in values.items())
 

@@ -4,6 +4,7 @@ import json
 import shutil
 import tarfile
 import tempfile
+import zlib
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -36,7 +37,7 @@ def _unpack_whole(archive: Path, folder: Path) -> None:
         (staging / MANIFEST).write_text(json.dumps(_hashes(staging)), encoding="utf-8")
         staging.chmod(0o755)
         staging.rename(folder)
-    except (tarfile.TarError, EOFError) as error:
+    except (tarfile.TarError, EOFError, zlib.error) as error:
         raise UserError(f"{archive} cannot be unpacked: {error}; delete it and try again") from None
     except OSError as error:
         raise UserError(f"cannot unpack into {folder}: {error.strerror}; set local.cache elsewhere") from None

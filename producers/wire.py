@@ -11,12 +11,14 @@ class Limits:
 
     Args:
         streams_per_connection: more are sharded over several connections.
+        streams_per_request: of a subscription.
         messages_per_s: requests sent on one connection.
         weight_per_minute: of REST requests, over all of them.
         life_s: after which a connection is opened anew, before the venue cuts it.
     """
 
     streams_per_connection: int
+    streams_per_request: int
     messages_per_s: float
     weight_per_minute: int
     life_s: float
@@ -66,8 +68,8 @@ class Wire(Protocol):
     def stream_url(self, market: str, full_channel: str, base: str | None) -> str:
         """Tell the URL that serves a channel (base None = the venue's own host)."""
 
-    def subscribe(self, streams: Sequence[str]) -> list[tuple[int, bytes]]:
-        """Make the requests that subscribe to streams, in order, each with its id."""
+    def subscribe(self, number: int, streams: Sequence[str]) -> bytes:
+        """Make the request, with this number as id, that subscribes to streams."""
 
     def stream_of(self, payload: bytes) -> bytes:
         """Cut the stream's name out of a message; b"" = it has none."""

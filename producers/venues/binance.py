@@ -7,7 +7,7 @@ Source: https://developers.binance.com/docs/derivatives/coin-margined-futures/we
 
 import json
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from typing import Final
 from urllib.parse import quote
 
@@ -36,12 +36,18 @@ LIST_WEIGHTS: Final = {"spot": 20, "usdm": 1, "coinm": 1}
 LIST_SYMBOLS: Final = 100  # asked for by name in one request; more are asked for with the whole list
 LIFE_S: Final = 23.5 * 3600  # the venue cuts a connection after 24 h
 
-LIMITS: Final = {
-    "spot": Limits(streams_per_connection=1024, messages_per_s=5.0, weight_per_minute=6000, life_s=LIFE_S),
-    "usdm": Limits(streams_per_connection=200, messages_per_s=5.0, weight_per_minute=2400, life_s=LIFE_S),
-    "coinm": Limits(streams_per_connection=200, messages_per_s=5.0, weight_per_minute=2400, life_s=LIFE_S),
-}
-STREAMS_PER_REQUEST: Final = 100
+
+def _limits(streams_per_connection: int, weight_per_minute: int) -> Limits:
+    return Limits(
+        streams_per_connection=streams_per_connection,
+        streams_per_request=100,
+        messages_per_s=5.0,
+        weight_per_minute=weight_per_minute,
+        life_s=LIFE_S,
+    )
+
+
+LIMITS: Final = {"spot": _limits(1024, 6000), "usdm": _limits(200, 2400), "coinm": _limits(200, 2400)}
 
 DEFAULT_SPEEDS: Final = {"depth": "depth@100ms", "markPrice": "markPrice@1s"}
 SPOT_CHANNELS: Final = ("trade", "aggTrade", "bookTicker", "depth", "kline_1m", "ticker")
@@ -109,13 +115,12 @@ def stream_url(market: str, full_channel: str, base: str | None) -> str:
     return f"{root}/{route}/stream"
 
 
-def subscribe(streams: Sequence[str]) -> list[tuple[int, bytes]]:
-    """Make the requests that subscribe to streams, in order, each with its id."""
-    batches = [streams[at : at + STREAMS_PER_REQUEST] for at in range(0, len(streams), STREAMS_PER_REQUEST)]
-    return [(number, _subscribe(number, batch)) for number, batch in enumerate(batches, 1)]
+def subscribe(number: int, streams: Sequence[str]) -> bytes:
+    """Make the request, with this number as id, that subscribes to streams.
 
-
-def _subscribe(number: int, streams: Iterable[str]) -> bytes:
+    >>> subscribe(1, ["btcusdt@trade"])
+    b'{"method":"SUBSCRIBE","params":["btcusdt@trade"],"id":1}'
+    """
     request = {"method": "SUBSCRIBE", "params": list(streams), "id": number}
     return json.dumps(request, separators=(",", ":"), ensure_ascii=False).encode()
 

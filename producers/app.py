@@ -1,0 +1,193 @@
+"""The producer: settings → captures of all configured venues → raw topics, until SIGTERM."""
+
+import asyncio
+import signal
+from collections.abc import Sequence
+from dataclasses import dataclass
+from itertools import count
+from typing import Final
+
+import httpx
+import uvloop
+
+from producers.capture import Capture, Run, show_states
+from producers.commands import Commands
+from producers.http import Fetcher
+from producers.intake import Intake, Outlet
+from producers.kafka_outlet import KafkaOutlet
+from producers.plan import find_wire
+from schemas.records import ControlCommand, RawFrames
+from schemas.topics import COMMAND, raw_topic
+from tickerplant.clock import NowUs, now_us
+from tickerplant.errors import DependencyError, UserError
+from tickerplant.kafka import Publisher, check_broker, partition_count
+from tickerplant.logs import logger
+from tickerplant.metrics import serve_metrics
+from tickerplant.registry import Registry
+from tickerplant.settings import Settings, Venue
+
+ROLE: Final = "produce"
+FLUSH_S: Final = 8.0
+QUEUE_BYTES: Final = 512 * 1024 * 1024  # above what the gates let wait, so that sending never blocks the event loop
+CLOCK_S: Final = 1.0
+BASE36: Final = "0123456789abcdefghijklmnopqrstuvwxyz"
+
+
+def run(settings: Settings) -> None:
+    """Capture until SIGTERM or SIGINT; what was read is delivered then.
+
+    Raises:
+        UserError: nothing or something unknown is to be captured, or the deployment lacks a topic or schema.
+        DependencyError: broker or registry does not answer.
+        DeliveryError: Kafka refused a record.
+    """
+    venues = check_venues(settings)
+    check_broker(settings)
+    registry, publisher = Registry(settings), Publisher(settings, queue_bytes=QUEUE_BYTES)
+    partition_count(settings, COMMAND.name)
+    intakes = {name: _intake(settings, name, registry, publisher) for name in venues}
+    serve_metrics(settings, ROLE)
+    uvloop.run(_run(settings, intakes, registry))
+    left = publisher.flush(FLUSH_S)
+    if left:
+        raise DependencyError("kafka", settings.kafka.bootstrap_servers, f"{left} raw records were not delivered")
+
+
+def check_venues(settings: Settings) -> list[str]:
+    """Check all `[[venues]]` entries, and name their venues, each once.
+
+    Raises:
+        UserError: there is none, or one names something unknown.
+    """
+    if not settings.venues:
+        raise UserError("nothing to capture: add a [[venues]] entry to the settings, see tickerplant.example.toml")
+    return list(dict.fromkeys(find_wire(venue).NAME for venue in settings.venues))
+
+
+@dataclass(frozen=True, kw_only=True)
+class Producer:
+    """All captures of a process.
+
+    Args:
+        intakes: by venue in capitals.
+    """
+
+    captures: Sequence[Capture]
+    intakes: dict[str, Intake]
+    now_us: NowUs = now_us
+
+    async def run(self, stop: asyncio.Event) -> None:
+        """Capture until told to stop; then all that was read is with the outlet.
+
+        Raises:
+            UserError: a wanted symbol is not listed.
+            DeliveryError: a record could not be delivered.
+        """
+        work = asyncio.create_task(self._work())
+        stopped = asyncio.create_task(stop.wait())
+        try:
+            await asyncio.wait((work, stopped), return_when=asyncio.FIRST_COMPLETED)
+        finally:
+            stopped.cancel()
+            work.cancel()
+            await asyncio.wait((work,))
+            for intake in self.intakes.values():
+                intake.close()
+        if not work.cancelled():
+            work.result()
+
+    def take_command(self, command: ControlCommand) -> None:
+        """Do what a command asks, if it is for us."""
+        if command.command != "resnapshot":
+            return
+        for capture in self.captures:
+            if (capture.wire.NAME, capture.venue.market) == (command.venue, command.market):
+                capture.resnapshot(command.venue_symbol)
+
+    async def _work(self) -> None:
+        try:
+            async with asyncio.TaskGroup() as tasks:
+                for intake in self.intakes.values():
+                    tasks.create_task(intake.pump_forever())
+                    tasks.create_task(self._tick(intake))
+                for capture in self.captures:
+                    tasks.create_task(capture.run())
+        except BaseExceptionGroup as group:
+            raise first_error(group) from None
+
+    async def _tick(self, intake: Intake) -> None:
+        """Write a CLOCK frame per second and partition.
+
+        While frames wait for Kafka there is none: frames that were read before it would follow it.
+        """
+        lanes = [intake.lane("", "clock", partition) for partition in range(intake.partition_count)]
+        while True:
+            await asyncio.sleep(CLOCK_S - self.now_us() / 1e6 % CLOCK_S)
+            show_states(self.captures)
+            await intake.gate.passed()
+            for lane in lanes:
+                lane.add("CLOCK", self.now_us())
+
+
+def first_error(group: BaseExceptionGroup[BaseException]) -> BaseException:
+    """Take the first error out of nested groups."""
+    error = group.exceptions[0]
+    return first_error(error) if isinstance(error, BaseExceptionGroup) else error
+
+
+def make_producer(settings: Settings, intakes: dict[str, Intake], client: httpx.AsyncClient) -> Producer:
+    """Set up the captures of all entries; those of one market share its rate limit."""
+    run_of_process = Run(settings=settings.producer, start=base36(now_us() // 1000), numbers=count())
+    fetchers: dict[tuple[str, str, str | None], Fetcher] = {}
+    captures = []
+    for venue in settings.venues:
+        wire = find_wire(venue)
+        key = (wire.NAME, venue.market, venue.rest_url)
+        if key not in fetchers:
+            fetchers[key] = _fetcher(venue, client)
+        captures.append(Capture(venue, intakes[wire.NAME], fetchers[key], run_of_process))
+    return Producer(captures=captures, intakes=intakes)
+
+
+def base36(number: int) -> str:
+    """Write a number with digits and letters.
+
+    >>> base36(71)
+    '1z'
+    """
+    digits = ""
+    while number:
+        number, digit = divmod(number, 36)
+        digits = BASE36[digit] + digits
+    return digits or "0"
+
+
+async def _run(settings: Settings, intakes: dict[str, Intake], registry: Registry) -> None:
+    loop, stop = asyncio.get_running_loop(), asyncio.Event()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, stop.set)
+    async with httpx.AsyncClient() as client:
+        producer = make_producer(settings, intakes, client)
+
+        def heard(command: ControlCommand) -> None:
+            loop.call_soon_threadsafe(producer.take_command, command)
+
+        commands = Commands(settings, registry.decoder(ControlCommand), heard=heard)
+        with commands.listening():
+            logger().info("producing", venues=list(intakes))
+            await producer.run(stop)
+
+
+def _intake(settings: Settings, venue: str, registry: Registry, publisher: Publisher) -> Intake:
+    topic = raw_topic(venue)
+    partitions = partition_count(settings, topic.name)
+    outlet: Outlet = KafkaOutlet(publisher, topic.name, registry.encoder(topic, RawFrames))
+    return Intake(
+        venue, topic.name, partition_count=partitions, settings=settings.producer, outlet=outlet, now_us=now_us
+    )
+
+
+def _fetcher(venue: Venue, client: httpx.AsyncClient) -> Fetcher:
+    wire = find_wire(venue)
+    limit = wire.LIMITS[venue.market].weight_per_minute
+    return Fetcher(client, wire.NAME, weight_per_minute=limit, now_us=now_us)

@@ -1,0 +1,71 @@
+"""control.command, from its end on → commands; on a thread of its own, since a consumer blocks."""
+
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Final
+
+from schemas.codec import CodecError, Decoder
+from schemas.records import ControlCommand
+from schemas.topics import COMMAND
+from tickerplant import metrics
+from tickerplant.errors import DependencyError
+from tickerplant.kafka import TopicPartition, consumer, end_offsets
+from tickerplant.logs import logger
+from tickerplant.settings import Settings
+
+GROUP: Final = "tickerplant.producer"  # nothing is committed: a command that nobody heard is out of date
+POLL_S: Final = 0.25
+
+
+class Commands:
+    """Listens for commands.
+
+    Args:
+        heard: called on the listening thread with each command.
+    """
+
+    def __init__(
+        self, settings: Settings, decoder: Decoder[ControlCommand], *, heard: Callable[[ControlCommand], None]
+    ) -> None:
+        self._decoder = decoder
+        self._heard = heard
+        self._stopping = threading.Event()
+        self._client = consumer(settings, GROUP)
+        topic = COMMAND.name + settings.kafka.topic_suffix
+        end = end_offsets(self._client, [TopicPartition(topic, 0)])[topic, 0]
+        self._client.assign([TopicPartition(topic, 0, end)])
+        self._thread = threading.Thread(target=self._listen, name="commands", daemon=True)
+        self._log = logger()
+
+    @contextmanager
+    def listening(self) -> Iterator[None]:
+        """Listen within the block; leaving it takes up to a few hundred milliseconds."""
+        self._thread.start()
+        try:
+            yield
+        finally:
+            self._stopping.set()
+            self._thread.join()
+            self._client.close()
+
+    def _listen(self) -> None:
+        while not self._stopping.is_set():
+            message = self._client.poll(POLL_S)
+            if message is None:
+                continue
+            error = message.error()
+            if error is None:
+                self._take(message.value() or b"")
+            else:
+                metrics.ERRORS.labels("produce", "command_consume").inc()
+                self._log.warning("commands_unavailable", reason=error.str())
+
+    def _take(self, value: bytes) -> None:
+        try:
+            command = self._decoder.decode(value)
+        except (CodecError, DependencyError) as error:
+            metrics.ERRORS.labels("produce", "command_decode").inc()
+            self._log.warning("command_unreadable", reason=str(error))
+        else:
+            self._heard(command)

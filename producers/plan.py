@@ -1,0 +1,147 @@
+"""Instruments + what is wanted → connections: one partition each, sharded within the venue's limits; pure."""
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from difflib import get_close_matches
+from itertools import groupby
+from typing import Final
+
+from producers.venues import VENUES
+from producers.wire import Wire
+from schemas.records import Instrument
+from schemas.symbology import SymbolError, Symbology, partition_of
+from tickerplant.errors import UserError
+from tickerplant.settings import Venue
+
+ALL: Final = "*"
+NEAR: Final = 3  # names that are suggested for an unknown one
+
+
+@dataclass(frozen=True, kw_only=True)
+class Stream:
+    """One channel of one symbol, as the venue names it."""
+
+    name: str
+    channel: str  # with speed
+    venue_symbol: str
+    partition: int
+    url: str
+
+    @property
+    def kind(self) -> str:
+        """The channel without speed or interval: what staleness is judged by."""
+        return self.channel.partition("@")[0].partition("_")[0]
+
+
+@dataclass(frozen=True, kw_only=True)
+class ConnectionPlan:
+    """One connection: its streams are all of one URL, one market and one partition."""
+
+    venue: str
+    market: str
+    partition: int
+    url: str
+    streams: tuple[Stream, ...]
+
+
+def find_wire(venue: Venue) -> Wire:
+    """Look up the venue of a `[[venues]]` entry, and check its market and channels.
+
+    Raises:
+        UserError: venue, market or channel is unknown; its text lists those that are known.
+    """
+    wire = VENUES.get(venue.venue.upper())
+    if wire is None:
+        raise UserError(f"venue {venue.venue} is not known: choose of {', '.join(VENUES)}")
+    if venue.market not in wire.MARKETS:
+        raise UserError(f"{wire.NAME} has no market {venue.market}: choose of {', '.join(wire.MARKETS)}")
+    for channel in venue.channels:
+        if wire.full_channel(venue.market, channel) is None:
+            known = ", ".join(wire.CHANNELS[venue.market])
+            raise UserError(f"{wire.NAME} {venue.market} has no channel {channel}: choose of {known}")
+    if not venue.symbols or not venue.channels:
+        raise UserError(f"{wire.NAME} {venue.market}: name at least one symbol (or *) and one channel")
+    return wire
+
+
+def plain_names(venue: Venue) -> tuple[str, ...]:
+    """Tell the wanted venue symbols, where nothing else is wanted; () = the whole list is needed to tell."""
+    is_plain = all(name != ALL and "/" not in name for name in venue.symbols)
+    return tuple(dict.fromkeys(name.upper() for name in venue.symbols)) if is_plain else ()
+
+
+def wanted_instruments(venue: Venue, listed: Symbology) -> list[Instrument]:
+    """Find what is wanted, each once; `*` = all that trade, else venue symbols or canonical ones.
+
+    Raises:
+        UserError: a symbol is not listed; its text names those that are near.
+    """
+    found: dict[str, Instrument] = {}
+    for name in venue.symbols:
+        for each in _matching(name, venue, listed):
+            found[each.venue_symbol] = each
+    return list(found.values())
+
+
+def streams(venue: Venue, instruments: Iterable[Instrument], partition_count: int) -> list[Stream]:
+    """List the streams of instruments, in the order of their symbols."""
+    wire = find_wire(venue)
+    channels = dict.fromkeys(wire.full_channel(venue.market, each) or each for each in venue.channels)
+    return [
+        Stream(
+            name=wire.stream_name(each.venue_symbol, channel),
+            channel=channel,
+            venue_symbol=each.venue_symbol,
+            partition=partition_of(each.symbol, partition_count),
+            url=wire.stream_url(venue.market, channel, venue.websocket_url),
+        )
+        for each in sorted(instruments, key=lambda each: each.venue_symbol)
+        for channel in channels
+    ]
+
+
+def connections(venue: Venue, wanted: Sequence[Stream]) -> list[ConnectionPlan]:
+    """Shard streams over connections."""
+    wire = find_wire(venue)
+    most = wire.LIMITS[venue.market].streams_per_connection
+    plans = []
+    for (partition, url), group in groupby(sorted(wanted, key=_place), key=_place):
+        together = tuple(group)
+        plans += [
+            ConnectionPlan(
+                venue=wire.NAME,
+                market=venue.market,
+                partition=partition,
+                url=url,
+                streams=together[at : at + most],
+            )
+            for at in range(0, len(together), most)
+        ]
+    return plans
+
+
+def _place(stream: Stream) -> tuple[int, str]:
+    return stream.partition, stream.url
+
+
+def _matching(name: str, venue: Venue, listed: Symbology) -> list[Instrument]:
+    if name == ALL:
+        return [each for each in listed if each.market == venue.market and each.is_trading]
+    found = listed.find(venue.market, name) or listed.find(venue.market, name.upper()) or _canonical(name, listed)
+    if found is not None:
+        return [found]
+    near = get_close_matches(name.upper(), _names(venue.market, listed), n=NEAR, cutoff=0.5)
+    hint = f"did you mean {', '.join(near)}?" if near else "is it of another market?"
+    raise UserError(f"{venue.venue.upper()} {venue.market} does not list {name}: {hint}")
+
+
+def _canonical(name: str, listed: Symbology) -> Instrument | None:
+    try:
+        return listed.by_symbol(name.upper())
+    except SymbolError:
+        return None
+
+
+def _names(market: str, listed: Symbology) -> list[str]:
+    own = [each for each in listed if each.market == market]
+    return [each.venue_symbol for each in own] + [each.symbol for each in own]

@@ -1,0 +1,112 @@
+"""What goes to Binance and what its answers say."""
+
+import json
+from urllib.parse import parse_qs, urlsplit
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from producers.venues import VENUES, _check, binance
+from producers.wire import Answer
+
+
+def test_bare_channels_get_their_default_speed() -> None:
+    assert binance.full_channel("spot", "depth") == "depth@100ms"
+    assert binance.full_channel("usdm", "markPrice") == "markPrice@1s"
+    assert binance.full_channel("usdm", "depth@0ms") == "depth@0ms"
+    assert binance.full_channel("coinm", "kline_15m") == "kline_15m"
+
+
+@pytest.mark.parametrize(
+    ("market", "channel"),
+    [("spot", "markPrice"), ("spot", "forceOrder"), ("spot", "depth@0ms"), ("usdm", "depth@7ms"), ("usdm", "trades"), ("usdm", "")],
+)  # fmt: skip
+def test_channel_that_a_market_lacks_is_none(market: str, channel: str) -> None:
+    assert binance.full_channel(market, channel) is None
+
+
+@pytest.mark.parametrize("market", binance.MARKETS)
+def test_every_listed_channel_is_complete_or_can_be_completed(market: str) -> None:
+    assert all(binance.full_channel(market, each) for each in binance.CHANNELS[market])
+
+
+@pytest.mark.parametrize(
+    ("channel", "route"),
+    [("depth@100ms", "public"), ("bookTicker", "public"), ("trade", "public"), ("aggTrade", "market"),
+     ("markPrice@1s", "market"), ("kline_1m", "market"), ("ticker", "market"), ("forceOrder", "market")],
+)  # fmt: skip
+def test_usdm_channels_are_routed_by_path(channel: str, route: str) -> None:
+    assert binance.stream_url("usdm", channel, "ws://host/x") == f"ws://host/x/{route}/stream"
+    assert binance.stream_url("usdm", channel, None) == f"wss://fstream.binance.com/{route}/stream"
+
+
+def test_other_markets_have_one_path() -> None:
+    assert binance.stream_url("spot", "trade", None) == "wss://stream.binance.com:9443/stream"
+    assert binance.stream_url("coinm", "markPrice@1s", None) == "wss://dstream.binance.com/stream"
+
+
+def test_subscription_names_its_streams() -> None:
+    request = json.loads(binance.subscribe(3, ["btcusdt@trade", "币安人生usdt@trade"]))
+
+    assert request == {"method": "SUBSCRIBE", "params": ["btcusdt@trade", "币安人生usdt@trade"], "id": 3}
+
+
+def test_stream_is_cut_from_a_message() -> None:
+    assert binance.stream_of(b'{"stream":"btcusdt@depth@100ms","data":{"u":1}}') == b"btcusdt@depth@100ms"
+    assert binance.stream_of(b'{"result":null,"id":1}') == b""
+
+
+@given(st.binary(max_size=60))
+def test_no_payload_breaks_the_cutting_or_reading(payload: bytes) -> None:
+    assert isinstance(binance.stream_of(payload), bytes)
+    assert isinstance(binance.answer(payload), Answer | None)
+
+
+@pytest.mark.parametrize(
+    ("payload", "expected"),
+    [(b'{"result":null,"id":2}', Answer(id=2)),
+     (b'{"id":2,"error":{"code":2,"msg":"Invalid request"}}', Answer(id=2, refusal="2 Invalid request")),
+     (b'{"error":{"code":3,"msg":"Invalid JSON"}}', Answer(refusal="3 Invalid JSON")),
+     (b'{"e":"serverShutdown","E":1770123456789}', Answer(is_shutdown=True)),
+     (b'{"stream":"!serverShutdown","data":{"e":"serverShutdown"}}', Answer(is_shutdown=True)),
+     (b'{"stream":"x@trade","data":{}}', None), (b"gibberish", None), (b'{"id":"text"}', None)],
+)  # fmt: skip
+def test_answers_are_told_from_data(payload: bytes, expected: Answer | None) -> None:
+    assert binance.answer(payload) == expected
+
+
+@pytest.mark.parametrize(
+    ("market", "path", "weight"), [("spot", "/api/v3/depth", 50), ("usdm", "/fapi/v1/depth", 20), ("coinm", "/dapi/v1/depth", 20)]
+)  # fmt: skip
+def test_depth_request_has_its_path_and_weight(market: str, path: str, weight: int) -> None:
+    request = binance.depth_request(market, "币BTC", "http://host")
+    url = urlsplit(request.url)
+
+    assert (url.path, parse_qs(url.query)["symbol"], request.weight) == (path, ["币BTC"], weight)
+
+
+def test_few_spot_symbols_are_asked_for_by_name() -> None:
+    (request,) = binance.list_requests("spot", ["BTCUSDT", "ETHUSDT"], None)
+
+    assert request.url.startswith("https://api.binance.com/api/v3/exchangeInfo?")
+    assert parse_qs(urlsplit(request.url).query)["symbols"] == ['["BTCUSDT","ETHUSDT"]']
+
+
+@pytest.mark.parametrize("symbols", [[], [f"S{number}USDT" for number in range(101)]])
+def test_all_or_many_spot_symbols_are_asked_for_with_the_whole_list(symbols: list[str]) -> None:
+    (request,) = binance.list_requests("spot", symbols, None)
+
+    assert urlsplit(request.url).query == "showPermissionSets=false"
+
+
+def test_futures_lists_come_whole() -> None:
+    (request,) = binance.list_requests("coinm", ["BTCUSD_PERP"], "http://host")
+
+    assert request.url == "http://host/dapi/v1/exchangeInfo"
+
+
+def test_registry_refuses_a_venue_under_another_name() -> None:
+    assert VENUES == {"BINANCE": binance}
+    with pytest.raises(RuntimeError, match="differ"):
+        _check({"OTHER": binance})

@@ -1,0 +1,61 @@
+"""Rate limits: a minute never holds more than the venue allows."""
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from producers.limiter import RETRY_AFTER_S, TokenBucket, retry_after_s
+
+S = 1_000_000
+
+
+@given(st.lists(st.tuples(st.integers(1, 250), st.integers(0, 5 * S)), min_size=1, max_size=200))
+def test_no_minute_holds_more_than_the_limit(requests: list[tuple[int, int]]) -> None:
+    bucket, now_us, taken = TokenBucket(1200), S, []
+    for weight, passed_us in requests:
+        now_us += passed_us
+        while wait_s := bucket.take(weight, now_us):
+            now_us += int(wait_s * 1e6) + 1
+        taken.append((now_us, weight))
+
+    for start_us, _ in taken:
+        assert sum(weight for at_us, weight in taken if start_us <= at_us < start_us + 60 * S) <= 1200
+
+
+def test_burst_goes_at_once_and_the_rest_waits() -> None:
+    bucket = TokenBucket(6000)
+
+    assert [bucket.take(50, S) for _ in range(24)] == [0.0] * 24
+    assert bucket.take(50, S) == pytest.approx(50 / 60)
+
+
+def test_what_is_refused_costs_nothing() -> None:
+    bucket = TokenBucket(100)
+    bucket.take(20, S)
+    waits = [bucket.take(10, S) for _ in range(3)]
+
+    assert waits[0] == pytest.approx(10.0)
+    assert len(set(waits)) == 1
+
+
+def test_weight_above_the_bucket_passes_when_it_is_full() -> None:
+    bucket = TokenBucket(100)
+
+    assert bucket.take(50, S) == 0.0
+    assert bucket.take(1, S) > 30
+
+
+def test_pause_holds_everything_back() -> None:
+    bucket = TokenBucket(6000)
+    bucket.pause(7.0, S)
+    bucket.pause(2.0, S)
+
+    assert bucket.take(1, S) == 7.0
+    assert bucket.take(1, 8 * S) == 0.0
+
+
+@pytest.mark.parametrize(
+    ("header", "expected"), [("7", 7.0), (" 3 ", 3.0), (None, RETRY_AFTER_S), ("Sat, 21 Nov", RETRY_AFTER_S)]
+)
+def test_retry_after_is_read_in_seconds(header: str | None, expected: float) -> None:
+    assert retry_after_s(header) == expected

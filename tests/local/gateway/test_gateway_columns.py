@@ -138,7 +138,6 @@ def block_of(name: str, rows: int, data: bytes) -> bytes:
         ("String", 1, b"\xff\xff\xff\xff\xff\x0f"),
         ("String", 1, b"\xff\xff\xff\x7f"),
         ("Array(UInt8)", 1, b"\xff" * 8),
-        ("LowCardinality(String)", 1, bytes(8) + b"\x00\x06" + bytes(6) + b"\xff" * 8),
         ("LowCardinality(String)", 1, bytes(8) + bytes(8) + bytes(8)),
     ],
 )

@@ -26,7 +26,7 @@ COLUMNS = {
     "nf": ("Nullable(Float64)", [None, 2.5]),
     "levels": ("Array(Tuple(Float64, Float64))", [[(1.0, 2.0), (3.0, 4.0)], []]),
     "af": ("Array(Float64)", [[], [1.5]]),
-    "dt": ("DateTime('UTC')", [datetime(2026, 1, 2, 3, 4, 5, tzinfo=UTC)] * 2),
+    "dt": ("DateTime", [datetime(2026, 1, 2, 3, 4, 5, tzinfo=UTC).replace(tzinfo=None)] * 2),
     "dt64": ("DateTime64(6, 'UTC')", [datetime(2026, 1, 2, 3, 4, 5, 678901, tzinfo=UTC)] * 2),
     "d": ("Date", [date(2026, 1, 2), date(1970, 1, 1)]),
     "b": ("Bool", [True, False]),
@@ -205,17 +205,45 @@ def test_an_insert_with_a_known_token_is_written_once(client: Client, table: str
 
 def test_an_insert_above_a_million_rows_is_one_part(client: Client, table: str) -> None:
     create(client, table, "a UInt8")
-    client.execute(f"INSERT INTO {table} VALUES", [bytes(1_500_000)], columnar=True)
+    client.execute(f"INSERT INTO {table} VALUES", [[7] * 1_500_000], columnar=True)
 
     assert client.execute(f"SELECT count(), uniqExact(_part) FROM {table}") == [(1_500_000, 1)]
 
 
-def test_a_failing_insert_writes_nothing(client: Client, table: str) -> None:
-    create(client, table, "a UInt32, CONSTRAINT low CHECK a < 1400000")
-    with pytest.raises(ServerException) as caught:
-        client.execute(f"INSERT INTO {table} VALUES", [range(1_500_000)], columnar=True)
+REFUSALS = {
+    "constraint": ("a UInt32, CONSTRAINT low CHECK a < 500", "", 469),
+    "partitions": ("a UInt32", "PARTITION BY a", 252),
+    "type": ("a UInt32, b UInt8 MATERIALIZED throwIf(a = 500)", "", 395),
+}
 
-    assert (caught.value.code, client.execute(f"SELECT count() FROM {table}")) == (469, [(0,)])
+
+@pytest.mark.parametrize("reason", REFUSALS)
+def test_an_insert_that_the_table_refuses_is_an_error_and_writes_nothing(
+    client: Client, table: str, reason: str
+) -> None:
+    columns, rest, code = REFUSALS[reason]
+    create(client, table, columns, rest)
+    with pytest.raises(ServerException) as caught:
+        client.execute(f"INSERT INTO {table} (a) VALUES", [list(range(1000))], columnar=True)
+
+    assert (code, [(0,)]) == (caught.value.code, client.execute(f"SELECT count() FROM {table}"))
+
+
+def test_a_view_that_fails_is_an_error(client: Client, table: str) -> None:
+    create(client, table, "a UInt32")
+    create(client, f"{table}_to", "a UInt32")
+    client.execute(f"CREATE MATERIALIZED VIEW {table}_v TO {table}_to AS SELECT a + throwIf(a = 7) AS a FROM {table}")
+    with pytest.raises(ServerException) as caught:
+        client.execute(f"INSERT INTO {table} VALUES", [list(range(10))], columnar=True)
+
+    assert caught.value.code == 395
+
+
+def test_an_insert_may_carry_settings_and_fills_defaults(client: Client, table: str) -> None:
+    create(client, table, "a Int64, b String DEFAULT toString(a)")
+    client.execute(f"INSERT INTO {table} (a) SETTINGS max_threads = 1 VALUES", [(5,)])
+
+    assert client.execute(f"SELECT * FROM {table}") == [(5, "5")]
 
 
 def test_a_client_killed_within_an_insert_leaves_no_rows(

@@ -71,7 +71,7 @@ def test_the_format_is_cut_off(text: str, rest: str, name: str | None) -> None:
         ("INSERT INTO TABLE `a b` (x) VALUES", "INSERT INTO TABLE `a b` (x)", "Values", b"", ("`a b`", "x")),
         (
             "INSERT INTO t SETTINGS a = 1 FORMAT Native\n\t\n",
-            "INSERT INTO t SETTINGS a = 1",
+            "INSERT INTO t",
             "Native",
             b"\t\n",
             ("t", ""),

@@ -8,7 +8,7 @@ import signal
 import socket
 import sys
 from collections.abc import Sequence
-from contextlib import suppress
+from contextlib import closing, suppress
 from pathlib import Path
 
 import structlog
@@ -22,7 +22,7 @@ from tickerplant.local.gateway.native import NativeServer
 from tickerplant.local.gateway.web import WebServer
 from tickerplant.settings import load_settings
 
-_DRAIN_S = 4.0
+_DRAIN_S = 3.0
 _BACKLOG = 512
 
 log = structlog.get_logger()
@@ -32,18 +32,22 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Serve until SIGTERM or SIGINT; return the exit code, 2 where the user can mend what is wrong."""
     options = _parser().parse_args(arguments)
     try:
-        clickhouse = load_settings().clickhouse
-        access = Access(user=clickhouse.user, password=clickhouse.password.get_secret_value())
-        listeners = [_listen(options.host, port) for port in (options.port, options.http_port)]
-        engine = Engine(options.data)
+        _run(options)
     except UserError as error:
         sys.stderr.write(f"error: {error}\n")
         return 2
-    try:
-        uvloop.run(_serve(engine, access, *listeners))
-    finally:
-        engine.close()
     return 0
+
+
+def _run(options: argparse.Namespace) -> None:
+    clickhouse = load_settings().clickhouse
+    access = Access(user=clickhouse.user, password=clickhouse.password.get_secret_value())
+    with (
+        _listen(options.host, options.port) as native_listener,
+        _listen(options.host, options.http_port) as web_listener,
+        closing(Engine(options.data)) as engine,
+    ):
+        uvloop.run(_serve(engine, access, native_listener, web_listener))
 
 
 def _parser() -> argparse.ArgumentParser:

@@ -90,3 +90,7 @@ class Channel(asyncio.Protocol):
     def close(self) -> None:
         """Close the socket once all is written."""
         self._transport.close()
+
+    def abort(self) -> None:
+        """Close the socket now: the client may never read what is still to be written."""
+        self._transport.abort()

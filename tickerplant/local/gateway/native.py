@@ -13,7 +13,7 @@ from tickerplant.local.gateway.answers import Answer, open_answer
 from tickerplant.local.gateway.blocks import BLOCK_INFO, NAME_LIMIT_BYTES, Block, header, read_block, read_block_info
 from tickerplant.local.gateway.channel import PACKET_LIMIT_BYTES, Channel
 from tickerplant.local.gateway.compression import compress, read_frame
-from tickerplant.local.gateway.engine import ATOMIC_INSERT, Engine, Session, Written
+from tickerplant.local.gateway.engine import ATOMIC_INSERT, Engine, Head, Session, Written
 from tickerplant.local.gateway.faults import (
     NOT_IMPLEMENTED,
     TOO_MANY_ROWS_OR_BYTES,
@@ -31,6 +31,7 @@ INSERT_LIMIT_BYTES = 256 * 1024 * 1024
 _SESSIONS_LIMIT = 500
 _HELLO_S = 10.0
 _KILL_AGAIN_S = 0.2
+_ABORT_S = 1.0
 _SEND_BYTES = 256 * 1024
 _HTTP_HINT = b"HTTP/1.0 400 Bad Request\r\n\r\nThis port speaks ClickHouse's native protocol; HTTP has its own.\r\n"
 
@@ -89,7 +90,7 @@ class NativeServer:
         return await channel.pull(packets.read_hello(channel.buffer))
 
     async def stop(self, patience_s: float) -> None:
-        """Let running queries end for that long, then kill them; close all connections."""
+        """Close all connections: the idle at once, the busy after that long, which kills their queries."""
         for channel, client in self._clients.items():
             if client is None or not client.busy:
                 channel.close()
@@ -97,9 +98,9 @@ class NativeServer:
         if tasks:
             await asyncio.wait(tasks, timeout=patience_s)
         for channel in self._clients:
-            channel.close()
+            channel.abort()
         if rest := [task for task in tasks if not task.done()]:
-            await asyncio.wait(rest, timeout=patience_s)
+            await asyncio.wait(rest, timeout=_ABORT_S)
 
 
 async def _tell(channel: Channel, error: QueryError) -> None:
@@ -186,9 +187,9 @@ class Client:
         pieces, rows_format = [statement.data], statement.format or "Values"
         if not statement.data:
             pieces, rows_format = await self._receive(query, statement), "Native"
-        written = Written(0, 0)
+        head, written = Head(statement.text, statement.settings), Written(0, 0)
         if pieces:
-            written = await self._guarded(lambda: self._session.insert(statement.text, rows_format, pieces))
+            written = await self._guarded(lambda: self._session.insert(head, rows_format, pieces))
         done = packets.progress(written_rows=written.rows, written_bytes=written.size_bytes)
         await self._channel.send(done + varint(packets.Server.END_OF_STREAM))
 

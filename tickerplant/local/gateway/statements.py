@@ -26,10 +26,10 @@ class Kind(Enum):
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Statement:
-    """One statement. For an INSERT that takes rows, `text` ends before VALUES or FORMAT and `data` are the inline rows.
+    """One statement. For an INSERT that takes rows, `text` ends before SETTINGS, VALUES or FORMAT; `data` are its rows.
 
     `format` is None where the text names none; `target` is what follows INSERT INTO: the table, and the columns in
-    parentheses or nothing.
+    parentheses or nothing; `settings` is the INSERT's SETTINGS clause, or empty.
     """
 
     kind: Kind
@@ -37,6 +37,7 @@ class Statement:
     format: str | None = None
     data: bytes = b""
     target: tuple[str, str] = ("", "")
+    settings: str = ""
 
     @property
     def sample(self) -> str:
@@ -48,6 +49,12 @@ class Statement:
 # After a format's name the rows begin: past blanks and one line end, as binary rows may begin with a blank themselves.
 _EDGE = re.compile(rb"[ \t\f]*\r?\n?")
 _SELECT_STARTS = frozenset(("SELECT", "WITH", "FROM", "("))
+_CHANGES = frozenset(
+    (
+        *("ALTER", "ATTACH", "CREATE", "DELETE", "DETACH", "DROP", "EXCHANGE", "GRANT", "INSERT", "KILL", "MOVE"),
+        *("OPTIMIZE", "RENAME", "REPLACE", "REVOKE", "SYSTEM", "TRUNCATE", "UNDROP", "UPDATE", "WATCH", "WITH"),
+    )
+)
 _SHOW_STARTS = frozenset(("SHOW", "DESCRIBE", "DESC", "EXISTS", "EXPLAIN", "CHECK"))
 
 
@@ -98,8 +105,15 @@ def _insert(raw: bytes, text: str, found: list[Token]) -> Statement:
     name, start = _rows_format(text, found[-1])
     data = raw[start:] if marked else b""
     data = _values(data) if name == "Values" else _EDGE.sub(b"", data, count=1)
-    text = raw[head[0].start : head[-1].end].decode()
-    return Statement(kind=Kind.INSERT, text=text, format=name, data=data, target=_target(raw, head))
+    cut = next((token.start for token in head if token.word == "SETTINGS" and token.kind == "word"), head[-1].end)
+    return Statement(
+        kind=Kind.INSERT,
+        text=raw[head[0].start : cut].decode().rstrip(),
+        settings=raw[cut : head[-1].end].decode(),
+        format=name,
+        data=data,
+        target=_target(raw, head),
+    )
 
 
 def _rows_format(text: str, marker: Token) -> tuple[str, int]:
@@ -185,7 +199,10 @@ def require_read_only(statement: Statement) -> None:
     """Let only statements pass that change nothing.
 
     Raises:
-        QueryError: 164 (READONLY).
+        QueryError: 164 (READONLY), or 62 (SYNTAX_ERROR) where the text is no statement at all.
     """
+    first = statement.text.split(None, 1)[0].upper()
+    if statement.kind is Kind.COMMAND and first not in _CHANGES:
+        raise QueryError(SYNTAX_ERROR, f"Syntax error: no statement begins with {first}")
     if statement.kind not in {Kind.SELECT, Kind.SHOW}:
         raise QueryError(READONLY, "Cannot execute query in readonly mode")

@@ -9,7 +9,7 @@ import binascii
 import json
 import uuid
 from collections.abc import Awaitable, Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TypeVar
 
 from aiohttp import web
@@ -17,7 +17,7 @@ from aiohttp import web
 from tickerplant.local.gateway import encodings
 from tickerplant.local.gateway.access import Access
 from tickerplant.local.gateway.blocks import header
-from tickerplant.local.gateway.engine import ATOMIC_INSERT, Chunk, Engine, Session, Stream, Written
+from tickerplant.local.gateway.engine import ATOMIC_INSERT, Chunk, Engine, Head, Session, Stream, Written
 from tickerplant.local.gateway.faults import (
     NOT_IMPLEMENTED,
     SYNTAX_ERROR,
@@ -86,9 +86,7 @@ class Ask:
             return parse(self.query or self.body)
         statement = parse(self.query)
         if statement.kind is Kind.INSERT and statement.format != "Values" and not statement.data:
-            return Statement(
-                kind=Kind.INSERT, text=statement.text, format=statement.format, data=self.body, target=statement.target
-            )
+            return replace(statement, data=self.body)
         return parse(self.query + b"\n" + self.body)
 
 
@@ -199,7 +197,8 @@ def _prepare(session: Session, ask: Ask, settings: Mapping[str, str]) -> None:
 def _insert(session: Session, statement: Statement) -> Written:
     if not statement.data:
         return _NOTHING
-    return session.insert(statement.text, statement.format or "Values", [statement.data])
+    head = Head(statement.text, statement.settings)
+    return session.insert(head, statement.format or "Values", [statement.data])
 
 
 async def _respond(

@@ -1,5 +1,6 @@
 """What the simulated venue serves, and how."""
 
+import math
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -69,6 +70,6 @@ def parse_pace(text: str) -> float | None:
         pace = float(text)
     except ValueError:
         pace = 0.0
-    if pace <= 0:
+    if not 0 < pace < math.inf:
         raise UserError(f"pace {text} is neither `max` nor a number above 0")
     return pace

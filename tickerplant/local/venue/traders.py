@@ -6,10 +6,10 @@ from typing import Final
 from tickerplant.local.venue.matching import Fill, OrderBook
 
 LEVELS_LEAST: Final = 12
-ORDERS_MOST: Final = 160
+ORDERS_MOST: Final = 200
 ORDERS_AT_START: Final = 40  # a side
-CANCEL_SHARE: Final = 0.36
-TAKE_SHARE: Final = 0.2
+CANCEL_SHARE: Final = 0.38
+TAKE_SHARE: Final = 0.1
 IMPROVE_SHARE: Final = 0.25
 CROSS_SHARE: Final = 0.05
 DEPTH_TICKS: Final = 8.0  # mean distance of a new order from the best price

@@ -16,12 +16,17 @@ from schemas.symbology import SymbolError, canonical_symbol, split_pair
 
 VENUE: Final = "BINANCE"
 MARKETS: Final[tuple[str, ...]] = ("spot", "usdm", "coinm")
-QUOTES: Final = (
-    "USDT", "USDC", "FDUSD", "TUSD", "BUSD", "USD1", "USDP", "USDS", "USD", "DAI", "PAX", "UST", "VAI", "BFUSD", "XUSD",
+SPOT_QUOTES: Final = (
+    "USDT", "USDC", "FDUSD", "TUSD", "BUSD", "USD1", "USDP", "USDS", "USD", "DAI", "PAX", "UST", "VAI",
     "BTC", "ETH", "BNB", "SOL", "XRP", "TRX", "DOGE", "DOT",
     "AEUR", "EURI", "EUR", "TRY", "GBP", "AUD", "BRL", "RUB", "UAH", "NGN", "ZAR", "JPY", "MXN", "PLN", "RON", "ARS",
     "COP", "CZK", "IDRT", "BIDR", "IDR", "BKRW", "BVND", "GYEN",
 )  # fmt: skip
+QUOTES: Final = {
+    "spot": SPOT_QUOTES,
+    "usdm": ("USDT", "USDC", "FDUSD", "BUSD", "USD1", "BTC"),
+    "coinm": ("USD",),  # TUSD among them would read DOTUSD_PERP as DO/TUSD
+}
 COINM_CONTRACT_USD: Final = {"BTC": 100.0}  # all other bases:
 COINM_CONTRACT_USD_OTHERS: Final = 10.0
 EXPIRY_HOUR: Final = 8  # dated futures are delivered at 08:00 UTC
@@ -94,7 +99,7 @@ def assumed_instrument(market: str, venue_symbol: str, event_time_us: int) -> In
     if market not in MARKETS:
         raise SymbolError(f"{venue_symbol}: Binance has no market {market}, but {', '.join(MARKETS)}")
     pair, kind, expiry_time_us = _parts(market, venue_symbol)
-    base, quote = split_pair(pair, QUOTES)
+    base, quote = split_pair(pair, QUOTES[market])
     is_inverse = market == "coinm"
     multiplier = COINM_CONTRACT_USD.get(base, COINM_CONTRACT_USD_OTHERS) if is_inverse else 1.0
     settle = "" if market == "spot" else base if is_inverse else quote

@@ -143,7 +143,8 @@ def test_no_body_does_worse_than_a_value_error(garbage: bytes) -> None:
     [("spot", "BTCFDUSD", "BTC/FDUSD", 1.0), ("spot", "ETHBTC", "ETH/BTC", 1.0),
      ("usdm", "BTCUSDT", "BTC/USDT:PERP", 1.0),
      ("usdm", "1000PEPEUSDC", "1000PEPE/USDC:PERP", 1.0), ("usdm", "BTCUSDT_260925", "BTC/USDT:20260925", 1.0),
-     ("coinm", "BTCUSD_PERP", "BTC/USD:PERP", 100.0), ("coinm", "ETHUSD_261225", "ETH/USD:20261225", 10.0)],
+     ("coinm", "BTCUSD_PERP", "BTC/USD:PERP", 100.0), ("coinm", "ETHUSD_261225", "ETH/USD:20261225", 10.0),
+     ("coinm", "DOTUSD_PERP", "DOT/USD:PERP", 10.0)],
 )  # fmt: skip
 def test_instrument_is_assumed_from_its_name(market: str, name: str, symbol: str, multiplier: float) -> None:
     assumed = binance.assumed_instrument(market, name, 3)

@@ -1,11 +1,13 @@
 """How many rows the stores hold, and how many of them are distinct by source id."""
 
 from dataclasses import dataclass
-from typing import Any
+from pathlib import Path
 
+import fsspec
+import pyarrow.dataset as ds
 from clickhouse_driver import Client
 
-from sinks.parquet import open_store
+from sinks.parquet import s3_options
 from tickerplant.settings import Settings
 
 SOURCE = ("source_topic", "source_partition", "source_offset", "source_index")
@@ -43,5 +45,11 @@ def count_parquet(settings: Settings) -> dict[str, StoreCount]:
 
 
 def _count_files(settings: Settings, name: str) -> StoreCount:
-    table: Any = open_store(settings).dataset(f"cleaned/{name}").to_table(columns=list(SOURCE))
+    root = settings.object_store.root
+    is_s3 = root.startswith("s3://")
+    files = fsspec.filesystem("s3", **s3_options(settings.object_store)) if is_s3 else fsspec.filesystem("file")
+    folder = f"{root.removeprefix('s3://')}/cleaned/{name}" if is_s3 else str(Path(root) / "cleaned" / name)
+    if not files.exists(folder):
+        return StoreCount(0, 0)
+    table = ds.dataset(folder, filesystem=files, format="parquet").to_table(columns=list(SOURCE))
     return StoreCount(table.num_rows, table.group_by(list(SOURCE)).aggregate([]).num_rows)

@@ -1,0 +1,97 @@
+"""A recorded session in the raw topic → cleaned topics, through one processor process, the broker on the same cores.
+
+Run: python -m benchmarks.processor [spot|usdm|coinm]
+"""
+
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+from benchmarks.inputs import packed, session
+from schemas.records import RawFrames
+from schemas.topics import raw_topic
+from tickerplant.demo.options import write_settings
+from tickerplant.deploy import deploy
+from tickerplant.kafka import Publisher
+from tickerplant.local import stack
+from tickerplant.local.ports import with_local
+from tickerplant.registry import Registry
+from tickerplant.scrape import scrape
+from tickerplant.settings import Settings
+
+SAMPLE_S = 0.2
+LISTINGS = {
+    "spot": b'{"symbols":[{"symbol":"BTCUSDT","status":"TRADING","baseAsset":"BTC","quoteAsset":"USDT","filters":[]}]}',
+    "usdm": b'{"symbols":[{"symbol":"BTCUSDT","status":"TRADING","contractType":"PERPETUAL","baseAsset":"BTC",'
+    b'"quoteAsset":"USDT","marginAsset":"USDT","deliveryDate":4133404800000,"filters":[]}]}',
+    "coinm": b'{"symbols":[{"symbol":"BTCUSD_PERP","contractStatus":"TRADING","contractType":"PERPETUAL",'
+    b'"baseAsset":"BTC","quoteAsset":"USD","marginAsset":"BTC","contractSize":100,"deliveryDate":4133404800000,'
+    b'"filters":[]}]}',
+}
+
+
+def measure(market: str) -> dict[str, float]:
+    """Measure frames per second of one processor over a session, and its memory."""
+    session(market)
+    with tempfile.TemporaryDirectory(prefix="bench") as folder:
+        settings = with_local(Settings(), Path(folder), keep_free_ports=False)
+        stack.up(settings, lambda line: print(line, file=sys.stderr))
+        try:
+            deploy(settings)
+            frames = fill(settings, market)
+            config = Path(folder) / "bench.toml"
+            write_settings(settings, config)
+            return run_processor(settings, config, frames) | {"frames": frames}
+        finally:
+            stack.down(settings, lambda _line: None)
+
+
+def fill(settings: Settings, market: str) -> int:
+    """Write the session into one partition of the raw topic; returns the number of frames."""
+    topic = raw_topic("binance")
+    encoder = Registry(settings).encoder(topic, RawFrames)
+    publisher = Publisher(settings)
+    frames = 0
+    for record in packed(market, LISTINGS[market], "https://api.binance.com/api/v3/exchangeInfo"):
+        frames += len(record.frames)
+        publisher.send(topic.name, 0, b"0", encoder.encode(record))
+    publisher.flush()
+    return frames
+
+
+def run_processor(settings: Settings, config: Path, frames: int) -> dict[str, float]:
+    """Start a processor and watch it until it has seen all frames."""
+    command = [sys.executable, "-m", "tickerplant", "process", "--config", str(config)]
+    with (config.parent / "process.log").open("wb") as log:
+        process = subprocess.Popen(command, stderr=log)
+    try:
+        return watch(settings, process, frames)
+    finally:
+        process.terminate()
+        process.wait(30)
+
+
+def watch(settings: Settings, process: subprocess.Popen[bytes], frames: int) -> dict[str, float]:
+    """Sample the processor's counter; the rate is that between the first sample with progress and the last."""
+    first: tuple[float, float] | None = None
+    while True:
+        found = scrape(settings)
+        seen, now_s = found.total("stage_received_total", stage="process"), time.monotonic()
+        if seen and first is None:
+            first = now_s, seen
+        if seen >= frames and first is not None:
+            memory = max((each.memory_bytes for each in found.processes), default=0)
+            # all before the first sample is left out of both
+            rate = (seen - first[1]) / (now_s - first[0]) if now_s > first[0] else 0.0
+            return {"frames_per_s": round(rate), "memory_mb": memory // 2**20}
+        if process.poll() is not None:
+            log = (settings.local.home / "process.log").read_text(errors="replace")
+            sys.exit(f"the processor ended with code {process.returncode}: {log[-2000:]}")
+        time.sleep(SAMPLE_S)
+
+
+if __name__ == "__main__":
+    for name in sys.argv[1:] or list(LISTINGS):
+        print(name, measure(name))

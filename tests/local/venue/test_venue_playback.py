@@ -229,6 +229,18 @@ async def test_instruments_are_made_from_names_where_none_were_recorded(serve: S
     assert (await served.get("/spot/api/v3/exchangeInfo")).json()["symbols"] == []
 
 
+async def test_streams_of_all_symbols_and_unknown_currencies_are_served_too(serve: Serve, tmp_path: Path) -> None:
+    recorder = recorded("spot", 2)
+    recorder.payloads += [b'{"stream":"!bookTicker","data":{"s":"X"}}', b'{"stream":"what@trade","data":{"t":1}}']
+    served = await serve(options(recorder.write(tmp_path / "file"), "spot"))
+    client = await served.client("spot/stream?streams=!bookTicker/what@trade")
+    served.venue.start()
+    await served.played(client)
+
+    assert client.got == recorder.payloads[-2:]
+    assert [each["symbol"] for each in (await served.get("/spot/api/v3/exchangeInfo")).json()["symbols"]] == ["BTCUSDT"]
+
+
 async def test_candles_follow_from_the_trades_played(serve: Serve, tmp_path: Path) -> None:
     served = await serve(options(recorded("coinm", 50).write(tmp_path / "file")))
     served.venue.start()

@@ -88,13 +88,17 @@ def test_refused_request_names_the_reason_and_changes_nothing(
         ("btcusdt@kline_1m", "kline"),
         ("btcusdt@markPrice@1s", "markPrice"),
         ("btcusdt@forceOrder", "forceOrder"),
+        ("!bookTicker", "bookTicker"),
+        ("!markPrice@arr@1s", "markPrice"),
     ],
 )
 def test_stream_names_are_known_by_channel(name: str, channel: str) -> None:
     assert (is_stream(name), channel_of(name)) == (True, channel)
 
 
-@pytest.mark.parametrize("name", ["", "btcusdt", "@trade", "btcusdt@", "btcusdt@kline_7m", "a b@trade", "a@depth@9ms"])
+@pytest.mark.parametrize(
+    "name", ["", "btcusdt", "!trade", "!@trade", "@trade", "btcusdt@", "btcusdt@kline_7m", "a b@trade", "a@depth@9ms"]
+)
 def test_other_names_are_no_streams(name: str) -> None:
     assert not is_stream(name)
 

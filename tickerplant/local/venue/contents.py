@@ -10,7 +10,7 @@ from schemas.venues.binance import assumed_instrument, instruments
 from tickerplant.errors import UserError
 from tickerplant.local.venue.kept_book import Delta
 from tickerplant.local.venue.options import RecordingOptions
-from tickerplant.local.venue.streams import channel_of
+from tickerplant.local.venue.streams import channel_of, is_of_all_symbols
 from tickerplant.recordings import RecordedFrame, RecordingError, read_recording
 
 STREAM_PREFIX = b'{"stream":"'
@@ -39,7 +39,7 @@ class Contents:
     @property
     def symbols(self) -> list[str]:
         """List the venue symbols that have streams."""
-        return sorted({each.partition("@")[0].upper() for each in self.streams})
+        return sorted({each.partition("@")[0].upper() for each in self.streams if not is_of_all_symbols(each)})
 
     def listed(self, market: str) -> set[str]:
         """Name the symbols that have streams or stand in the recorded instrument list."""
@@ -64,7 +64,10 @@ def read_contents(options: RecordingOptions) -> Contents:
         _see(contents, options.market, frame)
     if not contents.streams:
         raise UserError(f"{options.path} holds no message of a combined Binance stream")
-    _check_symbols(options, contents)
+    if contents.symbols and not contents.instruments and not nameable(options.market, contents.symbols):
+        raise UserError(
+            f"{options.path} is no recording of Binance {options.market}: {contents.symbols[0]} is no name there"
+        )
     return contents
 
 
@@ -113,9 +116,14 @@ def _see_message(contents: Contents, payload: bytes) -> None:
         contents.first_deltas[symbol] = delta
 
 
-def _check_symbols(options: RecordingOptions, contents: Contents) -> None:
-    for symbol in contents.symbols:
-        try:
-            assumed_instrument(options.market, symbol, 0)
-        except SymbolError as error:
-            raise UserError(f"{options.path} is no recording of Binance {options.market}: {error}") from None
+def nameable(market: str, symbols: list[str]) -> list[str]:
+    """Leave out symbols that are no names of a market, or whose quote currency is not known."""
+    return [symbol for symbol in symbols if _is_nameable(market, symbol)]
+
+
+def _is_nameable(market: str, symbol: str) -> bool:
+    try:
+        assumed_instrument(market, symbol, 0)
+    except SymbolError:
+        return False
+    return True

@@ -10,7 +10,14 @@ from typing import Any, Final
 import msgspec
 
 from tickerplant.local.venue.candles import CandleSeries
-from tickerplant.local.venue.contents import Contents, decode_delta, read_contents, stream_of, symbol_of_request
+from tickerplant.local.venue.contents import (
+    Contents,
+    decode_delta,
+    nameable,
+    read_contents,
+    stream_of,
+    symbol_of_request,
+)
 from tickerplant.local.venue.counts import TradeId
 from tickerplant.local.venue.hub import Hub
 from tickerplant.local.venue.kept_book import KeptBook
@@ -18,7 +25,7 @@ from tickerplant.local.venue.klines import kline_rows
 from tickerplant.local.venue.listings import exchange_info_of_names
 from tickerplant.local.venue.numbers import AS_FLOATS
 from tickerplant.local.venue.options import RecordingOptions
-from tickerplant.local.venue.streams import channel_of
+from tickerplant.local.venue.streams import channel_of, is_of_all_symbols
 from tickerplant.recordings import RecordedFrame, RecordingError, read_recording
 
 CHUNK_BYTES: Final = 128 * 1024
@@ -66,7 +73,8 @@ class Playback:
         """Give the recorded instrument list, or one made from the names; other markets list nothing."""
         if market != self._options.market:
             return exchange_info_of_names(market, [], now_ms)
-        return self._contents.instruments or exchange_info_of_names(market, self._contents.symbols, now_ms)
+        names = nameable(market, self._contents.symbols)
+        return self._contents.instruments or exchange_info_of_names(market, names, now_ms)
 
     def depth(self, market: str, symbol: str, limit: int) -> bytes | None:
         """Give the book at the position; None = no such symbol."""
@@ -127,6 +135,8 @@ class Playback:
     def _route(self, stream: str) -> "_Route":
         symbol, channel = stream.partition("@")[0].upper(), channel_of(stream)
         key = f"{self._options.market}/{stream}"
+        if is_of_all_symbols(stream):
+            return _Route(key, _see_nothing)
         if channel == "depth":
             return _Route(key, partial(self._see_delta, symbol))
         if channel == "trade":

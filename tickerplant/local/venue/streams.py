@@ -22,8 +22,10 @@ INTERVALS_MS: Final = {
     "12h": 43_200_000,
     "1d": 86_400_000,
 }
-PUBLIC: Final = frozenset({"depth", "bookTicker", "trade"})
-MARKET: Final = frozenset({"aggTrade", "markPrice", "kline", "ticker", "miniTicker", "forceOrder"})
+PUBLIC: Final = frozenset({"depth", "rpiDepth", "bookTicker", "trade"})
+MARKET: Final = frozenset(
+    {"aggTrade", "avgPrice", "markPrice", "kline", "ticker", "miniTicker", "forceOrder", "compositeIndex"}
+)
 SERVED: Final = {
     "spot": PUBLIC | MARKET,
     "coinm": PUBLIC | MARKET,
@@ -34,10 +36,11 @@ SERVED: Final = {
 
 DEPTH_DEFAULT_MS: Final = {"spot": 1000, "usdm": 250, "coinm": 250}
 STREAM = re.compile(
-    r"[^@/\s]+@(?:"
-    r"trade|aggTrade|bookTicker|ticker|miniTicker|forceOrder|markPrice(?:@1s)?"
-    r"|depth(?:5|10|20)?(?:@(?:0|100|250|500|1000)ms)?"
+    r"[^!@/\s][^@/\s]*@(?:"
+    r"trade|aggTrade|bookTicker|ticker|miniTicker|forceOrder|avgPrice|compositeIndex|markPrice(?:@1s)?"
+    r"|(?:depth(?:5|10|20)?|rpiDepth)(?:@(?:0|100|250|500|1000)ms)?"
     rf"|kline_(?:{'|'.join(INTERVALS_MS)}))"
+    r"|!(?:bookTicker|(?:ticker|miniTicker|forceOrder)@arr|markPrice@arr(?:@1s)?)"
 )
 CHANNEL = re.compile(r"[A-Za-z]+")
 DEPTH = re.compile(r"depth(?:@(\d+)ms)?")
@@ -54,8 +57,13 @@ def channel_of(stream: str) -> str:
     >>> channel_of("btcusdt@depth@100ms"), channel_of("btcusdt@kline_1m")
     ('depth', 'kline')
     """
-    found = CHANNEL.match(stream.partition("@")[2])
+    found = CHANNEL.match(stream[1:] if is_of_all_symbols(stream) else stream.partition("@")[2])
     return found[0] if found else ""
+
+
+def is_of_all_symbols(stream: str) -> bool:
+    """Tell whether a stream is of the whole market, as `!bookTicker`."""
+    return stream.startswith("!")
 
 
 def depth_interval_ms(market: str, stream: str) -> int | None:

@@ -10,7 +10,7 @@ from typing import Final
 import httpx
 import uvloop
 
-from producers.capture import Capture, Run, show_states
+from producers.capture import REFRESH_S, Capture, Run, show_states
 from producers.commands import Commands
 from producers.http import Fetcher
 from producers.intake import Intake, Outlet
@@ -135,9 +135,12 @@ def first_error(group: BaseExceptionGroup[BaseException]) -> BaseException:
     return first_error(error) if isinstance(error, BaseExceptionGroup) else error
 
 
-def make_producer(settings: Settings, intakes: dict[str, Intake], client: httpx.AsyncClient) -> Producer:
+def make_producer(
+    settings: Settings, intakes: dict[str, Intake], client: httpx.AsyncClient, *, refresh_s: float = REFRESH_S
+) -> Producer:
     """Set up the captures of all entries; those of one market share its rate limit."""
-    run_of_process = Run(settings=settings.producer, start=base36(now_us() // 1000), numbers=count())
+    start = base36(now_us() // 1000)
+    run_of_process = Run(settings=settings.producer, start=start, numbers=count(), refresh_s=refresh_s)
     fetchers: dict[tuple[str, str, str | None], Fetcher] = {}
     captures = []
     for venue in settings.venues:

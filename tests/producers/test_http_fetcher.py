@@ -1,0 +1,69 @@
+"""REST against a real HTTP server: bodies untouched, refusals told apart, Retry-After honoured."""
+
+import time
+from typing import Any
+
+import httpx
+import pytest
+from aiohttp import web
+
+from producers.http import Fetcher, RefusedError, RetryError
+from producers.wire import Request
+from tickerplant.clock import now_us
+
+BODY = b'{"lastUpdateId":  1,"bids":[],"asks":[]}\n'
+
+
+@pytest.fixture
+def fetcher(client: httpx.AsyncClient) -> Fetcher:
+    return Fetcher(client, "BINANCE", weight_per_minute=6000, now_us=now_us)
+
+
+def request(venue: Any, weight: int = 50) -> Request:
+    return Request(url=f"{venue.rest_url}/api/v3/depth?symbol=BTCUSDT", weight=weight)
+
+
+async def test_body_comes_as_it_was_sent(fetcher: Fetcher, venue: Any) -> None:
+    venue.rest["/api/v3/depth"] = [web.Response(body=BODY)]
+
+    assert await fetcher.fetch(request(venue)) == BODY
+    assert venue.rest_requests == ["/api/v3/depth?symbol=BTCUSDT"]
+
+
+@pytest.mark.parametrize("status", [429, 418])
+async def test_rate_limit_holds_all_requests_back_for_as_long_as_it_says(
+    fetcher: Fetcher, venue: Any, status: int
+) -> None:
+    venue.rest["/api/v3/depth"] = [web.Response(status=status, headers={"Retry-After": "1"}), web.Response(body=BODY)]
+    with pytest.raises(RetryError, match=f"status {status}"):
+        await fetcher.fetch(request(venue))
+    start = time.monotonic()
+
+    assert await fetcher.fetch(request(venue)) == BODY
+    assert 0.9 <= time.monotonic() - start < 5
+    assert len(venue.rest_requests) == 2
+
+
+@pytest.mark.parametrize(("status", "kind"), [(400, RefusedError), (404, RefusedError), (451, RefusedError),
+                                              (500, RetryError), (503, RetryError)])  # fmt: skip
+async def test_refusals_are_told_from_what_may_work_later(
+    fetcher: Fetcher, venue: Any, status: int, kind: type[Exception]
+) -> None:
+    venue.rest["/api/v3/depth"] = [web.Response(status=status, text="Invalid symbol.")]
+    with pytest.raises(kind, match=rf"status {status} Invalid symbol\."):
+        await fetcher.fetch(request(venue))
+
+
+async def test_server_that_is_not_there_may_be_tried_later(fetcher: Fetcher) -> None:
+    with pytest.raises(RetryError, match="ConnectError"):
+        await fetcher.fetch(Request(url="http://127.0.0.1:1/x", weight=1))
+
+
+async def test_requests_above_the_budget_wait(client: httpx.AsyncClient, venue: Any) -> None:
+    venue.rest["/api/v3/depth"] = [web.Response(body=BODY)]
+    fetcher = Fetcher(client, "BINANCE", weight_per_minute=6000, now_us=now_us)  # 1200 at once, then 60 a second
+    start = time.monotonic()
+    for _ in range(26):
+        await fetcher.fetch(request(venue, weight=50))
+
+    assert 1.5 <= time.monotonic() - start < 6

@@ -1,0 +1,177 @@
+"""The whole producer without Kafka: lists, plan, feeds, snapshots, commands, clock, stop."""
+
+import asyncio
+import json
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from typing import Any
+
+import httpx
+import pytest
+from aiohttp import web
+
+from producers import app
+from producers.app import Producer, check_venues, make_producer
+from producers.intake import Intake
+from schemas.records import ControlCommand
+from schemas.symbology import partition_of
+from tickerplant import metrics
+from tickerplant.errors import TickerplantError, UserError
+from tickerplant.settings import Producer as ProducerSettings
+from tickerplant.settings import Settings, Venue
+
+NAMES = ("BTC", "ETH", "SOL")
+DEPTH = b'{"lastUpdateId":1,"bids":[],"asks":[]}'
+
+
+def listing(*bases: str) -> bytes:
+    entries = [
+        {"symbol": f"{base}USDT", "status": "TRADING", "baseAsset": base, "quoteAsset": "USDT"} for base in bases
+    ]
+    return json.dumps({"symbols": entries}).encode()
+
+
+@pytest.fixture
+def make(venue: Any, make_intake: Callable[..., Intake], client: httpx.AsyncClient) -> Callable[..., Producer]:
+    venue.rest["/api/v3/exchangeInfo"] = [web.Response(body=listing(*NAMES))]
+    venue.rest["/api/v3/depth"] = [web.Response(body=DEPTH)]
+
+    def make_one(*symbols: str, channels: tuple[str, ...] = ("trade", "depth"), refresh_s: float = 60.0) -> Producer:
+        entry = Venue(
+            venue="BINANCE", market="spot", symbols=symbols, channels=channels,
+            websocket_url=venue.websocket_url, rest_url=venue.rest_url,
+        )  # fmt: skip
+        timing = ProducerSettings(linger_ms=1.0, backoff_first_s=0.01, backoff_most_s=0.02)
+        intake = make_intake(timing, 3)
+        settings = Settings(producer=timing, venues=(entry,))
+        return make_producer(settings, {"BINANCE": intake}, client, refresh_s=refresh_s)
+
+    return make_one
+
+
+@asynccontextmanager
+async def running(producer: Producer) -> AsyncIterator[None]:
+    stop = asyncio.Event()
+    task = asyncio.create_task(producer.run(stop))
+    try:
+        yield
+    finally:
+        stop.set()
+        await task
+
+
+async def test_lists_reach_every_partition_before_anything_else_of_the_market(
+    make: Any, venue: Any, outlet: Any, until: Any
+) -> None:
+    async with running(make("*")):
+        await until(lambda: len(outlet.frames("HTTP")) == 3)
+    for partition in range(3):
+        kinds = [frame.kind for at, source, frame in outlet.sourced() if at == partition and source.market == "spot"]
+        assert kinds[0] == "INSTRUMENTS"
+        assert kinds.count("INSTRUMENTS") == 1
+
+    assert outlet.frames("INSTRUMENTS")[0].payload == listing(*NAMES)
+    assert outlet.frames("INSTRUMENTS")[0].request.startswith(f"{venue.rest_url}/api/v3/exchangeInfo")
+
+
+async def test_frames_of_a_symbol_and_its_snapshot_share_a_partition(make: Any, outlet: Any, until: Any) -> None:
+    async with running(make("*")):
+        await until(lambda: len(outlet.frames("HTTP")) == 3 and len(outlet.frames("SENT")) >= 1)
+    sent = {name: at for at, _, frame in outlet.sourced() if frame.kind == "SENT"
+            for name in json.loads(frame.payload)["params"]}  # fmt: skip
+    fetched = {frame.request: at for at, _, frame in outlet.sourced() if frame.kind == "HTTP"}
+
+    for base in NAMES:
+        expected = partition_of(f"{base}/USDT", 3)
+        assert sent[f"{base.lower()}usdt@trade"] == sent[f"{base.lower()}usdt@depth@100ms"] == expected
+        assert [at for url, at in fetched.items() if f"symbol={base}USDT" in url] == [expected]
+
+
+async def test_numbers_of_every_connection_have_no_holes(make: Any, outlet: Any, until: Any) -> None:
+    async with running(make("*")):
+        await until(lambda: len(outlet.frames("HTTP")) == 3)
+    numbers: dict[tuple[int, str], list[int]] = {}
+    for at, source, frame in outlet.sourced():
+        numbers.setdefault((at, source.connection), []).append(frame.number)
+
+    assert all(found == list(range(len(found))) for found in numbers.values())
+    names = [name for _, name in numbers if name != "clock"]
+    assert len(names) == len(set(names))
+
+
+async def test_clock_ticks_in_every_partition(make: Any, outlet: Any, until: Any) -> None:
+    async with running(make("BTCUSDT")):
+        await until(lambda: len(outlet.frames("CLOCK")) >= 6)
+    clocks = [(at, source.market, source.connection) for at, source, frame in outlet.sourced() if frame.kind == "CLOCK"]
+
+    assert set(clocks) == {(0, "", "clock"), (1, "", "clock"), (2, "", "clock")}
+
+
+async def test_resnapshot_is_fetched_for_our_symbols_only(make: Any, venue: Any, outlet: Any, until: Any) -> None:
+    producer = make("BTCUSDT")
+    async with running(producer):
+        await until(lambda: len(outlet.frames("HTTP")) == 1)
+        for market, name in [("spot", "XRPUSDT"), ("usdm", "BTCUSDT"), ("spot", "BTCUSDT")]:
+            command = ControlCommand(
+                event_time_us=1, venue="BINANCE", market=market, venue_symbol=name, command="resnapshot"
+            )
+            producer.take_command(command)
+        await until(lambda: len(outlet.frames("HTTP")) == 2)
+
+    assert sum("depth" in path for path in venue.rest_requests) == 2
+
+
+async def test_list_that_cannot_be_fetched_is_tried_again(make: Any, venue: Any, outlet: Any, until: Any) -> None:
+    venue.rest["/api/v3/exchangeInfo"] = [
+        web.Response(status=503), web.Response(body=b"<html>"), web.Response(body=listing(*NAMES)),
+    ]  # fmt: skip
+    async with running(make("*")):
+        await until(lambda: outlet.frames("CONNECT"))
+
+    assert {frame.payload for frame in outlet.frames("INSTRUMENTS")} == {listing(*NAMES)}
+
+
+async def test_name_that_spoils_the_short_list_is_found_missing_in_the_whole_one(make: Any, venue: Any) -> None:
+    venue.rest["/api/v3/exchangeInfo"] = [web.Response(status=400), web.Response(body=listing(*NAMES))]
+    with pytest.raises(UserError, match=r"does not list BTCUSD: did you mean BTCUSDT"):
+        await make("BTCUSD").run(asyncio.Event())
+
+    assert ["symbols=" in path for path in venue.rest_requests] == [True, False]
+
+
+async def test_new_listing_is_captured_where_all_are_wanted(make: Any, venue: Any, until: Any) -> None:
+    venue.rest["/api/v3/exchangeInfo"] = [
+        web.Response(body=listing("BTC")), web.Response(body=listing("BTC", "NEW")),
+    ]  # fmt: skip
+    async with running(make("*", channels=("trade",), refresh_s=0.05)):
+        await until(lambda: "newusdt@trade" in venue.subscribed)
+
+    assert venue.subscribed.count("btcusdt@trade") == 1
+
+
+async def test_states_of_connections_are_shown(make: Any, venue: Any, until: Any) -> None:
+    def shown(state: str) -> float:
+        return float(metrics.CONNECTIONS.labels("BINANCE", state)._value.get())
+
+    async with running(make("BTCUSDT")):
+        await until(lambda: shown("connected") == 1)
+
+    assert shown("disconnected") == 0
+
+
+async def test_failed_delivery_ends_the_producer(make: Any, outlet: Any) -> None:
+    outlet.failure = TickerplantError("Kafka refused a record")
+
+    with pytest.raises(TickerplantError, match="refused"):
+        await make("BTCUSDT").run(asyncio.Event())
+
+
+def test_settings_without_venues_are_refused() -> None:
+    with pytest.raises(UserError, match=r"add a \[\[venues\]\] entry"):
+        check_venues(Settings())
+
+
+def test_mistaken_settings_are_refused_before_any_server_is_asked() -> None:
+    wrong = Settings(venues=(Venue(venue="BINANCE", market="spot", symbols=("A",), channels=("x",)),))
+    with pytest.raises(UserError, match="no channel x"):
+        app.run(wrong)

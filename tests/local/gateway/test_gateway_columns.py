@@ -5,6 +5,8 @@ from urllib.parse import urlencode
 from urllib.request import urlopen
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from tickerplant.local.gateway.blocks import header, read_block, split
 from tickerplant.local.gateway.columns import column_type, split_arguments
@@ -159,3 +161,13 @@ def test_a_block_of_too_many_columns_is_refused() -> None:
 
 def test_arguments_are_cut_outside_of_quotes_and_parentheses() -> None:
     assert split_arguments("'a, (b', Tuple(x, y), `c,`") == ["'a, (b'", "Tuple(x, y)", "`c,`"]
+
+
+@given(st.lists(st.binary(max_size=3) | st.binary(min_size=126, max_size=130), max_size=30), st.integers(1, 3000))
+def test_strings_of_any_lengths_are_counted_through(values: list[bytes], repeated: int) -> None:
+    values = [b"same"] * repeated + values + [b"" for _ in values] * 50
+    data = block_of("String", len(values), b"".join(map(string, values)))
+
+    (block,) = split(data)
+
+    assert (len(values), data) == (block.rows, block.data)

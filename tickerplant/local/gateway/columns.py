@@ -6,6 +6,7 @@ Source: https://clickhouse.com/docs/interfaces/formats/Native and ClickHouse's S
 import re
 import struct
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import Protocol
@@ -14,6 +15,7 @@ from tickerplant.local.gateway.faults import ProtocolError
 from tickerplant.local.gateway.wire import Buffer, Reader
 
 _DEPTH_LIMIT = 32
+_RUN_ROWS = 1024
 _LAST_U64 = struct.Struct("<Q")
 _ADDITIONAL_KEYS = 1 << 9
 
@@ -80,20 +82,33 @@ class Strings:
 
 
 def _hop(buffer: Buffer, rows: int) -> int:
-    """Move over as many of `rows` strings as begin in the buffer; return how many are left. The hot loop of inserts."""
+    """Move over as many of `rows` strings as begin in the buffer; return how many are left. The hot loop of inserts.
+
+    A run of equally long strings, as symbols and ids are, is seen at once: its lengths stand one stride apart.
+    """
     data, pos = buffer.data, buffer.pos
-    try:
-        while rows:
-            size = data[pos]
-            if size < 0x80:
-                pos += size + 1
-            else:
-                pos = _after_long(data, pos)
-            rows -= 1
-    except IndexError:
-        pass  # the next length has not arrived
+    while rows and pos < len(data):
+        before, stride = pos, data[pos] + 1
+        lengths = data[pos : pos + stride * min(rows, _RUN_ROWS) : stride]
+        if stride <= 0x80 and lengths.count(stride - 1) == len(lengths):
+            pos += stride * len(lengths)
+            rows -= len(lengths)
+        else:
+            pos, rows = _one_by_one(data, pos, rows)
+        if pos == before:
+            break  # a long length that has not arrived whole
     buffer.pos = pos
     return rows
+
+
+def _one_by_one(data: bytearray, pos: int, rows: int) -> tuple[int, int]:
+    last = max(0, rows - _RUN_ROWS)
+    with suppress(IndexError):  # the next length has not arrived
+        while rows > last:
+            size = data[pos]
+            pos = pos + size + 1 if size < 0x80 else _after_long(data, pos)
+            rows -= 1
+    return pos, rows
 
 
 def _after_long(data: bytearray, pos: int) -> int:

@@ -38,6 +38,7 @@ __all__ = [
     "create_topics",
     "end_offsets",
     "partition_count",
+    "topic_partitions",
 ]
 
 Headers = list[tuple[str, str | bytes | None]]
@@ -170,7 +171,7 @@ def check_broker(settings: Settings, timeout_s: float = CONNECT_TIMEOUT_S) -> No
     Raises:
         DependencyError: it does not.
     """
-    _metadata(settings, timeout_s)
+    topic_partitions(settings, timeout_s)
 
 
 def partition_count(settings: Settings, topic: str, timeout_s: float = CONNECT_TIMEOUT_S) -> int:
@@ -180,7 +181,7 @@ def partition_count(settings: Settings, topic: str, timeout_s: float = CONNECT_T
         UserError: there is no such topic.
         DependencyError: the broker does not answer.
     """
-    topics = _metadata(settings, timeout_s)
+    topics = topic_partitions(settings, timeout_s)
     found = topics.get(topic + settings.kafka.topic_suffix)
     if found is None:
         raise UserError(f"topic {topic}{settings.kafka.topic_suffix} does not exist: run `tickerplant deploy`")
@@ -194,7 +195,7 @@ def create_topics(settings: Settings, topics: Iterable[Topic]) -> list[str]:
         DependencyError: the broker does not answer.
         UserError: the broker refuses one, with its reason.
     """
-    existing = _metadata(settings, CONNECT_TIMEOUT_S)
+    existing = topic_partitions(settings, CONNECT_TIMEOUT_S)
     suffix = settings.kafka.topic_suffix
     new = [_new_topic(settings, topic) for topic in topics if topic.name + suffix not in existing]
     if not new:
@@ -210,10 +211,10 @@ def create_topics(settings: Settings, topics: Iterable[Topic]) -> list[str]:
     return sorted(futures)
 
 
-def end_offsets(client: Consumer, partitions: Sequence[TopicPartition]) -> dict[tuple[str, int], int]:
-    """Ask where partitions end: (topic, partition) → offset of the next record."""
+def end_offsets(client: Consumer, partitions: Sequence[TopicPartition]) -> dict[tuple[str, int], tuple[int, int]]:
+    """Ask where partitions begin and end: (topic, partition) → (oldest offset, offset of the next record)."""
     return {
-        (each.topic, each.partition): client.get_watermark_offsets(each, timeout=CONNECT_TIMEOUT_S, cached=False)[1]
+        (each.topic, each.partition): client.get_watermark_offsets(each, timeout=CONNECT_TIMEOUT_S, cached=False)
         for each in partitions
     }
 
@@ -240,8 +241,12 @@ def _new_topic(settings: Settings, topic: Topic) -> NewTopic:
     return NewTopic(topic.name + settings.kafka.topic_suffix, count, settings.kafka.replication, config=topic.configs())
 
 
-def _metadata(settings: Settings, timeout_s: float) -> dict[str, int]:
-    """Topic name → number of partitions."""
+def topic_partitions(settings: Settings, timeout_s: float = CONNECT_TIMEOUT_S) -> dict[str, int]:
+    """Ask for all topics: full name → number of partitions.
+
+    Raises:
+        DependencyError: the broker does not answer.
+    """
     try:
         topics = AdminClient(common_config(settings)).list_topics(timeout=timeout_s).topics
     except KafkaException as error:

@@ -1,44 +1,65 @@
-"""Consumer lag: how far each group is behind the end of each partition, from the broker."""
+"""Consumer lag: how far each group is behind the end of each partition it reads, from the broker."""
 
 from dataclasses import dataclass
 
-from tickerplant.kafka import TopicPartition, committed_offsets, consumer, end_offsets
+from schemas.topics import CLEANED
+from tickerplant.kafka import TopicPartition, committed_offsets, consumer, end_offsets, topic_partitions
 from tickerplant.settings import Settings
 
-GROUPS = ("tickerplant.processor", "tickerplant.sink.clickhouse", "tickerplant.sink.parquet")
+PROCESSOR = "tickerplant.processor"
+SINKS = ("tickerplant.sink.clickhouse", "tickerplant.sink.parquet")
+RAW_PREFIX = "raw."
 
 
 @dataclass(frozen=True)
 class Lag:
-    """One partition of one group, in records; `end` is the offset of the next record to come."""
+    """One partition of one group, in records.
+
+    Args:
+        committed: next offset that the group will read; None = it never committed here.
+        first: oldest offset that is kept; `end`: offset of the next record to come.
+    """
 
     group: str
     topic: str
     partition: int
-    committed: int
+    committed: int | None
+    first: int
     end: int
 
     @property
     def records(self) -> int:
         """Tell how many records are not committed."""
-        return max(0, self.end - self.committed)
+        start = self.first if self.committed is None else max(self.committed, self.first)
+        return max(0, self.end - start)
 
 
-def read_lag(settings: Settings, groups: tuple[str, ...] = GROUPS) -> list[Lag]:
-    """Read committed and end offsets; partitions that a group never committed are left out.
+def read_lag(settings: Settings) -> list[Lag]:
+    """Read the lag of every group on every partition it is to read, whether it ever committed there or not.
 
     Raises:
         DependencyError: the broker does not answer.
     """
-    committed = {group: committed_offsets(settings, group) for group in groups}
-    partitions = sorted({key for offsets in committed.values() for key in offsets})
+    partitions = topic_partitions(settings)
+    wanted = {group: _topics_of(group, settings, list(partitions)) for group in (PROCESSOR, *SINKS)}
+    places = [TopicPartition(name, number) for name in wanted[SINKS[0]] for number in range(partitions[name])]
     client = consumer(settings, "tickerplant.lag")
     try:
-        ends = end_offsets(client, [TopicPartition(topic, number) for topic, number in partitions])
+        ends = end_offsets(client, places)
     finally:
         client.close()
-    return [
-        Lag(group, topic, number, offset, ends[topic, number])
-        for group, offsets in committed.items()
-        for (topic, number), offset in sorted(offsets.items())
-    ]
+    lags = []
+    for group, topics in wanted.items():
+        committed = committed_offsets(settings, group)
+        mine = [place for place in ends if place[0] in topics]
+        lags += [Lag(group, *place, committed.get(place), *ends[place]) for place in mine]
+    return lags
+
+
+def _topics_of(group: str, settings: Settings, existing: list[str]) -> list[str]:
+    """List the topics that a group reads: processors raw ones, sinks all that can be stored."""
+    suffix = settings.kafka.topic_suffix
+    raw = [name for name in existing if name.startswith(RAW_PREFIX) and name.endswith(suffix)]
+    if group == PROCESSOR:
+        return raw
+    return raw + [topic.name + suffix for topic in CLEANED if topic.name + suffix in existing]

@@ -4,7 +4,6 @@ The admin client is imported here, not from `tickerplant.kafka`, for one thing: 
 that was deleted and made anew is told from the old one (both start at offset 0).
 """
 
-import re
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Final
 
@@ -149,7 +148,8 @@ class KafkaLog:
 
 def subscription(suffix: str) -> list[str]:
     """Name the topics to read: all cleaned ones, dead letters, and every raw topic there is."""
-    return [RAW_PATTERN + re.escape(suffix) + "$", *(topic.name + suffix for topic in stored_topics())]
+    # Of the characters a topic may have, the dot alone is special; librdkafka refuses needless escapes.
+    return [RAW_PATTERN + suffix.replace(".", r"\.") + "$", *(topic.name + suffix for topic in stored_topics())]
 
 
 def stored_topics() -> Sequence[Topic]:

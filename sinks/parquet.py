@@ -114,7 +114,8 @@ class Bucket:
         except (FileNotFoundError, PermissionError) as error:
             raise UserError(f"object store refuses {target}: {error}; see object_store") from error
         except (OSError, BotoCoreError, ClientError) as error:
-            raise StoreBusyError(f"{target}: {type(error).__name__} {error}") from error
+            if not _says_exists(error):
+                raise StoreBusyError(f"{target}: {type(error).__name__} {error}") from error
 
     def close(self) -> None:
         """Forget cached listings; the session ends with the process."""
@@ -156,6 +157,12 @@ class ParquetStore:
     def close(self) -> None:
         """Let go of connections."""
         self._place.close()
+
+
+def _says_exists(error: Exception) -> bool:
+    """Tell the answer to If-None-Match from other failures: s3fs makes it an OSError of no telling number."""
+    cause = error.__cause__ if isinstance(error, OSError) else error
+    return isinstance(cause, ClientError) and cause.response.get("Error", {}).get("Code") == "PreconditionFailed"
 
 
 def s3_options(settings: ObjectStore) -> dict[str, Any]:

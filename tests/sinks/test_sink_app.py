@@ -1,0 +1,163 @@
+"""Both sinks on the real stack: Kafka, registry, ClickHouse, S3."""
+
+import multiprocessing
+import time
+from collections.abc import Callable, Iterator
+from multiprocessing.process import BaseProcess
+from typing import Any
+
+import pyarrow.dataset as ds
+import pytest
+from pyarrow.fs import FSSpecHandler, PyFileSystem
+
+from schemas.records import Frame, RawFrames, Source, Tick
+from schemas.topics import TICK, catalogue, raw_topic
+from sinks import app
+from sinks.clickhouse import connect
+from sinks.parquet import Bucket
+from tickerplant.errors import UserError
+from tickerplant.kafka import Publisher, create_topics
+from tickerplant.registry import Registry
+from tickerplant.settings import Settings
+
+pytestmark = [pytest.mark.stack, pytest.mark.timeout(240)]
+
+VENUE = "SINKTEST"
+SPAWN = multiprocessing.get_context("spawn")
+
+
+@pytest.fixture
+def settings(stack: Settings, request: pytest.FixtureRequest) -> Settings:
+    """The stack, with topics and a lake of this test alone."""
+    name = f"t{abs(hash(request.node.name)) % 10**8}"
+    own = stack.model_copy(
+        update={
+            "kafka": stack.kafka.model_copy(update={"topic_suffix": f"-{name}", "partitions": 2}),
+            "object_store": stack.object_store.model_copy(update={"root": f"s3://tickerplant/{name}"}),
+            "sink": stack.sink.model_copy(update={"flush_ms": 100.0, "flush_rows": 500, "parquet_roll_s": 0.3}),
+        }
+    )
+    create_topics(own, catalogue(["BINANCE"]))
+    return own
+
+
+@pytest.fixture
+def send(settings: Settings, tick: Any) -> Callable[..., None]:
+    """Publishes ticks with these source offsets to partition 0 of cleaned.tick."""
+    registry, publisher = Registry(settings), Publisher(settings)
+    encoder = registry.encoder(TICK, Tick)
+
+    def publish(offsets: Any) -> None:
+        for offset in offsets:
+            record = tick(offset, venue=VENUE, topic=f"raw{settings.kafka.topic_suffix}")
+            publisher.send(TICK.name, 0, b"k", encoder.encode(record))
+        assert publisher.flush() == 0
+
+    return publish
+
+
+@pytest.fixture
+def sinks(settings: Settings) -> Iterator[Callable[..., BaseProcess]]:
+    """Starts sink processes; what still runs at the end is killed."""
+    started: list[BaseProcess] = []
+
+    def start(store: str) -> BaseProcess:
+        process = SPAWN.Process(target=app.run, args=(settings, store))
+        process.start()
+        started.append(process)
+        return process
+
+    yield start
+    for process in started:
+        process.kill()
+        process.join(10)
+
+
+def eventually(holds: Callable[[], bool], within_s: float = 60.0) -> None:
+    until_s = time.monotonic() + within_s
+    while not holds():
+        assert time.monotonic() < until_s, "it did not come true in time"
+        time.sleep(0.05)
+
+
+def in_clickhouse(settings: Settings) -> list[int]:
+    client = connect(settings.clickhouse)
+    query = "SELECT source_offset FROM market_data.tick WHERE source_topic = %(topic)s ORDER BY source_offset"
+    rows = client.execute(query, {"topic": f"raw{settings.kafka.topic_suffix}"})
+    client.disconnect()
+    return [row[0] for row in rows]
+
+
+def in_lake(settings: Settings) -> list[int]:
+    bucket = Bucket(settings.object_store)
+    root = settings.object_store.root.removeprefix("s3://")
+    if not bucket._fs.exists(f"{root}/cleaned/tick"):
+        return []
+    files = PyFileSystem(FSSpecHandler(bucket._fs))
+    table = ds.dataset(f"{root}/cleaned/tick", filesystem=files, partitioning="hive").to_table()
+    return sorted(table["source_offset"].to_pylist())
+
+
+READERS = {"clickhouse": in_clickhouse, "parquet": in_lake}
+
+
+@pytest.mark.parametrize("store", sorted(READERS))
+def test_killed_sinks_leave_every_row_once(settings: Settings, send: Any, sinks: Any, *, store: str) -> None:
+    read = READERS[store]
+    send(range(4000))
+    for round_number in range(2):
+        process = sinks(store)
+        before = len(read(settings))
+        eventually(lambda: len(read(settings)) > before)  # noqa: B023  # called within the round
+        process.kill()
+        process.join(10)
+        send(range(4000 + round_number * 1000 - 200, 4000 + (round_number + 1) * 1000))
+    sinks(store)
+    eventually(lambda: len(read(settings)) >= 6000)
+
+    assert list(range(6000)) == read(settings)
+
+
+def test_a_sink_drains_and_stops_when_told(settings: Settings, send: Any, sinks: Any) -> None:
+    process = sinks("parquet")
+    send(range(100))
+    eventually(lambda: bool(in_lake(settings)))
+    send(range(100, 150))
+    process.terminate()
+    process.join(10)
+
+    assert process.exitcode == 0
+
+
+def test_raw_frames_and_unreadable_records_arrive(settings: Settings, sinks: Any) -> None:
+    topic = raw_topic("BINANCE")
+    frame = Frame(source=0, number=0, kind="MESSAGE", recv_time_us=1_795_248_000_000_000, payload=b"\xff\x00")
+    sources = [Source(market="spot", connection="c")]
+    record = RawFrames(venue=VENUE, event_time_us=1_795_248_000_000_000, sources=sources, frames=[frame] * 3)
+    publisher = Publisher(settings)
+    publisher.send(TICK.name, 1, b"k", b"\x01junk")
+    publisher.send(topic.name, 1, b"1", Registry(settings).encoder(topic, RawFrames).encode(record))
+    publisher.flush()
+    sinks("clickhouse")
+    client = connect(settings.clickhouse)
+    frames = f"SELECT count() FROM market_data.tick_raw WHERE venue = '{VENUE}' AND hex(payload) = 'FF00'"
+    letters = "SELECT payload FROM metadata.dead_letters WHERE source_topic = %(topic)s"
+    values = {"topic": TICK.name + settings.kafka.topic_suffix}
+    eventually(lambda: client.execute(frames) == [(3,)])
+    eventually(lambda: bool(client.execute(letters, values)))
+    found = client.execute(letters, values)
+    client.disconnect()
+
+    assert found == [("\x01junk",)]
+
+
+def test_missing_topics_are_a_clear_error(settings: Settings) -> None:
+    kafka = settings.kafka.model_copy(update={"topic_suffix": "-nowhere"})
+
+    with pytest.raises(UserError, match="run `tickerplant deploy`"):
+        app.run(settings.model_copy(update={"kafka": kafka}), "parquet")
+
+
+def test_an_unknown_store_is_a_clear_error(settings: Settings) -> None:
+    with pytest.raises(UserError, match="there are clickhouse, parquet"):
+        app.run(settings, "oracle")

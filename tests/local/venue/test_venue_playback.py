@@ -267,13 +267,15 @@ async def test_damaged_lines_and_foreign_messages_are_passed_over_and_counted(se
 
 async def test_damaged_messages_of_known_streams_are_served_as_they_are(serve: Serve, tmp_path: Path) -> None:
     recorder = recorded("coinm", 3)
-    recorder.payloads += [each[:-30] for each in recorder.payloads[:3]]
+    recorder.payloads += [each[:-30] for each in recorder.payloads[:3]] + [b'{"stream":"btcusd_perp@trade","da']
     served = await serve(options(recorder.write(tmp_path / "file")))
     client = await served.client(f"coinm/stream?streams={STREAMS}")
+    bare = await served.client("coinm/ws/btcusd_perp@trade")
     served.venue.start()
-    await served.played(client)
+    await served.played(client, bare)
 
     assert client.got == recorder.payloads
+    assert bare.got[-1] == recorder.payloads[-1]
 
 
 @pytest.mark.recordings

@@ -97,6 +97,11 @@ class Venue:
             **self.hub.counts.as_json(),
         }
 
+    async def served(self) -> None:
+        """Wait until the market is done; raises what ended it before."""
+        if self._serving is not None:
+            await asyncio.shield(self._serving)
+
     async def _serve(self) -> None:
         await self._start.wait()
         self.state = State.RUNNING
@@ -156,4 +161,9 @@ async def run_venue(options: VenueOptions) -> None:
         asyncio.get_running_loop().add_signal_handler(name, ended.set)
     async with Venue(options) as venue:
         logger().info("venue listens", port=venue.port)
-        await ended.wait()
+        ending, serving = asyncio.create_task(ended.wait()), asyncio.create_task(venue.served())
+        await asyncio.wait({ending, serving}, return_when=asyncio.FIRST_COMPLETED)
+        if serving.done():
+            serving.result()  # a failure ends the process
+        await ending
+        serving.cancel()

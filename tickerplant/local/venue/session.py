@@ -111,9 +111,10 @@ class Session:
 
 
 def bare(combined: bytes) -> bytes:
-    """Take the message of a single stream out of a combined one, byte for byte.
+    """Take the message of a single stream out of a combined one, byte for byte; a damaged one stays as it is.
 
     >>> bare(b'{"stream":"btcusdt@trade","data":{"e":"trade"}}')
     b'{"e":"trade"}'
     """
-    return combined[combined.index(DATA_FIELD) + len(DATA_FIELD) : -1]
+    at = combined.find(DATA_FIELD)
+    return combined if at < 0 else combined[at + len(DATA_FIELD) : -1]

@@ -39,6 +39,7 @@ __all__ = [
     "end_offsets",
     "partition_count",
     "topic_partitions",
+    "watermarks",
 ]
 
 Headers = list[tuple[str, str | bytes | None]]
@@ -211,7 +212,12 @@ def create_topics(settings: Settings, topics: Iterable[Topic]) -> list[str]:
     return sorted(futures)
 
 
-def end_offsets(client: Consumer, partitions: Sequence[TopicPartition]) -> dict[tuple[str, int], tuple[int, int]]:
+def end_offsets(client: Consumer, partitions: Sequence[TopicPartition]) -> dict[tuple[str, int], int]:
+    """Ask where partitions end: (topic, partition) → offset of the next record."""
+    return {place: end for place, (_first, end) in watermarks(client, partitions).items()}
+
+
+def watermarks(client: Consumer, partitions: Sequence[TopicPartition]) -> dict[tuple[str, int], tuple[int, int]]:
     """Ask where partitions begin and end: (topic, partition) → (oldest offset, offset of the next record)."""
     return {
         (each.topic, each.partition): client.get_watermark_offsets(each, timeout=CONNECT_TIMEOUT_S, cached=False)

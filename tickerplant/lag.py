@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 
 from schemas.topics import CLEANED
-from tickerplant.kafka import TopicPartition, committed_offsets, consumer, end_offsets, topic_partitions
+from tickerplant.kafka import TopicPartition, committed_offsets, consumer, topic_partitions, watermarks
 from tickerplant.settings import Settings
 
 PROCESSOR = "tickerplant.processor"
@@ -45,7 +45,7 @@ def read_lag(settings: Settings) -> list[Lag]:
     places = [TopicPartition(name, number) for name in wanted[SINKS[0]] for number in range(partitions[name])]
     client = consumer(settings, "tickerplant.lag")
     try:
-        ends = end_offsets(client, places)
+        ends = watermarks(client, places)
     finally:
         client.close()
     lags = []

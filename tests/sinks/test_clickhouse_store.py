@@ -17,10 +17,6 @@ NOW_US = 1_795_248_000_000_000
 POINTS = [f"{when}:{what}" for what in ("intent", "write", "done") for when in ("before", "after")]
 TABLES = ("market_data.tick", "market_data.depth", "market_data.tick_raw", "symbols.mapping", "metadata.dead_letters")
 
-SWALLOWED = pytest.mark.xfail(
-    strict=False, reason="chdb 4.4 reports a streamed insert as written although a constraint refused it"
-)
-
 
 @pytest.fixture
 def client(gateway: Any) -> Iterator[Any]:
@@ -149,7 +145,6 @@ def test_a_chunk_over_midnight_is_there_once_after_two_writes(
     assert count(client) == 200
 
 
-@SWALLOWED
 def test_a_row_that_the_table_refuses_is_named_and_the_others_are_stored(
     client: Any, store: ClickHouseStore, tick: Any, chunk: Any
 ) -> None:
@@ -172,7 +167,6 @@ def test_a_row_that_the_driver_refuses_is_named_and_the_others_are_stored(
     assert count(client) == 2
 
 
-@SWALLOWED
 def test_a_table_that_refuses_everything_stops_the_sink(
     client: Any, store: ClickHouseStore, tick: Any, chunk: Any
 ) -> None:

@@ -1,0 +1,63 @@
+import pytest
+
+from processors.flags import Lateness, join_flags
+from processors.throttle import Throttle, What
+
+CROSSED = What("CROSSED", channel="bookTicker")
+SECOND_US = 1_000_000
+
+
+def test_flags_are_in_alphabetical_order() -> None:
+    assert join_flags("OFF_BOOK", "", "CROSSED", "LATE") == "CROSSED,LATE,OFF_BOOK"
+    assert join_flags("", "") == ""
+
+
+@pytest.mark.parametrize(("behind_us", "flag"), [(0, ""), (SECOND_US, ""), (SECOND_US + 1, "LATE"), (-SECOND_US, "")])
+def test_late_is_more_than_a_second_behind_the_newest(behind_us: int, flag: str) -> None:
+    lateness = Lateness()
+    lateness.flag("TRADE", 50 * SECOND_US)
+
+    assert lateness.flag("TRADE", 50 * SECOND_US - behind_us) == flag
+
+
+def test_kinds_are_late_by_themselves_and_no_time_is_never_late() -> None:
+    lateness = Lateness()
+    lateness.flag("TRADE", 50 * SECOND_US)
+
+    assert lateness.flag("QUOTE", 1) == ""
+    assert lateness.flag("TRADE", 0) == ""
+
+
+def test_the_first_is_told_at_once_and_the_rest_as_a_count() -> None:
+    throttle = Throttle()
+
+    told = [throttle.note(CROSSED, time_us) for time_us in (0, 1, 2, SECOND_US, SECOND_US + 1)]
+    assert told == [1, 0, 0, 3, 0]
+
+
+def test_what_waits_is_told_when_due_and_then_forgotten() -> None:
+    throttle = Throttle()
+    for _ in range(3):
+        throttle.note(CROSSED, 0)
+
+    assert list(throttle.due(SECOND_US - 1)) == []
+    assert list(throttle.due(SECOND_US)) == [(CROSSED, 2)]
+    assert list(throttle.due(2 * SECOND_US)) == []
+    assert len(throttle) == 0
+
+
+def test_nothing_is_counted_twice_or_lost() -> None:
+    throttle = Throttle()
+    told = sum(throttle.note(CROSSED, time_us) for time_us in range(0, 5 * SECOND_US, 300_000))
+
+    assert told + sum(count for _, count in throttle.rest()) == 17
+    assert list(throttle.rest()) == []
+
+
+def test_a_throttle_goes_on_where_another_ended() -> None:
+    throttle, heir = Throttle(), Throttle()
+    throttle.note(CROSSED, 0)
+    throttle.note(CROSSED, 1)
+    heir.restore(throttle.capture())
+
+    assert heir.note(CROSSED, SECOND_US) == throttle.note(CROSSED, SECOND_US) == 2

@@ -1,0 +1,208 @@
+"""The Faust application on real Kafka: recovery, drain, dead letters, and errors before Faust starts."""
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from processors.app import run
+from schemas.codec import Decoder
+from schemas.records import DeadLetter, Depth, RawFrames, Tick
+from schemas.topics import BY_RECORD, catalogue, raw_topic
+from tickerplant.errors import DependencyError, UserError
+from tickerplant.kafka import OFFSET_BEGINNING, Publisher, TopicPartition, consumer, create_topics
+from tickerplant.registry import Registry
+from tickerplant.settings import Settings
+
+pytestmark = [pytest.mark.stack, pytest.mark.timeout(180)]
+
+WAIT_S = 60.0
+RECORDS = 400
+STOP_S = 10.0
+PROGRAM = """
+import sys
+from pathlib import Path
+from tickerplant.logs import configure_logs
+from tickerplant.settings import Settings
+from processors.app import run
+configure_logs("process")
+run(Settings.model_validate_json(Path(sys.argv[1]).read_text()))
+"""
+
+
+@pytest.fixture
+def alone(stack: Settings, request: pytest.FixtureRequest, tmp_path: Path) -> Settings:
+    """Settings with topics, group and home of one test's own."""
+    suffix = f".{abs(hash(request.node.name)) % 10**8}"
+    settings = stack.model_copy(
+        update={
+            "kafka": stack.kafka.model_copy(update={"topic_suffix": suffix, "partitions": 2}),
+            "local": stack.local.model_copy(update={"home": tmp_path}),
+            "processor": stack.processor.model_copy(update={"snapshot_s": 0.2, "dead_letter_limit": 5}),
+        }
+    )
+    create_topics(settings, catalogue(["binance"]))
+    return settings
+
+
+@contextmanager
+def processor(settings: Settings, folder: Path) -> Iterator[subprocess.Popen[bytes]]:
+    """A processor process, ended if it still runs."""
+    path = folder / "settings.json"
+    path.write_text(settings.model_dump_json())
+    with (folder / "process.log").open("ab") as log:
+        process = subprocess.Popen([sys.executable, "-c", PROGRAM, str(path)], stdout=log, stderr=log, env=os.environ)
+        try:
+            yield process
+        finally:
+            process.kill()
+            process.wait()
+
+
+def publish(settings: Settings, values: list[bytes], partition: int = 0) -> None:
+    publisher = Publisher(settings)
+    for value in values:
+        publisher.send(raw_topic("binance").name, partition, b"0", value)
+    publisher.flush()
+
+
+def encoded(settings: Settings, records: list[RawFrames]) -> list[bytes]:
+    encoder = Registry(settings).encoder(raw_topic("binance"), RawFrames)
+    return [encoder.encode(record) for record in records]
+
+
+def read(settings: Settings, shape: type, partition: int = 0) -> list[Any]:
+    """Read all there is of a class."""
+    decoder: Decoder[Any] = Registry(settings).decoder(shape)
+    client = consumer(settings, "test.reader")
+    name = BY_RECORD[shape].name + settings.kafka.topic_suffix
+    end = client.get_watermark_offsets(TopicPartition(name, partition), timeout=10)[1]
+    client.assign([TopicPartition(name, partition, OFFSET_BEGINNING)])
+    values: list[bytes] = []
+    while len(values) < end:
+        values += [message.value() for message in client.consume(1000, 0.2)]  # type: ignore[misc]
+    client.close()
+    return [decoder.decode(value) for value in values]
+
+
+def eventually(condition: Callable[[], bool]) -> None:
+    deadline_s = time.monotonic() + WAIT_S
+    while not condition():
+        assert time.monotonic() < deadline_s
+        time.sleep(0.05)
+
+
+def stream(new_run: Any, count: int = RECORDS) -> list[RawFrames]:
+    """Raw records: a list, then trades and deltas in turn, with a snapshot among them."""
+    feed = new_run("spot").feed
+    body = b'{"symbols":[{"symbol":"BTCUSDT","status":"TRADING","baseAsset":"BTC","quoteAsset":"USDT","filters":[]}]}'
+    records = [feed.record(feed.frame(body, "INSTRUMENTS"))]
+    for number in range(1, count):
+        frames = [feed.message("btcusdt@trade", t=number), feed.message("btcusdt@depth@100ms", U=number, u=number)]
+        if number == 10:
+            frames.append(feed.snapshot(number, [["1.0", "1"]]))
+        records.append(feed.record(*frames))
+    return records
+
+
+def expected(new_run: Any, records: list[RawFrames], shape: type) -> list[Any]:
+    """What the pipeline gives for these, run here."""
+    run_here = new_run("spot", assume_instruments=False)
+    for record in records:
+        run_here.take_record(record)
+    return list(run_here.of(shape))
+
+
+def distinct(records: list[Any]) -> list[Any]:
+    """Drop repeats as a sink does: by source."""
+    return list({(each.source_offset, each.source_index): each for each in records}.values())
+
+
+def test_output_on_kafka_is_that_of_the_pipeline(alone: Settings, tmp_path: Path, new_run: Any) -> None:
+    records = stream(new_run)
+    with processor(alone, tmp_path) as process:
+        publish(alone, encoded(alone, records))
+        eventually(lambda: len(read(alone, Tick)) == RECORDS - 1)
+        process.send_signal(signal.SIGTERM)
+
+        assert process.wait(STOP_S) == 0
+    assert read(alone, Tick) == expected(new_run, records, Tick)
+    assert read(alone, Depth) == expected(new_run, records, Depth)
+
+
+def test_killed_and_started_again_nothing_is_lost_or_counted_anew(
+    alone: Settings, tmp_path: Path, new_run: Any
+) -> None:
+    records = stream(new_run)
+    values = encoded(alone, records)
+    for number in range(4):
+        with processor(alone, tmp_path) as process:
+            seen = len(read(alone, Tick))
+            publish(alone, values[number * RECORDS // 4 : (number + 1) * RECORDS // 4])
+            eventually(lambda: len(read(alone, Tick)) > seen)  # noqa: B023  # asked within this turn
+            process.kill()
+    with processor(alone, tmp_path):
+        eventually(lambda: len(distinct(read(alone, Tick))) == RECORDS - 1)
+
+    assert distinct(read(alone, Tick)) == expected(new_run, records, Tick)
+    assert distinct(read(alone, Depth)) == expected(new_run, records, Depth)
+
+
+def test_after_a_drain_nothing_is_repeated(alone: Settings, tmp_path: Path, new_run: Any) -> None:
+    values = encoded(alone, stream(new_run))
+    for half in (values[: RECORDS // 2], values[RECORDS // 2 :]):
+        with processor(alone, tmp_path) as process:
+            before = len(read(alone, Tick))
+            publish(alone, half)
+            eventually(lambda: len(read(alone, Tick)) >= before + len(half) - 1)  # noqa: B023  # asked within this turn
+            process.send_signal(signal.SIGTERM)
+            process.wait(STOP_S)
+
+    assert [each.sequence_id for each in read(alone, Tick)] == list(range(1, RECORDS))
+
+
+def test_records_that_cannot_be_decoded_are_dead_letters(alone: Settings, tmp_path: Path, new_run: Any) -> None:
+    good = encoded(alone, stream(new_run, 5))
+    unknown_schema = b"\x00\x7f\xff\xff\xff"
+    with processor(alone, tmp_path):
+        publish(alone, [good[0], b"garbage", unknown_schema, *good[1:]])
+        eventually(lambda: len(read(alone, Tick)) == 4)
+
+    assert [each.payload for each in read(alone, DeadLetter)] == [b"garbage", unknown_schema]
+
+
+def test_too_many_bad_records_in_a_row_stop_the_process(alone: Settings, tmp_path: Path) -> None:
+    with processor(alone, tmp_path) as process:
+        publish(alone, [b"garbage"] * 20)
+        eventually(lambda: process.poll() is not None)
+
+        assert process.returncode != 0
+    assert "could not be used" in (tmp_path / "process.log").read_text()
+
+
+def test_without_a_broker_it_says_so(alone: Settings) -> None:
+    kafka = alone.kafka.model_copy(update={"bootstrap_servers": "127.0.0.1:9"})
+
+    with pytest.raises(DependencyError, match="kafka"):
+        run(alone.model_copy(update={"kafka": kafka}))
+
+
+def test_without_a_registry_it_says_so(alone: Settings) -> None:
+    registry = alone.registry.model_copy(update={"url": "http://127.0.0.1:9"})
+
+    with pytest.raises(DependencyError, match="registry"):
+        run(alone.model_copy(update={"registry": registry}))
+
+
+def test_without_topics_it_says_what_to_do(alone: Settings) -> None:
+    kafka = alone.kafka.model_copy(update={"topic_suffix": ".nowhere"})
+
+    with pytest.raises(UserError, match="tickerplant deploy"):
+        run(alone.model_copy(update={"kafka": kafka}))

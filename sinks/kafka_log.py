@@ -1,14 +1,7 @@
-"""Kafka as a `Log`: consumer group, positions in offset commits, pause and resume.
-
-The admin client is imported here, not from `tickerplant.kafka`, for one thing: the id of a topic, by which a topic
-that was deleted and made anew is told from the old one (both start at offset 0).
-"""
+"""Kafka as a `Log`: consumer group, positions in offset commits, pause and resume."""
 
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Final
-
-from confluent_kafka import TopicCollection
-from confluent_kafka.admin import AdminClient
 
 from schemas.topics import CLEANED, DEAD_SINK, Topic
 from sinks.columns import Place
@@ -16,7 +9,7 @@ from sinks.drain import Assigned, Listener
 from sinks.position import Position, PositionError, read_position
 from sinks.rows import Entry
 from tickerplant.errors import DependencyError, UserError
-from tickerplant.kafka import Consumer, KafkaError, KafkaException, TopicPartition, common_config, consumer
+from tickerplant.kafka import Consumer, KafkaError, KafkaException, TopicPartition, consumer, topic_ids
 from tickerplant.logs import logger
 from tickerplant.settings import Settings
 
@@ -135,10 +128,8 @@ class KafkaLog:
         """Ask for the ids of topics; a topic made anew under a running sink ends the process, so once is enough."""
         if not topics:
             return
-        admin = AdminClient(common_config(self._settings))
-        futures = admin.describe_topics(TopicCollection(sorted(topics)), request_timeout=TIMEOUT_S)
-        for name, future in futures.items():
-            self._generations[name] = str(future.result().topic_id)[:GENERATION_CHARS]
+        for name, topic_id in topic_ids(self._settings, topics).items():
+            self._generations[name] = topic_id[:GENERATION_CHARS]
 
     def _check(self, error: KafkaError) -> None:
         if error.code() in FATAL or error.fatal():

@@ -101,8 +101,8 @@ class ParquetFolder:
 def convert_files(conversion: Conversion) -> dict[str, Any]:
     """Convert and return a summary: frames, rows by file, ticks by kind, gaps, dead letters, seconds.
 
-    A recording that ends in the middle of a line (its recorder was killed, or the copy was cut) is converted up to
-    there; `damaged` in the summary then says where.
+    Lines that cannot be read (the recorder was killed, the copy was cut) are left out; `damaged` in the summary counts
+    them and `first_damage` says where the first one is.
 
     Raises:
         UserError: unknown venue or market, a file that is missing or of no known format.
@@ -110,12 +110,9 @@ def convert_files(conversion: Conversion) -> dict[str, Any]:
     _check(conversion)
     began_s = time.monotonic()
     folder, counts = ParquetFolder(conversion.out), Counter[str]()
-    damaged = ""
+    damage: list[RecordingError] = []
     try:
-        try:
-            _convert(conversion, folder, counts)
-        except RecordingError as error:
-            damaged = str(error)
+        _convert(conversion, folder, counts, damage)
         folder.close()
     except BaseException:
         folder.discard()
@@ -130,16 +127,17 @@ def convert_files(conversion: Conversion) -> dict[str, Any]:
         "rows": dict(folder.rows),
         "gaps": counts["GAP"],
         "dead_letters": folder.rows["dead_letter"],
-        "damaged": damaged,
+        "damaged": len(damage),
+        "first_damage": str(damage[0]) if damage else "",
         "seconds": round(seconds, 3),
         "frames_per_s": round(counts["frames"] / seconds),
         "out": str(conversion.out),
     }
 
 
-def _convert(conversion: Conversion, folder: ParquetFolder, counts: Counter[str]) -> None:
+def _convert(conversion: Conversion, folder: ParquetFolder, counts: Counter[str], damage: list[RecordingError]) -> None:
     pipelines: dict[tuple[str, int], Pipeline] = {}
-    for archived in _raw_records(conversion):
+    for archived in _raw_records(conversion, damage):
         place = (archived.topic, archived.partition)
         if place not in pipelines:
             pipelines[place] = Pipeline(conversion.venue.upper(), *place, assume_instruments=True)
@@ -155,7 +153,7 @@ def _keep(derived: Iterable[records.Derived], folder: ParquetFolder, counts: Cou
         counts[_kind(record)] += 1
 
 
-def _raw_records(conversion: Conversion) -> Iterator[ArchivedRecord]:
+def _raw_records(conversion: Conversion, damage: list[RecordingError]) -> Iterator[ArchivedRecord]:
     """Yield raw records of all files; each recorded frame is a record of its own, so that it keeps its own time."""
     topic = raw_topic(conversion.venue).name
     offset = 0
@@ -167,7 +165,7 @@ def _raw_records(conversion: Conversion) -> Iterator[ArchivedRecord]:
             yield from raw_frames(pq.read_table(path))
             continue
         numbers: Counter[str] = Counter()
-        for frame in read_recording(path, conversion.market):
+        for frame in read_recording(path, conversion.market, on_damage=damage.append):
             yield ArchivedRecord(topic, 0, offset, _raw_record(conversion, path, frame, numbers))
             offset += 1
 

@@ -14,6 +14,7 @@ from confluent_kafka import (
     KafkaException,
     Message,
     Producer,
+    TopicCollection,
     TopicPartition,
 )
 from confluent_kafka.admin import AdminClient, NewTopic  # type: ignore[attr-defined]  # documented, not in __all__
@@ -38,6 +39,7 @@ __all__ = [
     "create_topics",
     "end_offsets",
     "partition_count",
+    "topic_ids",
     "topic_partitions",
     "watermarks",
 ]
@@ -173,6 +175,17 @@ def check_broker(settings: Settings, timeout_s: float = CONNECT_TIMEOUT_S) -> No
         DependencyError: it does not.
     """
     topic_partitions(settings, timeout_s)
+
+
+def topic_ids(settings: Settings, topics: Iterable[str]) -> dict[str, str]:
+    """Ask for the ids of topics (full names): one deleted and made anew starts at offset 0 again, with another id.
+
+    Raises:
+        KafkaException: the broker does not answer, or there is no such topic.
+    """
+    admin = AdminClient(common_config(settings))
+    futures = admin.describe_topics(TopicCollection(sorted(topics)), request_timeout=CONNECT_TIMEOUT_S)
+    return {name: str(future.result().topic_id) for name, future in futures.items()}
 
 
 def partition_count(settings: Settings, topic: str, timeout_s: float = CONNECT_TIMEOUT_S) -> int:

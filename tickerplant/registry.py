@@ -1,9 +1,10 @@
 """The schema registry: register at deploy, look up once at start, fetch a writer's schema by its id."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from contextlib import closing, contextmanager
 from typing import TypeVar
 
-import httpx
+import httpx2
 from confluent_kafka.schema_registry import Schema, SchemaRegistryClient
 from confluent_kafka.schema_registry.error import SchemaRegistryError
 
@@ -21,11 +22,10 @@ CONFLICT = 409
 
 
 class Registry:
-    """Encoders and decoders for topics, by the registry's ids; each call blocks for a round trip or two."""
+    """Encoders and decoders for topics, by the registry's ids; each call connects, asks and lets go."""
 
     def __init__(self, settings: Settings) -> None:
         self._url = settings.registry.url
-        self._client = SchemaRegistryClient({"url": self._url, "max.retries": 1, "timeout": 10})
 
     def register(self, topics: Iterable[Topic]) -> None:
         """Register the schema of every topic under FULL_TRANSITIVE; twice is the same as once.
@@ -34,8 +34,9 @@ class Registry:
             UserError: a schema is not compatible with one registered before.
             DependencyError: the registry does not answer.
         """
-        for topic in topics:
-            self._register(topic)
+        with self._connected() as client:
+            for topic in topics:
+                _register(client, topic)
 
     def encoder(self, topic: Topic, record: type[R]) -> Encoder[R]:
         """Make the encoder of a topic whose records are of this class.
@@ -44,15 +45,16 @@ class Registry:
             UserError: its schema was not registered.
             DependencyError: the registry does not answer.
         """
-        try:
-            found = self._client.lookup_schema(topic.subject, Schema(schema_text(record), "AVRO"))
-        except SchemaRegistryError as error:
-            if error.http_status_code == NOT_FOUND:
+        with self._connected() as client:
+            try:
+                found = client.lookup_schema(topic.subject, Schema(schema_text(record), "AVRO"))
+            except SchemaRegistryError as error:
+                if error.http_status_code != NOT_FOUND:
+                    raise
                 raise UserError(f"schema of {topic.name} is not registered: run `tickerplant deploy`") from None
-            raise self._failure(error) from error
-        except (httpx.HTTPError, OSError) as error:
-            raise self._failure(error) from error
-        return Encoder(record, found.schema_id or 0)
+        if found.schema_id is None:
+            raise DependencyError("schema registry", self._url, f"it tells no id for {topic.subject}")
+        return Encoder(record, found.schema_id)
 
     def decoder(self, record: type[R]) -> Decoder[R]:
         """Make a decoder that fetches writers' schemas as their ids are met."""
@@ -65,27 +67,34 @@ class Registry:
             UnknownSchemaError: there is none.
             DependencyError: the registry does not answer.
         """
-        try:
-            return self._client.get_schema(schema_id).schema_str or ""
-        except SchemaRegistryError as error:
-            if error.http_status_code == NOT_FOUND:
+        with self._connected() as client:
+            try:
+                text = client.get_schema(schema_id).schema_str
+            except SchemaRegistryError as error:
+                if error.http_status_code != NOT_FOUND:
+                    raise
                 raise UnknownSchemaError(schema_id) from None
-            raise self._failure(error) from error
-        except (httpx.HTTPError, OSError) as error:
-            raise self._failure(error) from error
+        if text is None:
+            raise UnknownSchemaError(schema_id)
+        return text
 
-    def _register(self, topic: Topic) -> None:
+    @contextmanager
+    def _connected(self) -> Iterator[SchemaRegistryClient]:
+        """Connect; whatever goes wrong on the way is a DependencyError."""
         try:
-            self._client.register_schema(topic.subject, Schema(schema_text(topic.record), "AVRO"))
-            self._client.set_compatibility(topic.subject, COMPATIBILITY)
-        except SchemaRegistryError as error:
-            if error.http_status_code == CONFLICT:
-                text = f"schema of {topic.name} is not {COMPATIBILITY} with an older one: new fields need a default"
-                raise UserError(text) from None
-            raise self._failure(error) from error
-        except (httpx.HTTPError, OSError) as error:
-            raise self._failure(error) from error
+            with closing(SchemaRegistryClient({"url": self._url, "max.retries": 1, "timeout": 10})) as client:
+                yield client
+        except (SchemaRegistryError, httpx2.HTTPError, OSError, ValueError) as error:
+            reason = str(error).splitlines()[0] if str(error) else type(error).__name__
+            raise DependencyError("schema registry", self._url, reason) from error
 
-    def _failure(self, error: Exception) -> DependencyError:
-        reason = str(error).splitlines()[0] if str(error) else type(error).__name__
-        return DependencyError("schema registry", self._url, reason)
+
+def _register(client: SchemaRegistryClient, topic: Topic) -> None:
+    try:
+        client.register_schema(topic.subject, Schema(schema_text(topic.record), "AVRO"))
+    except SchemaRegistryError as error:
+        if error.http_status_code != CONFLICT:
+            raise
+        text = f"schema of {topic.name} is not {COMPATIBILITY} with an older one: new fields need a default"
+        raise UserError(text) from None
+    client.set_compatibility(topic.subject, COMPATIBILITY)

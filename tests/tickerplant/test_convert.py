@@ -128,7 +128,8 @@ def test_a_file_cut_in_its_middle_is_converted_up_to_there(tmp_path: Path) -> No
 
     summary = convert(path, tmp_path / "out")
 
-    assert summary["damaged"] != ""
+    assert summary["damaged"] == 1
+    assert "btcusdt.gz" in summary["first_damage"]
     assert 0 < summary["frames"] < len(SESSION) * 200
 
 

@@ -133,8 +133,7 @@ def _leave_running(demo: Demo) -> None:
 def _market_day(demo: Demo) -> report.Findings:
     """Let the market begin, watch it, end it, wait until all is stored, and count."""
     if not demo.options.live:
-        expected = _expected_streams(demo)
-        _until(demo, lambda: len(demo.venue.status()["subscribed"]) >= expected, "not all is subscribed", READY_WAIT_S)
+        _until(demo, _subscription(demo), "not all is subscribed", READY_WAIT_S)
         demo.venue.start()
     began_s = time.monotonic()
     view = _watch(demo, began_s)
@@ -189,11 +188,15 @@ def _end_of_input(demo: Demo) -> int | None:
     return int(demo.venue.status()["frames_served"])
 
 
-def _expected_streams(demo: Demo) -> int:
-    if demo.options.recording is not None:
-        return len(stream_counts(demo.options.recording, demo.settings.venues[0].market))
+def _subscription(demo: Demo) -> Callable[[], bool]:
+    """Make the test whether producers have subscribed to all that the venue will serve."""
     venue = demo.venue
-    return sum(venue.listed_symbols(each.market) * len(each.channels) for each in demo.settings.venues)
+    if demo.options.recording is not None:
+        market = demo.settings.venues[0].market
+        streams = {f"{market}/{name}" for name in stream_counts(demo.options.recording, market)}
+        return lambda: streams <= set(venue.status()["subscribed"])
+    expected = sum(venue.listed_symbols(each.market) * len(each.channels) for each in demo.settings.venues)
+    return lambda: len(venue.status()["subscribed"]) >= expected
 
 
 def _is_drained(settings: Settings) -> bool:

@@ -9,7 +9,7 @@ import tempfile
 import time
 from pathlib import Path
 
-from benchmarks.inputs import packed, session
+from benchmarks.inputs import SESSIONS, packed, session
 from schemas.records import RawFrames
 from schemas.topics import raw_topic
 from tickerplant.demo.options import write_settings
@@ -21,15 +21,7 @@ from tickerplant.registry import Registry
 from tickerplant.scrape import scrape
 from tickerplant.settings import Settings
 
-SAMPLE_S = 0.2
-LISTINGS = {
-    "spot": b'{"symbols":[{"symbol":"BTCUSDT","status":"TRADING","baseAsset":"BTC","quoteAsset":"USDT","filters":[]}]}',
-    "usdm": b'{"symbols":[{"symbol":"BTCUSDT","status":"TRADING","contractType":"PERPETUAL","baseAsset":"BTC",'
-    b'"quoteAsset":"USDT","marginAsset":"USDT","deliveryDate":4133404800000,"filters":[]}]}',
-    "coinm": b'{"symbols":[{"symbol":"BTCUSD_PERP","contractStatus":"TRADING","contractType":"PERPETUAL",'
-    b'"baseAsset":"BTC","quoteAsset":"USD","marginAsset":"BTC","contractSize":100,"deliveryDate":4133404800000,'
-    b'"filters":[]}]}',
-}
+SAMPLE_S = 1.0
 
 
 def measure(market: str) -> dict[str, float]:
@@ -54,7 +46,7 @@ def fill(settings: Settings, market: str) -> int:
     encoder = Registry(settings).encoder(topic, RawFrames)
     publisher = Publisher(settings)
     frames = 0
-    for record in packed(market, LISTINGS[market], "https://api.binance.com/api/v3/exchangeInfo"):
+    for record in packed(market):
         frames += len(record.frames)
         publisher.send(topic.name, 0, b"0", encoder.encode(record))
     publisher.flush()
@@ -93,5 +85,5 @@ def watch(settings: Settings, process: subprocess.Popen[bytes], frames: int) -> 
 
 
 if __name__ == "__main__":
-    for name in sys.argv[1:] or list(LISTINGS):
+    for name in sys.argv[1:] or list(SESSIONS):
         print(name, measure(name))

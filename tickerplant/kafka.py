@@ -3,8 +3,10 @@
 The only importer of confluent_kafka (its registry client aside: `tickerplant/registry.py`).
 """
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
+from functools import cached_property
 
 from confluent_kafka import (
     OFFSET_BEGINNING,
@@ -17,7 +19,7 @@ from confluent_kafka import (
     TopicCollection,
     TopicPartition,
 )
-from confluent_kafka.admin import AdminClient, NewTopic  # type: ignore[attr-defined]  # documented, not in __all__
+from confluent_kafka.admin import AdminClient, NewTopic, OffsetSpec  # type: ignore[attr-defined]  # documented, not in __all__
 
 from schemas.topics import MAX_RECORD_BYTES, Topic
 from tickerplant.errors import DependencyError, TickerplantError, UserError
@@ -31,17 +33,16 @@ __all__ = [
     "KafkaError",
     "KafkaException",
     "Message",
+    "OffsetReader",
     "Publisher",
     "TopicPartition",
     "check_broker",
-    "committed_offsets",
     "consumer",
     "create_topics",
     "end_offsets",
     "partition_count",
     "topic_ids",
     "topic_partitions",
-    "watermarks",
 ]
 
 Headers = list[tuple[str, str | bytes | None]]
@@ -149,7 +150,7 @@ class Publisher:
 
 def common_config(settings: Settings) -> dict[str, str | int | float | bool]:
     """Make the settings that every client of librdkafka shares."""
-    return {"bootstrap.servers": settings.kafka.bootstrap_servers, "log_level": 3, "client.id": "tickerplant"}
+    return {"bootstrap.servers": settings.kafka.bootstrap_servers, "log_level": 2, "client.id": "tickerplant"}
 
 
 def consumer(settings: Settings, group: str, **config: str | float | bool) -> Consumer:
@@ -227,32 +228,73 @@ def create_topics(settings: Settings, topics: Iterable[Topic]) -> list[str]:
 
 def end_offsets(client: Consumer, partitions: Sequence[TopicPartition]) -> dict[tuple[str, int], int]:
     """Ask where partitions end: (topic, partition) → offset of the next record."""
-    return {place: end for place, (_first, end) in watermarks(client, partitions).items()}
-
-
-def watermarks(client: Consumer, partitions: Sequence[TopicPartition]) -> dict[tuple[str, int], tuple[int, int]]:
-    """Ask where partitions begin and end: (topic, partition) → (oldest offset, offset of the next record)."""
     return {
-        (each.topic, each.partition): client.get_watermark_offsets(each, timeout=CONNECT_TIMEOUT_S, cached=False)
+        (each.topic, each.partition): client.get_watermark_offsets(each, timeout=CONNECT_TIMEOUT_S, cached=False)[1]
         for each in partitions
     }
 
 
-def committed_offsets(settings: Settings, group: str) -> dict[tuple[str, int], int]:
-    """Ask what a group has committed: (topic, partition) → next offset; empty = the group is unknown.
+class OffsetReader:
+    """Asks for offsets over a connection that it opens when first asked, and keeps; close it.
 
     Raises:
-        DependencyError: the broker does not answer.
+        DependencyError: from each method, where the broker does not answer.
     """
-    admin = AdminClient(common_config(settings))
-    future = admin.list_consumer_group_offsets([ConsumerGroupTopicPartitions(group)])[group]
-    try:
-        found = future.result(timeout=CONNECT_TIMEOUT_S).topic_partitions or []
-    except KafkaException as error:
-        if error.args[0].code() == KafkaError.GROUP_ID_NOT_FOUND:
+
+    def __init__(self, settings: Settings) -> None:
+        self._settings = settings
+        self._address = settings.kafka.bootstrap_servers
+
+    @cached_property
+    def _admin(self) -> AdminClient:
+        return AdminClient(common_config(self._settings))
+
+    def partitions(self) -> dict[str, int]:
+        """Ask for all topics: full name → number of partitions."""
+        with self._answering():
+            topics = self._admin.list_topics(timeout=CONNECT_TIMEOUT_S).topics
+        return {name: len(topic.partitions) for name, topic in topics.items()}
+
+    def committed(self, group: str) -> dict[tuple[str, int], int]:
+        """Ask what a group has committed: (topic, partition) → next offset; empty = the group is unknown."""
+        future = self._admin.list_consumer_group_offsets([ConsumerGroupTopicPartitions(group)])[group]
+        try:
+            with self._answering():
+                found = future.result(timeout=CONNECT_TIMEOUT_S).topic_partitions or []
+        except _UnknownGroupError:
             return {}
-        raise DependencyError("kafka", settings.kafka.bootstrap_servers) from error
-    return {(each.topic, each.partition): each.offset for each in found if each.offset >= 0}
+        return {(each.topic, each.partition): each.offset for each in found if each.offset >= 0}
+
+    def watermarks(self, partitions: Mapping[str, int]) -> dict[tuple[str, int], tuple[int, int]]:
+        """Ask where partitions begin and end: (topic, partition) → (oldest offset, offset of the next record)."""
+        places = [TopicPartition(name, number) for name, count in partitions.items() for number in range(count)]
+        earliest, latest = OffsetSpec.earliest(), OffsetSpec.latest()  # type: ignore[no-untyped-call]
+        first, end = self._offsets(places, earliest), self._offsets(places, latest)
+        return {place: (first[place], end[place]) for place in end}
+
+    def close(self) -> None:
+        """Let go of the connection; librdkafka closes it with the last reference."""
+        self.__dict__.pop("_admin", None)
+
+    def _offsets(self, places: list[TopicPartition], spec: OffsetSpec) -> dict[tuple[str, int], int]:
+        if not places:
+            return {}
+        futures = self._admin.list_offsets(dict.fromkeys(places, spec), request_timeout=CONNECT_TIMEOUT_S)
+        with self._answering():
+            return {(each.topic, each.partition): future.result().offset for each, future in futures.items()}
+
+    @contextmanager
+    def _answering(self) -> Iterator[None]:
+        try:
+            yield
+        except KafkaException as error:
+            if error.args[0].code() == KafkaError.GROUP_ID_NOT_FOUND:
+                raise _UnknownGroupError from None
+            raise DependencyError("kafka", self._address) from error
+
+
+class _UnknownGroupError(Exception):
+    """No consumer group of this name ever committed."""
 
 
 def _new_topic(settings: Settings, topic: Topic) -> NewTopic:

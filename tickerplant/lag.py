@@ -1,13 +1,15 @@
 """Consumer lag: how far each group is behind the end of each partition it reads, from the broker."""
 
+from contextlib import closing
 from dataclasses import dataclass
 
 from schemas.topics import CLEANED
-from tickerplant.kafka import TopicPartition, committed_offsets, consumer, topic_partitions, watermarks
+from tickerplant.kafka import OffsetReader
 from tickerplant.settings import Settings
 
 PROCESSOR = "tickerplant.processor"
 SINKS = ("tickerplant.sink.clickhouse", "tickerplant.sink.parquet")
+GROUPS = (PROCESSOR, *SINKS)
 RAW_PREFIX = "raw."
 
 
@@ -34,26 +36,42 @@ class Lag:
         return max(0, self.end - start)
 
 
+class LagReader:
+    """Reads lags again and again over connections it keeps; close it.
+
+    Raises:
+        DependencyError: from each method, where the broker does not answer.
+    """
+
+    def __init__(self, settings: Settings) -> None:
+        self._settings = settings
+        self._offsets = OffsetReader(settings)
+
+    def read(self) -> list[Lag]:
+        """Read the lag of every group on every partition it is to read, whether it ever committed there or not."""
+        partitions = self._offsets.partitions()
+        wanted = {group: _topics_of(group, self._settings, list(partitions)) for group in GROUPS}
+        ends = self._offsets.watermarks({name: partitions[name] for name in wanted[SINKS[0]]})
+        lags = []
+        for group, topics in wanted.items():
+            committed = self._offsets.committed(group)
+            mine = [place for place in ends if place[0] in topics]
+            lags += [Lag(group, *place, committed.get(place), *ends[place]) for place in mine]
+        return lags
+
+    def close(self) -> None:
+        """Let go of the connections."""
+        self._offsets.close()
+
+
 def read_lag(settings: Settings) -> list[Lag]:
-    """Read the lag of every group on every partition it is to read, whether it ever committed there or not.
+    """Read all lags once.
 
     Raises:
         DependencyError: the broker does not answer.
     """
-    partitions = topic_partitions(settings)
-    wanted = {group: _topics_of(group, settings, list(partitions)) for group in (PROCESSOR, *SINKS)}
-    places = [TopicPartition(name, number) for name in wanted[SINKS[0]] for number in range(partitions[name])]
-    client = consumer(settings, "tickerplant.lag")
-    try:
-        ends = watermarks(client, places)
-    finally:
-        client.close()
-    lags = []
-    for group, topics in wanted.items():
-        committed = committed_offsets(settings, group)
-        mine = [place for place in ends if place[0] in topics]
-        lags += [Lag(group, *place, committed.get(place), *ends[place]) for place in mine]
-    return lags
+    with closing(LagReader(settings)) as reader:
+        return reader.read()
 
 
 def _topics_of(group: str, settings: Settings, existing: list[str]) -> list[str]:

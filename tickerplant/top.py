@@ -2,6 +2,7 @@
 
 import time
 from collections import defaultdict
+from contextlib import closing, suppress
 from dataclasses import dataclass
 
 import click
@@ -11,7 +12,7 @@ from rich.live import Live
 from rich.table import Table
 
 from tickerplant.errors import DependencyError
-from tickerplant.lag import read_lag
+from tickerplant.lag import LagReader
 from tickerplant.scrape import Scrape, scrape
 from tickerplant.settings import Settings
 
@@ -52,11 +53,11 @@ class View:
     rows: dict[str, int]
 
 
-def read_view(settings: Settings, before: View | None = None) -> View:
+def read_view(settings: Settings, lags: LagReader, before: View | None = None) -> View:
     """Ask all processes and the broker; rates are those since the view before (None = 0)."""
     found = scrape(settings)
     time_s = time.monotonic()
-    lag = _lag_by_group(settings)
+    lag = _lag_by_group(lags)
     stages = [_stage_row(found, stage, lag, before, time_s) for stage in STAGES]
     rows = {store: int(count) for store, count in found.by_label("sink_rows_total", "store").items()}
     return View(time_s, stages, rows)
@@ -79,20 +80,21 @@ def render(view: View) -> Table:
 
 def watch(settings: Settings, *, once: bool, as_json: bool) -> None:
     """Print views until Ctrl-C; once: one view over a second, then return."""
-    view = read_view(settings)
-    if once:
-        time.sleep(REFRESH_S)
-        view = read_view(settings, view)
-        _print(view, as_json=as_json)
-        return
-    try:
-        with Live(render(view), console=Console(stderr=False), auto_refresh=False) as live:
-            while True:
-                time.sleep(REFRESH_S)
-                view = read_view(settings, view)
-                live.update(render(view), refresh=True)
-    except KeyboardInterrupt:
-        return
+    with closing(LagReader(settings)) as lags:
+        view = read_view(settings, lags)
+        if once:
+            time.sleep(REFRESH_S)
+            _print(read_view(settings, lags, view), as_json=as_json)
+        else:
+            _watch_on(settings, lags, view)
+
+
+def _watch_on(settings: Settings, lags: LagReader, view: View) -> None:
+    with suppress(KeyboardInterrupt), Live(render(view), console=Console(), auto_refresh=False) as live:
+        while True:
+            time.sleep(REFRESH_S)
+            view = read_view(settings, lags, view)
+            live.update(render(view), refresh=True)
 
 
 def _print(view: View, *, as_json: bool) -> None:
@@ -128,11 +130,11 @@ def _rate(stage: str, received: int, before: View | None, time_s: float) -> floa
     return max(0, received - earlier) / (time_s - before.time_s)
 
 
-def _lag_by_group(settings: Settings) -> dict[str, int] | None:
+def _lag_by_group(lags: LagReader) -> dict[str, int] | None:
     """Sum lags by group; None = the broker does not answer."""
     sums: dict[str, int] = defaultdict(int)
     try:
-        for each in read_lag(settings):
+        for each in lags.read():
             sums[each.group] += each.records
     except DependencyError:
         return None

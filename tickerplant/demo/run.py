@@ -17,16 +17,17 @@ from tickerplant.demo.options import DEFAULT_SECONDS, DemoOptions, demo_settings
 from tickerplant.demo.venue import SimulatedVenue
 from tickerplant.deploy import deploy
 from tickerplant.errors import UserError
-from tickerplant.lag import read_lag
+from tickerplant.lag import GROUPS, RAW_PREFIX, LagReader
 from tickerplant.local import background, stack
 from tickerplant.settings import Settings, load_settings
 from tickerplant.supervise import Supervisor, roles_of
-from tickerplant.top import View, read_view, render
+from tickerplant.top import REFRESH_S, View, read_view, render
 
 CONFIG_NAME = "tickerplant.toml"
 VENUE = "binance"
 READY_WAIT_S = 60.0
 DRAIN_WAIT_S = 120.0
+POLL_S = 0.2
 SAMPLE_SQL = """SELECT symbol, count() AS trades, round(sum(quantity), 4) AS volume, max(price) AS high
 FROM market_data.trades GROUP BY symbol ORDER BY trades DESC LIMIT 5"""
 
@@ -39,6 +40,7 @@ class Demo:
     options: DemoOptions
     console: Console
     supervisor: Supervisor
+    lags: LagReader
 
     @property
     def config(self) -> Path:
@@ -85,7 +87,7 @@ def _prepared(settings: Settings, options: DemoOptions, console: Console) -> Dem
     ours = demo_settings(settings, options)
     write_settings(ours, ours.local.home / CONFIG_NAME)
     supervisor = Supervisor(ours.local.home / CONFIG_NAME, roles_of(ours), ours.local.home / "logs")
-    return Demo(ours, options, console, supervisor)
+    return Demo(ours, options, console, supervisor, LagReader(ours))
 
 
 @contextmanager
@@ -100,6 +102,7 @@ def _running(demo: Demo) -> Iterator[None]:
         yield
     finally:
         demo.supervisor.stop()
+        demo.lags.close()
         if not demo.options.keep:
             _stop_all(demo.settings)
     if demo.options.keep:
@@ -134,14 +137,15 @@ def _market_day(demo: Demo) -> report.Findings:
     """Let the market begin, watch it, end it, wait until all is stored, and count."""
     if not demo.options.live:
         _until(demo, _subscription(demo), "not all is subscribed", READY_WAIT_S)
+        _until(demo, lambda: _flows(demo.lags), "processor and sinks do not start", READY_WAIT_S)
         demo.venue.start()
     began_s = time.monotonic()
     view = _watch(demo, began_s)
     served = _end_of_input(demo)
     demo.supervisor.stop(["produce"])
-    _until(demo, lambda: _is_drained(demo.settings), "not all is stored", DRAIN_WAIT_S)
+    _until(demo, lambda: _is_drained(demo.lags), "not all is stored", DRAIN_WAIT_S)
     seconds = time.monotonic() - began_s
-    latency_us = report.latencies(read_view(demo.settings))
+    latency_us = report.latencies(read_view(demo.settings, demo.lags))
     memory_mb = {row.stage: row.memory_mb for row in view.stages}
     demo.say("drained; counting ...")
     topics = reconcile.count_topics(demo.settings, VENUE)
@@ -159,12 +163,12 @@ def _market_day(demo: Demo) -> report.Findings:
 
 def _watch(demo: Demo, began_s: float) -> View:
     """Show the live table until input is over; returns the last view."""
-    view = read_view(demo.settings)
+    view = read_view(demo.settings, demo.lags)
     with Live(render(view), console=demo.console, auto_refresh=False, transient=True) as live:
         while not _is_over(demo, began_s):
             demo.supervisor.restart_dead()
-            time.sleep(0.5)
-            view = read_view(demo.settings, view)
+            time.sleep(REFRESH_S)
+            view = read_view(demo.settings, demo.lags, view)
             live.update(render(view), refresh=True)
     demo.console.print(render(view))
     return view
@@ -199,9 +203,14 @@ def _subscription(demo: Demo) -> Callable[[], bool]:
     return lambda: len(venue.status()["subscribed"]) >= expected
 
 
-def _is_drained(settings: Settings) -> bool:
+def _flows(lags: LagReader) -> bool:
+    """Tell whether every group has committed something of the raw topic: its first frames come before the market's."""
+    return {lag.group for lag in lags.read() if lag.committed and lag.topic.startswith(RAW_PREFIX)} == set(GROUPS)
+
+
+def _is_drained(lags: LagReader) -> bool:
     """Tell whether processor and sinks have committed all that their topics hold."""
-    return all(lag.records == 0 for lag in read_lag(settings))
+    return all(lag.records == 0 for lag in lags.read())
 
 
 def _until(demo: Demo, condition: Callable[[], bool], failure: str, seconds: float) -> None:
@@ -216,7 +225,7 @@ def _until(demo: Demo, condition: Callable[[], bool], failure: str, seconds: flo
             logs = demo.settings.local.home / "logs"
             raise UserError(f"{failure} within {seconds:.0f} s; the logs are in {logs}")
         demo.supervisor.restart_dead()
-        time.sleep(0.1)
+        time.sleep(POLL_S)
 
 
 def _sample(settings: Settings) -> str:

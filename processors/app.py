@@ -8,7 +8,7 @@ import asyncio
 import gc
 import logging
 import time
-from collections.abc import AsyncIterable
+from collections.abc import AsyncIterable, Collection
 from typing import Any, Final
 
 import faust
@@ -36,12 +36,14 @@ STREAM_BUFFER_RECORDS: Final = 65536
 MOST_WAITING_RECORDS: Final = 50_000
 POLL_S: Final = 0.003
 FETCH_WAIT_MS: Final = 5
+FETCH_LEAST_BYTES: Final = 32 * 1024  # with the wait: at most 200 fetches a second, each with all that has come
 FETCH_BYTES: Final = 4 * 1024 * 1024
 GC_ALLOCATIONS: Final = (
     50_000  # the default of 700 costs a third of the time: frames are thousands of short-lived dicts
 )
 YIELD_EVERY_S: Final = 0.004
 LAST_SNAPSHOT_S: Final = 5.0
+NO_PARTITION: Final = TP("", 0)
 NEVER_S: Final = 10 * 365 * 86400.0
 
 
@@ -114,11 +116,12 @@ class Processor:
             self._log.warning("last snapshot not delivered in time", seconds=LAST_SNAPSHOT_S)
         self._workers = {}
 
-    async def snapshot(self, app: Any) -> None:
-        """Write the state of all partitions that moved, and commit their offsets once it is delivered."""
+    async def snapshot(self, app: Any, partitions: Collection[TP] | None = None) -> None:
+        """Write the state of partitions (None = all) that moved, and commit their offsets once it is delivered."""
         self._snapshot_lock = self._snapshot_lock or asyncio.Lock()
         async with self._snapshot_lock:
-            moved = {tp: each for tp, each in self._workers.items() if each.next_offset > each.captured_offset}
+            mine = {tp: each for tp, each in self._workers.items() if partitions is None or tp in partitions}
+            moved = {tp: each for tp, each in mine.items() if each.next_offset > each.captured_offset}
             captured = {tp: worker.capture() for tp, worker in moved.items()}
             for tp, worker in moved.items():
                 await self._delivered(worker, captured[tp].mark)
@@ -130,15 +133,18 @@ class Processor:
             self._show_books()
 
     async def snapshot_for_ever(self, app: Any) -> None:
-        """Write snapshots at their pace."""
+        """Write a snapshot of each partition in its turn, so that no message waits for those of all."""
         while not app.should_stop:
-            await asyncio.sleep(self.settings.processor.snapshot_s)
-            try:
-                await self.snapshot(app)
-            except Exception as error:
-                self.failure = self.failure or error
-                await app.crash(error)
-                raise
+            turns = sorted(self._workers)
+            pause_s = self.settings.processor.snapshot_s / max(1, len(turns))
+            for partition in turns or [NO_PARTITION]:
+                await asyncio.sleep(pause_s)
+                try:
+                    await self.snapshot(app, [partition])
+                except Exception as error:
+                    self.failure = self.failure or error
+                    await app.crash(error)
+                    raise
 
     def close(self) -> None:
         """Wait for what is still on its way."""
@@ -287,7 +293,9 @@ def _hasten_fetches(app: Any) -> None:
 
     Faust sets 1.5 s and offers no setting (faust-streaming 0.15.3, aiokafka 0.14).
     """
-    app.consumer._thread._ensure_consumer()._fetcher._fetch_max_wait_ms = FETCH_WAIT_MS  # noqa: SLF001  # no public way
+    fetcher = app.consumer._thread._ensure_consumer()._fetcher  # noqa: SLF001  # there is no public way
+    fetcher._fetch_max_wait_ms = FETCH_WAIT_MS  # noqa: SLF001
+    fetcher._fetch_min_bytes = FETCH_LEAST_BYTES  # noqa: SLF001
 
 
 async def _commit(app: Any, offsets: dict[TP, int]) -> None:

@@ -16,10 +16,13 @@ from tickerplant.settings import Settings
 RAW_PATTERN: Final = r"^raw\.[a-z0-9_]+"
 TIMEOUT_S: Final = 10.0
 GENERATION_CHARS: Final = 8
+FETCH_WAIT_SHARE: Final = 0.2  # of the time after which a chunk is flushed
 CONFIG: Final[dict[str, str | float | bool]] = {
     # Memory: what librdkafka fetches ahead comes on top of our own buffers.
     "queued.max.messages.kbytes": 16 * 1024,
     "queued.min.messages": 20_000,
+    # Chunks wait for far longer: few large fetches spare the broker, and with it the latency of those before us.
+    "fetch.min.bytes": 128 * 1024,
     "topic.metadata.refresh.interval.ms": 30_000,  # a new venue's raw topic is found within this time
 }
 FATAL: Final = frozenset(
@@ -42,7 +45,8 @@ class KafkaLog:
 
     def __init__(self, settings: Settings, group: str) -> None:
         self._settings = settings
-        self._consumer: Consumer = consumer(settings, group, **CONFIG)
+        wait_ms = max(1, int(settings.sink.flush_ms * FETCH_WAIT_SHARE))
+        self._consumer: Consumer = consumer(settings, group, **CONFIG, **{"fetch.wait.max.ms": wait_ms})
         self._generations: dict[str, str] = {}
         self._logger = logger()
 

@@ -127,6 +127,9 @@ def process(config: Path | None) -> None:
 @click.argument("store")
 def sink(config: Path | None, store: str) -> None:
     """Run a sink."""
+    from tickerplant.lean import keep_out
+
+    keep_out("pandas")  # pyarrow imports it where it finds it: a second and 64 MB that no sink uses
     from sinks import app
 
     app.run(_role_settings(config, f"sink-{store}"), store)
@@ -194,6 +197,7 @@ def demo(as_json: bool, config: Path | None, keep: bool, **options: Any) -> int:
     """Run the whole flow on this machine and reconcile every frame at its end."""
     from tickerplant.demo import DemoOptions, run_demo
 
+    configure_logs("demo", "warning")
     return run_demo(load_settings(config), DemoOptions(**options, keep=keep, as_json=as_json))
 
 

@@ -1,9 +1,10 @@
 """What the processes of this machine say of themselves on `/metrics`, summed over processes."""
 
 import json
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from urllib.parse import urlencode
 
 import httpx
 import psutil
@@ -96,12 +97,13 @@ def find_processes(settings: Settings) -> list[Process]:
     return sorted(found, key=lambda each: (each.role, each.pid))
 
 
-def scrape(settings: Settings, fetch: Callable[[str], str] | None = None) -> Scrape:
-    """Read `/metrics` of all processes; one that does not answer is left out."""
+def scrape(settings: Settings, names: Sequence[str] = (), fetch: Callable[[str], str] | None = None) -> Scrape:
+    """Read samples of these names (empty = all) from all processes; a process that does not answer is left out."""
+    query = "?" + urlencode([("name[]", name) for name in names])
     result = Scrape()
     for process in find_processes(settings):
         try:
-            text = (fetch or _get)(f"http://{settings.metrics.host}:{process.port}/metrics")
+            text = (fetch or _get)(f"http://{settings.metrics.host}:{process.port}/metrics{query}")
         except httpx.HTTPError:
             continue
         result.processes.append(process)

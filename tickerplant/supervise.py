@@ -18,15 +18,24 @@ RESTART_MOST_S = 30.0
 STABLE_AFTER_S = 60.0
 STOP_WAIT_S = 15.0
 USER_ERROR_CODE = 2
+SINK_NICENESS = 10
+"""Sinks work in chunks of a second: on a full machine they wait, not the way to the cleaned topics."""
 
 
 @dataclass(frozen=True)
 class Role:
-    """One kind of process: its name, its arguments after `tickerplant`, and how many run."""
+    """One kind of process.
+
+    Args:
+        arguments: what follows `tickerplant` on its command line.
+        processes: how many run.
+        niceness: added to ours: higher = it yields the processor to others of this machine.
+    """
 
     name: str
     arguments: tuple[str, ...]
     processes: int = 1
+    niceness: int = 0
 
 
 def roles_of(settings: Settings) -> tuple[Role, ...]:
@@ -35,8 +44,8 @@ def roles_of(settings: Settings) -> tuple[Role, ...]:
     return (
         *produce,
         Role("process", ("process",), settings.processor.workers),
-        Role("sink-clickhouse", ("sink", "clickhouse")),
-        Role("sink-parquet", ("sink", "parquet")),
+        Role("sink-clickhouse", ("sink", "clickhouse"), niceness=SINK_NICENESS),
+        Role("sink-parquet", ("sink", "parquet"), niceness=SINK_NICENESS),
     )
 
 
@@ -117,7 +126,8 @@ class Supervisor:
         return self.log_folder / f"{_slot(role, number)}.log"
 
     def _spawn(self, role: Role, number: int) -> subprocess.Popen[bytes]:
-        command = [*self.command, *role.arguments, "--config", str(self.config)]
+        nice = ["nice", "-n", str(role.niceness)] if role.niceness else []
+        command = [*nice, *self.command, *role.arguments, "--config", str(self.config)]
         with self.log_path(role, number).open("ab") as log:
             return subprocess.Popen(command, stdout=log, stderr=log, stdin=subprocess.DEVNULL)  # noqa: S603  # our own command
 

@@ -26,6 +26,10 @@ STAGES = {
 }
 """Stage → (role of its processes, consumer group; empty = it reads no topic)."""
 
+COUNTERS = ("received", "sent", "dead_letters", "errors")
+SAMPLES = (*(f"stage_{name}_total" for name in COUNTERS), "stage_latency_seconds_bucket", "sink_rows_total")
+"""All that a view is made of: text of other samples is not even asked for."""
+
 
 @dataclass(frozen=True)
 class StageRow:
@@ -55,7 +59,7 @@ class View:
 
 def read_view(settings: Settings, lags: LagReader, before: View | None = None) -> View:
     """Ask all processes and the broker; rates are those since the view before (None = 0)."""
-    found = scrape(settings)
+    found = scrape(settings, SAMPLES)
     time_s = time.monotonic()
     lag = _lag_by_group(lags)
     stages = [_stage_row(found, stage, lag, before, time_s) for stage in STAGES]

@@ -40,7 +40,7 @@ def test_samples_of_several_processes_are_summed(settings: Settings) -> None:
     note(settings, "process", os.getpid(), 1)
     note(settings, "process", os.getpid(), 2)
 
-    found = scrape(settings, lambda _url: TEXT)
+    found = scrape(settings, fetch=lambda _url: TEXT)
 
     assert found.total("stage_received_total", stage="process") == 20
     assert found.by_label("stage_received_total", "stage") == {"process": 20, "produce": 14}
@@ -72,7 +72,7 @@ def test_a_process_that_does_not_answer_is_left_out(settings: Settings) -> None:
     def refuse(_url: str) -> str:
         raise httpx.ConnectError("refused")
 
-    assert scrape(settings, refuse).processes == []
+    assert scrape(settings, fetch=refuse).processes == []
 
 
 def test_the_metrics_of_this_process_are_served_and_found(settings: Settings) -> None:

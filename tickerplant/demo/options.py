@@ -17,7 +17,7 @@ from tickerplant.settings import Local, Settings, Venue
 MARKETS = ("spot", "usdm", "coinm")
 SYNTHETIC_CHANNELS = ("trade", "aggTrade", "bookTicker", "depth", "kline_1m", "ticker")
 DEFAULT_SECONDS = 30.0
-PARQUET_ROLL_S = 1.0
+PARQUET_ROLL_S = 3.0
 LIVE_SYMBOLS = ("BTCUSDT", "ETHUSDT", "SOLUSDT")
 PROBE_FRAMES = 400
 STREAM = re.compile(rb'\{\s*"stream"\s*:\s*"([^"]+)"')
@@ -48,7 +48,7 @@ class DemoOptions:
 def demo_settings(settings: Settings, options: DemoOptions) -> Settings:
     """Derive the settings of a demo: a home of its own, free ports, the venue that is asked for."""
     ours = with_local(settings, settings.local.home / "demo")
-    # small files, so that the end of a demo need not wait for large ones
+    # smaller files than usual, so that the end of a demo need not wait for large ones
     sink = ours.sink.model_copy(update={"parquet_roll_s": PARQUET_ROLL_S})
     return ours.model_copy(update={"venues": _venues(ours.local, options), "sink": sink})
 

@@ -4,6 +4,7 @@ import argparse
 import asyncio
 import errno
 import ipaddress
+import os
 import signal
 import socket
 import sys
@@ -23,6 +24,7 @@ from tickerplant.local.gateway.web import WebServer
 from tickerplant.settings import load_settings
 
 _DRAIN_S = 3.0
+_NICENESS = 10  # merges and queries of a full machine wait, not the way of a message
 _BACKLOG = 512
 
 log = structlog.get_logger()
@@ -31,6 +33,7 @@ log = structlog.get_logger()
 def main(arguments: Sequence[str] | None = None) -> int:
     """Serve until SIGTERM or SIGINT; return the exit code, 2 where the user can mend what is wrong."""
     options = _parser().parse_args(arguments)
+    os.nice(_NICENESS)
     try:
         _run(options)
     except UserError as error:

@@ -83,7 +83,7 @@ def status(config: Path | None, as_json: bool) -> None:
 @cli.command()
 @config_option
 @click.argument("name")
-@click.option("--lines", default=50, show_default=True, help="How many of the last lines.")
+@click.option("--lines", type=click.IntRange(0), default=50, show_default=True, help="How many of the last lines.")
 @click.option("--follow", "-f", is_flag=True, help="Go on as lines come.")
 def logs(config: Path | None, name: str, lines: int, follow: bool) -> None:
     """Print the log of a server or role, e.g. broker, registry, produce."""
@@ -188,9 +188,15 @@ def convert(
 @click.option("--market", help="Market of the recording: spot, usdm, coinm. Default: told by its messages.")
 @click.option("--pace", default="max", show_default=True, help="Of a recording: 1 = its own, n = n times faster, max.")
 @click.option("--live", is_flag=True, help="Capture from the real venue instead (needs a connection to it).")
-@click.option("--symbols", default=20, show_default=True, help="How many symbols the synthetic market has.")
-@click.option("--rate", default=2000, show_default=True, help="Frames per second of the synthetic market.")
-@click.option("--seconds", type=float, help="How long input lasts. Default: 30, a recording to its end.")
+@click.option("--symbols", type=click.IntRange(1), default=20, show_default=True, help="Of the synthetic market.")
+@click.option(
+    "--rate", type=click.IntRange(1), default=2000, show_default=True, help="Frames/s of the synthetic market."
+)
+@click.option(
+    "--seconds",
+    type=click.FloatRange(0, min_open=True),
+    help="How long input lasts. Default: 30, a recording to its end.",
+)
 @click.option("--seed", default=1, show_default=True, help="Of the synthetic market.")
 @click.option("--keep", is_flag=True, help="Leave the stack and all roles running.")
 def demo(as_json: bool, config: Path | None, keep: bool, **options: Any) -> int:

@@ -1,8 +1,8 @@
 """What a demo shows, and the settings file that follows from it."""
 
 import os
-import re
 from collections import Counter
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -10,8 +10,12 @@ from typing import Any
 import tomli_w
 from pydantic import SecretStr
 
+from producers.venues import VENUES
+from tickerplant.errors import UserError
 from tickerplant.local.ports import with_local
-from tickerplant.recordings import read_recording
+from tickerplant.local.venue.contents import stream_of
+from tickerplant.local.venue.options import parse_pace
+from tickerplant.recordings import RecordedFrame, RecordingError, read_recording
 from tickerplant.settings import Local, Settings, Venue
 
 MARKETS = ("spot", "usdm", "coinm")
@@ -20,7 +24,7 @@ DEFAULT_SECONDS = 30.0
 PARQUET_ROLL_S = 3.0
 LIVE_SYMBOLS = ("BTCUSDT", "ETHUSDT", "SOLUSDT")
 PROBE_FRAMES = 400
-STREAM = re.compile(rb'\{\s*"stream"\s*:\s*"([^"]+)"')
+NAME = "BINANCE"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -46,7 +50,14 @@ class DemoOptions:
 
 
 def demo_settings(settings: Settings, options: DemoOptions) -> Settings:
-    """Derive the settings of a demo: a home of its own, free ports, the venue that is asked for."""
+    """Derive the settings of a demo: a home of its own, free ports, the venue that is asked for.
+
+    Raises:
+        UserError: the pace or market is none, the recording cannot be read, or holds nothing that can be captured.
+    """
+    parse_pace(options.pace)
+    if options.market not in {None, *MARKETS}:
+        raise UserError(f"market {options.market} is none of {', '.join(MARKETS)}")
     ours = with_local(settings, settings.local.home / "demo")
     # smaller files than usual, so that the end of a demo need not wait for large ones
     sink = ours.sink.model_copy(update={"parquet_roll_s": PARQUET_ROLL_S})
@@ -70,18 +81,15 @@ def recorded_streams(path: Path, market: str) -> dict[str, set[str]]:
 
 
 def stream_counts(path: Path, market: str) -> Counter[str]:
-    """Count the frames of each stream of a recording, by the stream's name."""
-    counts: Counter[str] = Counter()
-    for frame in read_recording(path, market):
-        if frame.kind == "MESSAGE" and (name := _stream_name(frame.payload)):
-            counts[name] += 1
-    return counts
+    """Count the frames of each stream of a recording that can be captured, by the stream's name."""
+    counts = Counter(stream_of(frame.payload) for frame in _frames(path, market) if frame.kind == "MESSAGE")
+    return Counter({name: count for name, count in counts.items() if _can_be_captured(market, name)})
 
 
 def guess_market(path: Path) -> str:
     """Tell the market of a Binance recording from what its first messages look like."""
-    for number, frame in enumerate(read_recording(path, "spot")):
-        name = _stream_name(frame.payload).upper()
+    for number, frame in enumerate(_frames(path, "spot")):
+        name = stream_of(frame.payload).upper()
         if b'"ps":' in frame.payload or "_PERP@" in name:
             return "coinm"
         if b'"pu":' in frame.payload or b'"e":"bookTicker"' in frame.payload or b'"X":' in frame.payload:
@@ -91,19 +99,32 @@ def guess_market(path: Path) -> str:
     return "spot"
 
 
-def _stream_name(payload: bytes) -> str:
-    """Read the stream of a combined message; empty = it is none."""
-    found = STREAM.match(payload)
-    return found[1].decode() if found else ""
+def _frames(path: Path, market: str) -> Iterator[RecordedFrame]:
+    """Read what can be read, as the simulated venue does, which counts the rest."""
+    return read_recording(path, market, on_damage=_pass_over)
+
+
+def _pass_over(_error: RecordingError) -> None:
+    pass
+
+
+def _can_be_captured(market: str, stream: str) -> bool:
+    """Tell whether a producer can subscribe to a stream by this very name."""
+    symbol, _, channel = stream.partition("@")
+    wire = VENUES[NAME]
+    full = wire.full_channel(market, channel) if symbol and not symbol.startswith("!") else None
+    return full is not None and wire.stream_name(symbol, full) == stream
 
 
 def _venues(local: Local, options: DemoOptions) -> tuple[Venue, ...]:
     if options.live:
-        return (Venue(venue="BINANCE", market="spot", symbols=LIVE_SYMBOLS),)
+        return (Venue(venue=NAME, market="spot", symbols=LIVE_SYMBOLS),)
     if options.recording is None:
         return tuple(_simulated(local, market, ("*",), SYNTHETIC_CHANNELS) for market in MARKETS)
     market = options.market or guess_market(options.recording)
     streams = recorded_streams(options.recording, market)
+    if not streams:
+        raise UserError(f"{options.recording} holds no stream of {NAME} {market} that can be captured")
     symbols = sorted(set().union(*streams.values()))
     return (_simulated(local, market, tuple(symbols), tuple(sorted(streams))),)
 
@@ -111,7 +132,7 @@ def _venues(local: Local, options: DemoOptions) -> tuple[Venue, ...]:
 def _simulated(local: Local, market: str, symbols: tuple[str, ...], channels: tuple[str, ...]) -> Venue:
     address = f"127.0.0.1:{local.simulator_port}/binance/{market}"
     return Venue(
-        venue="BINANCE",
+        venue=NAME,
         market=market,
         symbols=symbols,
         channels=channels,

@@ -5,14 +5,14 @@ stores are asked, and what should come of the frames is counted from their bytes
 """
 
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Container, Iterator
 from dataclasses import dataclass, field
 from typing import Any
 
 import msgspec
 
 from schemas.codec import Decoder
-from schemas.records import Depth, QualityEvent, RawFrames, Record, Tick
+from schemas.records import DeadLetter, Depth, QualityEvent, RawFrames, Record, Tick
 from schemas.topics import DEAD_PROCESSOR, DEPTH, QUALITY, TICK, Topic, raw_topic
 from tickerplant.kafka import OFFSET_BEGINNING, TopicPartition, consumer, partition_count
 from tickerplant.registry import Registry
@@ -29,8 +29,12 @@ class _Data(msgspec.Struct):
     e: str = ""
     s: str = ""
     t: int = 0
-    a: int | list[Any] | str = 0
+    T: int = 0
     u: int = 0
+    a: int | list[Any] | str = 0
+    b: int | list[Any] | str = 0
+    A: int | str = 0
+    B: int | str = 0
 
 
 class _Envelope(msgspec.Struct):
@@ -42,13 +46,21 @@ class _Envelope(msgspec.Struct):
 
 @dataclass
 class RawCount:
-    """What the raw topic holds, counted from the bytes of its frames."""
+    """What the raw topic holds, counted from the bytes of its frames.
 
+    Args:
+        dead: payloads that went to the dead letters: they are counted as frames, but nothing is expected of them.
+        quotes: those that are not the symbol's last one once more.
+    """
+
+    dead: Container[bytes] = frozenset()
     frames: int = 0
+    quotes: int = 0
     by_channel: Counter[str] = field(default_factory=Counter)
     trades: set[tuple[str, str, int]] = field(default_factory=set)
     aggregates: set[tuple[str, str, int]] = field(default_factory=set)
     deltas: set[tuple[str, str, int]] = field(default_factory=set)
+    _last_quotes: dict[tuple[str, str], tuple[Any, ...]] = field(default_factory=dict)
 
     def add(self, raw: RawFrames) -> None:
         """Count the market data of one raw record; answers to our own requests are not."""
@@ -58,16 +70,25 @@ class RawCount:
 
     def _add_message(self, market: str, payload: bytes) -> None:
         self.frames += 1
+        if payload in self.dead:
+            self.by_channel["dead letter"] += 1
+            return
         message = msgspec.json.decode(payload, type=_Envelope)
-        channel = message.stream.split("@")[1]
+        channel = message.stream.partition("@")[2].partition("@")[0]
         self.by_channel[channel] += 1
-        data = message.data
+        self._add_item(market, channel, message.data)
+
+    def _add_item(self, market: str, channel: str, data: _Data) -> None:
         if channel == "trade":
             self.trades.add((market, data.s, data.t))
         elif channel == "aggTrade" and isinstance(data.a, int):
             self.aggregates.add((market, data.s, data.a))
         elif channel == "depth":
             self.deltas.add((market, data.s, data.u))
+        elif channel == "bookTicker":
+            quote = (data.u, data.T, data.b, data.B, data.a, data.A)
+            self.quotes += quote != self._last_quotes.get((market, data.s))
+            self._last_quotes[market, data.s] = quote
 
 
 @dataclass
@@ -103,9 +124,8 @@ class TopicCounts:
 
     @property
     def expected_ticks(self) -> int:
-        """Distinct trades and aggregates, and quotes that were not reported as repeats."""
-        quotes = self.raw.by_channel["bookTicker"] - self.duplicates["bookTicker"]
-        return len(self.raw.trades) + len(self.raw.aggregates) + quotes
+        """Distinct trades and aggregates, and quotes but for those that come again at once."""
+        return len(self.raw.trades) + len(self.raw.aggregates) + self.raw.quotes
 
     @property
     def expected_deltas(self) -> int:
@@ -120,15 +140,16 @@ def count_topics(settings: Settings, venue: str) -> TopicCounts:
         DependencyError: broker or registry does not answer.
     """
     registry = Registry(settings)
-    raw = RawCount()
+    letters = registry.decoder(DeadLetter)
+    dead = [letters.decode(value).payload for value in read_topic(settings, DEAD_PROCESSOR)]
+    raw = RawCount(frozenset(dead))
     frames = registry.decoder(RawFrames)
     for value in read_topic(settings, raw_topic(venue)):
         raw.add(frames.decode(value))
     ticks = _count_cleaned(settings, TICK, registry.decoder(Tick), lambda fields: str(fields["kind"]))
     depth = _count_cleaned(settings, DEPTH, registry.decoder(Depth), _depth_kind)
     quality, duplicates = _count_quality(settings, registry.decoder(QualityEvent))
-    dead = sum(1 for _ in read_topic(settings, DEAD_PROCESSOR))
-    return TopicCounts(raw, ticks, depth, quality, duplicates, dead)
+    return TopicCounts(raw, ticks, depth, quality, duplicates, len(dead))
 
 
 def read_topic(settings: Settings, topic: Topic) -> Iterator[bytes]:

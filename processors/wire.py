@@ -1,7 +1,7 @@
 """JSON of venues → typed structs and numbers: strict about what is used, tolerant of fields we do not know."""
 
 from math import inf, isfinite
-from typing import Annotated, Generic, TypeVar
+from typing import Annotated, Final, Generic, TypeVar
 
 import msgspec
 
@@ -16,6 +16,9 @@ PreviousId = Annotated[int, msgspec.Meta(ge=-1, le=MAX_INT64)]
 Instant = Annotated[int, msgspec.Meta(ge=0, lt=10**16)]
 """ms or µs since the UTC epoch: whole numbers of 13 or 16 digits."""
 FIRST_US_INSTANT = 10**14
+
+MALFORMED: Final = (msgspec.DecodeError, UnicodeDecodeError, RecursionError)
+"""What msgspec raises for bytes: no JSON, or not of the shape; strings that are not UTF-8; too deeply nested."""
 
 _LEVELS = msgspec.json.Decoder(list[tuple[float, float]], strict=False)
 _FIELDS = msgspec.json.Decoder(dict[str, msgspec.Raw])
@@ -44,14 +47,14 @@ class Wire(Generic[T]):
         """
         try:
             return self._strict.decode(body)
-        except msgspec.DecodeError:
+        except MALFORMED:
             return self._decode_leniently(body, unknown)
 
     def _decode_leniently(self, body: bytes | msgspec.Raw, unknown: list[UnknownField]) -> T:
         try:
             message = self._lenient.decode(body)
             names = _FIELDS.decode(body)
-        except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
+        except MALFORMED as error:
             raise FrameError(f"{self._channel}: {error}") from error
         unknown.extend(UnknownField(self._channel, name) for name in names if name not in self._known)
         return message
@@ -106,7 +109,7 @@ def levels(body: msgspec.Raw) -> tuple[list[float], list[float]]:
     """
     try:
         pairs = _LEVELS.decode(body)
-    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
+    except MALFORMED as error:
         raise FrameError(f"book levels: {error}") from error
     if not pairs:
         return [], []

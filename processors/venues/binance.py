@@ -29,7 +29,7 @@ from processors.items import (
     UnknownField,
 )
 from processors.venues import binance_wire as wire
-from processors.wire import amount, levels, positive, signed, time_us
+from processors.wire import MALFORMED, amount, levels, positive, signed, time_us
 from schemas.records import Frame, Side
 
 NAME: Final = "BINANCE"
@@ -61,7 +61,7 @@ def parse(market: str, frame: Frame) -> Items:
 def _message(market: str, payload: bytes) -> Items:
     try:
         envelope = wire.ENVELOPE.decode(payload)
-    except msgspec.DecodeError:
+    except MALFORMED:
         return _answer(payload)
     unknown: Unknown = []
     items = _channel(envelope.stream)(market, envelope.data, unknown)
@@ -82,7 +82,7 @@ def _answer(payload: bytes) -> Items:
     """Parse what has no stream: answers to subscriptions, errors, notices."""
     try:
         answer = wire.ANSWER.decode(payload)
-    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
+    except MALFORMED as error:
         raise FrameError(f"not a combined-stream message or an answer: {error}") from error
     if answer.event == "serverShutdown":
         return [Notice("serverShutdown")]
@@ -251,7 +251,7 @@ def _depth_symbol(request: str) -> str:
 def _is_error(payload: bytes) -> bool:
     try:
         return wire.ANSWER.decode(payload).code is not None
-    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+    except MALFORMED:
         return False
 
 

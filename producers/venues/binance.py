@@ -136,7 +136,7 @@ def answer(payload: bytes) -> Answer | None:
     """Read what is no market data: an answer to a request, or the notice of a shutdown; None = neither."""
     try:
         reply = _REPLY.decode(payload)
-    except msgspec.MsgspecError:
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
         return None
     if reply.e == "serverShutdown" or "serverShutdown" in reply.stream:
         return Answer(is_shutdown=True)

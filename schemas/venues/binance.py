@@ -149,7 +149,7 @@ def _check_market(market: str) -> None:
 def _entries(body: bytes) -> list[msgspec.Raw]:
     try:
         return _LIST.decode(body).symbols
-    except msgspec.MsgspecError as error:
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
         raise ValueError(f"not an exchangeInfo body: {error}") from error
 
 

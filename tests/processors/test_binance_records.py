@@ -265,6 +265,10 @@ def test_unknown_fields_inside_are_told_too(spot: Any, messages: Any) -> None:
         b'{"stream":5,"data":{}}',
         b'{"hello":1}',
         b"[" * 100_000,
+        b'{"stream":"btcusdt@trade","data":' + b"[" * 100_000,
+        b'{"stream":"\xff@trade","data":{}}',
+        b'{"stream":"btcusdt@trade","data":{"e":"\xff"}}',
+        b'{"stream":"btcusdt@trade","data":{"\xff":1}}',
     ],
 )
 def test_what_is_no_message_is_a_dead_letter_with_its_bytes(spot: Any, payload: bytes) -> None:

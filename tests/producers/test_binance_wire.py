@@ -4,7 +4,7 @@ import json
 from urllib.parse import parse_qs, urlsplit
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from producers.venues import VENUES, _check, binance
@@ -59,6 +59,8 @@ def test_stream_is_cut_from_a_message() -> None:
 
 
 @given(st.binary(max_size=60))
+@example(b'{"stream":"\xff","data":{}}')
+@example(b'{"id":' + b"[" * 100_000)
 def test_no_payload_breaks_the_cutting_or_reading(payload: bytes) -> None:
     assert isinstance(binance.stream_of(payload), bytes)
     assert isinstance(binance.answer(payload), Answer | None)

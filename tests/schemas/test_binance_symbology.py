@@ -117,7 +117,10 @@ def test_odd_entry_is_left_out_and_told_while_the_rest_is_read(odd: Any) -> None
     assert len(binance.unreadable("usdm", listed)) == 1
 
 
-@pytest.mark.parametrize("garbage", [b"", b"{}", b"[]", b'{"symbols":{}}', b"<html>", b'{"code":-1121}', b"\xff"])
+@pytest.mark.parametrize(
+    "garbage",
+    [b"", b"{}", b"[]", b'{"symbols":{}}', b"<html>", b'{"code":-1121}', b"\xff", b'{"symbols":[' + b"[" * 100_000],
+)
 def test_body_that_is_no_list_is_refused(garbage: bytes) -> None:
     with pytest.raises(ValueError, match="not an exchangeInfo body"):
         binance.instruments("spot", garbage, 0)

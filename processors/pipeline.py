@@ -38,6 +38,7 @@ from processors.pieces import (
 from processors.symbol_state import SymbolState
 from processors.throttle import Throttle, What
 from processors.venues import VENUES
+from schemas.quality import stale_channel
 from schemas.records import Derived, Frame, Instrument, RawFrames, Source
 from schemas.symbology import SymbolError, Symbology, partition_of
 from schemas.venues import SYMBOLOGIES
@@ -82,7 +83,7 @@ class Pipeline:
         assume_instruments: bool = False,
     ) -> None:
         self.next_offset = 0
-        self.bad_frames = 0  # dead letters since the last good frame
+        self.bad_frames = 0  # dead letters since the last message that could be used; our own CLOCK proves nothing
         self._venue, self._topic, self._partition = venue, topic, partition
         self._partition_count = partition_count
         self._keyframe_us = keyframe_us
@@ -186,17 +187,16 @@ class Pipeline:
             self._next_numbers[source.connection] = frame.number + 1
             if frame.kind == "MESSAGE" or frame.kind == "HTTP":  # noqa: PLR1714  # one comparison for most frames
                 self._use_items(batch, self._parse(source.market, frame))
+                self.bad_frames = 0
             else:
                 self._use_event(batch, frame)
         except FrameError as error:
             self._bury(batch, frame, str(error))
-        else:
-            self.bad_frames = 0
 
     def _use_items(self, batch: Batch, items: list[AnyItem]) -> None:
         for item in items:
             if isinstance(item, UnknownField):
-                self._note(batch, What("UNKNOWN_FIELD", batch.market, item.channel, item.field))
+                self._note(batch, What("UNKNOWN_FIELD", batch.market, item.channel, item.field[:REASON_CHARS]))
             elif isinstance(item, Notice):
                 self._note(batch, What("VENUE_NOTICE", batch.market, detail=item.text))
             else:
@@ -226,6 +226,9 @@ class Pipeline:
     def _on_disconnect(self, batch: Batch, frame: Frame) -> None:
         reason = frame.payload.decode(errors="replace")[:REASON_CHARS]
         batch.event("DISCONNECT", detail=f"{batch.connection} {reason}")
+        channel = stale_channel(reason)
+        if channel:
+            batch.event("STALE", channel=channel, detail=batch.connection)
         for state in self._ordered:
             if state.instrument.market == batch.market and state.on_disconnect(batch, "disconnect"):
                 self._touched[state.instrument.symbol] = state

@@ -70,10 +70,11 @@ class Fetcher:
         raise self._refusal(request, response)
 
     async def _permission(self, weight: int) -> None:
-        wait_s = self._bucket.take(weight, self._now_us())
-        if wait_s:
+        while True:
+            wait_s = self._bucket.take(weight, self._now_us())
+            if not wait_s:
+                return
             await asyncio.sleep(wait_s)
-            await self._permission(weight)
 
     def _refusal(self, request: Request, response: httpx.Response) -> HttpError:
         status = response.status_code

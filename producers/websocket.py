@@ -1,6 +1,7 @@
 """One connection to a venue, kept open: subscribe, receive, stamp, watch, connect again.
 
-ConnectionFailureError: we end a connection that is open but of no use (silent, refused, unanswered).
+ConnectionFailureError   we end a connection that is open but of no use (refused, unanswered)
+└── StaleError           a channel of it is silent
 """
 
 import asyncio
@@ -19,6 +20,7 @@ from producers.packer import Lane
 from producers.plan import ConnectionPlan, Stream
 from producers.staleness import Staleness
 from producers.wire import Wire
+from schemas.quality import stale_reason
 from tickerplant import metrics
 from tickerplant.clock import NowUs, now_us
 from tickerplant.logs import logger
@@ -43,6 +45,16 @@ class ConnectionFailureError(Exception):
 
     def __str__(self) -> str:
         return f"{self.error_type}: {self.detail}"
+
+
+class StaleError(ConnectionFailureError):
+    """A channel was silent for too long."""
+
+    def __init__(self, channel: str) -> None:
+        super().__init__("stale", channel)
+
+    def __str__(self) -> str:
+        return stale_reason(self.detail)
 
 
 class ReplaceError(Exception):
@@ -263,7 +275,7 @@ class Feed:
         self._heard.clear()
         silent = self._staleness.silent(now)
         if silent is not None:
-            raise ConnectionFailureError("stale", f"channel {silent} is silent")
+            raise StaleError(silent)
 
     async def _take_rest(self, connection: StampedConnection, lane: Lane) -> None:
         """Take in what the library has read and we have not."""
@@ -276,7 +288,7 @@ class Feed:
 
 
 def _reason(error: BaseException) -> str:
-    return f"{type(error).__name__}: {error}"
+    return str(error) if isinstance(error, StaleError) else f"{type(error).__name__}: {error}"
 
 
 async def _hang_up(connection: ClientConnection) -> None:

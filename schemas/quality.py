@@ -1,14 +1,14 @@
-"""The closed catalogue of quality event kinds."""
+"""The closed catalogue of quality event kinds, and how a DISCONNECT frame tells that a channel was silent."""
 
 from typing import Final
 
 QUALITY_KINDS: Final[dict[str, str]] = {
     "GAP": "Venue sequence ids are missing; from_sequence and to_sequence name the hole.",
-    "BOOK_RESET": "A book became invalid (gap, disconnect, overfull buffer); no depth until BOOK_READY.",
-    "BOOK_READY": "A snapshot joined the deltas; count = buffered deltas that it supersedes (they are not published).",
+    "BOOK_RESET": "A book became invalid (gap, disconnect); depth deltas are flagged UNJOINED until BOOK_READY.",
+    "BOOK_READY": "A snapshot joined the deltas; count = those applied to it (published before, as UNJOINED).",
     "CONNECT": "A connection to the venue was opened.",
     "DISCONNECT": "A connection to the venue was lost or closed; what came meanwhile is missing.",
-    "STALE": "A subscribed channel was silent for longer than it should be.",
+    "STALE": "A subscribed channel was silent for longer than it should be; its connection was closed for that.",
     "CROSSED": "Best bid at or above best ask.",
     "DUPLICATE": "Items already seen were dropped; count tells how many.",
     "OUT_OF_ORDER": "An item came after a later one of its kind.",
@@ -19,3 +19,23 @@ QUALITY_KINDS: Final[dict[str, str]] = {
     "DEAD_LETTER": "A frame could not be used and went to the dead letters.",
     "VENUE_NOTICE": "The venue said something about its service (maintenance, error answer, shutdown).",
 }
+
+STALE_PREFIX: Final = "stale: "
+
+
+def stale_reason(channel: str) -> str:
+    """Write the payload of a DISCONNECT frame for a channel that was silent for too long.
+
+    >>> stale_reason("trade")
+    'stale: trade'
+    """
+    return STALE_PREFIX + channel
+
+
+def stale_channel(reason: str) -> str:
+    """Read the channel back; empty = the connection ended for another reason.
+
+    >>> stale_channel("stale: trade")
+    'trade'
+    """
+    return reason.removeprefix(STALE_PREFIX) if reason.startswith(STALE_PREFIX) else ""

@@ -1,5 +1,6 @@
 """Bytes of a topic's records → rows of its table."""
 
+from collections import Counter
 from collections.abc import Callable
 from typing import Any, Final, NamedTuple
 
@@ -10,7 +11,7 @@ from sinks.tables import RAW, table_of
 from tickerplant.errors import UserError
 
 BAD_RECORDS_LIMIT: Final = 1000
-"""So many unreadable records in a row stop the sink, instead of emptying a topic into the dead letters."""
+"""So many unreadable records of a topic in a row stop the sink, instead of emptying it into the dead letters."""
 
 MakeDecoder = Callable[[type[Record]], Decoder[Any]]
 
@@ -38,7 +39,7 @@ class RowReader:
         self._stage = stage
         self._suffix = topic_suffix
         self._decoders: dict[str, Decoder[Any]] = {}
-        self._bad_in_a_row = 0
+        self._bad_in_a_row: Counter[str] = Counter()  # by topic: another one that is sound proves nothing
 
     def name(self, topic: str) -> str:
         """Tell a topic's name in the catalogue."""
@@ -58,7 +59,7 @@ class RowReader:
             raise UserError(f"{entry.topic} [{entry.partition}] offset {entry.offset}: {error}") from None
         except (WireFormatError, IndexError) as error:
             return self._letter(entry, entry.value, error)
-        self._bad_in_a_row = 0
+        self._bad_in_a_row[entry.topic] = 0
         return rows
 
     def _rows(self, entry: Entry, value: bytes) -> list[Row]:
@@ -73,9 +74,9 @@ class RowReader:
         return decoder
 
     def _letter(self, entry: Entry, value: bytes, error: Exception) -> DeadLetter:
-        self._bad_in_a_row += 1
-        if self._bad_in_a_row > BAD_RECORDS_LIMIT:
-            raise UserError(f"{entry.topic}: {self._bad_in_a_row} unreadable records in a row, the last: {error}")
+        self._bad_in_a_row[entry.topic] += 1
+        if self._bad_in_a_row[entry.topic] > BAD_RECORDS_LIMIT:
+            raise UserError(f"{entry.topic}: {BAD_RECORDS_LIMIT + 1} unreadable records in a row, the last: {error}")
         name = self.name(entry.topic)
         return DeadLetter(
             event_time_us=0,

@@ -8,7 +8,8 @@ from typing import Any
 import pytest
 
 from schemas.codec import Encoder
-from schemas.records import DeadLetter, Tick
+from schemas.quality import QUALITY_KINDS
+from schemas.records import DeadLetter, QualityEvent, Tick
 
 BAD_VALUES: tuple[Any, ...] = (
     None, True, -1, 0, 1.5, 2**63, 10**30, "", "x", "nan", "inf", "-1", "1_0", "1e999", "\u0000", [], {}, [[]],
@@ -43,6 +44,7 @@ def damaged(message: Any) -> Iterator[tuple[str, Any]]:
 def encode_all(records: list[Any]) -> None:
     """What came out must reach Kafka: a record that cannot be encoded would stop the processor for ever."""
     for record in records:
+        assert not isinstance(record, QualityEvent) or record.kind in QUALITY_KINDS
         Encoder(type(record), 1).encode(record)
 
 
@@ -77,6 +79,20 @@ def test_a_damaged_snapshot_is_a_dead_letter_or_still_valid(new_run: Any) -> Non
         encode_all(run.take(run.feed.frame(json.dumps(variant).encode(), "HTTP", request=url)))
 
     assert len(run.of(DeadLetter)) > 50
+
+
+@pytest.mark.parametrize("byte", [b"\xff", b"\x00", b'"', b"[", b"9"])
+def test_any_byte_replaced_stops_nothing(new_run: Any, messages: Any, wrap: Any, byte: bytes) -> None:
+    for (market, stream), data in messages.items():
+        run = new_run(market)
+        whole = wrap(stream, data)
+        for at in range(len(whole)):
+            payload = whole[:at] + byte + whole[at + 1 :]
+            records = run.take(run.feed.frame(payload))
+
+            encode_all(records)
+            assert all(each.payload == payload for each in records if isinstance(each, DeadLetter))
+        assert run.of(DeadLetter)
 
 
 def test_a_frame_cut_anywhere_is_a_dead_letter(new_run: Any, messages: Any, wrap: Any) -> None:

@@ -7,6 +7,7 @@ import msgspec
 import pytest
 
 from processors.venues import VENUES
+from schemas.quality import stale_reason
 from schemas.records import DeadLetter, Depth, Instrument, QualityEvent, Tick
 from schemas.symbology import partition_of
 
@@ -160,6 +161,14 @@ def test_a_disconnect_resets_the_books_of_its_connection_alone(spot: Any) -> Non
     assert [each.detail for each in spot.of(QualityEvent, kind="DISCONNECT")] == ["other 1006", "c 1006"]
 
 
+def test_a_connection_closed_for_silence_is_stale(spot: Any) -> None:
+    spot.take(spot.feed.frame(stale_reason("trade").encode(), "DISCONNECT"))
+    spot.take(spot.feed.frame(b"ConnectionClosedError: reset", "DISCONNECT"))
+
+    assert [each.channel for each in spot.of(QualityEvent, kind="STALE")] == ["trade"]
+    assert len(spot.of(QualityEvent, kind="DISCONNECT")) == 2
+
+
 def test_the_clock_publishes_keyframes_of_quiet_symbols(new_run: Any) -> None:
     run = new_run("spot", keyframe_us=10 * SECOND_US)
     run.take(run.feed.snapshot(100, [["1.0", "1"]]))
@@ -238,8 +247,11 @@ def test_the_start_of_a_topic_cut_by_retention_is_no_frame_loss(spot: Any) -> No
     assert not spot.of(QualityEvent, kind="FRAME_LOSS")
 
 
-def test_consecutive_bad_frames_are_counted_until_a_good_one(spot: Any) -> None:
+def test_bad_frames_are_counted_until_a_message_is_good_whatever_we_wrote_between(spot: Any) -> None:
     spot.take(spot.feed.frame(b"x"), spot.feed.frame(b"y"))
+    assert spot.pipeline.bad_frames == 2
+
+    spot.take(spot.feed.frame(b"", "CLOCK"), spot.feed.frame(b"", "SENT"))
     assert spot.pipeline.bad_frames == 2
 
     spot.take(spot.feed.message(TRADE))

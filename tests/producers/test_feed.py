@@ -16,6 +16,7 @@ from producers.intake import Intake
 from producers.plan import ConnectionPlan, Stream
 from producers.venues import binance
 from producers.websocket import Feed, FeedOptions, error_type
+from schemas.quality import stale_reason
 from schemas.venues.binance import assumed_instrument
 from tickerplant.settings import Producer, Venue
 
@@ -139,7 +140,7 @@ async def test_silent_channel_is_met_with_a_new_connection(make: Any, venue: Any
     async with running(feed, intake):
         await until(lambda: len(venue.connections) >= 2)
 
-    assert b"stale: channel trade is silent" in outlet.payloads("DISCONNECT")[0]
+    assert outlet.payloads("DISCONNECT")[0] == stale_reason("trade").encode()
 
 
 async def test_refused_subscription_is_a_failure(make: Any, venue: Any, outlet: Any, until: Any) -> None:

@@ -5,7 +5,7 @@ import pytest
 from schemas.codec import Decoder, UnknownSchemaError, schema_text
 from schemas.records import DeadLetter, Frame, RawFrames, Source
 from sinks.kafka_log import subscription
-from sinks.rows import Entry, RowReader
+from sinks.rows import BAD_RECORDS_LIMIT, Entry, RowReader
 from tickerplant.errors import UserError
 
 
@@ -62,6 +62,17 @@ def test_an_unknown_schema_stops_the_sink_at_once(tick: Any, value: Any) -> None
 
     with pytest.raises(UserError, match=r"cleaned\.tick \[0\] offset 5: schema id 1 is not in the registry"):
         reader.read(Entry("cleaned.tick", 0, 5, value(tick(0))))
+
+
+def test_good_records_of_another_topic_do_not_hide_one_that_cannot_be_read(
+    reader: RowReader, tick: Any, value: Any
+) -> None:
+    for offset in range(BAD_RECORDS_LIMIT):
+        reader.read(Entry("cleaned.depth", 0, offset, b"junk"))
+        reader.read(Entry("cleaned.tick", 0, offset, value(tick(0))))
+
+    with pytest.raises(UserError, match=r"cleaned\.depth: 1001 unreadable records in a row"):
+        reader.read(Entry("cleaned.depth", 0, BAD_RECORDS_LIMIT, b"junk"))
 
 
 def test_all_raw_topics_of_a_suffix_are_subscribed_to_by_pattern() -> None:

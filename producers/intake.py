@@ -4,7 +4,7 @@ import asyncio
 from collections.abc import Callable
 from typing import Final, Protocol
 
-from producers.packer import Lane, Packer
+from producers.packer import Lane, Packer, next_close_time_us
 from schemas.records import RawFrames, Source
 from tickerplant import metrics
 from tickerplant.clock import NowUs
@@ -78,7 +78,7 @@ class Intake:
         self.gate = Gate(settings.queue_frames)
         self._outlet = outlet
         self._now_us = now_us
-        self._linger_s = settings.linger_ms / 1000
+        self._linger_us = max(1, int(settings.linger_ms * 1000))
         self._packers = [self._packer(partition, settings) for partition in range(partition_count)]
         self._received = metrics.RECEIVED.labels(STAGE, topic)
         self._received_bytes = metrics.RECEIVED_BYTES.labels(STAGE, topic)
@@ -103,10 +103,11 @@ class Intake:
         self._queue.set(self.gate.waiting_frames)
 
     async def pump_forever(self) -> None:
-        """Pump twice per linger time, until cancelled."""
+        """Pump whenever records are to be closed, until cancelled."""
         while True:
             self.pump()
-            await asyncio.sleep(self._linger_s / 2)
+            now_us = self._now_us()
+            await asyncio.sleep((next_close_time_us(now_us, self._linger_us) - now_us) / 1_000_000)
 
     def close(self) -> None:
         """Hand out all that was taken in."""
@@ -117,7 +118,7 @@ class Intake:
         return Packer(
             self.venue,
             record_bytes=settings.record_bytes,
-            linger_us=int(settings.linger_ms * 1000),
+            linger_us=self._linger_us,
             now_us=self._now_us,
             emit=lambda record: self._emit(partition, record),
         )

@@ -45,7 +45,7 @@ class Packer:
         if self._bytes + size_bytes > self._record_bytes:
             self.close()
         if not self._frames:
-            self._due_time_us = self._now_us() + self._linger_us
+            self._due_time_us = next_close_time_us(self._now_us(), self._linger_us)
         source = self._source_numbers.get(lane.source)
         if source is None:
             source = self._new_source(lane.source)
@@ -79,6 +79,15 @@ class Packer:
         self._source_numbers[source] = len(self._sources)
         self._sources.append(source)
         return len(self._sources) - 1
+
+
+def next_close_time_us(now_us: int, linger_us: int) -> int:
+    """Tell when records that are open now are closed: at the same instants in all partitions.
+
+    So what several partitions hand out travels to the broker in one request, and a frame waits for half of the linger
+    time on average.
+    """
+    return (now_us // linger_us + 1) * linger_us
 
 
 class Lane:

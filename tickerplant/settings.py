@@ -82,7 +82,7 @@ class ClickHouse(Section):
 class Producer(Section):
     """How frames are packed into raw records, and how patient connections are."""
 
-    linger_ms: Positive = 5.0  # a raw record is closed after this long ...
+    linger_ms: Positive = 10.0  # raw records are closed this often ...
     record_bytes: Count = 65536  # ... or at this size, whichever is first
     queue_frames: Count = 20000  # frames waiting for Kafka before the socket is read slower
     stale_after_s: Positive = 30.0  # a subscribed channel silent for longer is a failure

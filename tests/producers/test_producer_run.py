@@ -2,8 +2,10 @@
 
 import asyncio
 import json
+import socket
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
+from functools import partial
 from typing import Any
 
 import httpx
@@ -16,9 +18,10 @@ from producers.intake import Intake
 from schemas.records import ControlCommand
 from schemas.symbology import partition_of
 from tickerplant import metrics
-from tickerplant.errors import TickerplantError, UserError
+from tickerplant.errors import DependencyError, TickerplantError, UserError
+from tickerplant.kafka import check_broker
 from tickerplant.settings import Producer as ProducerSettings
-from tickerplant.settings import Settings, Venue
+from tickerplant.settings import Kafka, Settings, Venue
 
 NAMES = ("BTC", "ETH", "SOL")
 DEPTH = b'{"lastUpdateId":1,"bids":[],"asks":[]}'
@@ -175,3 +178,13 @@ def test_mistaken_settings_are_refused_before_any_server_is_asked() -> None:
     wrong = Settings(venues=(Venue(venue="BINANCE", market="spot", symbols=("A",), channels=("x",)),))
     with pytest.raises(UserError, match="no channel x"):
         app.run(wrong)
+
+
+def test_without_a_broker_it_says_so(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(app, "check_broker", partial(check_broker, timeout_s=0.3))
+    with socket.create_server(("127.0.0.1", 0)) as closed:
+        address = f"127.0.0.1:{closed.getsockname()[1]}"
+    entry = Venue(venue="BINANCE", market="spot", symbols=("BTCUSDT",))
+
+    with pytest.raises(DependencyError, match=f"kafka does not answer at {address}"):
+        app.run(Settings(kafka=Kafka(bootstrap_servers=address), venues=(entry,)))

@@ -81,28 +81,6 @@ def test_every_stored_record_has_a_table_with_its_columns(gateway: Any, client: 
     assert {name: set() for name in missing} == missing
 
 
-def test_the_columns_of_ticks_are_as_promised(gateway: Any, client: Any) -> None:
-    migrate(gateway.settings)
-    expected = {
-        "event_time_us": "Int64",
-        "exchange_time_us": "Int64",
-        "symbol": "String",
-        "venue": "LowCardinality(String)",
-        "asset_class": "Enum8('EQUITY' = 1, 'CRYPTO' = 2, 'FOREX' = 3, 'COMMODITY' = 4)",
-        "price": "Float64",
-        "quantity": "Float64",
-        "side": "Enum8('UNKNOWN' = 0, 'BUY' = 1, 'SELL' = 2)",
-        "bid": "Nullable(Float64)",
-        "ask": "Nullable(Float64)",
-        "bid_size": "Nullable(Float64)",
-        "ask_size": "Nullable(Float64)",
-        "sequence_id": "Int64",
-        "flags": "String",
-    }
-
-    assert expected.items() <= columns(client, "market_data.tick").items()
-
-
 def test_bars_show_their_newest_revision(gateway: Any, client: Any) -> None:
     migrate(gateway.settings)
     client.execute("TRUNCATE TABLE market_data.bars")

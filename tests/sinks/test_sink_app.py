@@ -156,8 +156,3 @@ def test_missing_topics_are_a_clear_error(settings: Settings) -> None:
 
     with pytest.raises(UserError, match="run `tickerplant deploy`"):
         app.run(settings.model_copy(update={"kafka": kafka}), "parquet")
-
-
-def test_an_unknown_store_is_a_clear_error(settings: Settings) -> None:
-    with pytest.raises(UserError, match="there are clickhouse, parquet"):
-        app.run(settings, "oracle")

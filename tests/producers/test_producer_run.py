@@ -20,8 +20,8 @@ from schemas.symbology import partition_of
 from tickerplant import metrics
 from tickerplant.errors import DependencyError, TickerplantError, UserError
 from tickerplant.kafka import check_broker
-from tickerplant.settings import Producer as ProducerSettings
 from tickerplant.settings import Kafka, Settings, Venue
+from tickerplant.settings import Producer as ProducerSettings
 
 NAMES = ("BTC", "ETH", "SOL")
 DEPTH = b'{"lastUpdateId":1,"bids":[],"asks":[]}'

@@ -71,7 +71,7 @@ def render(view: View) -> Table:
     """Draw a view."""
     table = Table(title="tickerplant", title_justify="left")
     for name in ("stage", "processes", "received", "per s", "sent", "lag", "p50 ms", "p99 ms", "dead", "errors", "MB"):
-        table.add_column(name, justify="left" if name == "stage" else "right")
+        table.add_column(name, justify="left" if name == "stage" else "right", no_wrap=name == "stage")
     for row in view.stages:
         lag = "-" if row.lag_records is None else f"{row.lag_records:,}"
         numbers = [f"{row.processes}", f"{row.received:,}", f"{row.received_per_s:,.0f}", f"{row.sent:,}", lag]

@@ -7,6 +7,7 @@ from contextlib import asynccontextmanager, suppress
 from typing import Any
 
 import pytest
+from prometheus_client import REGISTRY
 from websockets.asyncio.server import ServerConnection
 from websockets.exceptions import WebSocketException
 
@@ -121,6 +122,21 @@ async def test_lost_connection_is_opened_again_under_a_new_name(make: Any, venue
     assert names[:2] == ["spot-p0-0-s1-1", "spot-p0-0-s1-2"]
     assert [frame.kind for frame in first] == ["CONNECT", "SENT", "MESSAGE", "MESSAGE", "DISCONNECT"]
     assert b"1011" in first[-1].payload
+
+
+async def test_reconnects_and_errors_are_counted_under_the_names_dashboards_expect(
+    make: Any, venue: Any, until: Any
+) -> None:
+    reconnects = ("websocket_reconnects_total", {"venue": "BINANCE"})
+    errors = ("connector_errors_total", {"venue": "BINANCE", "error_type": "closed"})
+    before = [REGISTRY.get_sample_value(*each) or 0.0 for each in (reconnects, errors)]
+    venue.on_request = talking(1, then_close=True)
+    feed, intake = make()
+    async with running(feed, intake):
+        await until(lambda: feed.life.opened >= 2)
+    after = [REGISTRY.get_sample_value(*each) or 0.0 for each in (reconnects, errors)]
+
+    assert all(new > old for old, new in zip(before, after, strict=True))
 
 
 async def test_server_that_is_not_there_is_tried_again(

@@ -30,20 +30,6 @@ class Book:
         self.bids.clear()
         self.asks.clear()
 
-    def best_bid(self) -> tuple[float, float] | None:
-        """Find the highest bid and its size, in linear time; None = there is no bid."""
-        if not self.bids:
-            return None
-        price = max(self.bids)
-        return price, self.bids[price]
-
-    def best_ask(self) -> tuple[float, float] | None:
-        """Find the lowest ask and its size, in linear time; None = there is no ask."""
-        if not self.asks:
-            return None
-        price = min(self.asks)
-        return price, self.asks[price]
-
     def levels(self) -> tuple[Levels, Levels]:
         """List bids from the highest down and asks from the lowest up, each as prices and sizes."""
         return _sorted(self.bids, reverse=True), _sorted(self.asks, reverse=False)

@@ -1,11 +1,10 @@
-"""Which ids of a venue were seen: exact for whole numbers that rise, a window of the newest for opaque ids."""
+"""Which whole-numbered ids of a venue were seen: exact, in the memory of the holes among them."""
 
 from bisect import bisect_right
 
 import msgspec
 
 MOST_INTERVALS = 512
-MOST_RECENT = 100_000
 
 
 class Hole(msgspec.Struct, frozen=True, gc=False):
@@ -72,26 +71,3 @@ class SeenIds:
         if len(self._starts) > self._most:
             del self._starts[1]
             del self._ends[0]
-
-
-class RecentIds:
-    """The newest opaque ids (UUIDs, hashes); older ones are forgotten."""
-
-    __slots__ = ("_ids", "_most")
-
-    def __init__(self, ids: list[str] | None = None, most_recent: int = MOST_RECENT) -> None:
-        self._ids = dict.fromkeys(ids or [])
-        self._most = most_recent
-
-    def add(self, identity: str) -> bool:
-        """Note an id; True = it is new."""
-        if identity in self._ids:
-            return False
-        self._ids[identity] = None
-        if len(self._ids) > self._most:
-            del self._ids[next(iter(self._ids))]
-        return True
-
-    def ids(self) -> list[str]:
-        """List what is remembered, the oldest first."""
-        return list(self._ids)

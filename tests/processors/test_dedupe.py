@@ -3,7 +3,7 @@ from itertools import pairwise
 from hypothesis import given
 from hypothesis import strategies as st
 
-from processors.dedupe import Hole, RecentIds, SeenIds
+from processors.dedupe import Hole, SeenIds
 
 ids = st.lists(st.integers(0, 60))
 
@@ -64,12 +64,3 @@ def test_the_lowest_hole_is_forgotten_when_there_are_too_many() -> None:
     assert seen.intervals() == [(0, 10), (20, 20), (30, 30)]
     assert not seen.add(5)
     assert seen.add(25)
-
-
-def test_opaque_ids_are_remembered_in_a_window() -> None:
-    recent = RecentIds(most_recent=2)
-
-    assert [recent.add("a"), recent.add("b"), recent.add("a"), recent.add("c"), recent.add("a")] == [
-        True, True, False, True, True,
-    ]  # fmt: skip
-    assert recent.ids() == ["c", "a"]

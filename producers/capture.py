@@ -24,6 +24,7 @@ from tickerplant.logs import logger
 from tickerplant.settings import Producer, Venue
 
 REFRESH_S: Final = 3600.0
+EXAMPLES: Final = 3  # named in a log line
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -107,8 +108,9 @@ class Capture:
         instruments: list[Instrument] = []
         for _, body in bodies:
             instruments += symbology.instruments(market, body, self._run.now_us())
-            for reason in symbology.unreadable(market, body):
-                self._log.warning("instrument_left_out", reason=reason)
+            left_out = symbology.unreadable(market, body)
+            if left_out:
+                self._log.warning("instruments_left_out", count=len(left_out), examples=left_out[:EXAMPLES])
         await self._intake.gate.passed()
         for url, body in bodies:
             for lane in self._lanes:

@@ -9,12 +9,12 @@ FRAME_BYTES: Final = 32  # counted for each frame besides its payload, so that e
 
 
 class Packer:
-    """Gathers frames and hands out a record when it is full, or was open for long enough.
+    """Gathers frames and hands out a record when it is full, or its time has come.
 
     A record holds at most `record_bytes`, unless a single frame is larger.
 
     Args:
-        linger_us: age of a record's first frame at which it is closed.
+        linger_us: time between the instants at which records are closed.
         now_us: the clock that `event_time_us` is taken from.
         emit: takes each closed record, before `add` or `close` returns.
     """

@@ -36,7 +36,8 @@ def counted(*payloads: bytes, dead: frozenset[bytes] = frozenset()) -> RawCount:
 def cleaned(kind: str, records: int, repeats: int = 0) -> CleanedCount:
     count = CleanedCount()
     for offset in [*range(records), *range(repeats)]:
-        count.add({"source_partition": 0, "source_offset": offset, "source_index": 0}, kind)
+        fields = {"source_partition": 0, "source_offset": offset, "source_index": 0, "recv_time_us": 0}
+        count.add(fields, kind, written_time_ms=1)
     return count
 
 
@@ -170,10 +171,13 @@ def test_latencies_are_told_in_us_and_unseen_ones_as_none() -> None:
     def row(stage: str, p50_ms: float | None) -> StageRow:
         return StageRow(stage, 1, 0, 0, 0.0, None, p50_ms, None, 0, 0, 0)
 
-    view = View(0.0, [row("produce", 1.0), row("process", 2.5), row("sink.parquet", None)], {})
+    view = View(0.0, [row("produce", 1.0), row("sink.clickhouse", 2.5), row("sink.parquet", None)], {})
+    topics = findings().topics
+    topics.ticks.latencies_us[:] = [1000, 2000, 3000]
 
-    assert latencies(view) == {
-        "socket_to_cleaned": {"p50": 2500, "p99": None},
+    assert latencies(topics, view) == {
+        "socket_to_cleaned": {"p50": 2000, "p99": 2980},
+        "socket_to_clickhouse": {"p50": 2500, "p99": None},
         "socket_to_parquet": {"p50": None, "p99": None},
     }
 

@@ -98,14 +98,16 @@ class CleanedCount:
     records: int = 0
     kinds: Counter[str] = field(default_factory=Counter)
     sources: set[SourceId] = field(default_factory=set)
+    latencies_us: list[int] = field(default_factory=list)
 
     @property
     def doubled(self) -> int:
         """Tell how many records repeat another one's source id."""
         return self.records - len(self.sources)
 
-    def add(self, fields: dict[str, Any], kind: str) -> None:
-        """Count one record."""
+    def add(self, fields: dict[str, Any], kind: str, written_time_ms: int) -> None:
+        """Count one record; its latency is the time from the socket to being handed to Kafka, which counts in ms."""
+        self.latencies_us.append(written_time_ms * 1000 - fields["recv_time_us"])
         self.records += 1
         self.kinds[kind] += 1
         self.sources.add((fields["source_partition"], fields["source_offset"], fields["source_index"]))
@@ -141,10 +143,10 @@ def count_topics(settings: Settings, venue: str) -> TopicCounts:
     """
     registry = Registry(settings)
     letters = registry.decoder(DeadLetter)
-    dead = [letters.decode(value).payload for value in read_topic(settings, DEAD_PROCESSOR)]
+    dead = [letters.decode(value).payload for value, _written_time_ms in read_topic(settings, DEAD_PROCESSOR)]
     raw = RawCount(frozenset(dead))
     frames = registry.decoder(RawFrames)
-    for value in read_topic(settings, raw_topic(venue)):
+    for value, _written_time_ms in read_topic(settings, raw_topic(venue)):
         raw.add(frames.decode(value))
     ticks = _count_cleaned(settings, TICK, registry.decoder(Tick), lambda fields: str(fields["kind"]))
     depth = _count_cleaned(settings, DEPTH, registry.decoder(Depth), _depth_kind)
@@ -152,8 +154,8 @@ def count_topics(settings: Settings, venue: str) -> TopicCounts:
     return TopicCounts(raw, ticks, depth, quality, duplicates, len(dead))
 
 
-def read_topic(settings: Settings, topic: Topic) -> Iterator[bytes]:
-    """Yield all values of a topic up to its end as it is now."""
+def read_topic(settings: Settings, topic: Topic) -> Iterator[tuple[bytes, int]]:
+    """Yield all values of a topic up to its end as it is now, each with the time it was written, ms UTC."""
     name = topic.name + settings.kafka.topic_suffix
     client = consumer(settings, "tickerplant.reconcile", **{"enable.partition.eof": True})
     waiting = set(range(partition_count(settings, topic.name)))
@@ -164,7 +166,7 @@ def read_topic(settings: Settings, topic: Topic) -> Iterator[bytes]:
                 if message.error() is not None:
                     waiting.discard(message.partition())
                 elif (value := message.value()) is not None:
-                    yield value
+                    yield value, message.timestamp()[1]
     finally:
         client.close()
 
@@ -173,9 +175,9 @@ def _count_cleaned(
     settings: Settings, topic: Topic, decoder: Decoder[Any], kind_of: Callable[[dict[str, Any]], str]
 ) -> CleanedCount:
     count = CleanedCount()
-    for value in read_topic(settings, topic):
+    for value, written_time_ms in read_topic(settings, topic):
         fields = decoder.decode_fields(value)
-        count.add(fields, kind_of(fields))
+        count.add(fields, kind_of(fields), written_time_ms)
     return count
 
 
@@ -189,7 +191,7 @@ def _count_quality(settings: Settings, decoder: Decoder[Record]) -> tuple[Counte
     """Count quality events by kind, and dropped duplicates by channel."""
     kinds: Counter[str] = Counter()
     duplicates: Counter[str] = Counter()
-    for value in read_topic(settings, QUALITY):
+    for value, _written_time_ms in read_topic(settings, QUALITY):
         fields = decoder.decode_fields(value)
         kinds[fields["kind"]] += 1
         if fields["kind"] == "DUPLICATE":

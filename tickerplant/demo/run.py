@@ -145,7 +145,7 @@ def _market_day(demo: Demo) -> report.Findings:
     demo.supervisor.stop(["produce"])
     _until(demo, lambda: _is_drained(demo.lags), "not all is stored", DRAIN_WAIT_S)
     seconds = time.monotonic() - began_s
-    latency_us = report.latencies(read_view(demo.settings, demo.lags))
+    end = read_view(demo.settings, demo.lags)
     memory_mb = {row.stage: row.memory_mb for row in view.stages}
     demo.say("drained; counting ...")
     topics = reconcile.count_topics(demo.settings, VENUE)
@@ -155,7 +155,7 @@ def _market_day(demo: Demo) -> report.Findings:
         frames_served=served if served is not None else topics.raw.frames,
         topics=topics,
         stored=stored,
-        latency_us=latency_us,
+        latency_us=report.latencies(topics, end),
         memory_mb=memory_mb,
         seconds=seconds,
     )

@@ -149,7 +149,8 @@ def test_what_is_missing_or_surplus_anywhere_is_counted(changes: dict[str, Any],
 
 def test_snapshots_and_keyframes_are_no_updates() -> None:
     depth = cleaned("DELTA", 2)
-    depth.add({"source_partition": 0, "source_offset": 9, "source_index": 1}, "KEYFRAME")
+    place = {"source_partition": 0, "source_offset": 9, "source_index": 1, "recv_time_us": 0}
+    depth.add(place, "KEYFRAME", written_time_ms=1)
     stored = {"clickhouse": {"tick": StoreCount(3, 3), "depth": StoreCount(3, 3)}}
 
     assert findings(topics=topics(depth=depth), stored=stored).adds_up
@@ -173,6 +174,7 @@ def test_latencies_are_told_in_us_and_unseen_ones_as_none() -> None:
 
     view = View(0.0, [row("produce", 1.0), row("sink.clickhouse", 2.5), row("sink.parquet", None)], {})
     topics = findings().topics
+    topics.depth.latencies_us.clear()
     topics.ticks.latencies_us[:] = [1000, 2000, 3000]
 
     assert latencies(topics, view) == {

@@ -3,6 +3,7 @@
 The only importer of confluent_kafka (its registry client aside: `tickerplant/registry.py`).
 """
 
+import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -11,7 +12,6 @@ from functools import cached_property
 from confluent_kafka import (
     OFFSET_BEGINNING,
     Consumer,
-    ConsumerGroupTopicPartitions,
     KafkaError,
     KafkaException,
     Message,
@@ -47,6 +47,10 @@ __all__ = [
 
 Headers = list[tuple[str, str | bytes | None]]
 CONNECT_TIMEOUT_S = 10.0
+COORDINATOR_POLL_S = 0.1
+COORDINATOR_MOVES = frozenset(
+    {KafkaError.NOT_COORDINATOR, KafkaError.COORDINATOR_NOT_AVAILABLE, KafkaError.COORDINATOR_LOAD_IN_PROGRESS}
+)
 
 
 class DeliveryError(TickerplantError):
@@ -235,7 +239,7 @@ def end_offsets(client: Consumer, partitions: Sequence[TopicPartition]) -> dict[
 
 
 class OffsetReader:
-    """Asks for offsets over a connection that it opens when first asked, and keeps; close it.
+    """Asks for offsets over connections that it opens when first asked, and keeps; close it.
 
     Raises:
         DependencyError: from each method, where the broker does not answer.
@@ -244,6 +248,7 @@ class OffsetReader:
     def __init__(self, settings: Settings) -> None:
         self._settings = settings
         self._address = settings.kafka.bootstrap_servers
+        self._groups: dict[str, Consumer] = {}
 
     @cached_property
     def _admin(self) -> AdminClient:
@@ -255,26 +260,30 @@ class OffsetReader:
             topics = self._admin.list_topics(timeout=CONNECT_TIMEOUT_S).topics
         return {name: len(topic.partitions) for name, topic in topics.items()}
 
-    def committed(self, group: str) -> dict[tuple[str, int], int]:
-        """Ask what a group has committed: (topic, partition) → next offset; empty = the group is unknown."""
-        future = self._admin.list_consumer_group_offsets([ConsumerGroupTopicPartitions(group)])[group]
-        try:
-            with self._answering():
-                found = future.result(timeout=CONNECT_TIMEOUT_S).topic_partitions or []
-        except _UnknownGroupError:
-            return {}
+    def committed(self, group: str, partitions: Mapping[str, int]) -> dict[tuple[str, int], int]:
+        """Ask what a group has committed of topics: (topic, partition) → next offset; left out = nothing yet.
+
+        A consumer asks that never joins the group: an AdminClient ends the process where the group's coordinator is not
+        known yet (https://github.com/confluentinc/librdkafka/issues/5040, seen with 2.16).
+        """
+        if group not in self._groups:
+            self._groups[group] = consumer(self._settings, group)
+        with self._answering():
+            found = _committed(self._groups[group], _places(partitions))
         return {(each.topic, each.partition): each.offset for each in found if each.offset >= 0}
 
     def watermarks(self, partitions: Mapping[str, int]) -> dict[tuple[str, int], tuple[int, int]]:
         """Ask where partitions begin and end: (topic, partition) → (oldest offset, offset of the next record)."""
-        places = [TopicPartition(name, number) for name, count in partitions.items() for number in range(count)]
+        places = _places(partitions)
         earliest, latest = OffsetSpec.earliest(), OffsetSpec.latest()  # type: ignore[no-untyped-call]
         first, end = self._offsets(places, earliest), self._offsets(places, latest)
         return {place: (first[place], end[place]) for place in end}
 
     def close(self) -> None:
-        """Let go of the connection; librdkafka closes it with the last reference."""
+        """Let go of the connections; librdkafka closes an admin client's with its last reference."""
         self.__dict__.pop("_admin", None)
+        while self._groups:
+            self._groups.popitem()[1].close()
 
     def _offsets(self, places: list[TopicPartition], spec: OffsetSpec) -> dict[tuple[str, int], int]:
         if not places:
@@ -288,13 +297,23 @@ class OffsetReader:
         try:
             yield
         except KafkaException as error:
-            if error.args[0].code() == KafkaError.GROUP_ID_NOT_FOUND:
-                raise _UnknownGroupError from None
             raise DependencyError("kafka", self._address) from error
 
 
-class _UnknownGroupError(Exception):
-    """No consumer group of this name ever committed."""
+def _committed(client: Consumer, places: list[TopicPartition]) -> list[TopicPartition]:
+    """Ask again while the broker is still finding out who keeps the group's offsets."""
+    deadline_s = time.monotonic() + CONNECT_TIMEOUT_S
+    while True:
+        try:
+            return client.committed(places, timeout=CONNECT_TIMEOUT_S)
+        except KafkaException as error:
+            if error.args[0].code() not in COORDINATOR_MOVES or time.monotonic() > deadline_s:
+                raise
+        time.sleep(COORDINATOR_POLL_S)
+
+
+def _places(partitions: Mapping[str, int]) -> list[TopicPartition]:
+    return [TopicPartition(name, number) for name, count in partitions.items() for number in range(count)]
 
 
 def _new_topic(settings: Settings, topic: Topic) -> NewTopic:

@@ -54,7 +54,7 @@ class LagReader:
         ends = self._offsets.watermarks({name: partitions[name] for name in wanted[SINKS[0]]})
         lags = []
         for group, topics in wanted.items():
-            committed = self._offsets.committed(group)
+            committed = self._offsets.committed(group, {name: partitions[name] for name in topics})
             mine = [place for place in ends if place[0] in topics]
             lags += [Lag(group, *place, committed.get(place), *ends[place]) for place in mine]
         return lags

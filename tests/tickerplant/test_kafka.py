@@ -121,7 +121,8 @@ def test_commits_are_read_back_and_an_unknown_group_has_none(alone: Settings) ->
     with closing(consumer(alone, "test.kafka.commits")) as client:
         client.commit(offsets=[TopicPartition(NAME + SUFFIX, 0, 3)], asynchronous=False)
     with closing(OffsetReader(alone)) as reader:
-        committed, unknown = reader.committed("test.kafka.commits"), reader.committed("test.kafka.nobody")
+        committed = reader.committed("test.kafka.commits", {NAME + SUFFIX: 2})
+        unknown = reader.committed("test.kafka.nobody", {NAME + SUFFIX: 2})
 
     assert committed == {(NAME + SUFFIX, 0): 3}
     assert unknown == {}

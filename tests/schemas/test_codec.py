@@ -6,14 +6,19 @@ from io import BytesIO
 from typing import Any
 
 import fastavro
+import msgspec
 import pytest
-from hypothesis import given
+from confluent_kafka.schema_registry import Schema, SchemaRegistryClient
+from confluent_kafka.schema_registry.avro import AvroDeserializer
+from confluent_kafka.serialization import MessageField, SerializationContext
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from schemas import records, topics
 from schemas.codec import HEADER, Decoder, Encoder, UnknownSchemaError, WireFormatError, schema_text
 
-RECORDS = sorted({topic.record for topic in topics.catalogue(["binance"])}, key=lambda record: record.__name__)
+CATALOGUE = topics.catalogue(["binance"])
+RECORDS = sorted({topic.record for topic in CATALOGUE}, key=lambda record: record.__name__)
 SCHEMA_ID = 7
 
 
@@ -92,6 +97,19 @@ def test_decoding_gives_back_what_was_encoded(record: type[records.Record], data
     value = data.draw(avro_values(json.loads(schema_text(record))))
 
     assert decoder_of(record).decode(Encoder(record, SCHEMA_ID).encode(value)) == value
+
+
+@pytest.mark.parametrize("topic", CATALOGUE, ids=lambda topic: topic.name)
+@settings(max_examples=20)
+@given(data=st.data())
+def test_an_ordinary_consumer_reads_every_topic(topic: topics.Topic, data: st.DataObject) -> None:
+    registry = SchemaRegistryClient.new_client({"url": "mock://"})
+    text = schema_text(topic.record)
+    encoder = Encoder(topic.record, registry.register_schema(topic.subject, Schema(text, "AVRO")))
+    value = data.draw(avro_values(json.loads(text)))
+    found = AvroDeserializer(registry)(encoder.encode(value), SerializationContext(topic.name, MessageField.VALUE))
+
+    assert msgspec.to_builtins(value, builtin_types=(bytes,)) == found
 
 
 @given(value=avro_values(json.loads(schema_text(records.Tick))))

@@ -4,7 +4,7 @@ Each piece has two slots, written in turn: while the head of a snapshot is not w
 the head before stands in the other slot. So a crash at any point leaves a state as of one offset.
 """
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Final
 
@@ -14,7 +14,7 @@ from schemas.codec import CodecError, Decoder
 from schemas.records import State
 from schemas.topics import STATE
 from tickerplant.errors import TickerplantError
-from tickerplant.kafka import OFFSET_BEGINNING, KafkaException, TopicPartition, consumer, end_offsets
+from tickerplant.kafka import OFFSET_BEGINNING, Consumer, KafkaException, TopicPartition, consumer, end_offsets
 from tickerplant.settings import Settings
 
 LOAD_GROUP: Final = "tickerplant.processor.state"
@@ -62,24 +62,33 @@ def load(settings: Settings, decoder: Decoder[State], topic: str, partition: int
     client = consumer(settings, LOAD_GROUP)
     where = TopicPartition(STATE.name + settings.kafka.topic_suffix, partition, OFFSET_BEGINNING)
     try:
-        end = end_offsets(client, [where])[where.topic, partition]
-        client.assign([where])
-        found: list[tuple[int, State]] = []
-        position, polls_left = 0, int(LOAD_TIMEOUT_S / POLL_S)
-        while position < end:
-            polls_left -= 1
-            if polls_left < 0:
-                raise StateReadError(f"{where.topic}:{partition} could not be read up to {end} in {LOAD_TIMEOUT_S} s")
-            for message in client.consume(POLL_RECORDS, POLL_S):
-                if message.error() is not None:
-                    raise StateReadError(f"{where.topic}:{partition}: {message.error()}")
-                position = (message.offset() or 0) + 1
-                found.extend(_read(decoder, message.key(), message.value(), topic))
+        return choose(read_states(client, where, decoder, topic))
     except (KafkaException, CodecError) as error:
         raise StateReadError(f"{where.topic}:{partition}: {error}") from error
     finally:
         client.close()
-    return choose(found)
+
+
+def read_states(
+    client: Consumer, where: TopicPartition, decoder: Decoder[State], topic: str
+) -> Iterator[tuple[int, State]]:
+    """Read (slot, state) of a raw topic up to the end there is now, one by one: what was written lately is large.
+
+    Raises:
+        StateReadError: the end is not reached in time, or the broker refuses.
+    """
+    end = end_offsets(client, [where])[where.topic, where.partition]
+    client.assign([where])
+    position, polls_left = 0, int(LOAD_TIMEOUT_S / POLL_S)
+    while position < end:
+        polls_left -= 1
+        if polls_left < 0:
+            raise StateReadError(f"{where.topic}:{where.partition} could not be read to {end} in {LOAD_TIMEOUT_S} s")
+        for message in client.consume(POLL_RECORDS, POLL_S):
+            if message.error() is not None:
+                raise StateReadError(f"{where.topic}:{where.partition}: {message.error()}")
+            position = (message.offset() or 0) + 1
+            yield from _read(decoder, message.key(), message.value(), topic)
 
 
 class StateStore:

@@ -1,7 +1,13 @@
-from typing import Any
+from collections.abc import Iterator
+from typing import Any, NamedTuple
 
-from processors.state_store import Loaded, StateStore, choose
+import msgspec
+import pytest
+
+from processors.state_store import Loaded, StateReadError, StateStore, choose, read_states
+from schemas.codec import Decoder, Encoder, schema_text
 from schemas.records import State
+from tickerplant.kafka import TopicPartition
 
 
 def piece(name: str, next_offset: int, payload: bytes = b"") -> State:
@@ -46,6 +52,81 @@ def test_slots_are_written_in_turn_and_go_on_after_a_restart() -> None:
     assert [key.removeprefix(b"raw.binance|3|") for key in outputs.keys] == [
         b"A|0", b"|0", b"A|1", b"B|0", b"|0", b"A|0", b"B|1", b"|0",
     ]  # fmt: skip
+
+
+class MemoryMessage(NamedTuple):
+    """A message as the library gives it: by methods."""
+
+    at: int
+    name: bytes | None
+    content: bytes | None
+    problem: str | None = None
+
+    def offset(self) -> int:
+        return self.at
+
+    def key(self) -> bytes | None:
+        return self.name
+
+    def value(self) -> bytes | None:
+        return self.content
+
+    def error(self) -> str | None:
+        return self.problem
+
+
+class MemoryConsumer:
+    """A partition of messages, given two at a time; the end may be further off than the last of them."""
+
+    def __init__(self, messages: list[MemoryMessage], end: int | None = None) -> None:
+        self.messages, self.end = messages, len(messages) if end is None else end
+        self.taken = 0
+
+    def get_watermark_offsets(self, *_: Any, **__: Any) -> tuple[int, int]:
+        return 0, self.end
+
+    def assign(self, _partitions: Any) -> None:
+        self.taken = 0
+
+    def consume(self, *_: Any) -> list[MemoryMessage]:
+        self.taken += 2
+        return self.messages[self.taken - 2 : self.taken]
+
+
+def read(client: MemoryConsumer) -> Iterator[tuple[int, State]]:
+    where = TopicPartition("state.processor", 0)
+    return read_states(client, where, Decoder(State, lambda _: schema_text(State)), "raw.binance")  # type: ignore[arg-type]
+
+
+def message(at: int, state: State, slot: int) -> MemoryMessage:
+    return MemoryMessage(at, f"raw.binance|0|A|{slot}".encode(), Encoder(State, 1).encode(state))
+
+
+def test_states_are_read_one_by_one_to_the_end_others_left_out() -> None:
+    foreign = msgspec.structs.replace(piece("A", 3), source_topic="raw.okx")
+    client = MemoryConsumer(
+        [
+            message(0, piece("A", 1), 0),
+            message(1, foreign, 0),
+            MemoryMessage(2, b"k", None),
+            message(3, piece("A", 2), 1),
+        ]
+    )
+    states = read(client)
+    first = next(states)
+
+    assert client.taken == 2  # the rest is not in memory yet
+    assert [first, *states] == [(0, piece("A", 1)), (1, piece("A", 2))]
+
+
+def test_a_refusal_of_the_broker_is_told() -> None:
+    with pytest.raises(StateReadError, match=r"state\.processor:0: gone"):
+        list(read(MemoryConsumer([MemoryMessage(0, None, None, "gone")])))
+
+
+def test_an_end_that_is_not_reached_is_told() -> None:
+    with pytest.raises(StateReadError, match="could not be read to 5"):
+        list(read(MemoryConsumer([], end=5)))
 
 
 class FakeEncoders:

@@ -36,8 +36,8 @@ SESSION_S: Final = 10.0
 STREAM_BUFFER_RECORDS: Final = 65536
 MOST_WAITING_RECORDS: Final = 50_000
 POLL_S: Final = 0.003
-FETCH_WAIT_MS: Final = 5
-FETCH_LEAST_BYTES: Final = 32 * 1024  # with the wait: at most 200 fetches a second, each with all that has come
+FETCH_WAIT_MS: Final = 10
+FETCH_LEAST_BYTES: Final = 1
 FETCH_BYTES: Final = 4 * 1024 * 1024
 GC_ALLOCATIONS: Final = (
     50_000  # the default of 700 costs a third of the time: frames are thousands of short-lived dicts

@@ -266,6 +266,8 @@ class OffsetReader:
         A consumer asks that never joins the group: an AdminClient ends the process where the group's coordinator is not
         known yet (https://github.com/confluentinc/librdkafka/issues/5040, seen with 2.16).
         """
+        if not partitions:
+            return {}
         if group not in self._groups:
             self._groups[group] = consumer(self._settings, group)
         with self._answering():

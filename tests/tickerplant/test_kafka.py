@@ -129,6 +129,13 @@ def test_commits_are_read_back_and_an_unknown_group_has_none(alone: Settings) ->
 
 
 @pytest.mark.stack
+def test_before_a_deploy_there_is_no_lag(alone: Settings) -> None:
+    nothing = alone.kafka.model_copy(update={"topic_suffix": ".never-deployed"})
+
+    assert read_lag(alone.model_copy(update={"kafka": nothing})) == []
+
+
+@pytest.mark.stack
 def test_lag_counts_partitions_nobody_committed_and_only_topics_of_its_suffix(alone: Settings) -> None:
     publisher = Publisher(alone)
     publisher.send(NAME, 0, None, b"x")

@@ -33,7 +33,7 @@ from tickerplant.settings import Settings
 
 APP_ID: Final = "tickerplant.processor"
 SESSION_S: Final = 10.0
-STREAM_BUFFER_RECORDS: Final = 65536
+STREAM_BUFFER_RECORDS: Final = 4096  # of 32 KiB at most each (producer.record_bytes): bounds memory in a backlog
 MOST_WAITING_RECORDS: Final = 50_000
 POLL_S: Final = 0.003
 FETCH_WAIT_MS: Final = 10

@@ -83,7 +83,7 @@ class Producer(Section):
     """How frames are packed into raw records, and how patient connections are."""
 
     linger_ms: Positive = 10.0  # raw records are closed this often ...
-    record_bytes: Count = 65536  # ... or at this size, whichever is first
+    record_bytes: Count = 32768  # ... or at this size, whichever is first
     queue_frames: Count = 20000  # frames waiting for Kafka before the socket is read slower
     stale_after_s: Positive = 30.0  # a subscribed channel silent for longer is a failure
     backoff_first_s: Positive = 1.0
@@ -122,7 +122,7 @@ class Sink(Section):
 
 
 class Metrics(Section):
-    """`/metrics` of each process; port 0 = any free one, written into `<local.home>/run/<role>.json`."""
+    """`/metrics` of each process; port 0 = any free one, noted in `<local.home>/run/metrics-<role>-<pid>.json`."""
 
     host: str = "127.0.0.1"
     port: Port = 0

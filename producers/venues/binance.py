@@ -55,9 +55,11 @@ FUTURES_CHANNELS: Final = (*SPOT_CHANNELS, "markPrice", "forceOrder")
 CHANNELS: Final = {"spot": SPOT_CHANNELS, "usdm": FUTURES_CHANNELS, "coinm": FUTURES_CHANNELS}
 SPEEDS: Final = {
     "spot": re.compile(r"depth@(100|1000)ms"),
-    "usdm": re.compile(r"depth@(0|100|250|500)ms|markPrice@1s"),
-    "coinm": re.compile(r"depth@(0|100|250|500)ms|markPrice@1s"),
+    "usdm": re.compile(r"depth@(0|100|250|500)ms|markPrice@[13]s"),
+    "coinm": re.compile(r"depth@(0|100|250|500)ms|markPrice@[13]s"),
 }
+# At these speeds the venue's streams carry none in their names.
+UNNAMED_SPEEDS: Final = {"depth@1000ms": "depth", "depth@250ms": "depth", "markPrice@3s": "markPrice"}
 KLINE: Final = re.compile(r"kline_(1s|1m|3m|5m|15m|30m|1h|2h|4h|6h|8h|12h|1d|3d|1w|1M)")
 
 # USD-M splits its channels over two paths since 2026-04-23; a stream asked for on the other one stays silent.
@@ -95,10 +97,10 @@ def full_channel(market: str, channel: str) -> str | None:
 def stream_name(venue_symbol: str, full_channel: str) -> str:
     """Name the stream of a symbol.
 
-    >>> stream_name("BTCUSDT", "depth@100ms")
-    'btcusdt@depth@100ms'
+    >>> stream_name("BTCUSDT", "depth@100ms"), stream_name("BTCUSDT", "depth@250ms")
+    ('btcusdt@depth@100ms', 'btcusdt@depth')
     """
-    return f"{venue_symbol.lower()}@{full_channel}"
+    return f"{venue_symbol.lower()}@{UNNAMED_SPEEDS.get(full_channel, full_channel)}"
 
 
 def is_depth(full_channel: str) -> bool:

@@ -56,7 +56,6 @@ def processes_of(folder: Path) -> list[str]:
 
 @pytest.mark.stack
 @pytest.mark.timeout(180)
-@pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")  # clients of a process about to end
 def test_a_recording_adds_up_and_no_process_is_left(
     recording: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -97,11 +96,8 @@ def test_rows_in_a_folder_are_counted_all_and_distinct(tmp_path: Path) -> None:
 
 @pytest.mark.stack
 def test_rows_in_clickhouse_are_counted(stack: Settings) -> None:
-    client = stores.clickhouse(stack)
-    try:
+    with stores.clickhouse(stack) as client:
         counts = stores.count_clickhouse(client)
-    finally:
-        client.disconnect()
 
     assert set(counts) == {"tick", "depth"}
     assert all(count.rows >= count.distinct >= 0 for count in counts.values())

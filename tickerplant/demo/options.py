@@ -76,7 +76,7 @@ def recorded_streams(path: Path, market: str) -> dict[str, set[str]]:
     streams: dict[str, set[str]] = {}
     for name in stream_counts(path, market):
         symbol, _, channel = name.partition("@")
-        streams.setdefault(channel, set()).add(symbol.upper())
+        streams.setdefault(_with_speed(market, channel), set()).add(symbol.upper())
     return streams
 
 
@@ -112,8 +112,17 @@ def _can_be_captured(market: str, stream: str) -> bool:
     """Tell whether a producer can subscribe to a stream by this very name."""
     symbol, _, channel = stream.partition("@")
     wire = VENUES[NAME]
-    full = wire.full_channel(market, channel) if symbol and not symbol.startswith("!") else None
+    if not symbol or symbol.startswith("!"):
+        return False
+    full = wire.full_channel(market, _with_speed(market, channel))
     return full is not None and wire.stream_name(symbol, full) == stream
+
+
+def _with_speed(market: str, channel: str) -> str:
+    """Complete the channel of a stream that the venue sends at its own speed, which differs from our default."""
+    if channel == "depth":
+        return "depth@1000ms" if market == "spot" else "depth@250ms"
+    return "markPrice@3s" if channel == "markPrice" else channel
 
 
 def _venues(local: Local, options: DemoOptions) -> tuple[Venue, ...]:

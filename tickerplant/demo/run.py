@@ -149,8 +149,9 @@ def _market_day(demo: Demo) -> report.Findings:
     memory_mb = {row.stage: row.memory_mb for row in view.stages}
     demo.say("drained; counting ...")
     topics = reconcile.count_topics(demo.settings, VENUE)
-    client = stores.clickhouse(demo.settings)
-    stored = {"clickhouse": stores.count_clickhouse(client), "parquet": stores.count_parquet(demo.settings)}
+    stored = {"parquet": stores.count_parquet(demo.settings)}
+    with stores.clickhouse(demo.settings) as client:
+        stored["clickhouse"] = stores.count_clickhouse(client)
     return report.Findings(
         frames_served=served if served is not None else topics.raw.frames,
         topics=topics,
@@ -230,7 +231,8 @@ def _until(demo: Demo, condition: Callable[[], bool], failure: str, seconds: flo
 
 def _sample(settings: Settings) -> str:
     """Run the sample query and lay out its result."""
-    rows, columns = stores.clickhouse(settings).execute(SAMPLE_SQL, with_column_types=True)
+    with stores.clickhouse(settings) as client:
+        rows, columns = client.execute(SAMPLE_SQL, with_column_types=True)
     lines = ["  ".join(f"{name:>14}" for name, _type in columns)]
     lines += ["  ".join(f"{value!s:>14}" for value in row) for row in rows]
     return "\n".join([SAMPLE_SQL, *lines])

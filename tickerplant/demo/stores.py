@@ -1,5 +1,7 @@
 """How many rows the stores hold, and how many of them are distinct by source id."""
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -22,12 +24,17 @@ class StoreCount:
     distinct: int
 
 
-def clickhouse(settings: Settings) -> Client:
-    """Connect a client to ClickHouse."""
+@contextmanager
+def clickhouse(settings: Settings) -> Iterator[Client]:
+    """Connect a client to ClickHouse, and disconnect it."""
     where = settings.clickhouse
-    return Client(
+    client = Client(
         where.host, where.port, user=where.user, password=where.password.get_secret_value(), secure=where.secure
     )
+    try:
+        yield client
+    finally:
+        client.disconnect()
 
 
 def count_clickhouse(client: Client) -> dict[str, StoreCount]:

@@ -214,6 +214,8 @@ def run(settings: Settings) -> None:
     gc.freeze()
     gc.set_threshold(GC_ALLOCATIONS, 20, 100)
     sys.setswitchinterval(SWITCH_S)
+    for name in ("aiokafka", "faust", "mode"):  # Faust lets them make debug lines by the thousand, and shows none
+        logging.getLogger(name).setLevel(logging.WARNING)
     metrics.serve_metrics(settings, "process")
     loop = uvloop.new_event_loop()
     asyncio.set_event_loop(loop)

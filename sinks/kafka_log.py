@@ -19,7 +19,7 @@ GENERATION_CHARS: Final = 8
 FETCH_WAIT_SHARE: Final = 0.2  # of the time after which a chunk is flushed
 CONFIG: Final[dict[str, str | float | bool]] = {
     # Memory: what librdkafka fetches ahead comes on top of our own buffers.
-    "queued.max.messages.kbytes": 16 * 1024,
+    "queued.max.messages.kbytes": 8 * 1024,
     "queued.min.messages": 20_000,
     # Chunks wait for far longer: few large fetches spare the broker, and with it the latency of those before us.
     "fetch.min.bytes": 128 * 1024,

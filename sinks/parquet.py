@@ -27,7 +27,7 @@ from tickerplant.settings import ObjectStore, Settings
 DAY_US: Final = 24 * 3600 * 1_000_000
 NO_VENUE: Final = "__HIVE_DEFAULT_PARTITION__"
 ROW_GROUP_ROWS: Final = 128 * 1024
-ROWS_LIMIT: Final = 500_000
+ROWS_LIMIT: Final = 200_000
 """Rows of one object: small rows take more memory than their encoded bytes tell."""
 CONNECT_S: Final = 5
 READ_S: Final = 30

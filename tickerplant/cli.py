@@ -61,13 +61,16 @@ def up(config: Path | None, as_json: bool) -> None:
 
 @cli.command()
 @config_option
-def down(config: Path | None) -> None:
+@json_option
+def down(config: Path | None, as_json: bool) -> None:
     """Stop the local stack, and what a demo left running; the data stays."""
     from tickerplant.local import background, stack
 
     settings = load_settings(config)
     background.stop(settings, _say)
     stack.down(settings, _say)
+    if as_json:
+        _show_status(stack.status(settings), as_json=True)
 
 
 @cli.command()
@@ -82,14 +85,19 @@ def status(config: Path | None, as_json: bool) -> None:
 
 @cli.command()
 @config_option
+@json_option
 @click.argument("name")
 @click.option("--lines", type=click.IntRange(0), default=50, show_default=True, help="How many of the last lines.")
 @click.option("--follow", "-f", is_flag=True, help="Go on as lines come.")
-def logs(config: Path | None, name: str, lines: int, follow: bool) -> None:
+def logs(config: Path | None, as_json: bool, name: str, lines: int, follow: bool) -> None:
     """Print the log of a server or role, e.g. broker, registry, produce."""
     from tickerplant.local import stack
 
-    for line in stack.logs(load_settings(config), name, lines=lines, follow=follow):
+    found = stack.logs(load_settings(config), name, lines=lines, follow=follow and not as_json)
+    if as_json:
+        click.echo(msgspec.json.encode({"name": name, "lines": list(found)}))
+        return
+    for line in found:
         click.echo(line)
 
 
@@ -106,26 +114,31 @@ def deploy(config: Path | None, as_json: bool) -> None:
 
 @cli.command(help=f"Take in frames of the configured venues and write them to raw topics. {RUN_HELP}")
 @config_option
-def produce(config: Path | None) -> None:
+@json_option
+def produce(config: Path | None, as_json: bool) -> None:
     """Run a producer."""
     from producers import app
 
     app.run(_role_settings(config, "produce"))
+    _show_totals(as_json=as_json)
 
 
 @cli.command(help=f"Turn raw topics into cleaned topics. {RUN_HELP}")
 @config_option
-def process(config: Path | None) -> None:
+@json_option
+def process(config: Path | None, as_json: bool) -> None:
     """Run a processor."""
     from processors import app
 
     app.run(_role_settings(config, "process"))
+    _show_totals(as_json=as_json)
 
 
 @cli.command(help=f"Write topics into a store: clickhouse or parquet. {RUN_HELP}")
 @config_option
+@json_option
 @click.argument("store")
-def sink(config: Path | None, store: str) -> None:
+def sink(config: Path | None, as_json: bool, store: str) -> None:
     """Run a sink."""
     from tickerplant.lean import keep_out
 
@@ -133,16 +146,20 @@ def sink(config: Path | None, store: str) -> None:
     from sinks import app
 
     app.run(_role_settings(config, f"sink-{store}"), store)
+    _show_totals(as_json=as_json)
 
 
 @cli.command()
+@json_option
 @click.argument("config", type=click.Path(path_type=Path, dir_okay=False))
-def run(config: Path) -> int:
+def run(as_json: bool, config: Path) -> None:
     """Run all roles of CONFIG (TOML) as child processes, and restart what dies."""
     from tickerplant.supervise import run_all
 
     configure_logs("run", load_settings(config).log_level)
-    return run_all(config)
+    restarts = run_all(config)
+    if as_json:
+        click.echo(msgspec.json.encode({"restarts": restarts}))
 
 
 @cli.command()
@@ -211,6 +228,14 @@ def _role_settings(config: Path | None, role: str) -> Settings:
     settings = load_settings(config)
     configure_logs(role, settings.log_level)
     return settings
+
+
+def _show_totals(*, as_json: bool) -> None:
+    """Tell what this process did, once it has drained."""
+    if as_json:
+        from tickerplant.metrics import totals
+
+        click.echo(msgspec.json.encode(totals()))
 
 
 def _say(text: str) -> None:

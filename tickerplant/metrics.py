@@ -76,6 +76,17 @@ def serve_metrics(settings: Settings, role: str) -> int:
     return port
 
 
+def totals() -> dict[str, int]:
+    """Sum the counters of this process over their labels: items received, sent, dead letters, errors, rows stored."""
+    counters = {"received": RECEIVED, "sent": SENT, "dead_letters": DEAD_LETTERS, "errors": ERRORS, "rows": ROWS}
+    return {name: round(sum(_values(counter))) for name, counter in counters.items()}
+
+
+def _values(counter: Counter) -> list[float]:
+    families = counter.collect()
+    return [each.value for family in families for each in family.samples if each.name.endswith("_total")]
+
+
 def metrics_folder(settings: Settings) -> Path:
     """Where processes note their metric ports."""
     return settings.local.home / "run"

@@ -121,6 +121,10 @@ class Supervisor:
         """Tell the process id of each slot, by `role` or `role-number`."""
         return {_slot(child.role, child.number): child.process.pid for child in self.children}
 
+    def restarts(self) -> dict[str, int]:
+        """Tell how often each slot was started again."""
+        return {_slot(child.role, child.number): child.restarts for child in self.children}
+
     def log_path(self, role: Role, number: int) -> Path:
         """Tell where the output of a process goes."""
         return self.log_folder / f"{_slot(role, number)}.log"
@@ -140,11 +144,11 @@ class Supervisor:
         child.wait_s = min(child.wait_s * 2, RESTART_MOST_S)
 
 
-def run_all(config: Path) -> int:
+def run_all(config: Path) -> dict[str, int]:
     """Run all roles of a settings file until SIGTERM or Ctrl-C, then drain them.
 
     Returns:
-        0.
+        How often each process was started again, by its slot.
 
     Raises:
         UserError: a role cannot run with these settings; the others are drained first.
@@ -160,9 +164,10 @@ def run_all(config: Path) -> int:
         while not stopping.wait(0.2):
             supervisor.restart_dead()
     finally:
+        restarts = supervisor.restarts()
         supervisor.stop()
         logger().info("roles drained")
-    return 0
+    return restarts
 
 
 def _slot(role: Role, number: int) -> str:

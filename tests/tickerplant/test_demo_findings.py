@@ -10,7 +10,7 @@ from rich.console import Console
 
 from schemas.records import Frame, RawFrames, Source
 from tickerplant.demo.reconcile import CleanedCount, RawCount, TopicCounts
-from tickerplant.demo.report import Findings, latencies, show
+from tickerplant.demo.report import WARM_UP_S, Findings, latencies, show
 from tickerplant.demo.stores import StoreCount
 from tickerplant.top import StageRow, View
 
@@ -174,14 +174,23 @@ def test_latencies_are_told_in_us_and_unseen_ones_as_none() -> None:
 
     view = View(0.0, [row("produce", 1.0), row("sink.clickhouse", 2.5), row("sink.parquet", None)], {})
     topics = findings().topics
-    topics.depth.latencies_us.clear()
-    topics.ticks.latencies_us[:] = [1000, 2000, 3000]
+    topics.depth.times_us.clear()
+    topics.ticks.times_us[:] = [(0, 1000), (1, 2001), (2, 3002)]
 
     assert latencies(topics, view) == {
         "socket_to_cleaned": {"p50": 2000, "p99": 2980},
         "socket_to_clickhouse": {"p50": 2500, "p99": None},
         "socket_to_parquet": {"p50": None, "p99": None},
     }
+
+
+def test_latencies_leave_out_the_first_seconds_where_there_are_later_ones() -> None:
+    later_us = WARM_UP_S * 1_000_000
+    topics = findings().topics
+    topics.depth.times_us.clear()
+    topics.ticks.times_us[:] = [(0, 900_000), (later_us, later_us + 7_000)]
+
+    assert latencies(topics, View(0.0, [], {}))["socket_to_cleaned"] == {"p50": 7000, "p99": 7000}
 
 
 @pytest.mark.parametrize(

@@ -98,7 +98,7 @@ class CleanedCount:
     records: int = 0
     kinds: Counter[str] = field(default_factory=Counter)
     sources: set[SourceId] = field(default_factory=set)
-    latencies_us: list[int] = field(default_factory=list)
+    times_us: list[tuple[int, int]] = field(default_factory=list)  # read from the socket, written to the topic
 
     @property
     def doubled(self) -> int:
@@ -106,8 +106,8 @@ class CleanedCount:
         return self.records - len(self.sources)
 
     def add(self, fields: dict[str, Any], kind: str, written_time_ms: int) -> None:
-        """Count one record; its latency is the time from the socket to being handed to Kafka, which counts in ms."""
-        self.latencies_us.append(written_time_ms * 1000 - fields["recv_time_us"])
+        """Count one record, written to Kafka at a time, which Kafka keeps in ms."""
+        self.times_us.append((fields["recv_time_us"], written_time_ms * 1000))
         self.records += 1
         self.kinds[kind] += 1
         self.sources.add((fields["source_partition"], fields["source_offset"], fields["source_index"]))

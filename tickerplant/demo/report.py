@@ -11,6 +11,9 @@ from tickerplant.demo.reconcile import TopicCounts
 from tickerplant.demo.stores import StoreCount
 from tickerplant.top import View
 
+WARM_UP_S = 5
+"""Latencies to the cleaned topics leave out the first seconds, in which just started processes warm up."""
+
 
 @dataclass(frozen=True, kw_only=True)
 class Findings:
@@ -95,6 +98,7 @@ class Findings:
             "dead_letters": topics.dead_letters,
             "gaps": topics.quality["GAP"],
             "latency_us": self.latency_us,
+            "latency_warm_up_s": WARM_UP_S,
             "kinds": dict(topics.ticks.kinds) | {f"DEPTH_{kind}": n for kind, n in topics.depth.kinds.items()},
             "channels": dict(topics.raw.by_channel),
             "duplicates_dropped": dict(topics.duplicates),
@@ -117,10 +121,14 @@ def latencies(topics: TopicCounts, view: View) -> dict[str, dict[str, int | None
 
 
 def _quantiles(topics: TopicCounts) -> dict[str, int | None]:
-    values_us = np.array(topics.ticks.latencies_us + topics.depth.latencies_us)
-    if not values_us.size:
+    """Tell quantiles of all records, those of the first seconds aside where there are later ones."""
+    times_us = np.array(topics.ticks.times_us + topics.depth.times_us, dtype=np.int64).reshape(-1, 2)
+    if not times_us.size:
         return {"p50": None, "p99": None}
-    return {"p50": round(np.quantile(values_us, 0.5)), "p99": round(np.quantile(values_us, 0.99))}
+    is_warm = times_us[:, 0] >= times_us[:, 0].min() + WARM_UP_S * 1_000_000
+    chosen = times_us[is_warm] if is_warm.any() else times_us
+    latencies_us = chosen[:, 1] - chosen[:, 0]
+    return {"p50": round(np.quantile(latencies_us, 0.5)), "p99": round(np.quantile(latencies_us, 0.99))}
 
 
 def show(findings: Findings, sample: str, places: dict[str, str], console: Console) -> None:

@@ -161,7 +161,7 @@ def _flow_table(findings: Findings) -> Table:
 
 
 def _latency_table(findings: Findings) -> Table:
-    table = Table(title="latency from the socket, ms", title_justify="left")
+    table = Table(title=f"latency from the socket, ms (cleaned: after {WARM_UP_S} s)", title_justify="left")
     for column in ("to", "p50", "p99"):
         table.add_column(column, justify="left" if column == "to" else "right")
     for way, quantiles in findings.latency_us.items():

@@ -4,8 +4,9 @@ A mistake of the user ends with one line on stderr and exit code 2, without a tr
 command that needs them: a sink process does not carry Faust, a processor no Arrow.
 """
 
+import signal
 import sys
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -117,10 +118,10 @@ def deploy(config: Path | None, as_json: bool) -> None:
 @json_option
 def produce(config: Path | None, as_json: bool) -> None:
     """Run a producer."""
+    settings = _role_settings(config, "produce")
     from producers import app
 
-    app.run(_role_settings(config, "produce"))
-    _show_totals(as_json=as_json)
+    _run_role(lambda: app.run(settings), as_json=as_json)
 
 
 @cli.command(help=f"Turn raw topics into cleaned topics. {RUN_HELP}")
@@ -128,10 +129,10 @@ def produce(config: Path | None, as_json: bool) -> None:
 @json_option
 def process(config: Path | None, as_json: bool) -> None:
     """Run a processor."""
+    settings = _role_settings(config, "process")
     from processors import app
 
-    app.run(_role_settings(config, "process"))
-    _show_totals(as_json=as_json)
+    _run_role(lambda: app.run(settings), as_json=as_json)
 
 
 @cli.command(help=f"Write topics into a store: clickhouse or parquet. {RUN_HELP}")
@@ -142,11 +143,11 @@ def sink(config: Path | None, as_json: bool, store: str) -> None:
     """Run a sink."""
     from tickerplant.lean import keep_out
 
+    settings = _role_settings(config, f"sink-{store}")
     keep_out("pandas")  # pyarrow imports it where it finds it: a second and 64 MB that no sink uses
     from sinks import app
 
-    app.run(_role_settings(config, f"sink-{store}"), store)
-    _show_totals(as_json=as_json)
+    _run_role(lambda: app.run(settings, store), as_json=as_json)
 
 
 @cli.command()
@@ -225,13 +226,20 @@ def demo(as_json: bool, config: Path | None, keep: bool, **options: Any) -> int:
 
 
 def _role_settings(config: Path | None, role: str) -> Settings:
+    """Read settings and set up logs; from here on SIGTERM ends the process with code 0, and later drains it first."""
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))
     settings = load_settings(config)
     configure_logs(role, settings.log_level)
     return settings
 
 
-def _show_totals(*, as_json: bool) -> None:
-    """Tell what this process did, once it has drained."""
+def _run_role(run: Callable[[], None], *, as_json: bool) -> None:
+    """Run a role to its end and, if asked, tell what this process did."""
+    try:
+        run()
+    except SystemExit as stop:  # told to stop before the role could listen
+        if stop.code:
+            raise
     if as_json:
         from tickerplant.metrics import totals
 

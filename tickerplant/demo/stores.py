@@ -58,5 +58,8 @@ def _count_files(settings: Settings, name: str) -> StoreCount:
     folder = f"{root.removeprefix('s3://')}/cleaned/{name}" if is_s3 else str(Path(root) / "cleaned" / name)
     if not files.exists(folder):
         return StoreCount(0, 0)
-    table = ds.dataset(folder, filesystem=files, format="parquet").to_table(columns=list(SOURCE))
+    dataset = ds.dataset(folder, filesystem=files, format="parquet")
+    if not dataset.files:
+        return StoreCount(0, 0)
+    table = dataset.to_table(columns=list(SOURCE))
     return StoreCount(table.num_rows, table.group_by(list(SOURCE)).aggregate([]).num_rows)

@@ -94,8 +94,10 @@ def in_lake(settings: Settings) -> list[int]:
     if not bucket._fs.exists(f"{root}/cleaned/tick"):
         return []
     files = PyFileSystem(FSSpecHandler(bucket._fs))
-    table = ds.dataset(f"{root}/cleaned/tick", filesystem=files, partitioning="hive").to_table()
-    return sorted(table["source_offset"].to_pylist())
+    dataset = ds.dataset(f"{root}/cleaned/tick", filesystem=files, partitioning="hive")
+    if not dataset.files:  # its folder comes before the object itself
+        return []
+    return sorted(dataset.to_table()["source_offset"].to_pylist())
 
 
 READERS = {"clickhouse": in_clickhouse, "parquet": in_lake}

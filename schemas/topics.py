@@ -10,6 +10,7 @@ from typing import Final
 
 from schemas import records
 
+RAW_PREFIX: Final = "raw."
 DAY_MS: Final = 24 * 3600 * 1000
 MAX_RECORD_BYTES: Final = 32 * 1024 * 1024  # an instrument list of a large venue is one frame of 10 MB and more
 
@@ -71,7 +72,9 @@ BY_RECORD: Final[dict[type[records.Record], Topic]] = {topic.record: topic for t
 
 def raw_topic(venue: str) -> Topic:
     """Name the raw topic of a venue (in any case): `raw.binance`."""
-    return Topic(name=f"raw.{venue.lower()}", record=records.RawFrames, key="partition", retention_ms=7 * DAY_MS)
+    return Topic(
+        name=f"{RAW_PREFIX}{venue.lower()}", record=records.RawFrames, key="partition", retention_ms=7 * DAY_MS
+    )
 
 
 def catalogue(venues: Iterable[str]) -> tuple[Topic, ...]:

@@ -9,8 +9,6 @@ import pyarrow as pa
 from schemas import records, topics
 from schemas.arrow import arrow_schema
 
-RAW_PREFIX: Final = "raw."
-
 
 @dataclass(frozen=True, kw_only=True)
 class Table:
@@ -62,4 +60,4 @@ def table_of(topic: str) -> Table:
     Raises:
         KeyError: it is not stored.
     """
-    return RAW if topic.startswith(RAW_PREFIX) else TABLES[topic]
+    return RAW if topic.startswith(topics.RAW_PREFIX) else TABLES[topic]

@@ -3,14 +3,13 @@
 from contextlib import closing
 from dataclasses import dataclass
 
-from schemas.topics import CLEANED
+from schemas.topics import CLEANED, RAW_PREFIX
 from tickerplant.kafka import OffsetReader
 from tickerplant.settings import Settings
 
 PROCESSOR = "tickerplant.processor"
 SINKS = ("tickerplant.sink.clickhouse", "tickerplant.sink.parquet")
 GROUPS = (PROCESSOR, *SINKS)
-RAW_PREFIX = "raw."
 
 
 @dataclass(frozen=True)

@@ -12,12 +12,13 @@ import msgspec
 from rich.console import Console
 from rich.live import Live
 
+from schemas.topics import RAW_PREFIX
 from tickerplant.demo import reconcile, report, stores
 from tickerplant.demo.options import DEFAULT_SECONDS, DemoOptions, demo_settings, stream_counts, write_settings
 from tickerplant.demo.venue import SimulatedVenue
 from tickerplant.deploy import deploy
 from tickerplant.errors import UserError
-from tickerplant.lag import GROUPS, RAW_PREFIX, LagReader
+from tickerplant.lag import GROUPS, LagReader
 from tickerplant.local import background, stack
 from tickerplant.settings import Settings, load_settings
 from tickerplant.supervise import Supervisor, roles_of

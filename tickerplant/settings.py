@@ -1,9 +1,11 @@
 """Settings: defaults ← TOML file ← `TICKERPLANT_*` environment, read once, validated before any connection.
 
-An environment name is the path of the setting: `TICKERPLANT_KAFKA__BOOTSTRAP_SERVERS` sets `[kafka] bootstrap_servers`.
+An environment name is the path of the setting: `TICKERPLANT_KAFKA__BOOTSTRAP_SERVERS` sets `[kafka] bootstrap_servers`;
+`TICKERPLANT_VENUES` is a JSON list, one object for each `[[venues]]`, and replaces those of the file.
 Unknown keys and unknown `TICKERPLANT_*` names are refused. Secrets print as `**********`.
 """
 
+import json
 import os
 import tomllib
 from collections.abc import Iterator, Mapping
@@ -16,6 +18,8 @@ from tickerplant.errors import UserError
 
 ENV_PREFIX = "TICKERPLANT_"
 CONFIG_ENV = "TICKERPLANT_CONFIG"
+VENUES_ENV = "TICKERPLANT_VENUES"
+VENUES_EXAMPLE = 'e.g. [{"venue": "BINANCE", "market": "spot", "symbols": ["BTCUSDT"]}]'
 
 Port = Annotated[int, Field(ge=0, le=65535)]
 Positive = Annotated[float, Field(gt=0)]
@@ -178,13 +182,24 @@ def _read_toml(path: Path) -> dict[str, Any]:
         raise UserError(f"{path} is not valid TOML: {error}") from None
 
 
-def _environment_values(environment: Mapping[str, str]) -> Iterator[tuple[list[str], str]]:
+def _environment_values(environment: Mapping[str, str]) -> Iterator[tuple[list[str], object]]:
     for name, value in sorted(environment.items()):
         if name.startswith(ENV_PREFIX) and name != CONFIG_ENV:
-            yield name.removeprefix(ENV_PREFIX).lower().split("__"), value
+            keys = name.removeprefix(ENV_PREFIX).lower().split("__")
+            yield keys, _read_venues(value) if name == VENUES_ENV else value
 
 
-def _put(values: dict[str, Any], keys: list[str], value: str) -> None:
+def _read_venues(text: str) -> list[object]:
+    try:
+        venues = json.loads(text)
+    except ValueError as error:
+        raise UserError(f"{VENUES_ENV} is not JSON: {error}; {VENUES_EXAMPLE}") from None
+    if not isinstance(venues, list):
+        raise UserError(f"{VENUES_ENV} is not a list; {VENUES_EXAMPLE}")
+    return venues
+
+
+def _put(values: dict[str, Any], keys: list[str], value: object) -> None:
     for depth, key in enumerate(keys[:-1], 1):
         values = values.setdefault(key, {})
         if not isinstance(values, dict):

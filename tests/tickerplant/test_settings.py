@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from tickerplant.errors import UserError
-from tickerplant.settings import Settings, load_settings
+from tickerplant.settings import Settings, Venue, load_settings
 
 
 def written(path: Path, text: str) -> Path:
@@ -63,6 +63,44 @@ def test_a_section_named_as_a_value_is_refused(tmp_path: Path) -> None:
 def test_a_missing_file_is_told(tmp_path: Path) -> None:
     with pytest.raises(UserError, match="no settings file"):
         load_settings(tmp_path / "absent.toml", {})
+
+
+def test_venues_of_the_environment_are_json_and_replace_those_of_the_file(tmp_path: Path) -> None:
+    file = written(tmp_path, "[[venues]]\nvenue = 'BINANCE'\nmarket = 'spot'\nsymbols = ['BTCUSDT']\n")
+    wanted = '[{"venue": "BINANCE", "market": "usdm", "symbols": ["ETHUSDT"], "channels": ["trade"]}]'
+
+    settings = load_settings(file, {"TICKERPLANT_VENUES": wanted})
+
+    assert settings.venues == (Venue(venue="BINANCE", market="usdm", symbols=("ETHUSDT",), channels=("trade",)),)
+
+
+def test_an_empty_list_of_venues_is_none() -> None:
+    assert load_settings(environment={"TICKERPLANT_VENUES": "[]"}).venues == ()
+
+
+@pytest.mark.parametrize(
+    ("text", "told"),
+    [
+        ("BTCUSDT", "TICKERPLANT_VENUES is not JSON"),
+        ("", "TICKERPLANT_VENUES is not JSON"),
+        ('{"venue": "BINANCE"}', "TICKERPLANT_VENUES is not a list"),
+        ('[{"venue": "BINANCE"}]', r"venues\.0\.market"),
+        ('[{"venue": "BINANCE", "market": "spot", "symbols": [], "channel": []}]', r"venues\.0\.channel:? .*unknown"),
+        ('["BINANCE"]', r"venues\.0"),
+    ],
+)
+def test_wrong_venues_of_the_environment_are_told_in_one_line(text: str, told: str) -> None:
+    with pytest.raises(UserError, match=told) as caught:
+        load_settings(environment={"TICKERPLANT_VENUES": text})
+
+    assert "\n" not in str(caught.value)
+
+
+def test_a_part_of_the_venues_cannot_be_set_by_the_environment() -> None:
+    wanted = '[{"venue": "BINANCE", "market": "spot", "symbols": ["BTCUSDT"]}]'
+
+    with pytest.raises(UserError, match="setting venues is"):
+        load_settings(environment={"TICKERPLANT_VENUES": wanted, "TICKERPLANT_VENUES__0": "x"})
 
 
 def test_secrets_do_not_show() -> None:

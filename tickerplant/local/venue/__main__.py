@@ -16,6 +16,7 @@ USER_ERROR_CODE = 2
 
 @click.command()
 @click.option("--port", type=click.IntRange(0, 65535), default=0, help="To listen on; 0 = any free one (see the log).")
+@click.option("--host", default="127.0.0.1", show_default=True, help="Address to listen on; 0.0.0.0 in a container.")
 @click.option("--recording", type=click.Path(path_type=Path), help="Play this file instead of making a market.")
 @click.option("--market", type=click.Choice(("spot", "usdm", "coinm")), default="spot", help="Market of the recording.")
 @click.option("--pace", default="1", show_default=True, help="Of a recording: n times faster, or `max`.")
@@ -28,6 +29,7 @@ USER_ERROR_CODE = 2
 def main(
     *,
     port: int,
+    host: str,
     recording: Path | None,
     market: str,
     pace: str,
@@ -38,7 +40,7 @@ def main(
     pong_wait_s: float,
     autostart: bool,
 ) -> None:
-    """Serve a recording or a synthetic market on 127.0.0.1 as Binance does, until SIGTERM."""
+    """Serve a recording or a synthetic market as Binance does, until SIGTERM."""
     configure_logs("venue")
     try:
         source = (
@@ -46,7 +48,9 @@ def main(
             if recording
             else SyntheticOptions(symbols=symbols, seed=seed, rate_frames=rate)
         )
-        options = VenueOptions(port=port, source=source, autostart=autostart, ping_s=ping_s, pong_wait_s=pong_wait_s)
+        options = VenueOptions(
+            host=host, port=port, source=source, autostart=autostart, ping_s=ping_s, pong_wait_s=pong_wait_s
+        )
         uvloop.run(run_venue(options))
     except UserError as error:
         click.echo(f"tickerplant: {error}", err=True)

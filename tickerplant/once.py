@@ -1,0 +1,87 @@
+"""The reader's half of exactly once: drop what is not above what was seen of its source; pure.
+
+A processor that was paused past its session and wakes up after another one took over writes some records a second time,
+with the same source. Within a partition of a cleaned topic the sources of one raw partition rise strictly, so a
+record whose source is not above the highest one seen is a repeat.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+SOURCE_HEADER = "source"
+
+
+class SourceError(ValueError):
+    """A source header that is not `topic:partition:offset:index`."""
+
+
+@dataclass(frozen=True, slots=True)
+class Source:
+    """Where a cleaned record came from: index counts the records derived from one raw record."""
+
+    topic: str
+    partition: int
+    offset: int
+    index: int
+
+
+def read_source(text: str) -> Source:
+    """Read a source header.
+
+    >>> read_source("raw.binance:1:1000:3")
+    Source(topic='raw.binance', partition=1, offset=1000, index=3)
+
+    Raises:
+        SourceError: it is none.
+    """
+    try:
+        topic, partition, offset, index = text.rsplit(":", 3)
+        return Source(topic, int(partition), int(offset), int(index))
+    except ValueError:
+        raise SourceError(f"{text[:80]!r} is no source, topic:partition:offset:index") from None
+
+
+Headers = Sequence[tuple[str, str | bytes | None]] | dict[str, str | bytes | None]
+
+
+def source_of(headers: Headers | None) -> Source | None:
+    """Find the source among the headers of a record; None = it has none, as records that are derived from nothing.
+
+    Raises:
+        SourceError: it cannot be read.
+    """
+    pairs = headers.items() if isinstance(headers, dict) else headers or ()
+    for name, value in pairs:
+        if name == SOURCE_HEADER and value is not None:
+            return read_source(value if isinstance(value, str) else value.decode("utf-8", "replace"))
+    return None
+
+
+Place = tuple[str, int]
+Marks = dict[Place, tuple[int, int]]
+"""Source topic and partition → highest (offset, index) that was taken from it."""
+
+
+class Once:
+    """Remembers, for each partition that is read, how far each of its sources has come."""
+
+    def __init__(self) -> None:
+        self._marks: dict[Place, Marks] = {}
+
+    def is_new(self, place: Place, source: Source) -> bool:
+        """Note a record of a partition (topic, number); False = it is a repeat, to be dropped."""
+        marks = self._marks.setdefault(place, {})
+        mark = (source.offset, source.index)
+        origin = (source.topic, source.partition)
+        if mark <= marks.get(origin, (-1, -1)):
+            return False
+        marks[origin] = mark
+        return True
+
+    def marks(self, place: Place) -> Mapping[Place, tuple[int, int]]:
+        """Tell how far the sources of a partition have come, to be kept beside its offset."""
+        return dict(self._marks.get(place, {}))
+
+    def resume(self, place: Place, marks: Mapping[Place, tuple[int, int]]) -> None:
+        """Go on from marks that were kept."""
+        self._marks[place] = dict(marks)

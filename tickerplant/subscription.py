@@ -1,0 +1,395 @@
+"""`tickerplant.subscribe`: records of a topic as typed objects, each once, in order; for loops and for asyncio."""
+
+import asyncio
+import time
+from collections import deque
+from collections.abc import Collection
+from dataclasses import dataclass
+from datetime import datetime
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Final, Generic, Literal, Self, TypedDict, TypeVar, Unpack, overload
+
+from schemas.codec import CodecError, Decoder
+from schemas.records import (
+    Candle,
+    DeadLetter,
+    Depth,
+    Derivative,
+    Instrument,
+    QualityEvent,
+    Record,
+    Tick,
+    Ticker,
+)
+from schemas.topics import Topic, catalogue
+from schemas.venues import SYMBOLOGIES
+from sinks.position import Position, PositionError, read_position
+from tickerplant.errors import DependencyError, UserError
+from tickerplant.kafka import (
+    Consumer,
+    KafkaError,
+    KafkaException,
+    Message,
+    TopicPartition,
+    consumer,
+    end_offsets,
+    partition_count,
+)
+from tickerplant.once import Once, Source, SourceError, source_of
+from tickerplant.registry import Registry
+from tickerplant.settings import Settings, load_settings
+
+GROUP: Final = "tickerplant.subscriber"  # names the connections of those who keep no position; nothing is committed
+KEYED_BY_SYMBOL: Final = "venue|symbol"
+POLL_RECORDS: Final = 1000
+POLL_S: Final = 0.1
+TIMEOUT_S: Final = 10.0
+COMMIT_S: Final = 5.0
+PASSING: Final = frozenset(
+    {KafkaError._TRANSPORT, KafkaError._ALL_BROKERS_DOWN, KafkaError._RESOLVE, KafkaError._TIMED_OUT}  # noqa: SLF001  # the library's own errors all start so
+)
+
+R = TypeVar("R", bound=Record)
+Start = Literal["latest", "earliest"] | datetime | int
+Place = tuple[str, int]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Wish:
+    """What a subscriber wants.
+
+    Args:
+        topic: from the catalogue.
+        venue: only this one's, in capitals; None = all.
+        symbols: only these canonical symbols; empty = all.
+        start: where to begin where the group kept no position: µs since the epoch, or an end of the topic.
+        group: name under which the position is kept in Kafka; None = it is not.
+        follows: go on with what comes; False = end at what was there when subscribing.
+        idle_s: end when nothing new came for so long; None = never.
+    """
+
+    topic: Topic
+    venue: str | None = None
+    symbols: frozenset[str] = frozenset()
+    start: Literal["latest", "earliest"] | int = "latest"
+    group: str | None = None
+    follows: bool = True
+    idle_s: float | None = None
+
+    def wants_key(self, key: bytes | str | None) -> bool:
+        """Tell whether a record may be wanted, before it is decoded."""
+        if self.topic.key != KEYED_BY_SYMBOL or not isinstance(key, bytes):
+            return True
+        venue, _, symbol = key.decode("utf-8", "replace").partition("|")
+        return self._wants(venue, symbol)
+
+    def wants(self, record: Record) -> bool:
+        """Tell whether a decoded record is wanted."""
+        venue, symbol = getattr(record, "venue", ""), getattr(record, "symbol", "")
+        is_early = isinstance(self.start, int) and getattr(record, "event_time_us", self.start) < self.start
+        return not is_early and self._wants(venue, symbol)
+
+    def _wants(self, venue: str, symbol: str) -> bool:
+        return (self.venue is None or venue == self.venue) and (not self.symbols or symbol in self.symbols)
+
+
+class Subscription(Generic[R]):
+    """An endless sequence of records; iterate with `for` or `async for`, and close it, best by `with`.
+
+    The records of one symbol come in the venue's order, each once, whatever the processors went through. What the loop
+    has finished with, is what a group's position tells: an exception inside of `with` leaves the record at hand for
+    the next time. Not thread-safe; one process a group.
+
+    Raises:
+        UserError: the topic does not exist.
+        DependencyError: Kafka does not answer.
+    """
+
+    def __init__(self, settings: Settings, wish: Wish) -> None:
+        self.repeats = 0  # records that were left out because they had come before
+        self._wish = wish
+        self._address = settings.kafka.bootstrap_servers
+        self._name = wish.topic.name + settings.kafka.topic_suffix
+        self._once, self._kept = Once(), Once()
+        self._done: dict[Place, int] = {}  # offsets after what the loop has finished with
+        self._at_hand: list[tuple[Place, int, Source | None]] = []
+        self._fetched: deque[Message] = deque()
+        self._committed_s = time.monotonic()
+        self._ends: dict[Place, int] = {}
+        partitions = partition_count(settings, wish.topic.name)
+        self._decoder: Decoder[R] = Registry(settings).decoder(wish.topic.record)  # type: ignore[arg-type]  # the topic tells R
+        self._consumer: Consumer = consumer(settings, wish.group or GROUP)
+        try:
+            starts = self._starts([TopicPartition(self._name, number) for number in range(partitions)])
+            self._reached = {(each.topic, each.partition): each.offset for each in starts}
+            self._consumer.assign(starts)
+        except KafkaException as error:
+            self._consumer.close()
+            raise DependencyError("kafka", self._address) from error
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if error is not None:
+            self._at_hand.clear()
+        self.close()
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        await asyncio.to_thread(self.__exit__, kind, error, trace)
+
+    def __iter__(self) -> Self:
+        return self
+
+    def __next__(self) -> R:
+        """Wait for the next record.
+
+        Raises:
+            StopIteration: the end was reached, or nothing new came for `idle_s`.
+            UserError: a record cannot be read, or Kafka refuses us.
+        """
+        since_s = time.monotonic()
+        while (record := self._pop()) is None:
+            if self._is_over(since_s):
+                raise StopIteration
+            self._fetch()
+        return record
+
+    def __aiter__(self) -> Self:
+        return self
+
+    async def __anext__(self) -> R:
+        """Wait for the next record, in a thread; raises StopAsyncIteration, and else as `__next__`."""
+        since_s = time.monotonic()
+        while (record := self._pop()) is None:
+            if self._is_over(since_s):
+                raise StopAsyncIteration
+            await asyncio.to_thread(self._fetch)
+        return record
+
+    def commit(self) -> None:
+        """Keep the position after the record at hand now, not only every 5 s; without a group nothing is kept.
+
+        Raises:
+            DependencyError: Kafka does not take it.
+        """
+        self._finish_with_last()
+        self._committed_s = time.monotonic()
+        if self._wish.group is None or not self._done:
+            return
+        try:
+            offsets = [self._position(place, offset) for place, offset in self._done.items()]
+            self._consumer.commit(offsets=offsets, asynchronous=False)
+        except KafkaException as error:
+            raise DependencyError("kafka", self._address, f"position not kept: {error.args[0].str()}") from error
+
+    def close(self) -> None:
+        """Keep the position and let go of the connections."""
+        try:
+            self.commit()
+        finally:
+            self._consumer.close()
+
+    def _pop(self) -> R | None:
+        """Take the next wanted record of those fetched; None = there is none."""
+        self._finish_with_last()
+        while self._fetched:
+            record = self._read(self._fetched.popleft())
+            if record is not None:
+                return record
+            self._finish_with_last()
+        return None
+
+    def _read(self, message: Message) -> R | None:
+        """Read a record unless it is unwanted or a repeat."""
+        value, offset = message.value(), message.offset() or 0
+        place = (self._name, message.partition() or 0)
+        try:
+            source = source_of(message.headers())
+            self._at_hand.append((place, offset + 1, source))
+            if source is not None and not self._once.is_new(place, source):
+                self.repeats += 1
+                return None
+            if not isinstance(value, bytes) or not self._wish.wants_key(message.key()):
+                return None
+            record = self._decoder.decode(value)
+        except (CodecError, SourceError) as error:
+            raise UserError(f"{self._name} [{place[1]}] offset {offset} cannot be read: {error}") from error
+        return record if self._wish.wants(record) else None
+
+    def _finish_with_last(self) -> None:
+        for place, offset, source in self._at_hand:
+            self._done[place] = offset
+            if source is not None:
+                self._kept.is_new(place, source)
+        self._at_hand.clear()
+
+    def _is_over(self, since_s: float) -> bool:
+        if not self._wish.follows and all(self._reached.get(place, 0) >= end for place, end in self._ends.items()):
+            return True
+        return self._wish.idle_s is not None and time.monotonic() - since_s >= self._wish.idle_s
+
+    def _fetch(self) -> None:
+        if time.monotonic() - self._committed_s > COMMIT_S:
+            self.commit()
+        for message in self._consumer.consume(POLL_RECORDS, POLL_S):
+            error = message.error()
+            if error is None:
+                self._take(message)
+            elif error.code() not in PASSING:
+                raise UserError(f"Kafka refuses {self._name}: {error.str()}")
+
+    def _take(self, message: Message) -> None:
+        place, offset = (self._name, message.partition() or 0), message.offset() or 0
+        self._reached[place] = offset + 1
+        if self._wish.follows or offset < self._ends[place]:
+            self._fetched.append(message)
+
+    def _starts(self, partitions: list[TopicPartition]) -> list[TopicPartition]:
+        """Tell where to begin in each partition."""
+        starts = self._wished_starts(partitions)
+        if self._wish.group is None:
+            return starts
+        kept = {each.partition: each for each in self._consumer.committed(partitions, timeout=TIMEOUT_S)}
+        return [self._resumed(kept[each.partition], each) for each in starts]
+
+    def _wished_starts(self, partitions: list[TopicPartition]) -> list[TopicPartition]:
+        start = self._wish.start
+        self._ends = end_offsets(self._consumer, partitions)
+        if start == "latest":
+            return [_at(each, self._ends[each.topic, each.partition]) for each in partitions]
+        if start == "earliest":
+            begins = [self._consumer.get_watermark_offsets(each, timeout=TIMEOUT_S)[0] for each in partitions]
+            return [_at(each, begin) for each, begin in zip(partitions, begins, strict=True)]
+        times = [_at(each, start // 1000) for each in partitions]
+        found = self._consumer.offsets_for_times(times, timeout=TIMEOUT_S)
+        return [each if each.offset >= 0 else _at(each, self._ends[each.topic, each.partition]) for each in found]
+
+    def _resumed(self, kept: TopicPartition, start: TopicPartition) -> TopicPartition:
+        if kept.offset < 0:
+            return start
+        place = (kept.topic, kept.partition)
+        try:
+            position = read_position(kept.offset, kept.metadata)
+        except PositionError as error:
+            raise UserError(f"group {self._wish.group} is somebody else's: {error}; take another name") from None
+        self._once.resume(place, position.marks)
+        self._kept.resume(place, position.marks)
+        return TopicPartition(*place, kept.offset)
+
+    def _position(self, place: Place, offset: int) -> TopicPartition:
+        return TopicPartition(*place, offset, Position(offset=offset, marks=self._kept.marks(place)).metadata())
+
+
+def _at(place: TopicPartition, offset: int) -> TopicPartition:
+    return TopicPartition(place.topic, place.partition, offset)
+
+
+class Options(TypedDict, total=False):
+    """What may be said to `subscribe` besides the topic; see there."""
+
+    venue: str | None
+    symbols: Collection[str]
+    from_: Start | str
+    group: str | None
+    follow: bool
+    idle_s: float | None
+    settings: Settings | Path | str | None
+
+
+@overload
+def subscribe(topic: Literal["cleaned.tick"], **options: Unpack[Options]) -> Subscription[Tick]: ...
+@overload
+def subscribe(topic: Literal["cleaned.depth"], **options: Unpack[Options]) -> Subscription[Depth]: ...
+@overload
+def subscribe(topic: Literal["cleaned.ticker"], **options: Unpack[Options]) -> Subscription[Ticker]: ...
+@overload
+def subscribe(topic: Literal["cleaned.candle"], **options: Unpack[Options]) -> Subscription[Candle]: ...
+@overload
+def subscribe(topic: Literal["cleaned.derivative"], **options: Unpack[Options]) -> Subscription[Derivative]: ...
+@overload
+def subscribe(topic: Literal["reference.instrument"], **options: Unpack[Options]) -> Subscription[Instrument]: ...
+@overload
+def subscribe(topic: Literal["quality.event"], **options: Unpack[Options]) -> Subscription[QualityEvent]: ...
+@overload
+def subscribe(topic: Literal["dlq.processor", "dlq.sink"], **options: Unpack[Options]) -> Subscription[DeadLetter]: ...
+@overload
+def subscribe(topic: str, **options: Unpack[Options]) -> Subscription[Any]: ...
+
+
+def subscribe(topic: str, **options: Unpack[Options]) -> Subscription[Any]:
+    """Follow a topic, from now on or from its past.
+
+    `for tick in tickerplant.subscribe("cleaned.tick", symbols=["BTC/USDT"]): ...`
+
+    Args:
+        topic: its name in the catalogue, without suffix, e.g. `cleaned.tick` or `raw.binance`.
+        options: each may be left out:
+            venue: only this one's, e.g. `BINANCE`; None = all.
+            symbols: only these canonical symbols; empty = all.
+            from_: `latest` (default) = what is written from now on; `earliest` = all that is kept; a time (datetime
+                with time zone, ISO 8601, or µs since the epoch) = all that was taken in since.
+            group: keep the position under this name, and go on there next time; None = begin at `from_` each time.
+            follow: True (default) = wait for what comes; False = end at what was there when subscribing.
+            idle_s: end the iteration when nothing new came for so long; None = never.
+            settings: or the path of a settings file; None = TICKERPLANT_CONFIG and the environment.
+
+    Raises:
+        UserError: no such topic, or `from_` is no time.
+        DependencyError: Kafka does not answer.
+    """
+    settings, symbols, venue = options.get("settings"), options.get("symbols", ()), options.get("venue")
+    if not isinstance(settings, Settings):
+        settings = load_settings(Path(settings) if settings is not None else None)
+    wish = Wish(
+        topic=find_topic(topic),
+        venue=venue.upper() if venue else None,
+        symbols=frozenset([symbols] if isinstance(symbols, str) else symbols),
+        start=start_of(options.get("from_", "latest")),
+        group=options.get("group"),
+        follows=options.get("follow", True),
+        idle_s=options.get("idle_s"),
+    )
+    return Subscription(settings, wish)
+
+
+def find_topic(name: str) -> Topic:
+    """Find a topic of the catalogue.
+
+    Raises:
+        UserError: there is none of this name.
+    """
+    known = {each.name: each for each in catalogue(SYMBOLOGIES)}
+    if name in known:
+        return known[name]
+    raise UserError(f"topic {name} is not known; known: {', '.join(sorted(known))}")
+
+
+def start_of(value: Start | str) -> Literal["latest", "earliest"] | int:
+    """Tell where to begin: an end of the topic, or µs since the epoch.
+
+    >>> start_of("2026-11-21T00:00:00Z")
+    1795219200000000
+
+    Raises:
+        UserError: it is neither.
+    """
+    if value == "latest" or value == "earliest":  # noqa: PLR1714  # so mypy sees which strings are left
+        return value  # type: ignore[return-value]  # the same
+    if isinstance(value, int):
+        return value
+    try:
+        time_of = value if isinstance(value, datetime) else datetime.fromisoformat(value)
+    except ValueError:
+        raise UserError(f"{value!r} is no time: latest, earliest, ISO 8601 or µs since the epoch") from None
+    if time_of.tzinfo is None:
+        raise UserError(f"{value} names no time zone: add Z for UTC")
+    return round(time_of.timestamp() * 1_000_000)

@@ -9,7 +9,8 @@ import gc
 import logging
 import sys
 import time
-from collections.abc import AsyncIterable, Collection
+from collections.abc import AsyncIterable, Collection, Mapping
+from contextlib import suppress
 from typing import Any, Final
 
 import faust
@@ -21,13 +22,14 @@ from processors.outputs import Encoders, Outputs
 from processors.pipeline import Pipeline
 from processors.state_store import Loaded, StateStore, load
 from processors.venues import VENUES
-from processors.worker import PartitionWorker
+from processors.worker import METRIC_STAGE, PartitionWorker
 from schemas.records import RawFrames, State
 from schemas.topics import raw_topic
 from tickerplant import metrics
 from tickerplant.clock import now_us
 from tickerplant.kafka import Publisher, check_broker, partition_count
 from tickerplant.logs import logger
+from tickerplant.progress import Progress
 from tickerplant.registry import Registry
 from tickerplant.settings import Settings
 
@@ -69,6 +71,7 @@ class Processor:
         self._state_decoder = registry.decoder(State)
         self._publisher = Publisher(settings)
         self._workers: dict[TP, PartitionWorker] = {}
+        self._progress: dict[TP, Progress] = {}
         self._yielded_s = time.monotonic()
         self._snapshot_lock: asyncio.Lock | None = None
         self._log = logger()
@@ -82,7 +85,10 @@ class Processor:
             while self._publisher.waiting_records() > MOST_WAITING_RECORDS:
                 self._publisher.poll()
                 await asyncio.sleep(POLL_S)
-            worker.step(message.offset, message.value, int(message.timestamp * 1_000_000))
+            written_us = int(message.timestamp * 1_000_000)
+            worker.step(message.offset, message.value, written_us)
+            progress = self._progress[message.tp]
+            progress.next_offset, progress.written_us = worker.next_offset, written_us
             self._publisher.poll()
         except Exception as error:
             self.failure = self.failure or error
@@ -104,6 +110,7 @@ class Processor:
         if app.consumer_generation_id != generation:
             return  # assigned anew meanwhile: another call follows
         self._workers = {tp: self._worker(tp, loaded) for tp, loaded in found.items()}
+        self._follow(self._workers)
         offsets = {tp: worker.next_offset for tp, worker in self._workers.items() if worker.next_offset}
         await self._skip_lost(app, offsets)
         if offsets:
@@ -115,8 +122,10 @@ class Processor:
         try:
             await asyncio.wait_for(self.snapshot(app), LAST_SNAPSHOT_S)
         except TimeoutError:
+            metrics.ERRORS.labels(METRIC_STAGE, "last_snapshot").inc()
             self._log.warning("last snapshot not delivered in time", seconds=LAST_SNAPSHOT_S)
         self._workers = {}
+        self._follow({})
 
     async def snapshot(self, app: Any, partitions: Collection[TP] | None = None) -> None:
         """Write the state of partitions (None = all) that moved, and commit their offsets once it is delivered."""
@@ -141,6 +150,7 @@ class Processor:
             pause_s = self.settings.processor.snapshot_s / max(1, len(turns))
             for partition in turns or [NO_PARTITION]:
                 await asyncio.sleep(pause_s)
+                self._show(app)
                 try:
                     await self.snapshot(app, [partition])
                 except Exception as error:
@@ -184,6 +194,7 @@ class Processor:
             return
         for tp, earliest in (await app.consumer.earliest_offsets(*offsets)).items():
             if earliest is not None and earliest > offsets[tp]:
+                metrics.ERRORS.labels(METRIC_STAGE, "lost_records").inc()
                 self._log.error("raw records are lost", topic=tp.topic, partition=tp.partition, until=earliest)
                 self._workers[tp].skip_to(earliest)
                 offsets[tp] = earliest
@@ -192,6 +203,21 @@ class Processor:
         while not worker.outputs.is_delivered(mark):
             self._publisher.poll()
             await asyncio.sleep(POLL_S)
+
+    def _follow(self, workers: Mapping[TP, PartitionWorker]) -> None:
+        """Show the positions of these partitions, and of no others."""
+        for progress in self._progress.values():
+            progress.close()
+        self._progress = {tp: Progress(METRIC_STAGE, tp.topic, tp.partition) for tp in workers}
+        for tp, worker in workers.items():
+            self._progress[tp].next_offset = worker.next_offset
+
+    def _show(self, app: Any) -> None:
+        """Tell what waits for Kafka, and where the partitions end as the last fetch told."""
+        metrics.QUEUE.labels(METRIC_STAGE).set(self._publisher.waiting_records())
+        for tp, progress in self._progress.items():
+            with suppress(AssertionError):  # of aiokafka: taken away by a rebalance that we are not told of yet
+                progress.hear(app.consumer.highwater(tp))
 
     def _show_books(self) -> None:
         for name, venue in self.venues.items():

@@ -65,6 +65,7 @@ class PartitionWorker:
         self._now_us = now_us
         self._expected_offset: int | None = None
         self._bad_records = 0
+        metrics.DEAD_LETTERS.labels(METRIC_STAGE, venue)  # a counter that first shows as 1 was never seen to rise
 
     @property
     def next_offset(self) -> int:
@@ -178,3 +179,6 @@ class PartitionWorker:
         for asset_class, tick in newest.items():
             seconds = (tick.event_time_us - tick.exchange_time_us) / US
             metrics.LATENCY.labels(self._venue, asset_class).observe(seconds)
+            if tick.recv_time_us:
+                network_s = (tick.recv_time_us - tick.exchange_time_us) / US
+                metrics.NETWORK.labels(self._venue, asset_class).observe(network_s)

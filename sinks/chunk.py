@@ -166,6 +166,11 @@ class Buffer:
         """Encoded size of all that is held."""
         return sum(chunk.size_bytes for chunk in self._closed) + (self._open.size_bytes if self._open else 0)
 
+    @property
+    def row_count(self) -> int:
+        """How many rows are held."""
+        return sum(chunk.row_count for chunk in self._closed) + (self._open.row_count if self._open else 0)
+
     def add(self, offset: int, rows: Sequence[Row], *, size_bytes: int, now_s: float) -> None:
         """Take one record: its rows (empty = nothing to store) and its encoded size.
 

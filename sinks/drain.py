@@ -27,11 +27,13 @@ from sinks.store import Store, StoreBusyError
 from sinks.tables import table_of
 from tickerplant.clock import NowUs, now_us
 from tickerplant.logs import logger
+from tickerplant.progress import Progress
 
 POLL_ENTRIES: Final = 4000
 POLL_S: Final = 0.05
 HELD_BYTES: Final = 48 * 1024 * 1024
 """Encoded bytes in all buffers together; above, the largest chunk is written before its time."""
+SHOW_S: Final = 1.0
 BACKOFF_FIRST_S: Final = 0.1
 BACKOFF_MOST_S: Final = 5.0
 
@@ -88,6 +90,7 @@ class Lane:
     """One partition on its way: the spans for which intent and write have succeeded, until they are committed."""
 
     buffer: Buffer
+    progress: Progress
     intended: Span | None = None
     stored: Span | None = None
 
@@ -129,17 +132,19 @@ class Drain:
         self._logger = logger()
         self._poll_s = min(POLL_S, store.limits.age_s / 4)
         self._is_down = False
+        self._shown_s = -SHOW_S
         log.subscribe(self)
 
     def assigned(self, partitions: Mapping[Place, Assigned]) -> None:
         """Start buffers for partitions; what the last owner left half done is built again first."""
         for place, found in partitions.items():
+            self._drop(place)
             self._lanes[place] = self._lane(place, found)
         self._logger.info("partitions assigned", count=len(partitions))
 
     def revoked(self, partitions: Iterable[Place]) -> None:
         """Drop the buffers of partitions."""
-        dropped = [place for place in partitions if self._lanes.pop(place, None)]
+        dropped = [place for place in partitions if self._drop(place)]
         self._logger.info("partitions revoked", count=len(dropped))
 
     def step(self) -> None:
@@ -151,6 +156,7 @@ class Drain:
         """
         self._fill(self._poll_s)
         self._flush()
+        self._show()
 
     def finish(self, within_s: float) -> bool:
         """Write and commit all that is held; False = some of it was left for the next owner."""
@@ -170,7 +176,17 @@ class Drain:
             generation=found.generation,
             doubtful_below=0 if found.position else found.end_offset,
         )
-        return Lane(buffer)
+        progress = self._observer.progress(*place)
+        progress.next_offset = found.position.offset if found.position else 0
+        progress.hear(found.end_offset)
+        return Lane(buffer, progress)
+
+    def _drop(self, place: Place) -> bool:
+        """Forget a partition; False = it was not ours."""
+        lane = self._lanes.pop(place, None)
+        if lane is not None:
+            lane.progress.close()
+        return lane is not None
 
     def _fill(self, timeout_s: float) -> None:
         entries = self._log.poll(POLL_ENTRIES, timeout_s)
@@ -189,6 +205,7 @@ class Drain:
         lane = self._lanes.get((entry.topic, entry.partition))
         if lane is None:
             return  # revoked by the same poll that brought it
+        lane.progress.next_offset, lane.progress.written_us = entry.offset + 1, entry.written_us
         found = self._tools.reader.read(entry)
         if isinstance(found, DeadLetter):
             lane.buffer.add_letter(entry.offset, found, now_s=now_s)
@@ -260,6 +277,7 @@ class Drain:
         while self._tools.now_s() < until_s and not self._tools.is_stopping():
             self._log.hold()
             self._fill(min(0.1, delay_s))
+            self._show()
 
     def _recovered(self) -> None:
         if self._is_down:
@@ -273,7 +291,17 @@ class Drain:
             return
         for each in stored:
             each.lane.buffer.drop_first()
-            self._observer.committed(each.chunk, self._log.end_offset(each.place))
+            self._observer.repeated(each.chunk)
+
+    def _show(self) -> None:
+        """Tell, once a second, what is held and where the partitions end."""
+        now_s = self._tools.now_s()
+        if now_s - self._shown_s < SHOW_S:
+            return
+        self._shown_s = now_s
+        self._observer.held(sum(lane.buffer.row_count for lane in self._lanes.values()))
+        for place, lane in self._lanes.items():
+            lane.progress.hear(self._log.end_offset(place))
 
     def _is_ours(self, due: Due) -> bool:
         return self._lanes.get(due.place) is due.lane

@@ -71,7 +71,8 @@ class KafkaLog:
                 self._check(error)
                 continue
             # Asserted by the library's contract: a message without an error has all of these.
-            entries.append(Entry(message.topic(), message.partition(), message.offset(), message.value()))  # type: ignore[arg-type]
+            written_us = message.timestamp()[1] * 1000
+            entries.append(Entry(message.topic(), message.partition(), message.offset(), message.value(), written_us))  # type: ignore[arg-type]
         return entries
 
     def commit(self, positions: Mapping[Place, Position]) -> bool:

@@ -1,13 +1,13 @@
 """Metrics of a sink, updated per chunk."""
 
-from typing import Final
+from collections.abc import Iterator
+
+from pyarrow import compute
 
 from sinks.chunk import Chunk
-from sinks.columns import Place
 from tickerplant import metrics
-
-SAMPLES: Final = 3
-"""Rows of a chunk whose latency is observed: the oldest, the middle one, the newest."""
+from tickerplant.histograms import Seconds, observe_all
+from tickerplant.progress import Progress
 
 
 class Observer:
@@ -22,9 +22,13 @@ class Observer:
         metrics.RECEIVED.labels(self._stage, topic).inc(records)
         metrics.RECEIVED_BYTES.labels(self._stage, topic).inc(size_bytes)
 
-    def held(self, records: int) -> None:
+    def held(self, rows: int) -> None:
         """Tell how many rows wait in buffers."""
-        metrics.QUEUE.labels(self._stage).set(records)
+        metrics.QUEUE.labels(self._stage).set(rows)
+
+    def progress(self, topic: str, partition: int) -> Progress:
+        """Show the position in a partition, until it is closed."""
+        return Progress(self._stage, topic, partition)
 
     def dead(self, venue: str) -> None:
         """Count a dead letter."""
@@ -41,26 +45,23 @@ class Observer:
         metrics.WRITES.labels(self._store, table).inc()
         metrics.SENT.labels(self._stage, chunk.span.topic).inc(chunk.row_count - refused)
         metrics.BATCH_SECONDS.labels(self._stage).observe(seconds)
-        for venue, latency_s in latencies(chunk, now_us):
-            metrics.STAGE_LATENCY.labels(self._stage, venue).observe(latency_s)
+        for venue, seconds_each in latencies(chunk, "recv_time_us", now_us):
+            observe_all(metrics.STAGE_LATENCY.labels(self._stage, venue), seconds_each)
+        for venue, seconds_each in latencies(chunk, "exchange_time_us", now_us):
+            observe_all(metrics.WHOLE_WAY.labels(self._store, table, venue), seconds_each)
 
-    def committed(self, chunk: Chunk, end_offset: int | None) -> None:
-        """Count repeats that were dropped, and tell the lag (end offset None = not known)."""
+    def repeated(self, chunk: Chunk) -> None:
+        """Count repeats that were dropped."""
         if chunk.repeats:
             metrics.REPEATS.labels(self._store, chunk.table.name).inc(chunk.repeats)
-        if end_offset is not None:
-            self.lag((chunk.span.topic, chunk.span.partition), end_offset - chunk.span.end - 1)
-
-    def lag(self, place: Place, records: int) -> None:
-        """Tell how far the sink is behind the end of a partition."""
-        metrics.LAG.labels(self._stage, place[0], str(place[1])).set(max(0, records))
 
 
-def latencies(chunk: Chunk, now_us: int) -> list[tuple[str, float]]:
-    """Sample venue and seconds since the socket read; rows without a receive time are left out."""
-    if "recv_time_us" not in chunk.table.schema.names or not chunk.row_count:
-        return []
-    rows = chunk.rows
-    picks = sorted({0, chunk.row_count // 2, chunk.row_count - 1})[:SAMPLES]
-    sample = [(rows["venue"][pick].as_py(), rows["recv_time_us"][pick].as_py()) for pick in picks]
-    return [(venue, (now_us - recv_time_us) / 1e6) for venue, recv_time_us in sample if recv_time_us > 0]
+def latencies(chunk: Chunk, column: str, now_us: int) -> Iterator[tuple[str, Seconds]]:
+    """Give, for each venue, the seconds from a time of each row till now; rows without that time are left out."""
+    if column not in chunk.table.schema.names or not chunk.row_count:
+        return
+    times_us, venues = chunk.rows[column].to_numpy(), chunk.rows["venue"]
+    for venue in venues.unique().to_pylist():
+        is_meant = (times_us > 0) & compute.equal(venues, venue).to_numpy()
+        if is_meant.any():
+            yield venue, (now_us - times_us[is_meant]) / 1e6

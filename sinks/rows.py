@@ -17,12 +17,13 @@ MakeDecoder = Callable[[type[Record]], Decoder[Any]]
 
 
 class Entry(NamedTuple):
-    """A record as it lies in a log; value None = a tombstone."""
+    """A record as it lies in a log; value None = a tombstone, `written_us` = when it was written, 0 = not known."""
 
     topic: str
     partition: int
     offset: int
     value: bytes | None
+    written_us: int = 0
 
 
 class RowReader:

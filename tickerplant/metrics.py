@@ -19,12 +19,35 @@ LATENCY_BUCKETS_S: Final = (
     0.1, 0.15, 0.2, 0.3, 0.5, 0.75, 1.0, 2.0, 5.0, 10.0, 60.0,
 )  # fmt: skip
 
+WHOLE_WAY_BUCKETS_S: Final = (
+    0.05, 0.1, 0.15, 0.2, 0.3, 0.4, 0.5, 0.6, 0.8, 1.0, 1.2, 1.5, 2.0, 3.0, 5.0, 7.5,
+    10.0, 15.0, 20.0, 30.0, 60.0, 120.0, 300.0, 900.0, 3600.0, 21600.0,
+)  # fmt: skip
+"""Through batches of a second, files of ten, and backlogs of hours."""
+NETWORK_BUCKETS_S: Final = (
+    -1.0, -0.5, -0.25, -0.1, -0.05, -0.025, -0.01, -0.005, -0.0025, 0.0, 0.0025, 0.005, 0.01, 0.015, 0.02, 0.03,
+    0.05, 0.075, 0.1, 0.15, 0.2, 0.3, 0.5, 1.0, 2.0, 5.0, 10.0,
+)  # fmt: skip
+"""Below 0: the venue's clock is ahead of ours."""
+
 TICKS: Final = Counter("ingestion_ticks_total", "Ticks written to cleaned.tick.", ["venue", "symbol", "asset_class"])
 LATENCY: Final = Histogram(
     "ingestion_latency_seconds",
     "End to end: taken in - exchange time.",
     ["venue", "asset_class"],
     buckets=LATENCY_BUCKETS_S,
+)
+NETWORK: Final = Histogram(
+    "network_latency_seconds",
+    "Socket read - exchange time, clock offsets included: negative = the venue's clock is ahead of ours.",
+    ["venue", "asset_class"],
+    buckets=NETWORK_BUCKETS_S,
+)
+WHOLE_WAY: Final = Histogram(
+    "pipeline_latency_seconds",
+    "The whole way: acknowledged by the store - exchange time, of every row that has one.",
+    ["store", "table", "venue"],
+    buckets=WHOLE_WAY_BUCKETS_S,
 )
 CONNECTOR_ERRORS: Final = Counter("connector_errors_total", "Errors of connections to venues.", ["venue", "error_type"])
 RECONNECTS: Final = Counter("websocket_reconnects_total", "Connections to venues opened again.", ["venue"])
@@ -38,7 +61,7 @@ DEAD_LETTERS: Final = Counter("stage_dead_letters_total", "Items sent to the dea
 QUEUE: Final = Gauge("stage_queue_records", "Items waiting inside a stage.", ["stage"])
 STAGE_LATENCY: Final = Histogram(
     "stage_latency_seconds",
-    "Socket read to done by the stage: taken in (produce), written to Kafka (process), committed to the store (sink).",
+    "Socket read to done: taken in (produce), written to Kafka (process), acknowledged by the store (sink).",
     ["stage", "venue"],
     buckets=LATENCY_BUCKETS_S,
 )
@@ -50,7 +73,14 @@ WRITES: Final = Counter("sink_writes_total", "Chunks acknowledged by a store.", 
 REPEATS: Final = Counter("sink_repeats_total", "Rows dropped because the store has them.", ["store", "table"])
 QUALITY: Final = Counter("quality_events_total", "Quality events.", ["venue", "kind"])
 LAG: Final = Gauge(
-    "stage_lag_records", "Records between a stage's position and the end.", ["stage", "topic", "partition"]
+    "stage_lag_records",
+    "Records between a stage's position and the end, committed or not.",
+    ["stage", "topic", "partition"],
+)
+LAG_SECONDS: Final = Gauge(
+    "stage_lag_seconds",
+    "How long the oldest record that a stage has not taken has waited in Kafka; 0 = all are taken.",
+    ["stage", "topic", "partition"],
 )
 BOOKS: Final = Gauge("processor_books", "Order books by state.", ["venue", "state"])
 

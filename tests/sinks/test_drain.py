@@ -3,6 +3,7 @@ from typing import Any
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from prometheus_client import REGISTRY
 
 from sinks.position import read_position
 from tickerplant.errors import UserError
@@ -300,3 +301,27 @@ def test_finish_gives_up_on_a_store_that_is_down(world: Any, tick: Any, value: A
 
     assert not drain.finish(0.0)
     assert world.broker.committed == {}
+
+
+def shown(name: str, partition: int) -> float | None:
+    labels = {"stage": "sink.memory", "topic": "cleaned.tick", "partition": str(partition)}
+    return REGISTRY.get_sample_value(name, labels)
+
+
+def test_the_position_is_ahead_of_the_commit_and_shown_until_the_partition_is_lost(filled: Any) -> None:
+    drain, log, _store = filled.start()
+    drain.step()
+
+    assert (shown("stage_lag_records", 0), shown("stage_lag_seconds", 0)) == (0, 0)
+    assert filled.broker.committed.get(A, (0, ""))[0] < 10
+    log.revoke([A])
+    assert (shown("stage_lag_records", 0), shown("stage_lag_records", 1)) == (None, 0)
+
+
+def test_what_is_held_is_shown(world: Any, tick: Any, value: Any) -> None:
+    world.broker.append(A, *(value(tick(offset)) for offset in range(3)))
+    drain, _log, _store = world.start()
+
+    drain.step()
+
+    assert REGISTRY.get_sample_value("stage_queue_records", {"stage": "sink.memory"}) == 3

@@ -232,6 +232,24 @@ class DeadLetter(Derived, frozen=True, kw_only=True, gc=False):
     payload: bytes
 
 
+class SinkCommit(Derived, frozen=True, kw_only=True, gc=False):
+    """A chunk that a store has acknowledged: the value of `metadata.sink_commit`; its source is the range it holds."""
+
+    event_time_us: int
+    venue: str = ""
+    stage: str
+    table_name: str
+    end_offset: int
+    row_count: int
+    repeats: int = 0
+    dead_letters: int = 0
+    size_bytes: int = 0
+    first_event_time_us: int = 0
+    last_event_time_us: int = 0
+    first_exchange_time_us: int = 0
+    last_exchange_time_us: int = 0
+
+
 class ControlCommand(Record, frozen=True, kw_only=True, gc=False):
     """A thing to do once, never repeated by a replay: the value of `control.command`."""
 

@@ -59,6 +59,9 @@ INSTRUMENT: Final = Topic(
 QUALITY: Final = Topic(name="quality.event", record=records.QualityEvent, key="venue|symbol", retention_ms=30 * DAY_MS)
 DEAD_PROCESSOR: Final = Topic(name="dlq.processor", record=records.DeadLetter, key="venue", retention_ms=30 * DAY_MS)
 DEAD_SINK: Final = Topic(name="dlq.sink", record=records.DeadLetter, key="venue", retention_ms=30 * DAY_MS)
+SINK_COMMIT: Final = Topic(
+    name="metadata.sink_commit", record=records.SinkCommit, key="stage|topic|partition", retention_ms=30 * DAY_MS
+)
 COMMAND: Final = Topic(
     name="control.command", record=records.ControlCommand, key="venue", retention_ms=DAY_MS, is_per_partition=False
 )
@@ -79,4 +82,4 @@ def raw_topic(venue: str) -> Topic:
 
 def catalogue(venues: Iterable[str]) -> tuple[Topic, ...]:
     """List all topics of a deployment that captures these venues."""
-    return (*(raw_topic(venue) for venue in venues), *CLEANED, DEAD_SINK, COMMAND, STATE)
+    return (*(raw_topic(venue) for venue in venues), *CLEANED, DEAD_SINK, SINK_COMMIT, COMMAND, STATE)

@@ -8,9 +8,10 @@ from threading import Event, current_thread, main_thread
 from types import FrameType
 from typing import Final
 
-from schemas.records import DeadLetter
-from schemas.topics import DEAD_SINK
+from schemas.records import DeadLetter, SinkCommit
+from schemas.topics import DEAD_SINK, SINK_COMMIT
 from sinks.chunk import LogWentBackError
+from sinks.commits import KafkaCommits
 from sinks.drain import Drain, Tools
 from sinks.kafka_log import KafkaLog, stored_topics
 from sinks.letters import KafkaLetters
@@ -66,16 +67,19 @@ def _drain(settings: Settings, store: Store, stopping: Event) -> None:
 
 
 def _tools(settings: Settings, store: Store, stopping: Event) -> Tools:
-    registry = Registry(settings)
+    registry, publisher = Registry(settings), Publisher(settings)
     letters = KafkaLetters(
-        Publisher(settings),
+        publisher,
         registry.encoder(DEAD_SINK, DeadLetter),
         partitions=partition_count(settings, DEAD_SINK.name),
         now_us=now_us,
     )
+    commits = KafkaCommits(
+        publisher, registry.encoder(SINK_COMMIT, SinkCommit), partitions=partition_count(settings, SINK_COMMIT.name)
+    )
     suffix = settings.kafka.topic_suffix
     reader = RowReader(registry.decoder, stage=f"sink.{store.name}", topic_suffix=suffix)
-    return Tools(reader=reader, letters=letters, is_stopping=stopping.is_set)
+    return Tools(reader=reader, letters=letters, commits=commits, is_stopping=stopping.is_set)
 
 
 @contextmanager

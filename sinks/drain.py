@@ -1,6 +1,6 @@
 """Log → buffers → store → commit: each row stored once, whatever fails in between.
 
-For each chunk: commit its range as intent, write it, commit the offset after it.
+For each chunk: commit its range as intent, write it, tell that it is stored, commit the offset after it.
 
 crash before the intent    nothing happened; the rows are read again, in whatever chunks
 crash after the intent     the next owner builds exactly that range again, under the same name, and the store drops
@@ -16,9 +16,10 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final, NamedTuple, Protocol
 
-from schemas.records import DeadLetter
+from schemas.records import DeadLetter, SinkCommit
 from sinks.chunk import Buffer, Chunk, Span
 from sinks.columns import Place
+from sinks.commits import Commits, is_told, sink_commit
 from sinks.letters import Letters, refused_letter
 from sinks.observe import Observer
 from sinks.position import Position
@@ -87,12 +88,17 @@ class Log(Protocol):
 
 @dataclass
 class Lane:
-    """One partition on its way: the spans for which intent and write have succeeded, until they are committed."""
+    """One partition on its way: the spans for which intent and write have succeeded, until they are committed.
+
+    Args:
+        commit: what is to be told of the chunk that is stored and not committed; None = nothing.
+    """
 
     buffer: Buffer
     progress: Progress
     intended: Span | None = None
     stored: Span | None = None
+    commit: SinkCommit | None = None
 
 
 class Due(NamedTuple):
@@ -114,6 +120,7 @@ class Tools:
 
     reader: RowReader
     letters: Letters
+    commits: Commits
     is_stopping: Callable[[], bool] = lambda: False
     now_s: Callable[[], float] = time.monotonic
     now_us: NowUs = now_us
@@ -246,7 +253,7 @@ class Drain:
             if not self._is_ours(due) or self._is_stored(due):
                 return
             try:
-                self._write(due.chunk)
+                due.lane.commit = self._write(due.chunk)
             except StoreBusyError as error:
                 self._wait(error, delay_s)
             else:
@@ -255,7 +262,7 @@ class Drain:
             if self._tools.is_stopping():
                 return
 
-    def _write(self, chunk: Chunk) -> None:
+    def _write(self, chunk: Chunk) -> SinkCommit | None:
         begun_s = self._tools.now_s()
         refused = self._store.write(chunk) if chunk.row_count else []
         letters = [*chunk.letters, *(refused_letter(chunk, each, self._store.name) for each in refused)]
@@ -263,9 +270,13 @@ class Drain:
             self._tools.letters.send(letters)
         for letter in letters:
             self._observer.dead(letter.venue)
+        now_us = self._tools.now_us()
         if chunk.row_count:
             seconds = self._tools.now_s() - begun_s
-            self._observer.stored(chunk, seconds=seconds, now_us=self._tools.now_us(), refused=len(refused))
+            self._observer.stored(chunk, seconds=seconds, now_us=now_us, refused=len(refused))
+        if not is_told(chunk):
+            return None
+        return sink_commit(chunk, stage=f"sink.{self._store.name}", dead_letters=len(letters), now_us=now_us)
 
     def _wait(self, error: StoreBusyError, delay_s: float) -> None:
         """Let time pass while polling, without taking more than was under way."""
@@ -286,11 +297,14 @@ class Drain:
             self._logger.info("store takes writes again", store=self._store.name)
 
     def _conclude(self, stored: Sequence[Due]) -> None:
-        """Commit what is stored, and forget it once that is accepted."""
-        if not stored or not self._log.commit({each.place: each.chunk.done() for each in stored}):
+        """Tell and commit what is stored, and forget it once that is accepted."""
+        if not stored or not self._tell([each.lane.commit for each in stored if each.lane.commit]):
+            return
+        if not self._log.commit({each.place: each.chunk.done() for each in stored}):
             return
         for each in stored:
             each.lane.buffer.drop_first()
+            each.lane.commit = None
             self._observer.repeated(each.chunk)
 
     def _show(self) -> None:
@@ -302,6 +316,15 @@ class Drain:
         self._observer.held(sum(lane.buffer.row_count for lane in self._lanes.values()))
         for place, lane in self._lanes.items():
             lane.progress.hear(self._log.end_offset(place))
+
+    def _tell(self, commits: Sequence[SinkCommit]) -> bool:
+        """Tell commits before the offsets: told twice is one row, told never would be a hole."""
+        try:
+            self._tools.commits.tell(commits)
+        except StoreBusyError as error:
+            self._logger.warning("commits not told yet", reason=str(error))
+            return False
+        return True
 
     def _is_ours(self, due: Due) -> bool:
         return self._lanes.get(due.place) is due.lane

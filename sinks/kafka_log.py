@@ -3,7 +3,7 @@
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Final
 
-from schemas.topics import CLEANED, DEAD_SINK, Topic
+from schemas.topics import CLEANED, DEAD_SINK, SINK_COMMIT, Topic
 from sinks.columns import Place
 from sinks.drain import Assigned, Listener
 from sinks.position import Position, PositionError, read_position
@@ -150,7 +150,7 @@ def subscription(suffix: str) -> list[str]:
 
 def stored_topics() -> Sequence[Topic]:
     """List the catalogue's topics that are stored, raw ones aside."""
-    return (*CLEANED, DEAD_SINK)
+    return (*CLEANED, DEAD_SINK, SINK_COMMIT)
 
 
 def _offset(place: Place, position: Position) -> TopicPartition:

@@ -49,6 +49,9 @@ TABLES: Final[dict[str, Table]] = {
     topics.DEAD_SINK.name: Table(
         name="metadata.dead_letters", folder="dlq/sink", record=records.DeadLetter, drops_repeats=False
     ),
+    topics.SINK_COMMIT.name: Table(
+        name="metadata.sink_commits", folder="metadata/sink_commit", record=records.SinkCommit, drops_repeats=False
+    ),
 }
 """Topic (without suffix) → table; raw topics are found by their prefix."""
 

@@ -4,11 +4,15 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from hypothesis import settings as hypothesis_settings
 
 from tickerplant.deploy import deploy
 from tickerplant.local import stack as local_stack
 from tickerplant.local.ports import with_local
 from tickerplant.settings import Settings
+
+hypothesis_settings.register_profile("tickerplant", deadline=None)  # no test is timed: machines are shared
+hypothesis_settings.load_profile("tickerplant")
 
 RECORDINGS = Path(__file__).parents[2] / "shared" / "recordings"
 

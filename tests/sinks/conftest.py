@@ -15,7 +15,7 @@ import pytest
 
 from schemas import records
 from schemas.codec import Decoder, Encoder, schema_text
-from schemas.records import DeadLetter, Tick
+from schemas.records import DeadLetter, SinkCommit, Tick
 from sinks.chunk import Buffer, Chunk, Limits
 from sinks.clickhouse import connect
 from sinks.columns import frame_rows
@@ -197,6 +197,18 @@ class MemoryLetters:
         self.letters.extend(letters)
 
 
+class MemoryCommits:
+    def __init__(self) -> None:
+        self.told: list[SinkCommit] = []
+        self.busy_times = 0
+
+    def tell(self, commits: Iterable[SinkCommit]) -> None:
+        if self.busy_times:
+            self.busy_times -= 1
+            raise StoreBusyError("asked to be busy")
+        self.told.extend(commits)
+
+
 @dataclass
 class World:
     """What outlives a process: log, commits, stored rows, dead letters; and the clock."""
@@ -204,6 +216,7 @@ class World:
     broker: Broker = field(default_factory=Broker)
     kept: dict[Any, list[dict[str, Any]]] = field(default_factory=dict)
     letters: MemoryLetters = field(default_factory=MemoryLetters)
+    commits: MemoryCommits = field(default_factory=MemoryCommits)
     clock: list[float] = field(default_factory=lambda: [0.0])
     limits: Limits = field(default_factory=lambda: Limits(rows=4, size_bytes=10_000, age_s=1.0))
     real_store: Store | None = None
@@ -218,6 +231,7 @@ class World:
         tools = Tools(
             reader=reader,
             letters=self.letters,
+            commits=self.commits,
             now_s=lambda: self.clock[0],
             now_us=lambda: NOW_US,
             held_bytes=held_bytes,

@@ -15,6 +15,17 @@ BY_DAY = "toYYYYMMDD(toDateTime(event_time_us / 1000000))"
 LEVELS = "Array(Tuple(Float64, Float64))"
 
 COLUMNS = {
+    "metadata.sink_commits": {
+        "commit_time_us": "Int64",
+        "stage": VENUE,
+        "table_name": VENUE,
+        "topic": VENUE,
+        "partition": "Int32",
+        "start_offset": "Int64",
+        "end_offset": "Int64",
+        "row_count": "Int64",
+        "last_exchange_time_us": "Int64",
+    },
     "market_data.tick": {
         "event_time_us": "Int64",
         "exchange_time_us": "Int64",

@@ -158,3 +158,18 @@ def test_missing_topics_are_a_clear_error(settings: Settings) -> None:
 
     with pytest.raises(UserError, match="run `tickerplant deploy`"):
         app.run(settings.model_copy(update={"kafka": kafka}), "parquet")
+
+
+@pytest.mark.parametrize("store", ["clickhouse", "parquet"])
+def test_what_is_stored_is_told_with_its_time(settings: Settings, send: Any, sinks: Any, *, store: str) -> None:
+    topic = TICK.name + settings.kafka.topic_suffix
+    query = "SELECT sum(row_count) FROM metadata.sink_commits FINAL WHERE topic = %(topic)s AND stage = %(stage)s"
+    reader = connect(settings.clickhouse)
+    send(range(1000))
+    for each in {store, "clickhouse"}:
+        sinks(each)
+
+    eventually(lambda: reader.execute(query, {"topic": topic, "stage": f"sink.{store}"}) == [(1000,)])
+    last = "SELECT max(end_offset), min(commit_time_us) FROM metadata.sink_commits WHERE topic = %(topic)s"
+    assert reader.execute(last, {"topic": topic})[0][0] == 999
+    reader.disconnect()

@@ -38,6 +38,9 @@ SAMPLES: dict[type[records.Record], records.Record] = {
         records.Instrument(**ASSET, market="spot", venue_symbol="BTCUSDT", kind="SPOT", base="BTC", quote="USDT"),
         records.QualityEvent(**MARKET, kind="GAP", from_sequence=2, to_sequence=4, count=3),
         records.DeadLetter(event_time_us=1, stage="processor", reason="torn", payload=b"\x00{"),
+        records.SinkCommit(
+            event_time_us=1, stage="sink.parquet", table_name="market_data.tick", end_offset=9, row_count=7
+        ),
         records.ControlCommand(event_time_us=1, venue="BINANCE", market="spot", command="resnapshot"),
         records.State(
             source_topic="raw.binance", source_partition=1, symbol="BTC/USDT", next_offset=5, version=1, payload=b"\x01"

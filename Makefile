@@ -38,9 +38,12 @@ format: $(READY) ## Format and mend what the linter can.
 	$(BIN)/ruff format .
 	$(BIN)/ruff check --fix .
 
-lock: $(READY) ## Resolve dependencies again into requirements.lock.
-	$(BIN)/uv pip compile pyproject.toml --extra local --group dev --universal --python-version 3.11 \
-	  --generate-hashes --no-emit-index-url --no-annotate --no-header --quiet --upgrade -o requirements.lock
+LOCK := $(BIN)/uv pip compile pyproject.toml --universal --python-version 3.11 --generate-hashes --no-emit-index-url \
+  --no-annotate --no-header --quiet
+
+lock: $(READY) ## Resolve dependencies again into requirements.lock, and those of the image out of it.
+	$(LOCK) --extra local --group dev --upgrade -o requirements.lock
+	$(LOCK) --constraint requirements.lock --upgrade -o requirements.runtime.lock
 
 clean: ## Remove the virtual environment and the local stack's data.
 	rm -rf $(VENV) .tickerplant

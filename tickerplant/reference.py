@@ -15,6 +15,7 @@ from schemas.records import Record
 from schemas.topics import DAY_MS, Topic, catalogue
 from schemas.venues import SYMBOLOGIES
 from tickerplant import metrics
+from tickerplant.local.venue import faults
 from tickerplant.settings import Settings
 
 HEAD = """# Reference
@@ -27,7 +28,7 @@ What each table of ClickHouse holds stands in `sinks/ddl`, beside its columns.
 def render() -> str:
     """Write the whole page."""
     topics = catalogue(name.lower() for name in SYMBOLOGIES)
-    parts = [HEAD, *_topics(topics), *_records(topics), *_metrics(), *_quality(), *_settings()]
+    parts = [HEAD, *_topics(topics), *_records(topics), *_metrics(), *_quality(), *_settings(), *_faults()]
     return "\n".join(parts)
 
 
@@ -89,6 +90,16 @@ def _setting_rows(section: type[BaseModel], prefix: str = "") -> Iterator[tuple[
         else:
             default = "required" if field.is_required() else f"`{_plain(field.default)}`"
             yield f"`{prefix}{name}`", _python(field.annotation), default
+
+
+def _faults() -> Iterator[str]:
+    yield "## Simulated faults\n"
+    yield "Of the [simulated venue](simulated-venue.md). `NAME=VALUE` sets the first parameter.\n"
+    rows = ((f"`{name}`", what, f"`{given}`", seen) for name, what, given, seen in faults.table())
+    yield from _table(("fault", "what happens", "parameters with defaults", "what is to be seen"), rows)
+    yield "A parameter ends in its unit.\n"
+    meanings = ((f"`{name}`", meaning) for name, meaning in faults.PARAMETERS.items())
+    yield from _table(("parameter", "meaning"), meanings)
 
 
 def _section_of(annotation: Any) -> type[BaseModel] | None:

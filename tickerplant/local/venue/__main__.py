@@ -7,6 +7,7 @@ import click
 import uvloop
 
 from tickerplant.errors import UserError
+from tickerplant.local.venue.faults import parse_fault
 from tickerplant.local.venue.options import RecordingOptions, SyntheticOptions, VenueOptions, parse_pace
 from tickerplant.local.venue.server import run_venue
 from tickerplant.logs import configure_logs
@@ -25,6 +26,8 @@ USER_ERROR_CODE = 2
 @click.option("--rate", type=click.FloatRange(0, min_open=True), default=2000.0, show_default=True, help="Frames/s.")
 @click.option("--ping-s", type=click.FloatRange(0, min_open=True), default=20.0, show_default=True)
 @click.option("--pong-wait-s", type=click.FloatRange(0, min_open=True), default=60.0, show_default=True)
+@click.option("--fault", "faults", multiple=True, help="NAME=VALUE[,PARAMETER=VALUE ...], see docs/simulated-venue.md.")
+@click.option("--fault-seed", type=int, default=1, show_default=True)
 @click.option("--autostart", is_flag=True, help="Begin at once instead of at POST /control/start.")
 def main(
     *,
@@ -38,6 +41,8 @@ def main(
     rate: float,
     ping_s: float,
     pong_wait_s: float,
+    faults: tuple[str, ...],
+    fault_seed: int,
     autostart: bool,
 ) -> None:
     """Serve a recording or a synthetic market as Binance does, until SIGTERM."""
@@ -49,7 +54,14 @@ def main(
             else SyntheticOptions(symbols=symbols, seed=seed, rate_frames=rate)
         )
         options = VenueOptions(
-            host=host, port=port, source=source, autostart=autostart, ping_s=ping_s, pong_wait_s=pong_wait_s
+            host=host,
+            port=port,
+            source=source,
+            autostart=autostart,
+            ping_s=ping_s,
+            pong_wait_s=pong_wait_s,
+            faults=tuple(map(parse_fault, faults)),
+            fault_seed=fault_seed,
         )
         uvloop.run(run_venue(options))
     except UserError as error:

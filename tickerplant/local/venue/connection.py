@@ -37,7 +37,10 @@ async def serve_connection(request: web.Request, hub: Hub, endpoint: str, pings:
     if transport is None:
         return websocket
     transport.set_write_buffer_limits(high=WRITE_BUFFER_BYTES)
-    session = Session(endpoint, subscriptions, transport=transport, drain=writer.drain, counts=hub.counts)
+    session = Session(
+        endpoint, subscriptions, transport=transport, drain=writer.drain, counts=hub.counts, plan=hub.plan
+    )
+    session.hang_up = websocket.close
     hub.join(session)
     connection = _Connection(websocket, session, hub, pings)
     pinging = asyncio.create_task(connection.keep_pinging())

@@ -39,6 +39,10 @@ class IdRanges:
             self._starts.insert(at, number)
             self._ends.insert(at, number)
 
+    def ranges(self) -> list[tuple[int, int]]:
+        """List what is in the set, in rising order, ends included."""
+        return list(zip(self._starts, self._ends, strict=True))
+
     def __len__(self) -> int:
         return sum(self._ends) - sum(self._starts) + len(self._starts)
 
@@ -50,6 +54,8 @@ class Counts:
     frames: Counter[str] = field(default_factory=Counter)
     trades: dict[tuple[str, str], IdRanges] = field(default_factory=dict)
     answers: int = 0
+    notices: int = 0
+    damaged: int = 0  # of `frames`, those that were not written as they were made
     snapshots: int = 0
     instruments: int = 0
     refused: int = 0
@@ -63,12 +69,14 @@ class Counts:
             ranges.add(number)
 
     def as_json(self) -> dict[str, Any]:
-        """Sum up; `messages_served` = everything written to WebSockets, answers included, pings not."""
+        """Sum up; `messages_served` = everything written to WebSockets, answers and notices included, pings not."""
         frames = self.frames.total()
         return {
             "frames_served": frames,
             "answers_served": self.answers,
-            "messages_served": frames + self.answers,
+            "notices_served": self.notices,
+            "messages_served": frames + self.answers + self.notices,
+            "frames_damaged": self.damaged,
             "by_channel": _grouped(self.frames, _channel_of_key),
             "by_market": _grouped(self.frames, _market_of_key),
             "distinct_trades": self._distinct_trades(),

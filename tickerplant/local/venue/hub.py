@@ -4,6 +4,7 @@ import asyncio
 from collections.abc import Callable, Iterable
 
 from tickerplant.local.venue.counts import Counts, TradeId
+from tickerplant.local.venue.fault_plan import FaultPlan
 from tickerplant.local.venue.session import Session
 from tickerplant.local.venue.streams import SERVED, channel_of
 
@@ -13,16 +14,17 @@ POLL_S = 0.005
 class Hub:
     """Routes frames by key, which is `market/stream`; `on_new_stream` is told of keys that get their first listener."""
 
-    def __init__(self) -> None:
+    def __init__(self, plan: FaultPlan | None = None) -> None:
         self.counts = Counts()
-        self.sessions: set[Session] = set()
+        self.plan = plan or FaultPlan(0)
+        self.sessions: dict[Session, None] = {}  # a set in the order in which they came
         self.on_new_stream: Callable[[str], None] = _ignore
         self._routes: dict[str, list[Session]] = {}
         self._keys: dict[Session, set[str]] = {}
 
     def join(self, session: Session) -> None:
         """Let a connection listen, or bring its routes up to date after a request."""
-        self.sessions.add(session)
+        self.sessions[session] = None
         wanted = _keys_of(session)
         known = self._keys.get(session, set())
         self._keys[session] = wanted
@@ -36,7 +38,7 @@ class Hub:
     def leave(self, session: Session) -> None:
         """Forget a connection."""
         session.is_open = False
-        self.sessions.discard(session)
+        self.sessions.pop(session, None)
         self._unroute(session, self._keys.pop(session, set()))
 
     def listeners(self, key: str) -> list[Session] | None:
@@ -58,12 +60,21 @@ class Hub:
 
     async def flush(self) -> None:
         """Write all queues; returns when every socket takes more."""
+        if self.plan.is_slow:  # one that waits for room shall not hold up the others
+            await asyncio.gather(*(session.flush() for session in self.sessions))
+            return
         for session in tuple(self.sessions):
             await session.flush()
 
+    async def release(self) -> None:
+        """Send what was held back."""
+        for session in self.sessions:
+            session.release()
+        await self.flush()
+
     async def drained(self) -> None:
         """Wait until the sockets have taken everything."""
-        await self.flush()
+        await self.release()
         while any(session.unwritten_bytes() for session in self.sessions):  # noqa: ASYNC110  # sockets tell no event
             await asyncio.sleep(POLL_S)
 

@@ -7,6 +7,7 @@ from pathlib import Path
 
 from tickerplant.clock import now_us
 from tickerplant.errors import UserError
+from tickerplant.local.venue.faults import AnyFault
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -47,6 +48,8 @@ class VenueOptions:
         autostart: serve at once instead of waiting for `POST /control/start`.
         ping_s, pong_wait_s: a ping each so often; the connection is closed when the pong takes longer than that.
         now_us: the clock that times are taken from.
+        faults: injected from the start of the market on.
+        fault_seed: same seed, faults and market = the same frames are hit.
     """
 
     port: int = 0
@@ -56,6 +59,8 @@ class VenueOptions:
     ping_s: float = 20.0
     pong_wait_s: float = 60.0
     now_us: Callable[[], int] = now_us
+    faults: tuple[AnyFault, ...] = ()
+    fault_seed: int = 1
 
 
 def parse_pace(text: str) -> float | None:

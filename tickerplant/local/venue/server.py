@@ -3,6 +3,8 @@
 GET  /control/status   state, subscriptions, counts, position
 POST /control/start    let it begin (it waits for that unless told otherwise)
 POST /control/stop     let it end; `done` when everything is written
+GET  /control/trades   ids of the trades that were written as they were made: `market/SYMBOL` → [[first, last], ...]
+POST /control/faults   begin a fault, see `faults.py`; GET lists them all; DELETE ends all, or one as /control/faults/ID
 """
 
 import asyncio
@@ -16,8 +18,10 @@ from aiohttp import web
 
 from tickerplant.errors import UserError
 from tickerplant.local.venue.connection import Pings, serve_connection
+from tickerplant.local.venue.fault_plan import FaultPlan
 from tickerplant.local.venue.feed import Feed
 from tickerplant.local.venue.hub import Hub
+from tickerplant.local.venue.injector import Injector
 from tickerplant.local.venue.options import RecordingOptions, VenueOptions
 from tickerplant.local.venue.playback import Playback
 from tickerplant.local.venue.rest import PREFIXES, Rest
@@ -47,7 +51,9 @@ class Venue:
 
     def __init__(self, options: VenueOptions) -> None:
         self._options = options
-        self.hub = Hub()
+        plan = FaultPlan(options.fault_seed)
+        self.hub = Hub(plan)
+        self.faults = Injector(plan, self.hub, now_us=options.now_us)
         self.feed: Feed = self._make_feed()
         self.state = State.WAITING
         self.port = options.port
@@ -74,6 +80,7 @@ class Venue:
         if self._serving is not None:
             self._serving.cancel()
             await asyncio.gather(self._serving, return_exceptions=True)
+        await self.faults.close()
         for session in tuple(self.hub.sessions):
             session.abort()
         await self._runner.cleanup()
@@ -105,6 +112,8 @@ class Venue:
     async def _serve(self) -> None:
         await self._start.wait()
         self.state = State.RUNNING
+        for fault in self._options.faults:
+            self.faults.start(fault)
         logger().info("market begins")
         await self.feed.run(lambda: self._stop)
         self.state = State.STOPPING
@@ -116,18 +125,19 @@ class Venue:
         source = self._options.source
         if isinstance(source, RecordingOptions):
             return Playback(source, self.hub)
-        return SyntheticMarket(source, self.hub, self._options.now_us)
+        return SyntheticMarket(source, self.hub, self.faults.now_us)
 
     def _app(self) -> web.Application:
-        app = web.Application()
-        app.add_routes([web.get("/control/status", self._status)])
+        app = web.Application(middlewares=[self.faults.meet_request(self.feed)])
+        app.add_routes([web.get("/control/status", self._status), web.get("/control/trades", self._trades)])
+        app.add_routes(self.faults.routes())
         app.add_routes([web.post("/control/start", self._on_start), web.post("/control/stop", self._on_stop)])
         for endpoint in SERVED:
             handler, base = self._socket(endpoint), f"/binance/{endpoint}"
             paths = ("/stream", "/ws", "/ws/{streams:.+}")
             app.add_routes([web.get(base + path, handler) for path in paths])
         for market in PREFIXES:
-            app.add_routes(Rest(market, self.feed, self.hub.counts, self._options.now_us).routes())
+            app.add_routes(Rest(market, self.feed, self.hub.counts, self.faults.now_us).routes())
         return app
 
     def _socket(self, endpoint: str) -> Handler:
@@ -140,6 +150,10 @@ class Venue:
 
     async def _status(self, _request: web.Request) -> web.Response:
         return web.Response(body=msgspec.json.encode(self.status()), content_type="application/json")
+
+    async def _trades(self, _request: web.Request) -> web.Response:
+        written = {f"{market}/{symbol}": ids.ranges() for (market, symbol), ids in self.hub.counts.trades.items()}
+        return web.Response(body=msgspec.json.encode(written), content_type="application/json")
 
     async def _on_start(self, request: web.Request) -> web.Response:
         self.start()

@@ -15,6 +15,7 @@ from producers.commands import Commands
 from producers.http import Fetcher
 from producers.intake import Intake, Outlet
 from producers.kafka_outlet import KafkaOutlet
+from producers.limiter import Address
 from producers.plan import find_wire
 from schemas.records import ControlCommand, RawFrames
 from schemas.topics import COMMAND, raw_topic
@@ -147,7 +148,7 @@ def make_producer(
         wire = find_wire(venue)
         key = (wire.NAME, venue.market, venue.rest_url)
         if key not in fetchers:
-            fetchers[key] = _fetcher(venue, client)
+            fetchers[key] = _fetcher(settings, venue, client)
         captures.append(Capture(venue, intakes[wire.NAME], fetchers[key], run_of_process))
     return Producer(captures=captures, intakes=intakes)
 
@@ -190,7 +191,8 @@ def _intake(settings: Settings, venue: str, registry: Registry, publisher: Publi
     )
 
 
-def _fetcher(venue: Venue, client: httpx.AsyncClient) -> Fetcher:
+def _fetcher(settings: Settings, venue: Venue, client: httpx.AsyncClient) -> Fetcher:
     wire = find_wire(venue)
-    limit = wire.LIMITS[venue.market].weight_per_minute
-    return Fetcher(client, wire.NAME, weight_per_minute=limit, now_us=now_us)
+    limits = wire.LIMITS[venue.market]
+    address = Address(limits.weight_per_minute, limits.connects_per_5_minutes)
+    return Fetcher(client, wire.NAME, address, now_us=now_us, timeout_s=settings.producer.http_timeout_s)

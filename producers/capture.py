@@ -9,12 +9,13 @@ from itertools import count
 from typing import Final
 
 from producers.connection import STATES, Backoff
+from producers.feed import Feed
 from producers.http import Fetcher, HttpError, RefusedError
 from producers.intake import Intake
 from producers.packer import Lane
 from producers.plan import ALL, Stream, connections, find_wire, plain_names, streams, wanted_instruments
 from producers.snapshots import URGENT, Snapshots
-from producers.websocket import Feed, FeedOptions
+from producers.websocket import FeedOptions
 from schemas.records import Instrument
 from schemas.symbology import Symbology
 from schemas.venues import SYMBOLOGIES
@@ -85,7 +86,8 @@ class Capture:
 
     def states(self) -> Counter[str]:
         """Count connections by state; before there is a plan: one that is disconnected."""
-        return Counter(feed.life.state for feed in self.feeds) if self.is_listed else Counter(["disconnected"])
+        states = [state for feed in self.feeds for state in feed.states]
+        return Counter(states if self.is_listed else ["disconnected"])
 
     async def _until_done(self, step: Callable[[], Awaitable[None]]) -> None:
         """Repeat a step that needs REST until it succeeds."""
@@ -95,7 +97,8 @@ class Capture:
                 await step()
             except (HttpError, ValueError) as error:
                 wait_s = backoff.next_s(self._run.chance())
-                metrics.CONNECTOR_ERRORS.labels(self.wire.NAME, "instruments").inc()
+                if not isinstance(error, HttpError):  # which the fetcher has counted
+                    metrics.CONNECTOR_ERRORS.labels(self.wire.NAME, "instruments").inc()
                 self._log.warning("instruments_unavailable", reason=str(error)[:300], wait_s=round(wait_s, 1))
                 await asyncio.sleep(wait_s)
             else:
@@ -141,6 +144,7 @@ class Capture:
             settings=self._run.settings,
             start=self._run.start,
             on_subscribed=self._on_subscribed,
+            address=self._fetcher.address,
             now_us=self._run.now_us,
             chance=self._run.chance,
         )

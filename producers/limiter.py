@@ -1,11 +1,22 @@
-"""A token bucket by weight, without I/O: how long a request has to wait; pure."""
+"""How long a request or a connection has to wait for what a venue allows one address, without I/O; pure."""
 
 from dataclasses import dataclass, field
+from datetime import UTC
+from email.utils import parsedate_to_datetime
 from typing import Final
 
 SHARE: Final = 0.6  # of the venue's budget, refilled evenly ...
-BURST: Final = 0.2  # ... on top of which this much may go at once, so that a minute never holds more than 0.8
+BURST: Final = 0.2  # ... on top of which this much may go at once, so that a window never holds more than 0.8
+MINUTE_S: Final = 60.0
+CONNECTS_WINDOW_S: Final = 300.0
+
+BANNED: Final = 418  # the address as a whole; sent where 429 was not heeded
+TOO_MANY: Final = 429
+RATE_LIMITED: Final = frozenset({BANNED, TOO_MANY})
 RETRY_AFTER_S: Final = 60.0  # where a refusal does not tell
+BAN_S: Final = 120.0  # the shortest ban that Binance hands out ...
+RETRY_AFTER_LEAST_S: Final = 1.0
+RETRY_AFTER_MOST_S: Final = 3 * 24 * 3600.0  # ... and the longest
 
 
 @dataclass
@@ -13,17 +24,19 @@ class TokenBucket:
     """Tokens that refill evenly.
 
     Args:
-        per_minute: how many the venue gives per minute to one address.
+        budget: how many the venue gives per window to one address.
+        window_s: the venue's window.
     """
 
-    per_minute: float
+    budget: float
+    window_s: float = MINUTE_S
     _tokens: float = field(init=False)
     _time_us: int = 0
     _paused_until_us: int = 0
 
     def __post_init__(self) -> None:
         """Start full."""
-        self._tokens = self.per_minute * BURST
+        self._tokens = self.budget * BURST
 
     def take(self, weight: float, now_us: int) -> float:
         """Take tokens: 0.0 = taken; else nothing was, and it may be tried again after so many seconds.
@@ -33,7 +46,7 @@ class TokenBucket:
         self._refill(now_us)
         if now_us < self._paused_until_us:
             return (self._paused_until_us - now_us) / 1e6
-        needed = min(weight, self.per_minute * BURST)
+        needed = min(weight, self.budget * BURST)
         if self._tokens >= needed:
             self._tokens -= weight
             return 0.0
@@ -45,14 +58,55 @@ class TokenBucket:
 
     @property
     def _rate_per_s(self) -> float:
-        return self.per_minute * SHARE / 60
+        return self.budget * SHARE / self.window_s
 
     def _refill(self, now_us: int) -> None:
         passed_s = max(0, now_us - self._time_us) / 1e6 if self._time_us else 0.0
-        self._tokens = min(self.per_minute * BURST, self._tokens + passed_s * self._rate_per_s)
+        self._tokens = min(self.budget * BURST, self._tokens + passed_s * self._rate_per_s)
         self._time_us = now_us
 
 
-def retry_after_s(header: str | None) -> float:
-    """Read a Retry-After header in seconds; absent or a date: a minute, the venue's window."""
-    return float(header) if header is not None and header.strip().isdigit() else RETRY_AFTER_S
+class Address:
+    """What one market of a venue allows our address: requests over REST, and connections.
+
+    Args:
+        weight_per_minute: of REST requests.
+        connects_per_5_minutes: tries to connect.
+    """
+
+    def __init__(self, weight_per_minute: float, connects_per_5_minutes: float) -> None:
+        self.requests = TokenBucket(weight_per_minute)
+        self.connects = TokenBucket(connects_per_5_minutes, CONNECTS_WINDOW_S)
+
+    def refused(self, bucket: TokenBucket, status: int, retry_after: str | None, now_us: int) -> float:
+        """Note an answer 429 to what a bucket stands for, or 418, which holds back all; returns for how many seconds.
+
+        Args:
+            retry_after: the header; None = there was none.
+        """
+        wait_s = retry_after_s(retry_after, now_us, BAN_S if status == BANNED else RETRY_AFTER_S)
+        for each in (self.requests, self.connects) if status == BANNED else (bucket,):
+            each.pause(wait_s, now_us)
+        return wait_s
+
+
+def retry_after_s(header: str | None, now_us: int, default_s: float = RETRY_AFTER_S) -> float:
+    """Read a Retry-After header: seconds or an HTTP date, kept within a second and three days; else the default.
+
+    Source: https://www.rfc-editor.org/rfc/rfc9110#field.retry-after
+
+    >>> retry_after_s("7", 0), retry_after_s("Thu, 01 Jan 1970 00:02:00 GMT", 60_000_000), retry_after_s("-1", 0)
+    (7.0, 60.0, 60.0)
+    """
+    found_s = _seconds((header or "").strip(), now_us)
+    return default_s if found_s is None else min(RETRY_AFTER_MOST_S, max(RETRY_AFTER_LEAST_S, found_s))
+
+
+def _seconds(text: str, now_us: int) -> float | None:
+    if text.isascii() and text.isdigit():
+        return min(float(text), RETRY_AFTER_MOST_S)
+    try:
+        date = parsedate_to_datetime(text)
+        return date.replace(tzinfo=date.tzinfo or UTC).timestamp() - now_us / 1e6
+    except (ValueError, TypeError, IndexError, OverflowError):
+        return None

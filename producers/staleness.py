@@ -11,12 +11,19 @@ MOST_DOUBLINGS: Final = 10
 
 
 class Staleness:
-    """Tells which channel was silent for too long; lives through reconnects."""
+    """Tells which channel of a connection was silent for too long."""
 
     def __init__(self, channels: Iterable[str], stale_after_s: float) -> None:
         self._stale_after_us = stale_after_s * 1e6
         self._doublings = dict.fromkeys(channels, 0)
         self._heard_time_us = dict.fromkeys(self._doublings, 0)
+
+    def successor(self, now_us: int) -> "Staleness":
+        """Make one for the next connection, which shares the patience learned so far, and start it."""
+        other = Staleness((), self._stale_after_us / 1e6)
+        other._doublings = self._doublings  # of our own class
+        other.restart(now_us)
+        return other
 
     def restart(self, now_us: int) -> None:
         """Start to listen: after a (re)subscribe, or when reading goes on."""
@@ -31,6 +38,11 @@ class Staleness:
     def patience_s(self, channel: str) -> float:
         """Tell how long a channel may be silent."""
         return self._stale_after_us * 2.0 ** self._doublings[channel] / 1e6
+
+    def is_dead(self, now_us: int) -> bool:
+        """Tell whether every channel is silent for too long; False where none is watched."""
+        times = self._heard_time_us.items()
+        return bool(times) and all(now_us - each > self.patience_s(channel) * 1e6 for channel, each in times)
 
     def silent(self, now_us: int) -> str | None:
         """Name a channel that was silent for too long, once; None = there is none."""

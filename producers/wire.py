@@ -14,7 +14,8 @@ class Limits:
         streams_per_request: of a subscription.
         messages_per_s: requests sent on one connection.
         weight_per_minute: of REST requests, over all of them.
-        life_s: after which a connection is opened anew, before the venue cuts it.
+        life_s: after which a connection is replaced by a new one, before the venue cuts it.
+        connects_per_5_minutes: tries to connect, over all connections.
     """
 
     streams_per_connection: int
@@ -22,6 +23,7 @@ class Limits:
     messages_per_s: float
     weight_per_minute: int
     life_s: float
+    connects_per_5_minutes: int = 300
 
 
 @dataclass(frozen=True, kw_only=True)

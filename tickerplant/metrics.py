@@ -50,8 +50,10 @@ WHOLE_WAY: Final = Histogram(
     buckets=WHOLE_WAY_BUCKETS_S,
 )
 CONNECTOR_ERRORS: Final = Counter("connector_errors_total", "Errors of connections to venues.", ["venue", "error_type"])
-RECONNECTS: Final = Counter("websocket_reconnects_total", "Connections to venues opened again.", ["venue"])
-
+RECONNECTS: Final = Counter("websocket_reconnects_total", "Connections to venues opened again after a loss.", ["venue"])
+RENEWALS: Final = Counter(
+    "connector_renewals_total", "Connections replaced with an overlap before their foreseen end.", ["venue"]
+)
 CONNECTIONS: Final = Gauge("connector_connections", "Connections by state.", ["venue", "state"])
 RECEIVED: Final = Counter("stage_received_total", "Items taken in by a stage.", ["stage", "topic"])
 SENT: Final = Counter("stage_sent_total", "Items passed on by a stage.", ["stage", "topic"])

@@ -92,7 +92,13 @@ class Producer(Section):
     stale_after_s: Positive = 30.0  # a subscribed channel silent for longer is a failure
     backoff_first_s: Positive = 1.0
     backoff_most_s: Positive = 60.0
-    max_frame_bytes: Count = 16 * 1024 * 1024
+    max_frame_bytes: Annotated[int, Field(ge=1, le=30 * 1024 * 1024)] = 16 * 1024 * 1024  # the topic takes 32 MiB
+    socket_bytes: Count = 4 * 1024 * 1024  # of one connection, read and not taken in, before its socket is not read
+    open_timeout_s: Positive = 10.0  # from the first packet to the end of the handshake
+    ping_interval_s: Positive = 20.0
+    ping_timeout_s: Positive = 60.0  # a ping without a pong for longer ends the connection
+    overlap_s: Positive = 5.0  # old and new connection are both taken for as long when one replaces the other
+    http_timeout_s: Positive = 30.0  # for a whole answer over REST
 
 
 class Venue(Section):

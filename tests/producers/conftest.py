@@ -124,7 +124,7 @@ def outlet() -> MemoryOutlet:
 
 @pytest.fixture
 def settings() -> Producer:
-    return Producer(linger_ms=2.0, backoff_first_s=0.01, backoff_most_s=0.05, stale_after_s=30.0)
+    return Producer(linger_ms=2.0, backoff_first_s=0.01, backoff_most_s=0.05, stale_after_s=30.0, overlap_s=0.1)
 
 
 @pytest.fixture

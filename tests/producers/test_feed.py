@@ -4,6 +4,7 @@ import asyncio
 import json
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
 from contextlib import asynccontextmanager, suppress
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -13,10 +14,13 @@ from websockets.exceptions import WebSocketException
 
 from producers import plan as planning
 from producers import websocket
+from producers.failures import ConnectionFailureError, error_type
+from producers.feed import Feed
 from producers.intake import Intake
+from producers.limiter import Address
 from producers.plan import ConnectionPlan, Stream
 from producers.venues import binance
-from producers.websocket import Feed, FeedOptions, error_type
+from producers.websocket import FeedOptions
 from schemas.quality import stale_reason
 from schemas.venues.binance import assumed_instrument
 from tickerplant.settings import Producer, Venue
@@ -68,7 +72,9 @@ def subscribed() -> list[Stream]:
 
 @pytest.fixture
 def options(settings: Producer, subscribed: list[Stream]) -> FeedOptions:
-    return FeedOptions(wire=binance, settings=settings, start="s1", on_subscribed=subscribed.extend)
+    return FeedOptions(
+        wire=binance, settings=settings, start="s1", on_subscribed=subscribed.extend, address=Address(6000, 300)
+    )
 
 
 @pytest.fixture
@@ -76,7 +82,7 @@ def make(make_intake: Callable[..., Intake], options: FeedOptions, venue: Any) -
     def make_feed(settings: Producer | None = None, *channels: str) -> tuple[Feed, Intake]:
         given = settings or options.settings
         intake = make_intake(given, 1)
-        chosen = FeedOptions(wire=binance, settings=given, start="s1", on_subscribed=options.on_subscribed)
+        chosen = replace(options, settings=given)
         return Feed("spot-p0-0", planned(venue.websocket_url, *channels), intake, chosen), intake
 
     return make_feed
@@ -128,7 +134,7 @@ async def test_reconnects_and_errors_are_counted_under_the_names_dashboards_expe
     make: Any, venue: Any, until: Any
 ) -> None:
     reconnects = ("websocket_reconnects_total", {"venue": "BINANCE"})
-    errors = ("connector_errors_total", {"venue": "BINANCE", "error_type": "closed"})
+    errors = ("connector_errors_total", {"venue": "BINANCE", "error_type": "closed_1011"})
     before = [REGISTRY.get_sample_value(*each) or 0.0 for each in (reconnects, errors)]
     venue.on_request = talking(1, then_close=True)
     feed, intake = make()
@@ -259,16 +265,16 @@ async def test_end_of_life_is_met_with_a_new_connection(
     monkeypatch.setitem(binance.LIMITS, "spot", limits)
     feed, intake = make()
     async with running(feed, intake):
-        await until(lambda: len(venue.requests) >= 4)
+        await until(lambda: outlet.frames("DISCONNECT"))
 
-    assert b"end of life" in outlet.payloads("DISCONNECT")[0]
+    assert outlet.payloads("DISCONNECT")[0] == b"replaced: end of life"
     assert [request["id"] for request in venue.requests[:4]] == [1, 2, 1, 2]
 
 
 @pytest.mark.parametrize(
     ("error", "expected"),
     [(TimeoutError(), "timeout"), (ConnectionRefusedError(), "connect"), (EOFError(), "handshake"),
-     (websocket.ConnectionFailureError("stale", ""), "stale"), (WebSocketException(), "protocol")],
+     (ConnectionFailureError("stale", ""), "stale"), (WebSocketException(), "protocol")],
 )  # fmt: skip
 def test_failures_have_a_bounded_set_of_names(error: Exception, expected: str) -> None:
     assert error_type(error) == expected

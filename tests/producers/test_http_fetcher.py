@@ -8,6 +8,7 @@ import pytest
 from aiohttp import web
 
 from producers.http import Fetcher, RefusedError, RetryError
+from producers.limiter import Address
 from producers.wire import Request
 from tickerplant.clock import now_us
 
@@ -16,7 +17,7 @@ BODY = b'{"lastUpdateId":  1,"bids":[],"asks":[]}\n'
 
 @pytest.fixture
 def fetcher(client: httpx.AsyncClient) -> Fetcher:
-    return Fetcher(client, "BINANCE", weight_per_minute=6000, now_us=now_us)
+    return Fetcher(client, "BINANCE", Address(6000, 300), now_us=now_us)
 
 
 def request(venue: Any, weight: int = 50) -> Request:
@@ -61,7 +62,7 @@ async def test_server_that_is_not_there_may_be_tried_later(fetcher: Fetcher) -> 
 
 async def test_requests_above_the_budget_wait(client: httpx.AsyncClient, venue: Any) -> None:
     venue.rest["/api/v3/depth"] = [web.Response(body=BODY)]
-    fetcher = Fetcher(client, "BINANCE", weight_per_minute=6000, now_us=now_us)  # 1200 at once, then 60 a second
+    fetcher = Fetcher(client, "BINANCE", Address(6000, 300), now_us=now_us)  # 1200 at once, then 60 a second
     start = time.monotonic()
     for _ in range(26):
         await fetcher.fetch(request(venue, weight=50))

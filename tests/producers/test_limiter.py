@@ -4,7 +4,15 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from producers.limiter import RETRY_AFTER_S, TokenBucket, retry_after_s
+from producers.limiter import (
+    BAN_S,
+    RETRY_AFTER_LEAST_S,
+    RETRY_AFTER_MOST_S,
+    RETRY_AFTER_S,
+    Address,
+    TokenBucket,
+    retry_after_s,
+)
 
 S = 1_000_000
 
@@ -55,7 +63,35 @@ def test_pause_holds_everything_back() -> None:
 
 
 @pytest.mark.parametrize(
-    ("header", "expected"), [("7", 7.0), (" 3 ", 3.0), (None, RETRY_AFTER_S), ("Sat, 21 Nov", RETRY_AFTER_S)]
-)
-def test_retry_after_is_read_in_seconds(header: str | None, expected: float) -> None:
-    assert retry_after_s(header) == expected
+    ("header", "expected"),
+    [
+        ("7", 7.0), (" 3 ", 3.0), ("0", RETRY_AFTER_LEAST_S), ("999999999999999999999", RETRY_AFTER_MOST_S),
+        ("9" * 5000, RETRY_AFTER_MOST_S), (None, RETRY_AFTER_S), ("", RETRY_AFTER_S), ("-1", RETRY_AFTER_S),
+        ("1.5", RETRY_AFTER_S), ("\xb2", RETRY_AFTER_S), ("nan", RETRY_AFTER_S), ("Sat, 21 Nov", RETRY_AFTER_S),
+        ("Thu, 01 Jan 1970 00:10:00 GMT", 540.0), ("Thu, 01 Jan 1970 00:00:00 GMT", RETRY_AFTER_LEAST_S),
+        ("Fri, 31 Dec 9999 23:59:59 GMT", RETRY_AFTER_MOST_S), ("Thu, 01 Jan 99999 00:00:00 GMT", RETRY_AFTER_S),
+    ],
+)  # fmt: skip
+def test_retry_after_is_read_as_seconds_or_date_within_bounds(header: str | None, expected: float) -> None:
+    assert retry_after_s(header, 60 * S) == expected
+
+
+@given(st.text(max_size=40))
+def test_no_retry_after_is_beyond_the_bounds(header: str) -> None:
+    assert RETRY_AFTER_LEAST_S <= retry_after_s(header, 60 * S) <= RETRY_AFTER_MOST_S
+
+
+def test_ban_holds_back_requests_and_connects_and_a_mere_limit_only_its_own_kind() -> None:
+    address = Address(6000, 300)
+    assert address.refused(address.connects, 429, "5", S) == 5.0
+    assert (address.requests.take(1, S), address.connects.take(1, S)) == (0.0, 5.0)
+
+    assert address.refused(address.connects, 418, None, S) == BAN_S
+    assert (address.requests.take(1, S), address.connects.take(1, S)) == (BAN_S, BAN_S)
+
+
+def test_connects_are_spread_over_five_minutes() -> None:
+    connects = Address(6000, 300).connects
+
+    assert [connects.take(1, S) for _ in range(60)] == [0.0] * 60
+    assert connects.take(1, S) == pytest.approx(1 / 0.6)

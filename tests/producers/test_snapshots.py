@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 from producers.connection import Backoff
 from producers.http import Fetcher
 from producers.intake import Intake
+from producers.limiter import Address
 from producers.snapshots import ROUTINE, URGENT, Snapshots, Waiting
 from producers.venues import binance
 from tickerplant.clock import now_us
@@ -57,7 +58,7 @@ async def snapshots(
     client: httpx.AsyncClient, venue: Any, make_intake: Callable[..., Intake]
 ) -> AsyncIterator[Snapshots]:
     intake = make_intake(Producer(linger_ms=1.0))
-    fetcher = Fetcher(client, "BINANCE", weight_per_minute=6000, now_us=now_us)
+    fetcher = Fetcher(client, "BINANCE", Address(6000, 300), now_us=now_us)
     made = Snapshots(fetcher, intake.gate, backoff=Backoff(0.01, 0.02), now_us=now_us)
     for partition, name in enumerate(["BTCUSDT", "ETHUSDT"]):
         lane = intake.lane("spot", f"http{partition}", partition)

@@ -1,0 +1,210 @@
+"""One planned connection, kept open: connect, renew with an overlap before it ends, connect again when it is lost."""
+
+import asyncio
+
+import structlog.stdlib
+from websockets.exceptions import InvalidStatus
+
+from producers.connection import STABLE_S, Backoff, Lifecycle, State
+from producers.failures import FAILURES, error_type, pace, reason
+from producers.intake import Intake
+from producers.limiter import RATE_LIMITED, retry_after_s
+from producers.plan import ConnectionPlan
+from producers.staleness import Staleness
+from producers.transport import open_transport
+from producers.websocket import FeedOptions, Link
+from tickerplant import metrics
+from tickerplant.logs import logger
+
+
+class Feed:
+    """Keeps one planned connection open and takes its frames into the intake.
+
+    Args:
+        name: unique within the process, e.g. `spot-p2-0`.
+    """
+
+    def __init__(self, name: str, plan: ConnectionPlan, intake: Intake, options: FeedOptions) -> None:
+        self.name = name
+        self.plan = plan
+        settings = options.settings
+        self.life = Lifecycle(Backoff(settings.backoff_first_s, settings.backoff_most_s))
+        self._renewals = Backoff(settings.backoff_first_s, settings.backoff_most_s)
+        self._intake = intake
+        self._options = options
+        self._settings = settings
+        kinds = dict.fromkeys(each.kind for each in plan.streams)
+        watched = (kind for kind in kinds if kind not in options.wire.QUIET_CHANNELS)
+        self._staleness = Staleness(watched, settings.stale_after_s)
+        self._link: Link | None = None
+        self._successor: Link | None = None
+        self._successor_state: State | None = None
+        self._log: structlog.stdlib.BoundLogger = logger().bind(venue=plan.venue, connection=name)
+
+    @property
+    def states(self) -> list[State]:
+        """Tell the state of each connection: one, or two during a renewal."""
+        return [self.life.state, *([self._successor_state] if self._successor_state else [])]
+
+    async def run(self) -> None:
+        """Stay connected until cancelled; then what was read is taken in, and DISCONNECT written."""
+        try:
+            while True:
+                if self._link is None:
+                    await self._connect()
+                else:
+                    await self._keep(self._link)
+        finally:
+            for link in (self._link, self._successor):
+                if link is not None:
+                    await link.end("stopped")
+            self._successor_state = None
+            self.life.closed()
+
+    async def _connect(self) -> None:
+        """Try to connect, once; where it fails, wait."""
+        await self._admission()
+        self.life.connecting()
+        try:
+            self._link = await self._open(is_alone=True)
+        except FAILURES as error:
+            await self._after(error)
+            return
+        self.life.connected(self._link.opened_time_us)
+        if self.life.opened > 1:
+            metrics.RECONNECTS.labels(self.plan.venue).inc()
+
+    async def _keep(self, link: Link) -> None:
+        """Keep an open connection until it is lost, or a successor has taken over."""
+        renewal = asyncio.create_task(self._renew(link))
+        try:
+            await asyncio.wait((link.task, renewal), return_when=asyncio.FIRST_COMPLETED)
+            if link.is_ending:  # by the renewal, which is about to finish
+                await asyncio.wait((renewal,))
+        finally:
+            renewal.cancel()
+            await asyncio.wait((renewal,))
+        if not renewal.cancelled():
+            renewal.result()
+            return
+        self._successor_state = None
+        self._link, self._successor = self._successor, None
+        try:
+            link.task.result()
+        except FAILURES as error:
+            await self._lost(error)
+
+    async def _lost(self, error: BaseException) -> None:
+        """Go on with the successor where there is one already, else wait to connect again."""
+        if self._link is None:
+            await self._after(error)
+            return
+        self._count(error)
+        self._log.warning("lost", reason=reason(error), wait_s=0.0)
+        self._succeed(self._link, is_orderly=False)
+
+    async def _after(self, error: BaseException) -> None:
+        wait_s = self.life.lost(self._options.now_us(), self._options.chance(), pace(error))
+        self._count(error)
+        self._log.warning("lost", reason=reason(error), wait_s=round(wait_s, 1))
+        await asyncio.sleep(wait_s)
+
+    async def _renew(self, link: Link) -> None:
+        """Replace a connection once it is due: both are taken until the new one is known to carry all."""
+        due = await link.due
+        if due.stale is not None:
+            self._count(due.stale)
+        if self._options.now_us() - link.opened_time_us >= STABLE_S * 1e6:
+            self._renewals.reset()
+        while True:
+            is_first = not self._renewals.failures
+            wait_s = self._renewals.next_s(self._options.chance())
+            await asyncio.sleep(0.0 if is_first else wait_s)
+            self._log.info("replacing", reason=due.reason)
+            try:
+                successor = await self._open_successor()
+            except FAILURES as error:
+                self._count(error)
+                self._log.warning("not_replaced", reason=reason(error))
+                self._successor = self._successor_state = None
+            else:
+                break
+        await link.end(due.reason)
+        self._link, self._successor, self._successor_state = successor, None, None
+        self._succeed(successor, is_orderly=True)
+        (metrics.RENEWALS if due.stale is None else metrics.RECONNECTS).labels(self.plan.venue).inc()
+
+    async def _open_successor(self) -> Link:
+        """Open a second connection, and see it deliver what the first one does."""
+        self._successor_state = "connecting"
+        await self._admission()
+        successor = self._successor = await self._open(is_alone=False)
+        self._successor_state = "connected"
+        proving = asyncio.create_task(self._proven(successor))
+        try:
+            await asyncio.wait((proving, successor.task), return_when=asyncio.FIRST_COMPLETED)
+        finally:
+            proving.cancel()
+        if successor.task.done():
+            successor.task.result()
+        return successor
+
+    async def _proven(self, link: Link) -> None:
+        """Wait until a connection carries all its streams as far as can be told, and then for the overlap.
+
+        A channel may be quiet: it is waited for as long as the overlap lasts.
+        """
+        await link.answered.wait()
+        try:
+            async with asyncio.timeout(self._settings.overlap_s):
+                await link.proven.wait()
+        except TimeoutError:
+            self._log.info("not_all_heard_yet")
+        await asyncio.sleep(self._settings.overlap_s)
+
+    def _succeed(self, link: Link, *, is_orderly: bool) -> None:
+        self.life.succeeded(link.opened_time_us)
+        link.take_over(is_orderly=is_orderly)
+
+    async def _admission(self) -> None:
+        """Wait until Kafka takes frames and the venue lets us connect."""
+        while True:
+            await self._intake.gate.passed()
+            wait_s = self._options.address.connects.take(1, self._options.now_us())
+            if not wait_s:
+                return
+            await asyncio.sleep(wait_s)
+
+    async def _open(self, *, is_alone: bool) -> Link:
+        try:
+            transport = await open_transport(self.plan.url, self._settings)
+        except InvalidStatus as error:
+            self._heed(error)
+            raise
+        now = self._options.now_us()
+        self.life.opened += 1
+        name = f"{self.name}-{self._options.start}-{self.life.opened}"
+        lane = self._intake.lane(self.plan.market, name, self.plan.partition)
+        lane.add("CONNECT", now, request=self.plan.url)
+        self._log.info("connected", streams=len(self.plan.streams), opened=self.life.opened)
+        return Link(
+            self.plan, transport, lane,
+            staleness=self._staleness.successor(now), intake=self._intake, options=self._options, is_alone=is_alone,
+        )  # fmt: skip
+
+    def _heed(self, error: InvalidStatus) -> None:
+        """Note how long the venue wants to be left alone."""
+        status, now = error.response.status_code, self._options.now_us()
+        header = next(iter(error.response.headers.get_all("Retry-After")), None)
+        address = self._options.address
+        if status in RATE_LIMITED:
+            wait_s = address.refused(address.connects, status, header, now)
+        elif header is not None:
+            wait_s = retry_after_s(header, now)
+            address.connects.pause(wait_s, now)
+        else:
+            return
+        self._log.warning("held_back", status=status, wait_s=round(wait_s, 1))
+
+    def _count(self, error: BaseException) -> None:
+        metrics.CONNECTOR_ERRORS.labels(self.plan.venue, error_type(error)).inc()

@@ -31,7 +31,8 @@ from tickerplant.kafka import Publisher, check_broker, partition_count
 from tickerplant.logs import logger
 from tickerplant.progress import Progress
 from tickerplant.registry import Registry
-from tickerplant.settings import Settings
+from tickerplant.security import kafka_ssl_context
+from tickerplant.settings import Kafka, Settings
 
 APP_ID: Final = "tickerplant.processor"
 SESSION_S: Final = 10.0
@@ -266,6 +267,7 @@ def make_app(settings: Settings, processor: Processor) -> Any:
         broker=[f"kafka://{server}" for server in settings.kafka.bootstrap_servers.split(",")],
         agent_supervisor=mode.CrashingSupervisor,
         autodiscover=False,
+        broker_credentials=credentials(settings.kafka),
         broker_commit_livelock_soft_timeout=NEVER_S,  # Faust's own commits are off
         broker_heartbeat_interval=SESSION_S / 5,
         broker_session_timeout=SESSION_S,
@@ -287,6 +289,19 @@ def make_app(settings: Settings, processor: Processor) -> Any:
         app.agent(topic, name=name, concurrency=1)(_agent_function(processor))
     _connect(app, processor)
     return app
+
+
+def credentials(kafka: Kafka) -> Any:
+    """Make what Faust needs to be let in; None = the broker asks for nothing."""
+    context = kafka_ssl_context(kafka)
+    if kafka.sasl_password is not None:
+        return faust.SASLCredentials(
+            username=kafka.sasl_username,
+            password=kafka.sasl_password.get_secret_value(),
+            mechanism=kafka.sasl_mechanism,
+            ssl_context=context,
+        )
+    return None if context is None else faust.SSLCredentials(context)
 
 
 def _agent_function(processor: Processor) -> Any:

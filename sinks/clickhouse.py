@@ -20,6 +20,7 @@ from sinks.chunk import Chunk, Limits
 from sinks.store import Refused, StoreBusyError
 from sinks.tables import Table
 from tickerplant.errors import DependencyError, UserError
+from tickerplant.security import clickhouse_options, distrust
 from tickerplant.settings import ClickHouse, Settings
 
 REVISION: Final = 1
@@ -62,11 +63,7 @@ def connect(settings: ClickHouse) -> Client:
     # The driver logs a traceback for each failed try; we say once that the store is down.
     logging.getLogger("clickhouse_driver").setLevel(logging.CRITICAL)
     client = Client(
-        host=settings.host,
-        port=settings.port,
-        user=settings.user,
-        password=settings.password.get_secret_value(),
-        secure=settings.secure,
+        **clickhouse_options(settings),
         connect_timeout=CONNECT_S,
         send_receive_timeout=ANSWER_S,
         sync_request_timeout=CONNECT_S,
@@ -78,6 +75,9 @@ def connect(settings: ClickHouse) -> Client:
     except ServerException as error:
         raise UserError(f"ClickHouse at {settings.host}:{settings.port} refuses: {_line(error)}") from error
     except (Error, OSError, EOFError) as error:
+        if untrusted := distrust(error):
+            text = f"{untrusted}; see clickhouse.secure and clickhouse.ca_location"
+            raise UserError(f"ClickHouse at {settings.host}:{settings.port} is not trusted: {text}") from error
         raise DependencyError("clickhouse", f"{settings.host}:{settings.port}") from error
     return client
 

@@ -9,7 +9,16 @@ from sinks.drain import Assigned, Listener
 from sinks.position import Position, PositionError, read_position
 from sinks.rows import Entry
 from tickerplant.errors import DependencyError, UserError
-from tickerplant.kafka import Consumer, KafkaError, KafkaException, TopicPartition, consumer, topic_ids
+from tickerplant.kafka import (
+    Consumer,
+    KafkaError,
+    KafkaException,
+    Told,
+    TopicPartition,
+    consumer,
+    refusal,
+    topic_ids,
+)
 from tickerplant.logs import logger
 from tickerplant.settings import Settings
 
@@ -25,14 +34,6 @@ CONFIG: Final[dict[str, str | float | bool]] = {
     "fetch.min.bytes": 128 * 1024,
     "topic.metadata.refresh.interval.ms": 30_000,  # a new venue's raw topic is found within this time
 }
-FATAL: Final = frozenset(
-    {
-        KafkaError.TOPIC_AUTHORIZATION_FAILED,
-        KafkaError.GROUP_AUTHORIZATION_FAILED,
-        KafkaError._AUTHENTICATION,  # noqa: SLF001  # the library's own errors all start so
-        KafkaError._FATAL,  # noqa: SLF001
-    }
-)
 
 
 class KafkaLog:
@@ -46,7 +47,9 @@ class KafkaLog:
     def __init__(self, settings: Settings, group: str) -> None:
         self._settings = settings
         wait_ms = max(1, int(settings.sink.flush_ms * FETCH_WAIT_SHARE))
-        self._consumer: Consumer = consumer(settings, group, **CONFIG, **{"fetch.wait.max.ms": wait_ms})
+        self._told = Told(settings)
+        config = {**CONFIG, "fetch.wait.max.ms": wait_ms}
+        self._consumer: Consumer = consumer(settings, group, self._told, **config)
         self._generations: dict[str, str] = {}
         self._logger = logger()
 
@@ -73,6 +76,8 @@ class KafkaLog:
             # Asserted by the library's contract: a message without an error has all of these.
             written_us = message.timestamp()[1] * 1000
             entries.append(Entry(message.topic(), message.partition(), message.offset(), message.value(), written_us))  # type: ignore[arg-type]
+        if self._told.refused is not None:
+            self._told.check()
         return entries
 
     def commit(self, positions: Mapping[Place, Position]) -> bool:
@@ -122,7 +127,9 @@ class KafkaLog:
             found = client.committed(partitions, timeout=TIMEOUT_S)
             return {(each.topic, each.partition): self._one_assigned(client, each) for each in found}
         except KafkaException as error:
-            raise DependencyError("kafka", self._settings.kafka.bootstrap_servers, str(error.args[0])) from error
+            address = self._settings.kafka.bootstrap_servers
+            refused = refusal(self._settings, error.args[0])
+            raise refused or DependencyError("kafka", address, str(error.args[0])) from error
 
     def _one_assigned(self, client: Consumer, committed: TopicPartition) -> Assigned:
         position = _position(committed) if committed.offset >= 0 else None
@@ -137,7 +144,10 @@ class KafkaLog:
             self._generations[name] = topic_id[:GENERATION_CHARS]
 
     def _check(self, error: KafkaError) -> None:
-        if error.code() in FATAL or error.fatal():
+        refused = refusal(self._settings, error)
+        if refused is not None:
+            raise refused
+        if error.fatal():
             raise UserError(f"Kafka refuses: {error.str()}")
         self._logger.warning("consumer error", reason=error.str())
 

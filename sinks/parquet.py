@@ -22,6 +22,7 @@ from botocore.exceptions import BotoCoreError, ClientError  # type: ignore[impor
 from sinks.chunk import Chunk, Limits, Span
 from sinks.store import Refused, StoreBusyError
 from tickerplant.errors import DependencyError, UserError
+from tickerplant.security import distrust
 from tickerplant.settings import ObjectStore, Settings
 
 DAY_US: Final = 24 * 3600 * 1_000_000
@@ -89,14 +90,16 @@ class Bucket:
             DependencyError: the store does not answer.
         """
         bucket = self._root.split("/")[0]
+        address = self._settings.endpoint_url or "AWS"
         try:
-            if self._settings.endpoint_url is not None:
-                self._make(bucket)
-            self._fs.call_s3("head_bucket", Bucket=bucket)
+            self._find(bucket)
         except (FileNotFoundError, PermissionError) as error:
-            raise UserError(f"bucket {bucket} cannot be used: {error}; see object_store") from None
+            text = f"{error}; see object_store.access_key and secret_key"
+            raise UserError(f"bucket {bucket} at {address} cannot be used: {text}") from None
         except (OSError, BotoCoreError, ClientError) as error:
-            address = self._settings.endpoint_url or "AWS"
+            if untrusted := distrust(error):
+                text = f"{untrusted}; see object_store.ca_location"
+                raise UserError(f"object store at {address} is not trusted: {text}") from error
             raise DependencyError("object store", address, f"{type(error).__name__} {error}") from error
 
     def create(self, path: str, content: pa.Buffer) -> None:
@@ -121,9 +124,15 @@ class Bucket:
         """Forget cached listings; the session ends with the process."""
         self._fs.invalidate_cache()
 
-    def _make(self, bucket: str) -> None:
-        with contextlib.suppress(FileExistsError):
-            self._fs.call_s3("create_bucket", Bucket=bucket)
+    def _find(self, bucket: str) -> None:
+        """Look for the bucket first: whoever may write to it need not be allowed to make one."""
+        try:
+            self._fs.call_s3("head_bucket", Bucket=bucket)
+        except FileNotFoundError:
+            if self._settings.endpoint_url is None:
+                raise
+            with contextlib.suppress(FileExistsError):
+                self._fs.call_s3("create_bucket", Bucket=bucket)
 
 
 class ParquetStore:
@@ -170,7 +179,12 @@ def s3_options(settings: ObjectStore) -> dict[str, Any]:
     return {
         "key": settings.access_key.get_secret_value() if settings.access_key else None,
         "secret": settings.secret_key.get_secret_value() if settings.secret_key else None,
+        "token": settings.session_token.get_secret_value() if settings.session_token else None,
         "endpoint_url": settings.endpoint_url,
+        "client_kwargs": {
+            "region_name": settings.region,
+            "verify": str(settings.ca_location) if settings.ca_location else None,
+        },
         "config_kwargs": {
             "connect_timeout": CONNECT_S,
             "read_timeout": READ_S,

@@ -6,6 +6,7 @@ command that needs them: a sink process does not carry Faust, a processor no Arr
 
 import signal
 import sys
+import traceback
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
@@ -13,8 +14,10 @@ from typing import Any
 import click
 import msgspec
 
+from tickerplant.configuration import lines, read_settings, shown
 from tickerplant.errors import UserError
-from tickerplant.logs import configure_logs
+from tickerplant.logs import configure_logs, logger
+from tickerplant.masking import masked_output
 from tickerplant.settings import Settings, load_settings
 
 config_option = click.option(
@@ -29,17 +32,26 @@ RUN_HELP = "Runs until SIGTERM or Ctrl-C, then drains."
 
 def main() -> None:
     """Run the command line; ends the process."""
+    with masked_output():
+        sys.exit(_run_command())
+
+
+def _run_command() -> int:
+    """Run the command that the arguments name; returns the exit code."""
     try:
         code = cli(standalone_mode=False)
     except click.ClickException as error:
         error.show()
-        sys.exit(2)
+        return 2
     except click.Abort:
-        sys.exit(130)
+        return 130
     except UserError as error:
         click.echo(f"tickerplant: {error}", err=True)
-        sys.exit(2)
-    sys.exit(code if isinstance(code, int) else 0)
+        return 2
+    except Exception:  # noqa: BLE001  # printed here, where what is printed is masked
+        traceback.print_exc()
+        return 1
+    return code if isinstance(code, int) else 0
 
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"]})
@@ -111,6 +123,21 @@ def deploy(config: Path | None, as_json: bool) -> None:
 
     done = run_deploy(load_settings(config))
     _show(done, as_json=as_json)
+
+
+@cli.command("config")
+@config_option
+@json_option
+def show_config(config: Path | None, as_json: bool) -> None:
+    """Show the settings in force and where each comes from; secrets are masked."""
+    loaded = read_settings(config)
+    if as_json:
+        click.echo(msgspec.json.encode(shown(loaded)))
+        return
+    for line in lines(loaded):
+        click.echo(line)
+    for warning in loaded.warnings:
+        _say(f"tickerplant: risk: {warning}")
 
 
 @cli.command(help=f"Take in frames of the configured venues and write them to raw topics. {RUN_HELP}")
@@ -228,9 +255,11 @@ def demo(as_json: bool, config: Path | None, keep: bool, **options: Any) -> int:
 def _role_settings(config: Path | None, role: str) -> Settings:
     """Read settings and set up logs; from here on SIGTERM ends the process with code 0, and later drains it first."""
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))
-    settings = load_settings(config)
-    configure_logs(role, settings.log_level)
-    return settings
+    loaded = read_settings(config)
+    configure_logs(role, loaded.settings.log_level)
+    for warning in loaded.warnings:
+        logger().warning("settings", risk=warning)
+    return loaded.settings
 
 
 def _run_role(run: Callable[[], None], *, as_json: bool) -> None:

@@ -1,6 +1,6 @@
 """Kafka as we use it: producers that never lose silently, consumers without auto-commit, topics from the catalogue.
 
-The only importer of confluent_kafka (its registry client aside: `tickerplant/registry.py`).
+The only importer of confluent_kafka, with `refusals.py`, `rights.py` and, for its registry client, `registry.py`.
 """
 
 import time
@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import cached_property
+from typing import Any
 
 from confluent_kafka import (
     OFFSET_BEGINNING,
@@ -22,7 +23,9 @@ from confluent_kafka import (
 from confluent_kafka.admin import AdminClient, NewTopic, OffsetSpec  # type: ignore[attr-defined]  # documented, not in __all__
 
 from schemas.topics import MAX_RECORD_BYTES, Topic
-from tickerplant.errors import DependencyError, TickerplantError, UserError
+from tickerplant.errors import TickerplantError, UserError
+from tickerplant.refusals import Told, refusal
+from tickerplant.security import kafka_options
 from tickerplant.settings import Settings
 
 __all__ = [
@@ -35,12 +38,14 @@ __all__ = [
     "Message",
     "OffsetReader",
     "Publisher",
+    "Told",
     "TopicPartition",
     "check_broker",
     "consumer",
     "create_topics",
     "end_offsets",
     "partition_count",
+    "refusal",
     "topic_ids",
     "topic_partitions",
 ]
@@ -48,6 +53,7 @@ __all__ = [
 Headers = list[tuple[str, str | bytes | None]]
 CONNECT_TIMEOUT_S = 10.0
 COORDINATOR_POLL_S = 0.1
+REFUSAL_POLL_S = 1.0
 COORDINATOR_MOVES = frozenset(
     {KafkaError.NOT_COORDINATOR, KafkaError.COORDINATOR_NOT_AVAILABLE, KafkaError.COORDINATOR_LOAD_IN_PROGRESS}
 )
@@ -79,9 +85,11 @@ class Publisher:
     def __post_init__(self) -> None:
         """Connect lazily: librdkafka does so in the background."""
         self._suffix = self.settings.kafka.topic_suffix
+        self._told = Told(self.settings)
         self._producer = Producer(
             {
                 **common_config(self.settings),
+                "error_cb": self._told,
                 "enable.idempotence": True,
                 "acks": "all",
                 "message.timeout.ms": 0,
@@ -109,9 +117,10 @@ class Publisher:
 
         Raises:
             DeliveryError: an earlier record could not be delivered.
+            UserError: the broker refuses us, or our writing to a topic.
         """
         if self._failure is not None:
-            raise DeliveryError(f"Kafka refused a record: {self._failure.str()}")
+            raise self._failed(self._failure)
         name = topic + self._suffix
         callback = on_delivered or self._noted
         while True:
@@ -128,10 +137,13 @@ class Publisher:
 
         Raises:
             DeliveryError: a record could not be delivered.
+            UserError: the broker refuses us, or our writing to a topic.
         """
         self._producer.poll(timeout_s)
         if self._failure is not None:
-            raise DeliveryError(f"Kafka refused a record: {self._failure.str()}")
+            raise self._failed(self._failure)
+        if self._told.refused is not None:
+            self._told.check()
 
     def flush(self, timeout_s: float = 30.0) -> int:
         """Wait until all is delivered or the time is over; returns how many records still wait.
@@ -151,17 +163,25 @@ class Publisher:
         if error is not None:
             self._failure = error
 
+    def _failed(self, error: KafkaError) -> TickerplantError:
+        return refusal(self.settings, error) or DeliveryError(f"Kafka refused a record: {error.str()}")
 
-def common_config(settings: Settings) -> dict[str, str | int | float | bool]:
+
+def common_config(settings: Settings) -> dict[str, Any]:
     """Make the settings that every client of librdkafka shares."""
-    return {"bootstrap.servers": settings.kafka.bootstrap_servers, "log_level": 2, "client.id": "tickerplant"}
+    common = {"bootstrap.servers": settings.kafka.bootstrap_servers, "log_level": 2, "client.id": "tickerplant"}
+    return common | kafka_options(settings.kafka)
 
 
-def consumer(settings: Settings, group: str, **config: str | float | bool) -> Consumer:
-    """Make a consumer: no auto-commit, no offset store, earliest where nothing was committed."""
+def consumer(settings: Settings, group: str, told: Told | None = None, /, **config: Any) -> Consumer:
+    """Make a consumer: no auto-commit, no offset store, earliest where nothing was committed.
+
+    `told` hears of its errors, from within `poll` and `consume`.
+    """
     return Consumer(
         {
             **common_config(settings),
+            **({"error_cb": told} if told is not None else {}),
             "group.id": group,
             "enable.auto.commit": False,
             "enable.auto.offset.store": False,
@@ -178,6 +198,7 @@ def check_broker(settings: Settings, timeout_s: float = CONNECT_TIMEOUT_S) -> No
 
     Raises:
         DependencyError: it does not.
+        UserError: it refuses us.
     """
     topic_partitions(settings, timeout_s)
 
@@ -226,7 +247,8 @@ def create_topics(settings: Settings, topics: Iterable[Topic]) -> list[str]:
             future.result()
         except KafkaException as error:
             if error.args[0].code() != KafkaError.TOPIC_ALREADY_EXISTS:
-                raise UserError(f"topic {name} cannot be created: {error.args[0].str()}") from error
+                refused = refusal(settings, error.args[0])
+                raise UserError(f"topic {name} cannot be created: {refused or error.args[0].str()}") from error
     return sorted(futures)
 
 
@@ -243,21 +265,21 @@ class OffsetReader:
 
     Raises:
         DependencyError: from each method, where the broker does not answer.
+        UserError: from each method, where it refuses us.
     """
 
     def __init__(self, settings: Settings) -> None:
         self._settings = settings
-        self._address = settings.kafka.bootstrap_servers
+        self._told = Told(settings)
         self._groups: dict[str, Consumer] = {}
 
     @cached_property
     def _admin(self) -> AdminClient:
-        return AdminClient(common_config(self._settings))
+        return _admin(self._settings, self._told)
 
     def partitions(self) -> dict[str, int]:
         """Ask for all topics: full name → number of partitions."""
-        with self._answering():
-            topics = self._admin.list_topics(timeout=CONNECT_TIMEOUT_S).topics
+        topics = _list_topics(self._admin, self._told, CONNECT_TIMEOUT_S)
         return {name: len(topic.partitions) for name, topic in topics.items()}
 
     def committed(self, group: str, partitions: Mapping[str, int]) -> dict[tuple[str, int], int]:
@@ -299,7 +321,7 @@ class OffsetReader:
         try:
             yield
         except KafkaException as error:
-            raise DependencyError("kafka", self._address) from error
+            raise refusal(self._settings, error.args[0]) or self._told.missing() from error
 
 
 def _committed(client: Consumer, places: list[TopicPartition]) -> list[TopicPartition]:
@@ -328,9 +350,27 @@ def topic_partitions(settings: Settings, timeout_s: float = CONNECT_TIMEOUT_S) -
 
     Raises:
         DependencyError: the broker does not answer.
+        UserError: it refuses us.
     """
-    try:
-        topics = AdminClient(common_config(settings)).list_topics(timeout=timeout_s).topics
-    except KafkaException as error:
-        raise DependencyError("kafka", settings.kafka.bootstrap_servers) from error
+    told = Told(settings)
+    topics = _list_topics(_admin(settings, told), told, timeout_s)
     return {name: len(topic.partitions) for name, topic in topics.items()}
+
+
+def _admin(settings: Settings, told: Told) -> AdminClient:
+    config: dict[str, Any] = {**common_config(settings), "error_cb": told}
+    return AdminClient(config)
+
+
+def _list_topics(admin: AdminClient, told: Told, timeout_s: float) -> dict[str, Any]:
+    """Ask in short turns, so that a refusal is told at once: librdkafka would ask in vain until the time is over."""
+    told.forget()
+    deadline_s = time.monotonic() + timeout_s
+    while True:
+        left_s = deadline_s - time.monotonic()
+        try:
+            return dict(admin.list_topics(timeout=min(REFUSAL_POLL_S, max(0.01, left_s))).topics)
+        except KafkaException as error:
+            admin.poll(0)
+            if told.is_sure or left_s < REFUSAL_POLL_S:
+                raise told.missing() from error

@@ -1,9 +1,12 @@
-"""Logs: one JSON object a line on stderr: a constant event and its values."""
+"""Logs: one JSON object a line on stderr: a constant event and its values, secrets masked."""
 
 import logging
 import sys
+from typing import Any
 
 import structlog
+
+from tickerplant.masking import mask
 
 
 def configure_logs(role: str, level: str = "info") -> None:
@@ -15,6 +18,7 @@ def configure_logs(role: str, level: str = "info") -> None:
             structlog.processors.TimeStamper(fmt="iso", utc=True),
             structlog.processors.format_exc_info,
             structlog.processors.JSONRenderer(),
+            _masked,
         ],
         wrapper_class=structlog.make_filtering_bound_logger(level),
         logger_factory=structlog.WriteLoggerFactory(file=sys.stderr),
@@ -27,9 +31,27 @@ def configure_logs(role: str, level: str = "info") -> None:
         format='{"level":"%(levelname)s","logger":"%(name)s"} %(message)s',
         force=True,
     )
+    for handler in logging.getLogger().handlers:
+        handler.setFormatter(_MaskedFormatter(handler.formatter))
 
 
 def logger() -> structlog.stdlib.BoundLogger:
     """Make a logger; bind what holds for all its lines."""
     bound: structlog.stdlib.BoundLogger = structlog.get_logger()
     return bound
+
+
+class _MaskedFormatter(logging.Formatter):
+    """What another formatter makes, tracebacks among it, masked."""
+
+    def __init__(self, inner: logging.Formatter | None) -> None:
+        super().__init__()
+        self._inner = inner or logging.Formatter()
+
+    def format(self, record: logging.LogRecord) -> str:
+        return mask(self._inner.format(record))
+
+
+def _masked(_logger: Any, _method: str, line: Any) -> str:
+    """Mask a whole line: a processor of structlog, the last one."""
+    return mask(str(line))

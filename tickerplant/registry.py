@@ -12,12 +12,14 @@ from schemas.codec import Decoder, Encoder, UnknownSchemaError, schema_text
 from schemas.records import Record
 from schemas.topics import Topic
 from tickerplant.errors import DependencyError, UserError
+from tickerplant.security import distrust, registry_options
 from tickerplant.settings import Settings
 
 R = TypeVar("R", bound=Record)
 
 COMPATIBILITY = "FULL_TRANSITIVE"
 NOT_FOUND = 404
+REFUSALS = (401, 403)
 CONFLICT = 409
 
 
@@ -26,6 +28,7 @@ class Registry:
 
     def __init__(self, settings: Settings) -> None:
         self._url = settings.registry.url
+        self._options = {"url": self._url, "max.retries": 1, "timeout": 10, **registry_options(settings.registry)}
 
     def register(self, topics: Iterable[Topic]) -> None:
         """Register the schema of every topic under FULL_TRANSITIVE; twice is the same as once.
@@ -82,9 +85,15 @@ class Registry:
     def _connected(self) -> Iterator[SchemaRegistryClient]:
         """Connect; whatever goes wrong on the way is a DependencyError."""
         try:
-            with closing(SchemaRegistryClient({"url": self._url, "max.retries": 1, "timeout": 10})) as client:
+            with closing(SchemaRegistryClient(self._options)) as client:
                 yield client
         except (SchemaRegistryError, httpx2.HTTPError, OSError, ValueError) as error:
+            if isinstance(error, SchemaRegistryError) and error.http_status_code in REFUSALS:
+                what = "see registry.username and registry.password"
+                raise UserError(f"schema registry at {self._url} refuses ({error.http_status_code}): {what}") from error
+            if untrusted := distrust(error):
+                what = f"{untrusted}; see registry.ca_location"
+                raise UserError(f"schema registry at {self._url} is not trusted: {what}") from error
             reason = str(error).splitlines()[0] if str(error) else type(error).__name__
             raise DependencyError("schema registry", self._url, reason) from error
 

@@ -2,19 +2,15 @@
 
 An environment name is the path of the setting: `TICKERPLANT_KAFKA__BOOTSTRAP_SERVERS` sets `[kafka] bootstrap_servers`;
 `TICKERPLANT_VENUES` is a JSON list, one object for each `[[venues]]`, and replaces those of the file.
-Unknown keys and unknown `TICKERPLANT_*` names are refused. Secrets print as `**********`.
+Unknown keys and unknown `TICKERPLANT_*` names are refused. Secrets print as `**********`, and may be given by reference
+(`tickerplant/secrets.py`) or, as containers do, by a file: `TICKERPLANT_KAFKA__SASL_PASSWORD_FILE`.
 """
 
-import json
-import os
-import tomllib
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, SecretStr, TypeAdapter, ValidationError
-
-from tickerplant.errors import UserError
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, SecretStr
 
 ENV_PREFIX = "TICKERPLANT_"
 CONFIG_ENV = "TICKERPLANT_CONFIG"
@@ -24,6 +20,11 @@ VENUES_EXAMPLE = 'e.g. [{"venue": "BINANCE", "market": "spot", "symbols": ["BTCU
 Port = Annotated[int, Field(ge=0, le=65535)]
 Positive = Annotated[float, Field(gt=0)]
 Count = Annotated[int, Field(ge=1)]
+
+EMPTY_IS_NONE = BeforeValidator(lambda value: None if value == "" else value)  # as `${NAME:-}` of Compose leaves it
+Text = Annotated[str | None, EMPTY_IS_NONE]
+File = Annotated[Path | None, EMPTY_IS_NONE]
+Secret = Annotated[SecretStr | None, EMPTY_IS_NONE]
 
 
 class Section(BaseModel):
@@ -54,21 +55,35 @@ class Kafka(Section):
     partitions: Count = 4
     replication: Count = 1
     topic_suffix: str = ""  # appended to every topic name, so that a replay stands beside the live topics
+    security_protocol: Literal["PLAINTEXT", "SSL", "SASL_PLAINTEXT", "SASL_SSL"] = "PLAINTEXT"
+    sasl_mechanism: Annotated[Literal["PLAIN", "SCRAM-SHA-256", "SCRAM-SHA-512"] | None, EMPTY_IS_NONE] = None
+    sasl_username: Text = None
+    sasl_password: Secret = None
+    ssl_ca_location: File = None  # PEM; None = the system's
+    ssl_certificate_location: File = None  # PEM, for brokers that ask clients for one
+    ssl_key_location: File = None
+    ssl_key_password: Secret = None
 
 
 class Registry(Section):
     """The schema registry (Confluent API)."""
 
     url: str = "http://127.0.0.1:18081/apis/ccompat/v7"
+    username: Text = None
+    password: Secret = None
+    ca_location: File = None  # PEM; None = the usual authorities
 
 
 class ObjectStore(Section):
     """Where Parquet goes: `root` is `s3://bucket/prefix` or a local folder; the rest only matters for S3."""
 
     root: str = "s3://tickerplant/lake"
-    endpoint_url: str | None = "http://127.0.0.1:19000"  # None = AWS
-    access_key: SecretStr | None = SecretStr("tickerplant")
-    secret_key: SecretStr | None = SecretStr("tickerplant")
+    endpoint_url: Text = "http://127.0.0.1:19000"  # None or empty = AWS
+    access_key: Secret = SecretStr("tickerplant")  # empty = as AWS's own tools find them
+    secret_key: Secret = SecretStr("tickerplant")
+    session_token: Secret = None
+    region: Text = None  # None = as AWS's own tools find it
+    ca_location: File = None  # PEM; None = the usual authorities
 
 
 class ClickHouse(Section):
@@ -80,6 +95,8 @@ class ClickHouse(Section):
     user: str = "default"
     password: SecretStr = SecretStr("")
     secure: bool = False
+    verify: bool = True  # with `secure`: refuse a certificate that no known authority has signed for this host
+    ca_location: File = None  # PEM; None = the usual authorities
     retention_days: Count = 90
 
 
@@ -159,55 +176,8 @@ def load_settings(path: Path | None = None, environment: Mapping[str, str] | Non
     """Read settings from a TOML file (None = the one `TICKERPLANT_CONFIG` names, else none) and environment.
 
     Raises:
-        UserError: the file is missing or not TOML, a key is unknown, a value does not fit.
+        UserError: the file is missing or not TOML, a key is unknown, a value does not fit or contradicts another.
     """
-    environment = os.environ if environment is None else environment
-    if path is None and CONFIG_ENV in environment:
-        path = Path(environment[CONFIG_ENV])
-    values = _read_toml(path) if path else {}
-    for keys, value in _environment_values(environment):
-        _put(values, keys, value)
-    try:
-        return TypeAdapter(Settings).validate_python(values)
-    except ValidationError as error:
-        first = error.errors(include_url=False, include_input=False)[0]
-        where = ".".join(str(part) for part in first["loc"])
-        source = f" in {path}" if path else ""
-        reason = "unknown setting" if first["type"] == "extra_forbidden" else first["msg"]
-        raise UserError(f"setting {where}{source}: {reason}; see tickerplant.example.toml") from None
+    from tickerplant.configuration import read_settings  # noqa: PLC0415  # which imports this module
 
-
-def _read_toml(path: Path) -> dict[str, Any]:
-    try:
-        return tomllib.loads(path.read_text(encoding="utf-8"))
-    except FileNotFoundError:
-        raise UserError(f"no settings file at {path}; start from tickerplant.example.toml") from None
-    except OSError as error:
-        raise UserError(f"{path} cannot be read: {error.strerror}") from None
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-        raise UserError(f"{path} is not valid TOML: {error}") from None
-
-
-def _environment_values(environment: Mapping[str, str]) -> Iterator[tuple[list[str], object]]:
-    for name, value in sorted(environment.items()):
-        if name.startswith(ENV_PREFIX) and name != CONFIG_ENV:
-            keys = name.removeprefix(ENV_PREFIX).lower().split("__")
-            yield keys, _read_venues(value) if name == VENUES_ENV else value
-
-
-def _read_venues(text: str) -> list[object]:
-    try:
-        venues = json.loads(text)
-    except ValueError as error:
-        raise UserError(f"{VENUES_ENV} is not JSON: {error}; {VENUES_EXAMPLE}") from None
-    if not isinstance(venues, list):
-        raise UserError(f"{VENUES_ENV} is not a list; {VENUES_EXAMPLE}")
-    return venues
-
-
-def _put(values: dict[str, Any], keys: list[str], value: object) -> None:
-    for depth, key in enumerate(keys[:-1], 1):
-        values = values.setdefault(key, {})
-        if not isinstance(values, dict):
-            raise UserError(f"setting {'.'.join(keys[:depth])} is a section, not a value; see tickerplant.example.toml")
-    values[keys[-1]] = value
+    return read_settings(path, environment).settings

@@ -10,6 +10,7 @@ import pyarrow.dataset as ds
 from clickhouse_driver import Client
 
 from sinks.parquet import s3_options
+from tickerplant.security import clickhouse_options
 from tickerplant.settings import Settings
 
 SOURCE = ("source_topic", "source_partition", "source_offset", "source_index")
@@ -27,10 +28,7 @@ class StoreCount:
 @contextmanager
 def clickhouse(settings: Settings) -> Iterator[Client]:
     """Connect a client to ClickHouse, and disconnect it."""
-    where = settings.clickhouse
-    client = Client(
-        where.host, where.port, user=where.user, password=where.password.get_secret_value(), secure=where.secure
-    )
+    client = Client(**clickhouse_options(settings.clickhouse))
     try:
         yield client
     finally:

@@ -28,6 +28,7 @@ class Batch:
     connection: str = ""
     records: list[Derived] = field(default_factory=list)
     commands: list[ControlCommand] = field(default_factory=list)
+    redundant: dict[str, int] = field(default_factory=dict)  # items that another connection brought, by connection
 
     @property
     def index(self) -> int:
@@ -65,6 +66,10 @@ class Batch:
                 source_index=self.index,
             )
         )
+
+    def note_redundant(self, connection: str) -> None:
+        """Count an item that another connection brought."""
+        self.redundant[connection] = self.redundant.get(connection, 0) + 1
 
     def dead_letter(self, frame: Frame, reason: str) -> None:
         """Add a frame that could not be used."""

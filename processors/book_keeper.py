@@ -12,6 +12,7 @@ import msgspec
 
 from processors.book import Book
 from processors.book_rules import BookRule
+from processors.dedupe import Holes
 from processors.items import BookDelta, BookSnapshot
 
 MOST_BUFFERED_DELTAS: Final = 2_000
@@ -51,6 +52,7 @@ class Resnapshot(msgspec.Struct, frozen=True, gc=False):
 
 Effect = PublishDelta | PublishSnapshot | Report | Resnapshot
 UNJOINED: Final = PublishDelta(0)
+LATE: Final = Report("OUT_OF_ORDER")
 
 
 class BookKeeper:
@@ -67,8 +69,8 @@ class BookKeeper:
         self.snapshot_id = 0  # of the book that stands; rises with every snapshot and keyframe
         self.sequence = 0  # last update id the book contains
         self.exchange_time_us = 0  # of what the book contains
-        self.connection = ""  # that the last delta came by
         self.last_seen = 0  # last update id of the stream, applied or not
+        self.holes = Holes()  # ids up to last_seen that no delta brought
         self._rule = rule
         self._keyframe_us = keyframe_us
         self.is_joined = False  # a delta was applied after the snapshot
@@ -81,13 +83,24 @@ class BookKeeper:
         self.last_request_us = 0
         self.reason = "no snapshot came"
 
-    def on_delta(self, delta: BookDelta, connection: str, now_us: int) -> Sequence[Effect]:
+    def follows(self, delta: BookDelta) -> bool:
+        """Tell whether nothing is missing before a delta above `last_seen`."""
+        return not self.is_chained or self._rule.follows(self.last_seen, delta)
+
+    def missed(self, delta: BookDelta) -> bool:
+        """Tell whether a delta not above `last_seen` never came."""
+        return delta.sequence in self.holes
+
+    def on_delta(self, delta: BookDelta, now_us: int) -> Sequence[Effect]:
         """Take in a delta with sizes in base currency; nothing comes back for one that was seen before."""
         last = self.last_seen
         if delta.sequence <= last:
-            return ()
-        is_gap = self.is_chained and not self._rule.follows(last, delta)
-        self.last_seen, self.is_chained, self.connection = delta.sequence, True, connection
+            return self._take_late(delta)
+        is_gap = False
+        if not self.is_chained or not self._rule.follows(last, delta):
+            is_gap = self.is_chained
+            self.holes.add(last + 1, self._rule.start(delta) - 1)
+        self.last_seen, self.is_chained = delta.sequence, True
         if not self.is_valid:
             return self._buffer_delta(delta, last, now_us, is_gap=is_gap)
         if delta.sequence <= self.sequence:
@@ -127,6 +140,18 @@ class BookKeeper:
         self.is_chained = False
         self.request_at_us = now_us + PATIENCE_US
         return self._reset(reason)
+
+    def restart(self) -> None:
+        """Forget the stream's ids: the venue counts anew."""
+        self.last_seen, self.is_chained = 0, False
+        self.holes = Holes()
+
+    def _take_late(self, delta: BookDelta) -> Sequence[Effect]:
+        """Publish what was missed, as history; what came before gives nothing."""
+        if not self.missed(delta):
+            return ()
+        self.holes.fill(self._rule.start(delta), delta.sequence)
+        return (UNJOINED, LATE)
 
     def _buffer_delta(self, delta: BookDelta, last: int, now_us: int, *, is_gap: bool) -> Sequence[Effect]:
         """Keep a delta for the snapshot to come; the oldest give way, since a late snapshot needs the newest."""

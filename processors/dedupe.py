@@ -5,6 +5,7 @@ from bisect import bisect_right
 import msgspec
 
 MOST_INTERVALS = 512
+MOST_HOLES = 64
 
 
 class Hole(msgspec.Struct, frozen=True, gc=False):
@@ -24,11 +25,18 @@ class SeenIds:
     __slots__ = ("_ends", "_most", "_starts", "high")
 
     def __init__(self, intervals: list[tuple[int, int]] | None = None, most_intervals: int = MOST_INTERVALS) -> None:
-        intervals = intervals or []
+        self._most = most_intervals
+        self.restore(intervals or [])
+
+    def restore(self, intervals: list[tuple[int, int]]) -> None:
+        """Go on from what `intervals` told; empty = nothing was seen."""
         self._starts = [start for start, _ in intervals]
         self._ends = [end for _, end in intervals]
-        self._most = most_intervals
         self.high = self._ends[-1] if intervals else -1
+
+    def __contains__(self, number: int) -> bool:
+        at = bisect_right(self._starts, number) - 1
+        return at >= 0 and number <= self._ends[at]
 
     def add(self, number: int) -> bool:
         """Note an id; True = it is new."""
@@ -71,3 +79,30 @@ class SeenIds:
         if len(self._starts) > self._most:
             del self._starts[1]
             del self._ends[0]
+
+
+class Holes:
+    """Ranges of ids that were left out, in the order in which that was found; the oldest are forgotten."""
+
+    __slots__ = ("_most", "holes")
+
+    def __init__(self, most: int = MOST_HOLES) -> None:
+        self.holes: list[Hole] = []
+        self._most = most
+
+    def add(self, first: int, last: int) -> None:
+        """Note that ids first to last were left out; none, where last is below first."""
+        if first <= last:
+            self.holes.append(Hole(first, last))
+            del self.holes[: -self._most]
+
+    def __contains__(self, number: int) -> bool:
+        return any(hole.first <= number <= hole.last for hole in self.holes)
+
+    def fill(self, first: int, last: int) -> None:
+        """Note that ids first to last came after all."""
+        before = self.holes
+        self.holes = []
+        for hole in before:
+            self.add(hole.first, min(hole.last, first - 1))
+            self.add(max(hole.first, last + 1), hole.last)

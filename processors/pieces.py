@@ -5,15 +5,16 @@ A piece is msgpack of a struct; books go as packed doubles. Pieces of another ve
 
 import sys
 from array import array
-from typing import Final, TypeVar
+from typing import Final, Generic, TypeVar
 
 import msgspec
 
 from processors.book import Book, Levels
 from processors.book_rules import BookRule
-from processors.dedupe import SeenIds
+from processors.dedupe import Hole
 from processors.errors import StateError
-from processors.items import BookDelta, Quote
+from processors.items import AggTrade, BookDelta, Quote, Trade
+from processors.line import Carrier, Held, Line
 from processors.symbol_state import SymbolState
 from processors.throttle import What
 from schemas.records import Instrument
@@ -25,6 +26,7 @@ MARKET_PREFIX: Final = "@"
 Counts = list[tuple[What, int, int]]
 Intervals = list[tuple[int, int]]
 P = TypeVar("P", bound=msgspec.Struct)
+T = TypeVar("T")
 
 
 class KeeperPiece(msgspec.Struct, array_like=True):
@@ -46,10 +48,22 @@ class KeeperPiece(msgspec.Struct, array_like=True):
     reason: str
     bids: tuple[bytes, bytes]
     asks: tuple[bytes, bytes]
+    holes: list[Hole] = []
+
+
+class LinePiece(msgspec.Struct, Generic[T], array_like=True):
+    """A Line."""
+
+    sole: str = ""
+    carriers: dict[str, Carrier] = {}
+    lead: str = ""
+    held: list[Held[T]] = []
+    waits_since_us: int = 0
+    lost_since_us: int = 0
 
 
 class SymbolPiece(msgspec.Struct, array_like=True):
-    """A SymbolState."""
+    """A SymbolState; fields with a default were added since, and are absent in state of before."""
 
     version: int
     instrument: Instrument
@@ -60,6 +74,9 @@ class SymbolPiece(msgspec.Struct, array_like=True):
     newest_us: dict[str, int]
     throttle: Counts
     keeper: KeeperPiece
+    trade_line: LinePiece[Trade] = msgspec.field(default_factory=LinePiece)
+    agg_trade_line: LinePiece[AggTrade] = msgspec.field(default_factory=LinePiece)
+    depth_line: LinePiece[BookDelta] = msgspec.field(default_factory=LinePiece)
 
 
 class MarketPiece(msgspec.Struct, array_like=True):
@@ -114,6 +131,9 @@ def capture_symbol(state: SymbolState) -> bytes:
         newest_us=state.lateness.newest_us,
         throttle=state.throttle.capture(),
         keeper=_capture_keeper(state),
+        trade_line=_capture_line(state.trade_line),
+        agg_trade_line=_capture_line(state.agg_trade_line),
+        depth_line=_capture_line(state.depth_line),
     )
     return encode_piece(piece)
 
@@ -122,13 +142,27 @@ def restore_symbol(piece: SymbolPiece, rule: BookRule, keyframe_us: int) -> Symb
     """Make the state that a piece was captured from."""
     state = SymbolState(piece.instrument, rule, keyframe_us)
     state.sequence_id = piece.sequence_id
-    state.trades = SeenIds(piece.trades)
-    state.agg_trades = SeenIds(piece.agg_trades)
+    state.trades.restore(piece.trades)
+    state.agg_trades.restore(piece.agg_trades)
     state.last_quote = piece.last_quote
     state.lateness.newest_us = piece.newest_us
     state.throttle.restore(piece.throttle)
     _restore_keeper(state, piece.keeper)
+    _restore_line(state.trade_line, piece.trade_line)
+    _restore_line(state.agg_trade_line, piece.agg_trade_line)
+    _restore_line(state.depth_line, piece.depth_line)
+    if piece.keeper.is_chained and not state.depth_line.is_carried:  # state of a program that knew one connection
+        state.depth_line.sole = piece.keeper.connection
     return state
+
+
+def _capture_line(line: Line[T]) -> LinePiece[T]:
+    return LinePiece(line.sole, line.carriers, line.lead, line.held, line.waits_since_us, line.lost_since_us)
+
+
+def _restore_line(line: Line[T], piece: LinePiece[T]) -> None:
+    line.sole, line.carriers, line.lead, line.held = piece.sole, piece.carriers, piece.lead, piece.held
+    line.waits_since_us, line.lost_since_us = piece.waits_since_us, piece.lost_since_us
 
 
 def _capture_keeper(state: SymbolState) -> KeeperPiece:
@@ -138,7 +172,7 @@ def _capture_keeper(state: SymbolState) -> KeeperPiece:
         snapshot_id=keeper.snapshot_id,
         sequence=keeper.sequence,
         exchange_time_us=keeper.exchange_time_us,
-        connection=keeper.connection,
+        connection=state.depth_line.sole or state.depth_line.lead,
         last_seen=keeper.last_seen,
         is_joined=keeper.is_joined,
         is_chained=keeper.is_chained,
@@ -150,6 +184,7 @@ def _capture_keeper(state: SymbolState) -> KeeperPiece:
         reason=keeper.reason,
         bids=_pack(keeper.book.bids),
         asks=_pack(keeper.book.asks),
+        holes=keeper.holes.holes,
     )
 
 
@@ -159,7 +194,6 @@ def _restore_keeper(state: SymbolState, piece: KeeperPiece) -> None:
     keeper.snapshot_id = piece.snapshot_id
     keeper.sequence = piece.sequence
     keeper.exchange_time_us = piece.exchange_time_us
-    keeper.connection = piece.connection
     keeper.last_seen = piece.last_seen
     keeper.is_joined = piece.is_joined
     keeper.is_chained = piece.is_chained
@@ -169,6 +203,7 @@ def _restore_keeper(state: SymbolState, piece: KeeperPiece) -> None:
     keeper.request_wait_us = piece.request_wait_us
     keeper.last_request_us = piece.last_request_us
     keeper.reason = piece.reason
+    keeper.holes.holes = piece.holes
     _restore_book(keeper.book, piece)
 
 

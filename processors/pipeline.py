@@ -125,7 +125,7 @@ class Pipeline:
         batch.recv_time_us = last.recv_time_us
         self._report(batch, self._throttle.rest())
         for state in self._ordered:
-            state.report(batch, state.throttle.rest())
+            state.finish(batch)
         self._last = batch
         return batch.records
 

@@ -1,19 +1,26 @@
-"""All that is remembered of one symbol: what was seen, its counter, its book; items in, records out."""
+"""All that is remembered of one symbol: what was seen, its counter, its book; items in, records out.
+
+Each stream is taken as it comes from the connection that alone carries it; where several do, through its `Line`.
+"""
 
 from collections.abc import Iterable
-from typing import Final
+from typing import Any, Final
 
 from processors.batch import Batch
+from processors.book_keeper import LATE as LATE_DELTA
 from processors.book_keeper import BookKeeper, Effect, PublishDelta, PublishSnapshot, Report
 from processors.book_rules import BookRule
+from processors.chains import BookChain, TradeChain
 from processors.dedupe import SeenIds
 from processors.flags import CROSSED, OFF_BOOK, UNJOINED, Lateness, join_flags
 from processors.items import AggTrade, BookDelta, BookSnapshot, Quote, Trade
+from processors.line import Line
 from processors.normalize import base_delta, base_size, base_snapshot, is_plain
 from processors.throttle import Throttle, What
 from schemas.records import Depth, Instrument, Side, Tick, TickKind
 
 DEPTH: Final = "depth"
+MOST_HELD_DELTAS: Final = 500
 
 
 class SymbolState:
@@ -33,6 +40,12 @@ class SymbolState:
         self.lateness = Lateness()
         self.keeper = BookKeeper(rule, keyframe_us)
         self.throttle = Throttle()
+        self.trade_line: Line[Trade] = Line(TradeChain(self.trades), self._let_trade)
+        self.agg_trade_line: Line[AggTrade] = Line(TradeChain(self.agg_trades), self._let_agg_trade)
+        self.depth_line: Line[BookDelta] = Line(BookChain(self.keeper), self._let_delta, MOST_HELD_DELTAS)
+        self.lines: dict[str, Line[Any]] = {
+            "trade": self.trade_line, "aggTrade": self.agg_trade_line, DEPTH: self.depth_line,
+        }  # fmt: skip
         self.update(instrument)
 
     def update(self, instrument: Instrument) -> None:
@@ -42,14 +55,17 @@ class SymbolState:
 
     def on_trade(self, batch: Batch, trade: Trade) -> None:
         """Add a TRADE, unless its id was seen; a hole in the ids is a GAP."""
-        if self._is_new(batch, self.trades, trade.trade_id, "trade"):
-            flag = OFF_BOOK if trade.is_off_book else ""
-            self._add_trade(batch, "TRADE", trade, trade.side, flag)
+        if batch.connection == self.trade_line.sole:
+            self._let_trade(batch, trade)
+        else:
+            self.trade_line.take(batch, trade, trade.trade_id)
 
     def on_agg_trade(self, batch: Batch, trade: AggTrade) -> None:
         """Add an AGG_TRADE, unless its id was seen."""
-        if self._is_new(batch, self.agg_trades, trade.trade_id, "aggTrade"):
-            self._add_trade(batch, "AGG_TRADE", trade, trade.side, "")
+        if batch.connection == self.agg_trade_line.sole:
+            self._let_agg_trade(batch, trade)
+        else:
+            self.agg_trade_line.take(batch, trade, trade.trade_id)
 
     def on_quote(self, batch: Batch, quote: Quote) -> None:
         """Add a QUOTE, unless it is the last one once more."""
@@ -69,12 +85,10 @@ class SymbolState:
 
     def on_delta(self, batch: Batch, delta: BookDelta) -> None:
         """Add the delta as Depth, and what follows from it."""
-        if not self._is_plain:
-            delta = base_delta(self.instrument, delta)
-        effects = self.keeper.on_delta(delta, batch.connection, batch.recv_time_us)
-        if not effects:
-            self.note(batch, "DUPLICATE", DEPTH)
-        self._carry_out(batch, effects, delta)
+        if batch.connection == self.depth_line.sole:
+            self._let_delta(batch, delta)
+        else:
+            self.depth_line.take(batch, delta, delta.sequence)
 
     def on_snapshot(self, batch: Batch, snapshot: BookSnapshot) -> None:
         """Join the snapshot to the deltas; add what the book then is."""
@@ -83,19 +97,28 @@ class SymbolState:
         self._carry_out(batch, self.keeper.on_snapshot(snapshot, batch.recv_time_us))
 
     def on_disconnect(self, batch: Batch, reason: str) -> bool:
-        """Give up the book if the closed connection feeds it; True = it does."""
-        if not self.keeper.connection or self.keeper.connection != batch.connection:
-            return False
-        self._carry_out(batch, self.keeper.on_disconnect(reason, batch.recv_time_us))
-        return True
+        """Forget the closed connection, and give up the book if no other one feeds it; True = it carried something."""
+        left = [name for name, line in self.lines.items() if line.leave(batch, batch.connection)]
+        if DEPTH in left and not self.depth_line.is_carried:
+            self._carry_out(batch, self.keeper.on_disconnect(reason, batch.recv_time_us))
+        return bool(left)
 
     def on_clock(self, batch: Batch) -> bool:
-        """Add what is due at this time; True = something was."""
+        """Add what is due at this time; True = something was, or may have changed."""
+        shared = [line for line in self.lines.values() if line.carriers]
+        for line in shared:
+            line.settle(batch)
         effects = self.keeper.on_clock(batch.recv_time_us)
         self._carry_out(batch, effects)
         had_notes = len(self.throttle) > 0
         self.report(batch, self.throttle.due(batch.recv_time_us))
-        return bool(effects) or had_notes
+        return bool(effects or shared) or had_notes
+
+    def finish(self, batch: Batch) -> None:
+        """Add all that waits; for files that end, not for streams."""
+        for line in self.lines.values():
+            line.flush(batch)
+        self.report(batch, self.throttle.rest())
 
     def note(self, batch: Batch, kind: str, channel: str) -> None:
         """Count something that may happen often."""
@@ -110,6 +133,22 @@ class SymbolState:
             symbol, market = self.instrument.symbol, self.instrument.market
             batch.event(what.kind, symbol, market=market, channel=what.channel, count=count, detail=what.detail)
 
+    def _let_trade(self, batch: Batch, trade: Trade) -> None:
+        if self._is_new(batch, self.trades, trade.trade_id, "trade"):
+            self._add_trade(batch, "TRADE", trade, trade.side, OFF_BOOK if trade.is_off_book else "")
+
+    def _let_agg_trade(self, batch: Batch, trade: AggTrade) -> None:
+        if self._is_new(batch, self.agg_trades, trade.trade_id, "aggTrade"):
+            self._add_trade(batch, "AGG_TRADE", trade, trade.side, "")
+
+    def _let_delta(self, batch: Batch, delta: BookDelta) -> None:
+        if not self._is_plain:
+            delta = base_delta(self.instrument, delta)
+        effects = self.keeper.on_delta(delta, batch.recv_time_us)
+        if not effects:
+            self.note(batch, "DUPLICATE", DEPTH)
+        self._carry_out(batch, effects, delta)
+
     def _is_new(self, batch: Batch, seen: SeenIds, number: int, channel: str) -> bool:
         if number == seen.high + 1:
             return seen.add(number)
@@ -120,7 +159,8 @@ class SymbolState:
             return False
         if hole is not None:
             sequences, count = (hole.first, hole.last), hole.last - hole.first + 1
-            batch.event("GAP", self.instrument.symbol, channel=channel, sequences=sequences, count=count)
+            symbol, market = self.instrument.symbol, self.instrument.market
+            batch.event("GAP", symbol, market=market, channel=channel, sequences=sequences, count=count)
         elif is_behind:
             self.note(batch, "OUT_OF_ORDER", channel)
         return True
@@ -192,6 +232,8 @@ class SymbolState:
                 self._add_delta(batch, delta, effect.snapshot_id)
             elif isinstance(effect, PublishSnapshot):
                 self._add_snapshot(batch, is_keyframe=effect.is_keyframe)
+            elif effect is LATE_DELTA:
+                self.note(batch, "OUT_OF_ORDER", DEPTH)
             elif isinstance(effect, Report):
                 self._add_report(batch, effect)
             else:

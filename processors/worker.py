@@ -159,6 +159,8 @@ class PartitionWorker:
             metrics.SENT.labels(METRIC_STAGE, topic).inc(count)
         if sent[DEAD_PROCESSOR.name]:
             metrics.DEAD_LETTERS.labels(METRIC_STAGE, self._venue).inc(sent[DEAD_PROCESSOR.name])
+        if batch.redundant:
+            metrics.REDUNDANT.labels(self._venue).inc(sum(batch.redundant.values()))
         latency = metrics.STAGE_LATENCY.labels(METRIC_STAGE, self._venue)
         for frame in {id(each): each for each in (*frames[:1], *frames[-1:])}.values():
             latency.observe((self._now_us() - frame.recv_time_us) / US)

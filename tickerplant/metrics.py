@@ -60,6 +60,9 @@ SENT: Final = Counter("stage_sent_total", "Items passed on by a stage.", ["stage
 RECEIVED_BYTES: Final = Counter("stage_received_bytes_total", "Bytes taken in by a stage.", ["stage", "topic"])
 ERRORS: Final = Counter("stage_errors_total", "Errors of a stage that it survived.", ["stage", "error_type"])
 DEAD_LETTERS: Final = Counter("stage_dead_letters_total", "Items sent to the dead letters.", ["stage", "venue"])
+REDUNDANT: Final = Counter(
+    "stage_redundant_total", "Items dropped because another connection had brought them before.", ["venue"]
+)
 QUEUE: Final = Gauge("stage_queue_records", "Items waiting inside a stage.", ["stage"])
 STAGE_LATENCY: Final = Histogram(
     "stage_latency_seconds",

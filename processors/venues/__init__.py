@@ -34,7 +34,8 @@ def _registered(*modules: VenueModule) -> dict[str, VenueModule]:
         if not module.NAME.isupper() or not module.MARKETS:
             raise ValueError(f"{module.NAME}: a venue's name is in capitals, and it has markets")
         for market in module.MARKETS:
-            module.book_rule(market)
+            if not module.book_rule(market).ids_are_shared:
+                raise ValueError(f"{module.NAME} {market}: a book for each connection is not built yet (decision 13)")
     return found
 
 

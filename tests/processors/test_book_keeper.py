@@ -36,7 +36,7 @@ def feed(keeper: BookKeeper, *items: Any, now_us: int = SECOND_US) -> list[Any]:
     effects: list[Any] = []
     for item in items:
         if isinstance(item, BookDelta):
-            effects += keeper.on_delta(item, "c", now_us)
+            effects += keeper.on_delta(item, now_us)
         else:
             effects += keeper.on_snapshot(item, now_us)
     return effects

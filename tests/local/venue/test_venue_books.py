@@ -58,7 +58,7 @@ def test_book_is_never_crossed_and_its_levels_are_the_sum_of_its_orders(
 
 
 @given(st.lists(orders, max_size=80), st.integers(1, 7))
-def test_deltas_are_exactly_the_changes_of_the_book(sequence: list[tuple[str, int, int, bool]], every: int) -> None:
+def test_deltas_rebuild_the_book(sequence: list[tuple[str, int, int, bool]], every: int) -> None:
     book = new_book()
     feed = DeltaFeed(book.update_id)
     book.feeds.append(feed)
@@ -67,10 +67,27 @@ def test_deltas_are_exactly_the_changes_of_the_book(sequence: list[tuple[str, in
         play(book, order)
         if number % every == 0:
             for side, copy in zip((book.bids, book.asks), copies, strict=True):
-                for price, size in feed.take(side):
-                    assert copy.get(price, 0) != size
-                    copy[price] = size
+                copy.update(feed.take(side))
                 assert {p: s for p, s in copy.items() if s} == dict(side.levels(1000))
+
+
+@given(st.lists(orders, min_size=1, max_size=40), st.data())
+def test_snapshot_taken_between_two_deltas_is_made_right_by_the_second(
+    sequence: list[tuple[str, int, int, bool]], data: st.DataObject
+) -> None:
+    book = new_book()
+    feed = DeltaFeed(book.update_id)
+    book.feeds.append(feed)
+    moment = data.draw(st.integers(0, len(sequence) - 1))
+    snapshots: list[dict[int, int]] = []
+    for number, order in enumerate(sequence):
+        if number == moment:
+            snapshots = [dict(side.levels(1000)) for side in (book.bids, book.asks)]
+        play(book, order)
+
+    for side, snapshot in zip((book.bids, book.asks), snapshots, strict=True):
+        snapshot.update(feed.take(side))
+        assert {p: s for p, s in snapshot.items() if s} == dict(side.levels(1000))
 
 
 @given(st.lists(orders, max_size=60))

@@ -66,8 +66,6 @@ class SymbolMarket:
         if not feed.first_id:
             return 0
         bids, asks = feed.take(self._book.bids), feed.take(self._book.asks)
-        if not bids and not asks:
-            return 0
         ids = feed.first_id, self._book.update_id, feed.last_id
         feed.first_id, feed.last_id = 0, self._book.update_id
         if self._hub.listeners(key):

@@ -49,24 +49,27 @@ class BookSide:
 
 
 class DeltaFeed:
-    """Gathers what changed in a book since it was last emitted."""
+    """Gathers what changed in a book since it was last emitted.
+
+    Levels that are as they were before are told too: a snapshot taken in between shows them otherwise.
+    """
 
     def __init__(self, last_id: int) -> None:
         self.last_id = last_id  # of the update emitted last
         self.first_id = 0  # of the changes gathered; 0 = none
-        self._before: tuple[dict[int, int], dict[int, int]] = ({}, {})  # asks, bids: price → size before
+        self._touched: tuple[dict[int, None], dict[int, None]] = ({}, {})  # keys of asks, of bids
 
-    def note(self, side: BookSide, key: int, update_id: int, size_before: int) -> None:
+    def note(self, side: BookSide, key: int, update_id: int) -> None:
         """Take in a change of a level."""
         if not self.first_id:
             self.first_id = update_id
-        self._before[side.is_bid].setdefault(key, size_before)
+        self._touched[side.is_bid][key] = None
 
     def take(self, side: BookSide) -> list[tuple[int, int]]:
-        """List (price, size now) of the levels of a side that differ from before, and begin anew."""
-        before = self._before[side.is_bid]
-        changed = [(side.price(key), size) for key, old in before.items() if (size := side.sizes.get(key, 0)) != old]
-        before.clear()
+        """List (price, size now) of the levels of a side that changed, and begin anew."""
+        touched = self._touched[side.is_bid]
+        changed = [(side.price(key), side.sizes.get(key, 0)) for key in touched]
+        touched.clear()
         return changed
 
 
@@ -153,7 +156,6 @@ class OrderBook:
 
     def _resize(self, side: BookSide, key: int, size: int) -> None:
         """Give a level its new size; 0 removes it."""
-        before = side.sizes.get(key, 0)
         self.update_id = self._next_id()
         if size:
             side.sizes[key] = size
@@ -161,4 +163,4 @@ class OrderBook:
             del side.sizes[key], side.queues[key]
             del side.keys[bisect_left(side.keys, key)]
         for feed in self.feeds:
-            feed.note(side, key, self.update_id, before)
+            feed.note(side, key, self.update_id)

@@ -61,7 +61,7 @@ class Body:
         encoding: its Content-Encoding; "" = none.
     """
 
-    def __init__(self, encoding: str, most_bytes: int = MOST_BODY_BYTES) -> None:
+    def __init__(self, encoding: str, most_bytes: int) -> None:
         if encoding not in {"", "identity", GZIP}:
             raise BodyError(f"Content-Encoding {printable(encoding)} was not asked for")
         self._most_bytes = most_bytes
@@ -168,7 +168,7 @@ class Fetcher:
 
 
 async def _body(response: httpx.Response) -> bytes:
-    body = Body(response.headers.get("Content-Encoding", ""))
+    body = Body(response.headers.get("Content-Encoding", ""), MOST_BODY_BYTES)
     async for chunk in response.aiter_raw():
         body.add(chunk)
     return body.whole()

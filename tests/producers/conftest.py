@@ -1,22 +1,33 @@
 """A small venue on loopback (WebSocket and REST), an outlet that keeps records, and what feeds need."""
 
 import asyncio
+import base64
+import hashlib
 import json
 from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, field
+from http import HTTPStatus
 from typing import Any
 
 import httpx
 import pytest
 from aiohttp import web
 from websockets.asyncio.server import Server, ServerConnection, serve
+from websockets.datastructures import Headers
 from websockets.exceptions import ConnectionClosed
+from websockets.http11 import Request, Response
 
+from producers import plan as planning
+from producers.feed import Feed
 from producers.intake import Intake
+from producers.limiter import Address
+from producers.venues import binance
+from producers.websocket import FeedOptions
 from schemas.records import Frame, RawFrames, Source
+from schemas.venues.binance import assumed_instrument
 from tickerplant.clock import now_us
-from tickerplant.settings import Producer
+from tickerplant.settings import Producer, Venue
 
 
 @dataclass
@@ -61,6 +72,8 @@ class LoopbackVenue:
     rest_requests: list[str] = field(default_factory=list)
     rest: dict[str, list[web.Response]] = field(default_factory=dict)  # path → answers, the last one for ever
     answers: bool = True
+    is_closed: bool = False  # new connections are refused with status 503
+    refusals: list[tuple[int, str]] = field(default_factory=list)  # status and Retry-After for the next connections
     refusal: dict[str, Any] | None = None
     on_request: Callable[[ServerConnection, dict[str, Any]], Any] | None = None
     websocket_url: str = ""
@@ -97,7 +110,15 @@ class LoopbackVenue:
 
 @asynccontextmanager
 async def websocket_server(venue: LoopbackVenue) -> AsyncIterator[Server]:
-    async with serve(venue.serve_connection, "127.0.0.1", 0, compression=None, close_timeout=0.2) as server:
+    def door(connection: ServerConnection, _request: Request) -> Response | None:
+        if venue.refusals:
+            status, retry_after = venue.refusals.pop(0)
+            return Response(status, "no", Headers({"Retry-After": retry_after, "Content-Length": "0"}))
+        return connection.respond(HTTPStatus.SERVICE_UNAVAILABLE, "closed") if venue.is_closed else None
+
+    async with serve(
+        venue.serve_connection, "127.0.0.1", 0, compression=None, close_timeout=0.2, process_request=door
+    ) as server:
         yield server
 
 
@@ -153,3 +174,120 @@ async def _until(holds: Callable[[], object], timeout_s: float = 10.0) -> None:
 def until() -> Callable[..., Any]:
     """Poll a condition until it holds."""
     return _until
+
+
+@pytest.fixture
+def asked() -> list[str]:
+    """Streams whose subscription was told, so that a snapshot is fetched."""
+    return []
+
+
+@pytest.fixture
+async def stop_feeds() -> AsyncIterator[Callable[..., Any]]:
+    """Stop what `start_feed` started; all that was read is with the outlet then."""
+    stops: list[Callable[[], Any]] = []
+
+    async def stop() -> None:
+        while stops:
+            await stops.pop()()
+
+    stop.add = stops.append  # type: ignore[attr-defined]
+    yield stop
+    await stop()
+
+
+@pytest.fixture
+def start_feed(make_intake: Callable[..., Intake], asked: list[str], stop_feeds: Any) -> Callable[..., Feed]:
+    """Start feeds of BTCUSDT, spot, in one partition."""
+
+    def told(subscribed: Any) -> None:
+        asked.extend(each.name for each in subscribed)
+
+    def start(given: Producer, url: str, *channels: str, address: Address | None = None) -> Feed:
+        intake = make_intake(given, 1)
+        entry = Venue(
+            venue="BINANCE", market="spot", symbols=("*",), channels=channels or ("trade",), websocket_url=url
+        )
+        streams = planning.streams(entry, [assumed_instrument("spot", "BTCUSDT", 0)], 1)
+        (plan,) = planning.connections(entry, streams)
+        options = FeedOptions(
+            wire=binance, settings=given, start="s", on_subscribed=told, address=address or Address(6000, 300)
+        )
+        feed = Feed("spot-p0-0", plan, intake, options)
+        tasks = [asyncio.create_task(each) for each in (feed.run(), intake.pump_forever())]
+
+        async def stop() -> None:
+            for each in tasks:
+                each.cancel()
+                with suppress(asyncio.CancelledError):
+                    await each
+            intake.close()
+
+        stop_feeds.add(stop)
+        return feed
+
+    return start
+
+
+Handler = Callable[[asyncio.StreamReader, asyncio.StreamWriter], Any]
+
+
+@pytest.fixture
+async def serve_tcp() -> AsyncIterator[Callable[..., Any]]:
+    """Serve connections by a function that reads and writes bytes; returns the `ws://` URL."""
+    servers: list[asyncio.Server] = []
+    tasks: set[asyncio.Task[None]] = set()
+
+    async def start(handler: Handler) -> str:
+        async def serve_one(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+            task = asyncio.current_task()
+            assert task is not None
+            tasks.add(task)
+            with suppress(OSError, EOFError, asyncio.CancelledError):
+                await handler(reader, writer)
+            writer.transport.abort()
+
+        servers.append(await asyncio.start_server(serve_one, "127.0.0.1", 0))
+        return f"ws://127.0.0.1:{servers[-1].sockets[0].getsockname()[1]}"
+
+    yield start
+    for server in servers:
+        server.close()
+    for task in tasks:
+        task.cancel()
+    await asyncio.gather(*tasks, return_exceptions=True)
+
+
+ACCEPT_MAGIC = b"258EAFA5-E914-47DA-95CA-C5AB0DC85B11"  # RFC 6455, section 1.3
+
+
+async def _shake_hands(reader: asyncio.StreamReader, writer: asyncio.StreamWriter, extra: str = "") -> None:
+    request = await reader.readuntil(b"\r\n\r\n")
+    at = request.lower().index(b"sec-websocket-key: ") + len(b"sec-websocket-key: ")
+    key = request[at : request.index(b"\r\n", at)]
+    accept = base64.b64encode(hashlib.sha1(key + ACCEPT_MAGIC).digest()).decode()  # as the RFC says
+    head = "HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
+    writer.write(f"{head}Sec-WebSocket-Accept: {accept}\r\n{extra}\r\n".encode())
+    await writer.drain()
+
+
+@pytest.fixture
+def shake_hands() -> Callable[..., Any]:
+    """Answer the opening handshake on raw streams."""
+    return _shake_hands
+
+
+def _ws_frame(payload: bytes, opcode: int = 1, *, fin: bool = True, rsv1: bool = False) -> bytes:
+    head = bytes([opcode | fin << 7 | rsv1 << 6])
+    size = len(payload)
+    if size < 126:
+        return head + bytes([size]) + payload
+    if size < 1 << 16:
+        return head + b"\x7e" + size.to_bytes(2, "big") + payload
+    return head + b"\x7f" + size.to_bytes(8, "big") + payload
+
+
+@pytest.fixture
+def ws_frame() -> Callable[..., bytes]:
+    """Lay out a frame as a server sends it."""
+    return _ws_frame

@@ -20,21 +20,25 @@ from faust.types import TP
 
 from processors.outputs import Encoders, Outputs
 from processors.pipeline import Pipeline
-from processors.state_store import Loaded, StateStore, load
+from processors.state_store import Loaded, StateAwayError, StateStore, load
 from processors.venues import VENUES
 from processors.worker import METRIC_STAGE, PartitionWorker
 from schemas.records import RawFrames, State
 from schemas.topics import raw_topic
 from tickerplant import metrics
 from tickerplant.clock import now_us
+from tickerplant.health import Health, watched
 from tickerplant.kafka import Publisher, check_broker, partition_count
 from tickerplant.logs import logger
+from tickerplant.probes import common_probes
 from tickerplant.progress import Progress
 from tickerplant.registry import Registry
 from tickerplant.security import kafka_ssl_context
 from tickerplant.settings import Kafka, Settings
 
 APP_ID: Final = "tickerplant.processor"
+ROLE: Final = "process"
+BEAT_S: Final = 1.0
 SESSION_S: Final = 10.0
 STREAM_BUFFER_RECORDS: Final = 4096  # of 32 KiB at most each (producer.record_bytes): bounds memory in a backlog
 MOST_WAITING_RECORDS: Final = 50_000
@@ -47,6 +51,7 @@ GC_ALLOCATIONS: Final = (
 )
 YIELD_EVERY_S: Final = 0.004
 LAST_SNAPSHOT_S: Final = 5.0
+LOAD_AGAIN_S: Final = 1.0
 SWITCH_S: Final = 0.0005  # Faust fetches in a thread: with the default of 5 ms each hand-over costs up to that
 NO_PARTITION: Final = TP("", 0)
 NEVER_S: Final = 10 * 365 * 86400.0
@@ -103,11 +108,10 @@ class Processor:
         _hasten_fetches(app)
         generation = app.consumer_generation_id
         assigned = [tp for tp in sorted(app.consumer.assignment()) if tp.topic in self.venues]
-        loop = asyncio.get_running_loop()
         found: dict[TP, Loaded] = {}
         for tp in assigned:
-            topic = raw_topic(self.venues[tp.topic]).name
-            found[tp] = await loop.run_in_executor(None, load, self.settings, self._state_decoder, topic, tp.partition)
+            while tp not in found and app.consumer_generation_id == generation:
+                await self._load(tp, found)
         if app.consumer_generation_id != generation:
             return  # assigned anew meanwhile: another call follows
         self._workers = {tp: self._worker(tp, loaded) for tp, loaded in found.items()}
@@ -162,6 +166,15 @@ class Processor:
     def close(self) -> None:
         """Wait for what is still on its way."""
         self._publisher.flush(LAST_SNAPSHOT_S)
+
+    async def _load(self, tp: TP, found: dict[TP, Loaded]) -> None:
+        """Load the state of a partition; where the broker is away meanwhile, leave it for another try."""
+        args = (self.settings, self._state_decoder, raw_topic(self.venues[tp.topic]).name, tp.partition)
+        try:
+            found[tp] = await asyncio.get_running_loop().run_in_executor(None, load, *args)
+        except StateAwayError as error:
+            self._log.warning("state not loaded yet", reason=str(error))
+            await asyncio.sleep(LOAD_AGAIN_S)
 
     def _worker(self, tp: TP, loaded: Loaded) -> PartitionWorker:
         venue = self.venues[tp.topic]
@@ -230,24 +243,32 @@ class Processor:
         return partition_count(self.settings, raw_topic(venue).name)
 
 
-def run(settings: Settings) -> None:
+def run(settings: Settings, *, is_patient: bool = False) -> None:
     """Process until SIGTERM or SIGINT; the last state is written then.
+
+    Args:
+        is_patient: wait for broker and registry as long as they are away, instead of raising.
 
     Raises:
         UserError: topics or schemas are missing, or too many frames in a row could not be used.
         DependencyError: broker or registry does not answer.
     """
-    processor = Processor(settings)
+    health = Health(ROLE, is_patient=is_patient)
+    with watched(settings, health, common_probes(settings)):
+        _run(settings, Processor(settings), health)
+
+
+def _run(settings: Settings, processor: Processor, health: Health) -> None:
     gc.freeze()
     gc.set_threshold(GC_ALLOCATIONS, 20, 100)
     sys.setswitchinterval(SWITCH_S)
     for name in ("aiokafka", "faust", "mode"):  # Faust lets them make debug lines by the thousand, and shows none
         logging.getLogger(name).setLevel(logging.WARNING)
-    metrics.serve_metrics(settings, "process")
     loop = uvloop.new_event_loop()
     asyncio.set_event_loop(loop)
+    app = make_app(settings, processor, health)
     worker = faust.Worker(
-        make_app(settings, processor), loop=loop, loglevel=logging.WARNING, quiet=True, redirect_stdouts=False
+        app, loop=loop, loglevel=logging.WARNING, quiet=True, redirect_stdouts=False, override_logging=False
     )
     try:
         worker.execute_from_commandline()
@@ -260,7 +281,7 @@ def run(settings: Settings) -> None:
         raise processor.failure
 
 
-def make_app(settings: Settings, processor: Processor) -> Any:
+def make_app(settings: Settings, processor: Processor, health: Health) -> Any:
     """Make the application: an agent for each raw topic, and hooks on assignment, revocation and shutdown."""
     app = faust.App(
         APP_ID + settings.kafka.topic_suffix,
@@ -287,7 +308,7 @@ def make_app(settings: Settings, processor: Processor) -> Any:
     for name in processor.venues:
         topic = app.topic(name, key_type=bytes, value_type=bytes)
         app.agent(topic, name=name, concurrency=1)(_agent_function(processor))
-    _connect(app, processor)
+    _connect(app, processor, health)
     return app
 
 
@@ -313,7 +334,7 @@ def _agent_function(processor: Processor) -> Any:
     return process
 
 
-def _connect(app: Any, processor: Processor) -> None:
+def _connect(app: Any, processor: Processor, health: Health) -> None:
     """Connect hooks; Faust calls them with keyword arguments of its own."""
 
     async def on_rebalance_complete(sender: Any, **_: Any) -> None:
@@ -328,10 +349,16 @@ def _connect(app: Any, processor: Processor) -> None:
     async def snapshots() -> None:
         await processor.snapshot_for_ever(app)
 
+    async def beats() -> None:
+        while not app.should_stop:
+            health.beat()
+            await asyncio.sleep(BEAT_S)
+
     app.on_rebalance_complete.connect(on_rebalance_complete, weak=False)
     app.on_partitions_revoked.connect(on_partitions_revoked, weak=False)
     app.on_before_shutdown.connect(on_before_shutdown, weak=False)
     app.task(snapshots)
+    app.task(beats)
 
 
 def _hasten_fetches(app: Any) -> None:

@@ -27,6 +27,10 @@ class StateReadError(TickerplantError):
     """The state topic cannot be read."""
 
 
+class StateAwayError(StateReadError):
+    """The broker does not give the state now; it may later."""
+
+
 @dataclass(frozen=True)
 class Loaded:
     """State as of `next_offset`: pieces by name, the head among them; empty = there is none."""
@@ -58,12 +62,15 @@ def load(settings: Settings, decoder: Decoder[State], topic: str, partition: int
 
     Raises:
         StateReadError: the topic cannot be read.
+        StateAwayError: not now.
     """
     client = consumer(settings, LOAD_GROUP)
     where = TopicPartition(STATE.name + settings.kafka.topic_suffix, partition, OFFSET_BEGINNING)
     try:
         return choose(read_states(client, where, decoder, topic))
-    except (KafkaException, CodecError) as error:
+    except KafkaException as error:
+        raise StateAwayError(f"{where.topic}:{where.partition}: {error}") from error
+    except CodecError as error:
         raise StateReadError(f"{where.topic}:{partition}: {error}") from error
     finally:
         client.close()
@@ -75,7 +82,7 @@ def read_states(
     """Read (slot, state) of a raw topic up to the end there is now, one by one: what was written lately is large.
 
     Raises:
-        StateReadError: the end is not reached in time, or the broker refuses.
+        StateAwayError: the end is not reached in time, or the broker refuses.
     """
     end = end_offsets(client, [where])[where.topic, where.partition]
     client.assign([where])
@@ -83,10 +90,10 @@ def read_states(
     while position < end:
         polls_left -= 1
         if polls_left < 0:
-            raise StateReadError(f"{where.topic}:{where.partition} could not be read to {end} in {LOAD_TIMEOUT_S} s")
+            raise StateAwayError(f"{where.topic}:{where.partition} could not be read to {end} in {LOAD_TIMEOUT_S} s")
         for message in client.consume(POLL_RECORDS, POLL_S):
             if message.error() is not None:
-                raise StateReadError(f"{where.topic}:{where.partition}: {message.error()}")
+                raise StateAwayError(f"{where.topic}:{where.partition}: {message.error()}")
             position = (message.offset() or 0) + 1
             yield from _read(decoder, message.key(), message.value(), topic)
 

@@ -17,14 +17,17 @@ from producers.intake import Intake, Outlet
 from producers.kafka_outlet import KafkaOutlet
 from producers.limiter import Address
 from producers.plan import find_wire
+from producers.watch import watch_forever
 from schemas.records import ControlCommand, RawFrames
 from schemas.topics import COMMAND, raw_topic
 from tickerplant.clock import NowUs, now_us
 from tickerplant.errors import DependencyError, UserError
+from tickerplant.health import Health, watched
 from tickerplant.kafka import Publisher, check_broker, partition_count
 from tickerplant.logs import logger
-from tickerplant.metrics import serve_metrics
+from tickerplant.probes import common_probes
 from tickerplant.registry import Registry
+from tickerplant.room import local_reserve
 from tickerplant.settings import Settings, Venue
 
 ROLE: Final = "produce"
@@ -34,8 +37,11 @@ CLOCK_S: Final = 1.0
 BASE36: Final = "0123456789abcdefghijklmnopqrstuvwxyz"
 
 
-def run(settings: Settings) -> None:
+def run(settings: Settings, *, is_patient: bool = False) -> None:
     """Capture until SIGTERM or SIGINT; what was read is delivered then.
+
+    Args:
+        is_patient: wait for broker and registry as long as they are away, instead of raising.
 
     Raises:
         UserError: nothing or something unknown is to be captured, or the deployment lacks a topic or schema.
@@ -43,15 +49,16 @@ def run(settings: Settings) -> None:
         DeliveryError: Kafka refused a record.
     """
     venues = check_venues(settings)
-    check_broker(settings)
-    registry, publisher = Registry(settings), Publisher(settings, queue_bytes=QUEUE_BYTES)
-    partition_count(settings, COMMAND.name)
-    intakes = {name: _intake(settings, name, registry, publisher) for name in venues}
-    serve_metrics(settings, ROLE)
-    uvloop.run(_run(settings, intakes, registry))
-    left = publisher.flush(FLUSH_S)
-    if left:
-        raise DependencyError("kafka", settings.kafka.bootstrap_servers, f"{left} raw records were not delivered")
+    health = Health(ROLE, is_patient=is_patient)
+    with watched(settings, health, common_probes(settings)):
+        check_broker(settings)
+        registry, publisher = Registry(settings), Publisher(settings, queue_bytes=QUEUE_BYTES)
+        partition_count(settings, COMMAND.name)
+        intakes = {name: _intake(settings, name, registry, publisher) for name in venues}
+        uvloop.run(_run(settings, intakes, registry, health))
+        left = publisher.flush(FLUSH_S)
+        if left:
+            raise DependencyError("kafka", settings.kafka.bootstrap_servers, f"{left} raw records were not delivered")
 
 
 def check_venues(settings: Settings) -> list[str]:
@@ -166,7 +173,7 @@ def base36(number: int) -> str:
     return digits or "0"
 
 
-async def _run(settings: Settings, intakes: dict[str, Intake], registry: Registry) -> None:
+async def _run(settings: Settings, intakes: dict[str, Intake], registry: Registry, health: Health) -> None:
     loop, stop = asyncio.get_running_loop(), asyncio.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, stop.set)
@@ -177,9 +184,13 @@ async def _run(settings: Settings, intakes: dict[str, Intake], registry: Registr
             loop.call_soon_threadsafe(producer.take_command, command)
 
         commands = Commands(settings, registry.decoder(ControlCommand), heard=heard)
+        watching = asyncio.create_task(watch_forever(health, producer.captures, intakes, local_reserve(settings)))
         with commands.listening():
             logger().info("producing", venues=list(intakes))
-            await producer.run(stop)
+            try:
+                await producer.run(stop)
+            finally:
+                watching.cancel()
 
 
 def _intake(settings: Settings, venue: str, registry: Registry, publisher: Publisher) -> Intake:

@@ -41,30 +41,50 @@ class Gate:
         self._most_bytes = most_bytes
         self._opened = asyncio.Event()
         self._opened.set()
+        self._is_held = False
         self.is_open = True
         self.waiting_frames = 0
         self.waiting_bytes = 0
+        self.delivered_frames = 0
 
     def queued(self, frames: int, size_bytes: int) -> None:
         """Note that frames wait for delivery."""
         self.waiting_frames += frames
         self.waiting_bytes += size_bytes
         if self.waiting_frames > self._most_frames or self.waiting_bytes > self._most_bytes:
-            self.is_open = False
-            self._opened.clear()
+            self._close()
 
     def delivered(self, frames: int, size_bytes: int) -> None:
         """Note that frames are safe."""
+        self.delivered_frames += frames
         self.waiting_frames -= frames
         self.waiting_bytes -= size_bytes
-        is_low = self.waiting_frames <= self._most_frames * REOPEN and self.waiting_bytes <= self._most_bytes * REOPEN
-        if is_low and not self.is_open:
-            self.is_open = True
-            self._opened.set()
+        self._open_if_low()
+
+    def hold(self) -> None:
+        """Keep the gate closed for another reason than what waits, until `release`."""
+        self._is_held = True
+        self._close()
+
+    def release(self) -> None:
+        """Open the gate again as soon as little waits."""
+        self._is_held = False
+        self._open_if_low()
 
     async def passed(self) -> None:
         """Wait until the gate is open."""
         await self._opened.wait()
+
+    def _close(self) -> None:
+        self.is_open = False
+        self._opened.clear()
+
+    def _open_if_low(self) -> None:
+        if self.is_open or self._is_held:
+            return
+        if self.waiting_frames <= self._most_frames * REOPEN and self.waiting_bytes <= self._most_bytes * REOPEN:
+            self.is_open = True
+            self._opened.set()
 
 
 class Intake:

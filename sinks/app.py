@@ -9,7 +9,8 @@ from types import FrameType
 from typing import Final
 
 from schemas.records import DeadLetter, SinkCommit
-from schemas.topics import DEAD_SINK, SINK_COMMIT
+from schemas.topics import DEAD_SINK, SINK_COMMIT, raw_topic
+from schemas.venues import SYMBOLOGIES
 from sinks.chunk import LogWentBackError
 from sinks.commits import KafkaCommits
 from sinks.drain import Drain, Tools
@@ -20,9 +21,10 @@ from sinks.store import Store
 from sinks.stores import make_store
 from tickerplant.clock import now_us
 from tickerplant.errors import UserError
+from tickerplant.health import PROBE_TIMEOUT_S, Health, watched
 from tickerplant.kafka import Publisher, partition_count
 from tickerplant.logs import logger
-from tickerplant.metrics import serve_metrics
+from tickerplant.probes import common_probes
 from tickerplant.registry import Registry
 from tickerplant.settings import Settings
 
@@ -30,35 +32,41 @@ FINISH_S: Final = 7.0
 """How long the last chunks may take after a signal; what is left is the next owner's."""
 
 
-def run(settings: Settings, store: str, *, stop: Event | None = None) -> None:
+def run(settings: Settings, store: str, *, stop: Event | None = None, is_patient: bool = False) -> None:
     """Move records into a store until SIGTERM, SIGINT or `stop`; blocks.
+
+    Args:
+        is_patient: wait for servers as long as they are away, instead of raising.
 
     Raises:
         UserError: a server does not answer at start, a topic or table is missing, a schema is unknown.
     """
     target = make_store(settings, store)
-    for topic in stored_topics():
-        partition_count(settings, topic.name)
-    target.open()
-    serve_metrics(settings, f"sink-{store}")
-    with _stopping(stop or Event()) as stopping:
-        try:
-            _drain(settings, target, stopping)
-        except LogWentBackError as error:
-            raise UserError(f"{error}: start the sink again") from error
-        finally:
-            target.close()
+    health = Health(f"sink-{store}", is_patient=is_patient)
+    probes = {**common_probes(settings), target.dependency: lambda: target.check(PROBE_TIMEOUT_S)}
+    with watched(settings, health, probes):
+        for topic in stored_topics():
+            partition_count(settings, topic.name)
+        target.open()
+        with _stopping(stop or Event()) as stopping:
+            try:
+                _drain(settings, target, health, stopping)
+            except LogWentBackError as error:
+                raise UserError(f"{error}: start the sink again") from error
+            finally:
+                target.close()
 
 
-def _drain(settings: Settings, store: Store, stopping: Event) -> None:
+def _drain(settings: Settings, store: Store, health: Health, stopping: Event) -> None:
     log = KafkaLog(settings, f"tickerplant.sink.{store.name}")
     try:
-        drain = Drain(log, store, _tools(settings, store, stopping))
+        drain = Drain(log, store, _tools(settings, store, health, stopping))
         logger().info("sink started", store=store.name)
         # Rows are many young containers without cycles: looking for some in them costs as much as decoding.
         gc.freeze()
         gc.set_threshold(50_000, 20, 50)
         while not stopping.is_set():
+            health.beat()
             drain.step()
         is_complete = drain.finish(FINISH_S)
         logger().info("sink stopped", store=store.name, is_complete=is_complete)
@@ -66,8 +74,9 @@ def _drain(settings: Settings, store: Store, stopping: Event) -> None:
         log.close()
 
 
-def _tools(settings: Settings, store: Store, stopping: Event) -> Tools:
+def _tools(settings: Settings, store: Store, health: Health, stopping: Event) -> Tools:
     registry, publisher = Registry(settings), Publisher(settings)
+    registry.learn((*stored_topics(), *map(raw_topic, SYMBOLOGIES)))  # the registry may be away when they are met
     letters = KafkaLetters(
         publisher,
         registry.encoder(DEAD_SINK, DeadLetter),
@@ -79,7 +88,7 @@ def _tools(settings: Settings, store: Store, stopping: Event) -> Tools:
     )
     suffix = settings.kafka.topic_suffix
     reader = RowReader(registry.decoder, stage=f"sink.{store.name}", topic_suffix=suffix)
-    return Tools(reader=reader, letters=letters, commits=commits, is_stopping=stopping.is_set)
+    return Tools(reader=reader, letters=letters, commits=commits, health=health, is_stopping=stopping.is_set)
 
 
 @contextmanager

@@ -20,6 +20,7 @@ from sinks.chunk import Chunk, Limits
 from sinks.store import Refused, StoreBusyError
 from sinks.tables import Table
 from tickerplant.errors import DependencyError, UserError
+from tickerplant.health import CLICKHOUSE
 from tickerplant.security import clickhouse_options, distrust
 from tickerplant.settings import ClickHouse, Settings
 
@@ -53,8 +54,11 @@ ID: Final = ("source_topic", "source_partition", "source_offset", "source_index"
 Ids = set[tuple[Any, ...]]
 
 
-def connect(settings: ClickHouse) -> Client:
+def connect(settings: ClickHouse, *, answer_s: float = ANSWER_S) -> Client:
     """Connect, and make sure that somebody answers.
+
+    Args:
+        answer_s: how long an answer may take, seconds; to `SELECT 1` and to connect at most 5.
 
     Raises:
         DependencyError: nobody does.
@@ -64,9 +68,9 @@ def connect(settings: ClickHouse) -> Client:
     logging.getLogger("clickhouse_driver").setLevel(logging.CRITICAL)
     client = Client(
         **clickhouse_options(settings),
-        connect_timeout=CONNECT_S,
-        send_receive_timeout=ANSWER_S,
-        sync_request_timeout=CONNECT_S,
+        connect_timeout=min(CONNECT_S, answer_s),
+        send_receive_timeout=answer_s,
+        sync_request_timeout=min(CONNECT_S, answer_s),
         compression="lz4",
         client_name="tickerplant",
     )
@@ -75,6 +79,7 @@ def connect(settings: ClickHouse) -> Client:
     except ServerException as error:
         raise UserError(f"ClickHouse at {settings.host}:{settings.port} refuses: {_line(error)}") from error
     except (Error, OSError, EOFError) as error:
+        client.disconnect()
         if untrusted := distrust(error):
             text = f"{untrusted}; see clickhouse.secure and clickhouse.ca_location"
             raise UserError(f"ClickHouse at {settings.host}:{settings.port} is not trusted: {text}") from error
@@ -86,6 +91,7 @@ class ClickHouseStore:
     """Writes chunks to their tables."""
 
     name = "clickhouse"
+    dependency = CLICKHOUSE
 
     def __init__(self, settings: Settings) -> None:
         sink = settings.sink
@@ -112,6 +118,14 @@ class ClickHouseStore:
         except (OSError, EOFError, DependencyError) as error:
             self.close()
             raise StoreBusyError(f"connection lost: {type(error).__name__} {error}") from error
+
+    def check(self, timeout_s: float) -> None:
+        """Connect anew and ask for a 1; raises as `Store.check`."""
+        try:
+            connect(self._settings, answer_s=timeout_s).disconnect()
+        except DependencyError as error:
+            reason = str(error.__cause__ or error).splitlines()[0]
+            raise DependencyError("clickhouse", error.address, reason) from error
 
     def close(self) -> None:
         """Disconnect."""

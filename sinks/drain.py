@@ -27,6 +27,7 @@ from sinks.rows import Entry, RowReader
 from sinks.store import Store, StoreBusyError
 from sinks.tables import table_of
 from tickerplant.clock import NowUs, now_us
+from tickerplant.health import Health
 from tickerplant.logs import logger
 from tickerplant.progress import Progress
 
@@ -35,6 +36,7 @@ POLL_S: Final = 0.05
 HELD_BYTES: Final = 48 * 1024 * 1024
 """Encoded bytes in all buffers together; above, the largest chunk is written before its time."""
 SHOW_S: Final = 1.0
+WRITES: Final = "writes"
 BACKOFF_FIRST_S: Final = 0.1
 BACKOFF_MOST_S: Final = 5.0
 
@@ -121,6 +123,7 @@ class Tools:
     reader: RowReader
     letters: Letters
     commits: Commits
+    health: Health
     is_stopping: Callable[[], bool] = lambda: False
     now_s: Callable[[], float] = time.monotonic
     now_us: NowUs = now_us
@@ -138,7 +141,7 @@ class Drain:
         self._observer = Observer(store.name)
         self._logger = logger()
         self._poll_s = min(POLL_S, store.limits.age_s / 4)
-        self._is_down = False
+        self._missing: set[str] = set()
         self._shown_s = -SHOW_S
         log.subscribe(self)
 
@@ -170,7 +173,7 @@ class Drain:
         for lane in self._lanes.values():
             lane.buffer.close()
         until_s = self._tools.now_s() + within_s
-        while self._due() and self._tools.now_s() < until_s and not self._is_down:
+        while self._due() and self._tools.now_s() < until_s and not self._missing:
             self._flush()
         return not self._due()
 
@@ -281,20 +284,21 @@ class Drain:
     def _wait(self, error: StoreBusyError, delay_s: float) -> None:
         """Let time pass while polling, without taking more than was under way."""
         self._observer.failed(type(error.__cause__ or error).__name__)
-        if not self._is_down:
-            self._logger.warning("store does not take writes, waiting", store=self._store.name, reason=str(error))
-        self._is_down = True
+        missing = error.dependency or self._store.dependency
+        self._missing.add(missing)
+        self._tools.health.down(missing, str(error), WRITES)
         until_s = self._tools.now_s() + delay_s
         while self._tools.now_s() < until_s and not self._tools.is_stopping():
+            self._tools.health.beat()
             self._log.hold()
             self._fill(min(0.1, delay_s))
             self._show()
 
     def _recovered(self) -> None:
-        if self._is_down:
-            self._is_down = False
+        if self._missing:
             self._log.release()
-            self._logger.info("store takes writes again", store=self._store.name)
+            while self._missing:
+                self._tools.health.up(self._missing.pop(), WRITES)
 
     def _conclude(self, stored: Sequence[Due]) -> None:
         """Tell and commit what is stored, and forget it once that is accepted."""

@@ -1,5 +1,6 @@
 """Kafka as a `Log`: consumer group, positions in offset commits, pause and resume."""
 
+import time
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Final
 
@@ -24,6 +25,8 @@ from tickerplant.settings import Settings
 
 RAW_PATTERN: Final = r"^raw\.[a-z0-9_]+"
 TIMEOUT_S: Final = 10.0
+ASSIGN_S: Final = 60.0
+AGAIN_S: Final = 0.5
 GENERATION_CHARS: Final = 8
 FETCH_WAIT_SHARE: Final = 0.2  # of the time after which a chunk is flushed
 CONFIG: Final[dict[str, str | float | bool]] = {
@@ -51,6 +54,7 @@ class KafkaLog:
         config = {**CONFIG, "fetch.wait.max.ms": wait_ms}
         self._consumer: Consumer = consumer(settings, group, self._told, **config)
         self._generations: dict[str, str] = {}
+        self._complained: set[int] = set()
         self._logger = logger()
 
     def subscribe(self, listener: Listener) -> None:
@@ -90,10 +94,11 @@ class KafkaLog:
             offsets = [_offset(place, position) for place, position in positions.items()]
             done = self._consumer.commit(offsets=offsets, asynchronous=False)
         except KafkaException as error:
-            self._logger.warning("offsets not committed", reason=str(error.args[0]))
+            self._complain("offsets not committed", error.args[0])
             return False
         except PositionError as error:
             raise UserError(f"too many sources feed one partition: {error}; use more partitions") from error
+        self._complained.clear()
         return all(each.error is None for each in done or [])
 
     def hold(self) -> None:
@@ -117,19 +122,23 @@ class KafkaLog:
         self._consumer.close()
 
     def _assigned(self, client: Consumer, partitions: list[TopicPartition]) -> dict[Place, Assigned]:
-        """Ask where the last owners stood, and which topics these are.
+        """Ask where the last owners stood, and which topics these are; a broker that just started may need a while.
 
         Raises:
-            DependencyError: the broker does not answer.
+            DependencyError: it does not answer.
         """
-        try:
-            self._learn({each.topic for each in partitions} - set(self._generations))
-            found = client.committed(partitions, timeout=TIMEOUT_S)
-            return {(each.topic, each.partition): self._one_assigned(client, each) for each in found}
-        except KafkaException as error:
-            address = self._settings.kafka.bootstrap_servers
-            refused = refusal(self._settings, error.args[0])
-            raise refused or DependencyError("kafka", address, str(error.args[0])) from error
+        deadline_s = time.monotonic() + ASSIGN_S
+        while True:
+            try:
+                self._learn({each.topic for each in partitions} - set(self._generations))
+                found = client.committed(partitions, timeout=TIMEOUT_S)
+                return {(each.topic, each.partition): self._one_assigned(client, each) for each in found}
+            except KafkaException as error:
+                refused = refusal(self._settings, error.args[0])
+                if refused or time.monotonic() > deadline_s:
+                    address = self._settings.kafka.bootstrap_servers
+                    raise refused or DependencyError("kafka", address, str(error.args[0])) from error
+            time.sleep(AGAIN_S)
 
     def _one_assigned(self, client: Consumer, committed: TopicPartition) -> Assigned:
         position = _position(committed) if committed.offset >= 0 else None
@@ -141,7 +150,7 @@ class KafkaLog:
         if not topics:
             return
         for name, topic_id in topic_ids(self._settings, topics).items():
-            self._generations[name] = topic_id[:GENERATION_CHARS]
+            self._generations[name] = generation(topic_id)
 
     def _check(self, error: KafkaError) -> None:
         refused = refusal(self._settings, error)
@@ -149,7 +158,22 @@ class KafkaLog:
             raise refused
         if error.fatal():
             raise UserError(f"Kafka refuses: {error.str()}")
-        self._logger.warning("consumer error", reason=error.str())
+        self._complain("consumer error", error)
+
+    def _complain(self, event: str, error: KafkaError) -> None:
+        """Log each reason once until a commit succeeds: while the broker is away, it comes again and again."""
+        if error.code() not in self._complained:
+            self._complained.add(error.code())
+            self._logger.warning(event, reason=error.str())
+
+
+def generation(topic_id: str) -> str:
+    """Shorten the id of a topic to what may stand in the name of an object: librdkafka tells it with slashes.
+
+    >>> generation("WW4E8a+/QdmAf2Ub6vYhfQ")
+    'WW4E8a-_'
+    """
+    return topic_id[:GENERATION_CHARS].replace("+", "-").replace("/", "_")
 
 
 def subscription(suffix: str) -> list[str]:

@@ -12,6 +12,7 @@ from schemas.topics import DEAD_SINK
 from sinks.chunk import Chunk
 from sinks.store import Refused, StoreBusyError
 from tickerplant.clock import NowUs
+from tickerplant.health import KAFKA
 from tickerplant.kafka import Publisher
 
 FLUSH_S: Final = 10.0
@@ -44,7 +45,7 @@ class KafkaLetters:
             partition = letter.source_partition % self._partitions
             self._publisher.send(DEAD_SINK.name, partition, letter.venue.encode(), self._encoder.encode(stamped))
         if self._publisher.flush(FLUSH_S):
-            raise StoreBusyError("dead letters could not be delivered yet")
+            raise StoreBusyError("dead letters could not be delivered yet", KAFKA)
 
 
 def refused_letter(chunk: Chunk, refused: Refused, store: str) -> DeadLetter:

@@ -7,6 +7,7 @@ made from the range it holds and never written twice: an object that exists is d
 
 import contextlib
 import os
+import shutil
 from collections.abc import Iterator, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
@@ -22,6 +23,7 @@ from botocore.exceptions import BotoCoreError, ClientError  # type: ignore[impor
 from sinks.chunk import Chunk, Limits, Span
 from sinks.store import Refused, StoreBusyError
 from tickerplant.errors import DependencyError, UserError
+from tickerplant.health import OBJECT_STORE
 from tickerplant.security import distrust
 from tickerplant.settings import ObjectStore, Settings
 
@@ -66,9 +68,20 @@ class Folder:
             # A link, not a rename: it fails where the target exists.
             with contextlib.suppress(FileExistsError):
                 os.link(draft, target)
-            draft.unlink()
         except OSError as error:
             raise StoreBusyError(f"{target}: {error.strerror}") from error
+        finally:
+            with contextlib.suppress(OSError):  # it may never have come to be
+                draft.unlink()
+
+    def check(self, _timeout_s: float) -> None:
+        """Make sure that the folder is there and its disk not full; raises as `Store.check`."""
+        try:
+            is_full = shutil.disk_usage(self._root).free == 0
+        except OSError as error:
+            raise DependencyError("object store", str(self._root), str(error.strerror)) from error
+        if is_full:
+            raise DependencyError("object store", str(self._root), "its disk is full: make room")
 
     def close(self) -> None:
         """Do nothing: no connection is held."""
@@ -120,6 +133,14 @@ class Bucket:
             if not _says_exists(error):
                 raise StoreBusyError(f"{target}: {type(error).__name__} {error}") from error
 
+    def check(self, timeout_s: float) -> None:
+        """Ask for the bucket; raises as `Store.check`."""
+        try:
+            self._fs.call_s3("head_bucket", Bucket=self._root.split("/")[0], timeout=timeout_s)
+        except (OSError, BotoCoreError, ClientError) as error:
+            address = self._settings.endpoint_url or "AWS"
+            raise DependencyError("object store", address, f"{type(error).__name__} {error}") from error
+
     def close(self) -> None:
         """Forget cached listings; the session ends with the process."""
         self._fs.invalidate_cache()
@@ -139,6 +160,7 @@ class ParquetStore:
     """Writes chunks as Parquet; one object for each venue and day in a chunk, nearly always one."""
 
     name = "parquet"
+    dependency = OBJECT_STORE
 
     def __init__(self, settings: Settings) -> None:
         sink = settings.sink
@@ -162,6 +184,10 @@ class ParquetStore:
             path = f"{chunk.table.folder}/{partition}/{object_name(chunk.span)}"
             self._place.create(path, encode(rows, chunk.span))
         return []
+
+    def check(self, timeout_s: float) -> None:
+        """Ask for the bucket or look at the folder; raises as `Store.check`."""
+        self._place.check(timeout_s)
 
     def close(self) -> None:
         """Let go of connections."""

@@ -17,7 +17,15 @@ class StoreError(Exception):
 
 
 class StoreBusyError(StoreError):
-    """The store did not take a write, and may take it later."""
+    """The store did not take a write, and may take it later.
+
+    Args:
+        dependency: what is missing, as in `tickerplant.health`; empty = the store itself.
+    """
+
+    def __init__(self, reason: str, dependency: str = "") -> None:
+        super().__init__(reason)
+        self.dependency = dependency
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -32,6 +40,7 @@ class Store(Protocol):
     """Somewhere chunks are kept. Not thread-safe."""
 
     name: str
+    dependency: str  # what it is called in `tickerplant.health`
 
     @property
     def limits(self) -> Limits:
@@ -53,6 +62,14 @@ class Store(Protocol):
         Raises:
             StoreBusyError: try again later; parts may be stored.
             UserError: someone must act.
+        """
+
+    def check(self, timeout_s: float) -> None:
+        """Make sure that the store answers within a time; from any thread, beside a `write`.
+
+        Raises:
+            DependencyError: it does not.
+            UserError: it refuses us.
         """
 
     def close(self) -> None:

@@ -9,13 +9,13 @@ import sys
 import traceback
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import click
 import msgspec
 
 from tickerplant.configuration import lines, read_settings, shown
-from tickerplant.errors import UserError
+from tickerplant.errors import DEPENDENCY_AWAY_CODE, DependencyError, UserError
 from tickerplant.logs import configure_logs, logger
 from tickerplant.masking import masked_output
 from tickerplant.settings import Settings, load_settings
@@ -27,6 +27,9 @@ config_option = click.option(
     help="Settings file (TOML); also TICKERPLANT_CONFIG.",
 )
 json_option = click.option("--json", "as_json", is_flag=True, help="Print one JSON object instead of text.")
+wait_option = click.option(
+    "--wait", "is_patient", is_flag=True, help="Wait for servers that do not answer, instead of ending."
+)
 RUN_HELP = "Runs until SIGTERM or Ctrl-C, then drains."
 
 
@@ -143,30 +146,33 @@ def show_config(config: Path | None, as_json: bool) -> None:
 @cli.command(help=f"Take in frames of the configured venues and write them to raw topics. {RUN_HELP}")
 @config_option
 @json_option
-def produce(config: Path | None, as_json: bool) -> None:
+@wait_option
+def produce(config: Path | None, as_json: bool, is_patient: bool) -> None:
     """Run a producer."""
     settings = _role_settings(config, "produce")
     from producers import app
 
-    _run_role(lambda: app.run(settings), as_json=as_json)
+    _run_role(lambda: app.run(settings, is_patient=is_patient), as_json=as_json, is_patient=is_patient)
 
 
 @cli.command(help=f"Turn raw topics into cleaned topics. {RUN_HELP}")
 @config_option
 @json_option
-def process(config: Path | None, as_json: bool) -> None:
+@wait_option
+def process(config: Path | None, as_json: bool, is_patient: bool) -> None:
     """Run a processor."""
     settings = _role_settings(config, "process")
     from processors import app
 
-    _run_role(lambda: app.run(settings), as_json=as_json)
+    _run_role(lambda: app.run(settings, is_patient=is_patient), as_json=as_json, is_patient=is_patient)
 
 
 @cli.command(help=f"Write topics into a store: clickhouse or parquet. {RUN_HELP}")
 @config_option
 @json_option
+@wait_option
 @click.argument("store")
-def sink(config: Path | None, as_json: bool, store: str) -> None:
+def sink(config: Path | None, as_json: bool, is_patient: bool, store: str) -> None:
     """Run a sink."""
     from tickerplant.lean import keep_out
 
@@ -174,7 +180,7 @@ def sink(config: Path | None, as_json: bool, store: str) -> None:
     keep_out("pandas")  # pyarrow imports it where it finds it: a second and 64 MB that no sink uses
     from sinks import app
 
-    _run_role(lambda: app.run(settings, store), as_json=as_json)
+    _run_role(lambda: app.run(settings, store, is_patient=is_patient), as_json=as_json, is_patient=is_patient)
 
 
 @cli.command()
@@ -188,6 +194,27 @@ def run(as_json: bool, config: Path) -> None:
     restarts = run_all(config)
     if as_json:
         click.echo(msgspec.json.encode({"restarts": restarts}))
+
+
+@cli.command()
+@config_option
+@json_option
+@click.option("--live", "is_live", is_flag=True, help="Ask whether roles work at all, whatever they depend on.")
+@click.option("--role", help="Ask this role alone, e.g. produce, process, sink-clickhouse.")
+def health(config: Path | None, as_json: bool, is_live: bool, role: str | None) -> int:
+    """Tell whether the roles of this machine are ready, and what they miss; exit code 1 = not all are."""
+    from tickerplant.ask_health import ask_roles, is_good, summary
+
+    question: Literal["live", "ready"] = "live" if is_live else "ready"
+    found = ask_roles(load_settings(config), question, role=role)
+    if as_json:
+        click.echo(msgspec.json.encode(summary(found, question)))
+    else:
+        for each in found:
+            click.echo(each.line(question))
+        if not found:
+            click.echo(f"{role or 'no role'} {'does not run' if role else 'runs'} here", err=True)
+    return 0 if is_good(found) else 1
 
 
 @cli.command()
@@ -262,13 +289,21 @@ def _role_settings(config: Path | None, role: str) -> Settings:
     return loaded.settings
 
 
-def _run_role(run: Callable[[], None], *, as_json: bool) -> None:
-    """Run a role to its end and, if asked, tell what this process did."""
+def _run_role(run: Callable[[], None], *, as_json: bool, is_patient: bool) -> None:
+    """Run a role to its end and, if asked, tell what this process did.
+
+    One that was told to wait, and misses a server where it cannot, asks by its exit code to be started again.
+    """
     try:
         run()
     except SystemExit as stop:  # told to stop before the role could listen
         if stop.code:
             raise
+    except DependencyError as error:
+        if not is_patient:
+            raise
+        click.echo(f"tickerplant: {error}", err=True)
+        sys.exit(DEPENDENCY_AWAY_CODE)
     if as_json:
         from tickerplant.metrics import totals
 

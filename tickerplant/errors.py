@@ -5,6 +5,11 @@ TickerplantError
 └── DependencyError  a server we need does not answer (broker, registry, object store, ClickHouse)
 """
 
+from typing import Final
+
+DEPENDENCY_AWAY_CODE: Final = 75
+"""Exit code of a role under supervision that must be started again because a server is away (EX_TEMPFAIL)."""
+
 
 class TickerplantError(Exception):
     """Base of all errors that the frame raises on purpose."""

@@ -23,13 +23,14 @@ from confluent_kafka import (
 from confluent_kafka.admin import AdminClient, NewTopic, OffsetSpec  # type: ignore[attr-defined]  # documented, not in __all__
 
 from schemas.topics import MAX_RECORD_BYTES, Topic
-from tickerplant.errors import TickerplantError, UserError
+from tickerplant.errors import DependencyError, TickerplantError, UserError
 from tickerplant.refusals import Told, refusal
 from tickerplant.security import kafka_options
 from tickerplant.settings import Settings
 
 __all__ = [
     "OFFSET_BEGINNING",
+    "BrokerProbe",
     "Consumer",
     "DeliveryError",
     "Headers",
@@ -53,6 +54,8 @@ __all__ = [
 Headers = list[tuple[str, str | bytes | None]]
 CONNECT_TIMEOUT_S = 10.0
 COORDINATOR_POLL_S = 0.1
+PROBE_POLL_S = 0.1
+RECONNECT_MOST_MS = 2000  # the default of 10 s is what records would wait for after a broker is back
 REFUSAL_POLL_S = 1.0
 COORDINATOR_MOVES = frozenset(
     {KafkaError.NOT_COORDINATOR, KafkaError.COORDINATOR_NOT_AVAILABLE, KafkaError.COORDINATOR_LOAD_IN_PROGRESS}
@@ -169,7 +172,12 @@ class Publisher:
 
 def common_config(settings: Settings) -> dict[str, Any]:
     """Make the settings that every client of librdkafka shares."""
-    common = {"bootstrap.servers": settings.kafka.bootstrap_servers, "log_level": 2, "client.id": "tickerplant"}
+    common = {
+        "bootstrap.servers": settings.kafka.bootstrap_servers,
+        "log_level": 2,
+        "client.id": "tickerplant",
+        "reconnect.backoff.max.ms": RECONNECT_MOST_MS,
+    }
     return common | kafka_options(settings.kafka)
 
 
@@ -201,6 +209,48 @@ def check_broker(settings: Settings, timeout_s: float = CONNECT_TIMEOUT_S) -> No
         UserError: it refuses us.
     """
     topic_partitions(settings, timeout_s)
+
+
+class BrokerProbe:
+    """Asks whether a broker answers, over a connection that is kept; for one thread.
+
+    Raises:
+        DependencyError: from a call, where none answers within the time.
+        UserError: from a call, where we have been refused for a while.
+    """
+
+    def __init__(self, settings: Settings, timeout_s: float) -> None:
+        self._settings = settings
+        self._told = Told(settings)
+        self._timeout_s = timeout_s
+        self._reason = ""
+        self._are_all_down = False
+
+    @cached_property
+    def _admin(self) -> AdminClient:
+        config: dict[str, Any] = {**common_config(self._settings), "error_cb": self._noted}
+        return AdminClient(config)
+
+    def __call__(self) -> None:
+        """Ask for the brokers of the cluster, not for its topics, which may be many."""
+        self._are_all_down = False
+        answer = self._admin.describe_cluster(request_timeout=self._timeout_s)
+        while not answer.done() and not self._are_all_down:
+            self._admin.poll(PROBE_POLL_S)
+        error = answer.exception() if answer.done() else None
+        if answer.done() and error is None:
+            self._reason = ""
+            return
+        self._told.check()
+        reason = self._reason or str(error) or "no broker can be reached"
+        raise DependencyError("kafka", self._settings.kafka.bootstrap_servers, reason) from error
+
+    def _noted(self, error: KafkaError) -> None:
+        self._told(error)
+        if error.code() == KafkaError._ALL_BROKERS_DOWN:  # noqa: SLF001  # the library's own errors all start so
+            self._are_all_down = True
+        else:
+            self._reason = error.str()
 
 
 def topic_ids(settings: Settings, topics: Iterable[str]) -> dict[str, str]:

@@ -2,11 +2,46 @@
 
 import logging
 import sys
-from typing import Any
+import time
+from collections import Counter
+from collections.abc import Callable
+from typing import Any, Final
 
 import structlog
 
 from tickerplant.masking import mask
+
+SPARE_S: Final = 60.0
+"""A library that has nothing but the same trouble to tell says one line in this time."""
+
+
+class Sparing(logging.Filter):
+    """Lets one line of each library through in a while, with the number of those kept back since.
+
+    While a server is away, clients tell each failed try; that it is away is told once, by `tickerplant.health`. What
+    brings a traceback or is critical always passes.
+    """
+
+    def __init__(self, now_s: Callable[[], float] = time.monotonic) -> None:
+        super().__init__()
+        self._now_s = now_s
+        self._told_s: dict[str, float] = {}
+        self._kept_back: Counter[str] = Counter()
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        """Tell whether a line passes."""
+        library, now_s = record.name.partition(".")[0], self._now_s()
+        is_grave = record.exc_info is not None or record.levelno >= logging.CRITICAL
+        if not is_grave and now_s - self._told_s.get(library, -SPARE_S) < SPARE_S:
+            self._kept_back[library] += 1
+            return False
+        if not is_grave:
+            self._told_s[library] = now_s
+        kept_back = self._kept_back.pop(library, 0)
+        if kept_back:
+            record.msg = f"{record.getMessage()} ({kept_back} lines of {library} before were kept back)"
+            record.args = ()
+        return True
 
 
 def configure_logs(role: str, level: str = "info") -> None:
@@ -33,6 +68,7 @@ def configure_logs(role: str, level: str = "info") -> None:
     )
     for handler in logging.getLogger().handlers:
         handler.setFormatter(_MaskedFormatter(handler.formatter))
+        handler.addFilter(Sparing())
 
 
 def logger() -> structlog.stdlib.BoundLogger:

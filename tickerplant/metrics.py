@@ -6,10 +6,14 @@ everything is updated per batch, never per message.
 
 import json
 import os
+from collections.abc import Callable, Iterable, Mapping
+from http import HTTPStatus
 from pathlib import Path
 from typing import Final
+from wsgiref.types import StartResponse, WSGIApplication, WSGIEnvironment
 
-from prometheus_client import Counter, Gauge, Histogram, start_http_server
+import psutil
+from prometheus_client import Counter, Gauge, Histogram, make_wsgi_app, start_http_server
 
 from tickerplant.errors import UserError
 from tickerplant.settings import Settings
@@ -88,10 +92,17 @@ LAG_SECONDS: Final = Gauge(
     ["stage", "topic", "partition"],
 )
 BOOKS: Final = Gauge("processor_books", "Order books by state.", ["venue", "state"])
+DEPENDENCY_UP: Final = Gauge("dependency_up", "1 = a dependency of a role answers, 0 = not.", ["role", "dependency"])
+
+Answer = tuple[int, bytes]
+"""HTTP status and a JSON body."""
 
 
-def serve_metrics(settings: Settings, role: str) -> int:
+def serve_metrics(settings: Settings, role: str, routes: Mapping[str, Callable[[], Answer]] | None = None) -> int:
     """Serve `/metrics` of this process and note its port in `<local.home>/run/metrics-<role>-<pid>.json`.
+
+    Args:
+        routes: paths that are answered otherwise, each with JSON.
 
     Returns:
         The port.
@@ -104,11 +115,18 @@ def serve_metrics(settings: Settings, role: str) -> int:
     except OSError as error:
         text = f"metrics port {settings.metrics.port} cannot be opened: {error.strerror}; set metrics.port"
         raise UserError(text) from None
+    server.set_app(_with_routes(make_wsgi_app(), routes or {}))
     port = int(server.server_port)
-    note = metrics_folder(settings) / f"metrics-{role}-{os.getpid()}.json"
+    _forget_dead(settings, role)
+    note = _note(settings, role, os.getpid())
     note.parent.mkdir(parents=True, exist_ok=True)
     note.write_text(json.dumps({"role": role, "pid": os.getpid(), "port": port}), encoding="utf-8")
     return port
+
+
+def forget_metrics(settings: Settings, role: str) -> None:
+    """Remove the note of this process's port, since it ends as it should."""
+    _note(settings, role, os.getpid()).unlink(missing_ok=True)
 
 
 def totals() -> dict[str, int]:
@@ -125,3 +143,30 @@ def _values(counter: Counter) -> list[float]:
 def metrics_folder(settings: Settings) -> Path:
     """Where processes note their metric ports."""
     return settings.local.home / "run"
+
+
+def _note(settings: Settings, role: str, pid: int) -> Path:
+    return metrics_folder(settings) / f"metrics-{role}-{pid}.json"
+
+
+def _forget_dead(settings: Settings, role: str) -> None:
+    """Remove the notes of processes of a role that died: this one takes their place."""
+    for note in metrics_folder(settings).glob(f"metrics-{role}-*.json"):
+        pid = note.stem.rpartition("-")[2]
+        if pid.isdecimal() and not psutil.pid_exists(int(pid)):
+            note.unlink(missing_ok=True)
+
+
+def _with_routes(metrics: WSGIApplication, routes: Mapping[str, Callable[[], Answer]]) -> WSGIApplication:
+    """Answer some paths by functions, all others with the metrics."""
+
+    def answer(environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
+        route: Callable[[], Answer] | None = routes.get(environ["PATH_INFO"])
+        if route is None:
+            return metrics(environ, start_response)
+        status, body = route()
+        headers = [("Content-Type", "application/json"), ("Content-Length", str(len(body)))]
+        start_response(f"{status} {HTTPStatus(status).phrase}", headers)
+        return [body]
+
+    return answer

@@ -21,6 +21,7 @@ COMPATIBILITY = "FULL_TRANSITIVE"
 NOT_FOUND = 404
 REFUSALS = (401, 403)
 CONFLICT = 409
+TIMEOUT_S = 10.0
 
 
 class Registry:
@@ -28,7 +29,13 @@ class Registry:
 
     def __init__(self, settings: Settings) -> None:
         self._url = settings.registry.url
-        self._options = {"url": self._url, "max.retries": 1, "timeout": 10, **registry_options(settings.registry)}
+        self._options = {
+            "url": self._url,
+            "max.retries": 1,
+            "timeout": TIMEOUT_S,
+            **registry_options(settings.registry),
+        }
+        self._texts: dict[int, str] = {}
 
     def register(self, topics: Iterable[Topic]) -> None:
         """Register the schema of every topic under FULL_TRANSITIVE; twice is the same as once.
@@ -49,15 +56,27 @@ class Registry:
             DependencyError: the registry does not answer.
         """
         with self._connected() as client:
-            try:
-                found = client.lookup_schema(topic.subject, Schema(schema_text(record), "AVRO"))
-            except SchemaRegistryError as error:
-                if error.http_status_code != NOT_FOUND:
-                    raise
-                raise UserError(f"schema of {topic.name} is not registered: run `tickerplant deploy`") from None
-        if found.schema_id is None:
-            raise DependencyError("schema registry", self._url, f"it tells no id for {topic.subject}")
-        return Encoder(record, found.schema_id)
+            return Encoder(record, self._lookup(client, topic, record))
+
+    def learn(self, topics: Iterable[Topic]) -> None:
+        """Look the schemas of topics up, so that reading what is written with them needs no registry any more.
+
+        Raises:
+            UserError: one was not registered.
+            DependencyError: the registry does not answer.
+        """
+        with self._connected() as client:
+            for topic in topics:
+                self._lookup(client, topic, topic.record)
+
+    def check(self, timeout_s: float) -> None:
+        """Make sure that the registry answers within a time.
+
+        Raises:
+            DependencyError: it does not.
+        """
+        with self._connected(timeout_s) as client:
+            client.get_compatibility()
 
     def decoder(self, record: type[R]) -> Decoder[R]:
         """Make a decoder that fetches writers' schemas as their ids are met."""
@@ -70,6 +89,8 @@ class Registry:
             UnknownSchemaError: there is none.
             DependencyError: the registry does not answer.
         """
+        if schema_id in self._texts:
+            return self._texts[schema_id]
         with self._connected() as client:
             try:
                 text = client.get_schema(schema_id).schema_str
@@ -81,11 +102,25 @@ class Registry:
             raise UnknownSchemaError(schema_id)
         return text
 
+    def _lookup(self, client: SchemaRegistryClient, topic: Topic, record: type[Record]) -> int:
+        """Ask for the id of a topic's schema, and remember its text."""
+        text = schema_text(record)
+        try:
+            found = client.lookup_schema(topic.subject, Schema(text, "AVRO"))
+        except SchemaRegistryError as error:
+            if error.http_status_code != NOT_FOUND:
+                raise
+            raise UserError(f"schema of {topic.name} is not registered: run `tickerplant deploy`") from None
+        if found.schema_id is None:
+            raise DependencyError("schema registry", self._url, f"it tells no id for {topic.subject}")
+        self._texts[found.schema_id] = text
+        return found.schema_id
+
     @contextmanager
-    def _connected(self) -> Iterator[SchemaRegistryClient]:
+    def _connected(self, timeout_s: float = TIMEOUT_S) -> Iterator[SchemaRegistryClient]:
         """Connect; whatever goes wrong on the way is a DependencyError."""
         try:
-            with closing(SchemaRegistryClient(self._options)) as client:
+            with closing(SchemaRegistryClient({**self._options, "timeout": timeout_s})) as client:
                 yield client
         except (SchemaRegistryError, httpx2.HTTPError, OSError, ValueError) as error:
             if isinstance(error, SchemaRegistryError) and error.http_status_code in REFUSALS:

@@ -46,6 +46,7 @@ class Local(Section):
     clickhouse_http_port: Port = 18123
     simulator_port: Port = 18765
     kafka_heap_mb: Count = 512
+    disk_reserve_mb: Annotated[int, Field(ge=0)] = 256  # below, producers read no more; at most a tenth; 0 = never
 
 
 class Kafka(Section):

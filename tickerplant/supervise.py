@@ -40,12 +40,12 @@ class Role:
 
 def roles_of(settings: Settings) -> tuple[Role, ...]:
     """List the roles in the order in which they drain: each only after those that feed it."""
-    produce = (Role("produce", ("produce",)),) if settings.venues else ()
+    produce = (Role("produce", ("produce", "--wait")),) if settings.venues else ()
     return (
         *produce,
-        Role("process", ("process",), settings.processor.workers),
-        Role("sink-clickhouse", ("sink", "clickhouse"), niceness=SINK_NICENESS),
-        Role("sink-parquet", ("sink", "parquet"), niceness=SINK_NICENESS),
+        Role("process", ("process", "--wait"), settings.processor.workers),
+        Role("sink-clickhouse", ("sink", "clickhouse", "--wait"), niceness=SINK_NICENESS),
+        Role("sink-parquet", ("sink", "parquet", "--wait"), niceness=SINK_NICENESS),
     )
 
 

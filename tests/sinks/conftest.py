@@ -25,6 +25,7 @@ from sinks.rows import Entry, RowReader
 from sinks.store import Refused, Store, StoreBusyError
 from sinks.tables import table_of
 from tickerplant.errors import DependencyError
+from tickerplant.health import Health
 from tickerplant.settings import ClickHouse, Settings
 
 Place = tuple[str, int]
@@ -140,6 +141,7 @@ class MemoryStore:
     """Keeps rows by span: the same span a second time changes nothing, as a deduplication token does."""
 
     name = "memory"
+    dependency = "memory"
 
     def __init__(self, kept: dict[Any, list[dict[str, Any]]], limits: Limits, faults: Faults | None = None) -> None:
         self.kept = kept
@@ -163,6 +165,8 @@ class MemoryStore:
         self.faults.reach("after:write")
         return refused
 
+    def check(self, timeout_s: float) -> None: ...
+
     def close(self) -> None: ...
 
     def rows(self) -> list[dict[str, Any]]:
@@ -185,6 +189,8 @@ class FaultyStore:
         refused = self.store.write(chunk)
         self.faults.reach("after:write")
         return refused
+
+    def check(self, timeout_s: float) -> None: ...
 
     def close(self) -> None: ...
 
@@ -229,6 +235,7 @@ class World:
             store = FaultyStore(self.real_store, self.limits, faults or Faults())
         reader = RowReader(lambda record: Decoder(record, lambda _id: schema_text(record)), stage="sink.memory")
         tools = Tools(
+            health=Health("sink-memory"),
             reader=reader,
             letters=self.letters,
             commits=self.commits,

@@ -1,0 +1,80 @@
+"""`tickerplant health`: asks every role of this machine over its metrics port."""
+
+import json
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+import httpx
+import psutil
+
+from tickerplant.health import Missing
+from tickerplant.metrics import metrics_folder
+from tickerplant.settings import Settings
+
+ASK_TIMEOUT_S = 5.0
+Question = Literal["ready", "live"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class RoleHealth:
+    """What a role answered.
+
+    Args:
+        trouble: why the process itself is not good; empty = it is, or only lacks what is `missing`.
+    """
+
+    role: str
+    pid: int
+    is_good: bool
+    missing: tuple[Missing, ...] = ()
+    trouble: str = ""
+
+    def line(self, question: Question) -> str:
+        """Say it in one line."""
+        reasons = [self.trouble] if self.trouble else []
+        reasons += [f"{each.dependency} ({each.reason}, for {each.since_s:.0f} s)" for each in self.missing]
+        is_not = "" if self.is_good else "not "
+        return f"{self.role:<16} {is_not}{question}{': ' if reasons else ''}{', '.join(reasons)}"
+
+
+def ask_roles(settings: Settings, question: Question, *, role: str | None = None) -> list[RoleHealth]:
+    """Ask all processes noted under `<local.home>/run`, or those of one role; a note of a dead one is bad health."""
+    noted = sorted(_notes(metrics_folder(settings)), key=lambda each: (each["role"], each["pid"]))
+    return [_ask(settings, note, question) for note in noted if role in {None, note["role"]}]
+
+
+def summary(found: list[RoleHealth], question: Question) -> dict[str, Any]:
+    """Make the object that `--json` prints; where no role runs, nothing is ready."""
+    return {question: is_good(found), "roles": found}
+
+
+def is_good(found: list[RoleHealth]) -> bool:
+    """Tell whether there are roles, and all of them are well."""
+    return bool(found) and all(each.is_good for each in found)
+
+
+def _ask(settings: Settings, note: dict[str, Any], question: Question) -> RoleHealth:
+    role, pid = str(note["role"]), int(note["pid"])
+    if not psutil.pid_exists(pid):
+        return RoleHealth(role=role, pid=pid, is_good=False, trouble=f"process {pid} died")
+    try:
+        answer = httpx.get(f"http://{settings.metrics.host}:{note['port']}/{question}", timeout=ASK_TIMEOUT_S)
+        body = answer.json()
+        missing = tuple(Missing(**each) for each in body.get("missing", ()))
+        is_role_good = body["role"] == role and bool(body[question])
+    except (httpx.HTTPError, ValueError, KeyError, TypeError, AttributeError) as error:
+        reason = f"process {pid} does not answer: {type(error).__name__}"
+        return RoleHealth(role=role, pid=pid, is_good=False, trouble=reason)
+    stuck = "" if is_role_good or missing else f"the main loop of process {pid} is stuck"
+    return RoleHealth(role=role, pid=pid, is_good=is_role_good, missing=missing, trouble=stuck)
+
+
+def _notes(folder: Path) -> Iterator[dict[str, Any]]:
+    for path in folder.glob("metrics-*.json"):
+        try:
+            note = json.loads(path.read_text(encoding="utf-8"))
+            yield {"role": note["role"], "pid": int(note["pid"]), "port": int(note["port"])}
+        except (OSError, ValueError, KeyError, TypeError):
+            continue  # removed or being written just now

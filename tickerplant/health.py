@@ -69,6 +69,7 @@ class Health:
     def __init__(self, role: str, *, is_patient: bool = False, now_s: Callable[[], float] = time.monotonic) -> None:
         self.role = role
         self.is_patient = is_patient
+        self.mistake: UserError | None = None  # what a probe was told that waiting cannot mend
         self._now_s = now_s
         self._lock = threading.Lock()
         self._known: dict[str, _Dependency] = {}
@@ -158,11 +159,8 @@ def watched(settings: Settings, health: Health, probes: Mapping[str, Probe]) -> 
     serve_metrics(settings, health.role, {"/live": health.answer_live, "/ready": health.answer_ready})
     health.expect(*probes)
     stopping = threading.Event()
-    mistakes: deque[UserError] = deque(maxlen=1)
     threads = [
-        threading.Thread(
-            target=_probe_forever, args=(health, *each, stopping, mistakes), name=f"probe-{each[0]}", daemon=True
-        )
+        threading.Thread(target=_probe_forever, args=(health, *each, stopping), name=f"probe-{each[0]}", daemon=True)
         for each in probes.items()
     ]
     for thread in threads:
@@ -171,8 +169,8 @@ def watched(settings: Settings, health: Health, probes: Mapping[str, Probe]) -> 
         while health.is_patient and any(each.dependency in probes for each in health.missing()):
             health.beat()
             time.sleep(START_POLL_S)
-            if mistakes:
-                raise mistakes[0]
+            if health.mistake is not None:
+                raise health.mistake
         yield
     except (UserError, SystemExit):
         forget_metrics(settings, health.role)
@@ -185,16 +183,14 @@ def watched(settings: Settings, health: Health, probes: Mapping[str, Probe]) -> 
             thread.join(JOIN_S)
 
 
-def _probe_forever(
-    health: Health, dependency: str, probe: Probe, stopping: threading.Event, mistakes: deque[UserError]
-) -> None:
+def _probe_forever(health: Health, dependency: str, probe: Probe, stopping: threading.Event) -> None:
     while not stopping.is_set():
         try:
             probe()
         except DependencyError as error:
             health.down(dependency, error.hint)
         except UserError as error:
-            mistakes.append(error)
+            health.mistake = error
             health.down(dependency, str(error))
         except Exception as error:  # noqa: BLE001  # a probe that ended would leave its last word standing for ever
             health.down(dependency, f"{type(error).__name__}: {error}")

@@ -217,6 +217,17 @@ def test_a_patient_role_waits_for_all_it_depends_on(settings: Settings, monkeypa
         assert next(tries, None) is None
 
 
+def test_a_patient_role_that_is_refused_does_not_wait(settings: Settings) -> None:
+    def refused() -> None:
+        raise UserError("wrong password")
+
+    with (
+        pytest.raises(UserError, match="wrong password"),
+        watched(settings, Health("tester", is_patient=True), {"thing": refused}),
+    ):
+        pytest.fail("it began")
+
+
 def test_a_role_that_is_not_patient_does_not_wait(settings: Settings) -> None:
     health = Health("tester")
     with watched(settings, health, {"thing": away}):

@@ -183,6 +183,17 @@ def sink(config: Path | None, as_json: bool, is_patient: bool, store: str) -> No
     _run_role(lambda: app.run(settings, store, is_patient=is_patient), as_json=as_json, is_patient=is_patient)
 
 
+@cli.command("lag-exporter", help=f"Serve the lag of every consumer group to Prometheus. {RUN_HELP}")
+@config_option
+@json_option
+def lag_exporter(config: Path | None, as_json: bool) -> None:
+    """Run the lag exporter."""
+    settings = _role_settings(config, "lag-exporter")
+    from tickerplant import lag_exporter as exporter
+
+    _run_role(lambda: exporter.run(settings), as_json=as_json)
+
+
 @cli.command()
 @json_option
 @click.argument("config", type=click.Path(path_type=Path, dir_okay=False))
@@ -226,6 +237,19 @@ def top(config: Path | None, as_json: bool, once: bool) -> None:
     from tickerplant.top import watch
 
     watch(load_settings(config), once=once or as_json, as_json=as_json)
+
+
+@cli.command()
+@config_option
+@json_option
+@click.option("--group", "groups", multiple=True, help="Only this consumer group; may be given more than once.")
+@click.option("--partitions", "by_partition", is_flag=True, help="A line for each partition, not for each topic.")
+@click.option("--watch", "is_watching", is_flag=True, help="Go on until Ctrl-C; with --json one object a line.")
+def lag(config: Path | None, as_json: bool, groups: tuple[str, ...], by_partition: bool, is_watching: bool) -> None:
+    """Show how far each consumer group is behind, by commit and by position, in records and in seconds."""
+    from tickerplant.lag_table import show
+
+    show(load_settings(config), groups, by_partition=by_partition, is_watching=is_watching, as_json=as_json)
 
 
 @cli.command()

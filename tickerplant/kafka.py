@@ -353,11 +353,38 @@ class OffsetReader:
         first, end = self._offsets(places, earliest), self._offsets(places, latest)
         return {place: (first[place], end[place]) for place in end}
 
+    def offsets_at(self, times_ms: Mapping[tuple[str, int], int]) -> dict[tuple[str, int], int | None]:
+        """Ask for the first offset written at or after a time, by (topic, partition); None = nothing was since."""
+        if not times_ms:
+            return {}
+        specs = {TopicPartition(*place): OffsetSpec.for_timestamp(time_ms) for place, time_ms in times_ms.items()}
+        futures = self._admin.list_offsets(specs, request_timeout=CONNECT_TIMEOUT_S)
+        with self._answering():
+            found = {(each.topic, each.partition): future.result().offset for each, future in futures.items()}
+        return {place: offset if offset >= 0 else None for place, offset in found.items()}
+
+    def groups(self) -> dict[str, str]:
+        """Ask for all consumer groups: name → state, e.g. `stable`, `empty`."""
+        with self._answering():
+            result = self._admin.list_consumer_groups(request_timeout=CONNECT_TIMEOUT_S).result()
+        return {each.group_id: each.state.name.lower() for each in result.valid}
+
+    @property
+    def asked(self) -> list[str]:
+        """The groups for which connections are open."""
+        return list(self._groups)
+
+    def leave(self, groups: Iterable[str]) -> None:
+        """Let go of the connections that were opened for these groups."""
+        for group in groups:
+            client = self._groups.pop(group, None)
+            if client is not None:
+                client.close()
+
     def close(self) -> None:
         """Let go of the connections; librdkafka closes an admin client's with its last reference."""
         self.__dict__.pop("_admin", None)
-        while self._groups:
-            self._groups.popitem()[1].close()
+        self.leave(list(self._groups))
 
     def _offsets(self, places: list[TopicPartition], spec: OffsetSpec) -> dict[tuple[str, int], int]:
         if not places:

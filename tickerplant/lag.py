@@ -1,24 +1,32 @@
-"""Consumer lag: how far each group is behind the end of each partition it reads, from the broker."""
+"""Consumer lag of our own groups, from the broker: how far each is behind the end of each partition it is to read."""
 
+import re
+from collections.abc import Iterable
 from contextlib import closing
 from dataclasses import dataclass
+from typing import Final
 
-from schemas.topics import CLEANED, RAW_PREFIX
+from schemas.topics import CLEANED, DEAD_SINK, RAW_PREFIX, catalogue
 from tickerplant.kafka import OffsetReader
 from tickerplant.settings import Settings
 
-PROCESSOR = "tickerplant.processor"
-SINKS = ("tickerplant.sink.clickhouse", "tickerplant.sink.parquet")
-GROUPS = (PROCESSOR, *SINKS)
+PROCESSOR: Final = "tickerplant.processor"
+SINKS: Final = ("tickerplant.sink.clickhouse", "tickerplant.sink.parquet")
+GROUPS: Final = (PROCESSOR, *SINKS)
+RAW_NAME: Final = re.compile(re.escape(RAW_PREFIX) + "[a-z0-9_]+")
+
+Place = tuple[str, int]
+"""Topic, as the broker names it, and partition."""
 
 
 @dataclass(frozen=True)
 class Lag:
-    """One partition of one group, in records.
+    """One partition of one group.
 
     Args:
         committed: next offset that the group will read; None = it never committed here.
         first: oldest offset that is kept; `end`: offset of the next record to come.
+        seconds: how long the oldest record that is not committed has waited; None = not known.
     """
 
     group: str
@@ -27,12 +35,17 @@ class Lag:
     committed: int | None
     first: int
     end: int
+    seconds: float | None = None
+
+    @property
+    def next_offset(self) -> int:
+        """Offset of the first record that is kept and not committed."""
+        return self.first if self.committed is None else max(self.committed, self.first)
 
     @property
     def records(self) -> int:
         """Tell how many records are not committed."""
-        start = self.first if self.committed is None else max(self.committed, self.first)
-        return max(0, self.end - start)
+        return max(0, self.end - self.next_offset)
 
 
 class LagReader:
@@ -47,12 +60,13 @@ class LagReader:
         self._offsets = OffsetReader(settings)
 
     def read(self) -> list[Lag]:
-        """Read the lag of every group on every partition it is to read, whether it ever committed there or not."""
+        """Read the lag of every group of ours on every partition it is to read, whether it ever committed or not."""
         partitions = self._offsets.partitions()
-        wanted = {group: _topics_of(group, self._settings, list(partitions)) for group in GROUPS}
+        wanted = {group: topics_of(group, self._settings, partitions) for group in GROUPS}
         ends = self._offsets.watermarks({name: partitions[name] for name in wanted[SINKS[0]]})
         lags = []
-        for group, topics in wanted.items():
+        for base, topics in wanted.items():
+            group = group_name(base, self._settings)
             committed = self._offsets.committed(group, {name: partitions[name] for name in topics})
             mine = [place for place in ends if place[0] in topics]
             lags += [Lag(group, *place, committed.get(place), *ends[place]) for place in mine]
@@ -73,10 +87,25 @@ def read_lag(settings: Settings) -> list[Lag]:
         return reader.read()
 
 
-def _topics_of(group: str, settings: Settings, existing: list[str]) -> list[str]:
-    """List the topics that a group reads: processors raw ones, sinks all that can be stored."""
+def group_name(base: str, settings: Settings) -> str:
+    """Name one of our groups as the broker knows it: that of processors carries the suffix of its topics."""
+    return base + settings.kafka.topic_suffix if base == PROCESSOR else base
+
+
+def own_topics(settings: Settings, existing: Iterable[str]) -> list[str]:
+    """List those topics that are of this deployment: in the catalogue or raw, with its suffix."""
     suffix = settings.kafka.topic_suffix
-    raw = [name for name in existing if name.startswith(RAW_PREFIX) and name.endswith(suffix)]
-    if group == PROCESSOR:
-        return raw
-    return raw + [topic.name + suffix for topic in CLEANED if topic.name + suffix in existing]
+    names = {topic.name + suffix for topic in catalogue(())}
+    return [name for name in existing if name in names or _is_raw(name, suffix)]
+
+
+def topics_of(group: str, settings: Settings, existing: Iterable[str]) -> list[str]:
+    """List the topics that a group of ours reads: processors raw ones, sinks all that can be stored."""
+    suffix = settings.kafka.topic_suffix
+    stored = () if group == PROCESSOR else (*CLEANED, DEAD_SINK)
+    names = {topic.name + suffix for topic in stored}
+    return [name for name in existing if name in names or _is_raw(name, suffix)]
+
+
+def _is_raw(name: str, suffix: str) -> bool:
+    return name.endswith(suffix) and RAW_NAME.fullmatch(name.removesuffix(suffix)) is not None

@@ -9,7 +9,7 @@ import os
 from collections.abc import Callable, Iterable, Mapping
 from http import HTTPStatus
 from pathlib import Path
-from typing import Final
+from typing import Final, NamedTuple
 from wsgiref.types import StartResponse, WSGIApplication, WSGIEnvironment
 
 import psutil
@@ -96,6 +96,63 @@ DEPENDENCY_UP: Final = Gauge("dependency_up", "1 = a dependency of a role answer
 
 Answer = tuple[int, bytes]
 """HTTP status and a JSON body."""
+
+
+class Family(NamedTuple):
+    """A gauge of the lag exporter: told as a whole with each reading, so that what vanished is gone."""
+
+    name: str
+    documentation: str
+    labels: tuple[str, ...]
+
+
+_GROUP: Final = ("cluster_name", "group")
+_PLACE: Final = ("cluster_name", "topic", "partition")
+GROUP_LAG: Final = Family(
+    "kafka_consumergroup_group_lag",
+    "Records that a group has not committed.",
+    (*_GROUP, "topic", "partition"),
+)
+GROUP_LAG_SECONDS: Final = Family(
+    "kafka_consumergroup_group_lag_seconds",
+    "How long the oldest record that a group has not committed has waited in Kafka.",
+    (*_GROUP, "topic", "partition"),
+)
+GROUP_OFFSET: Final = Family(
+    "kafka_consumergroup_group_offset", "Next offset that a group will read.", (*_GROUP, "topic", "partition")
+)
+GROUP_MAX_LAG: Final = Family("kafka_consumergroup_group_max_lag", "Largest lag of a group's partitions.", _GROUP)
+GROUP_MAX_LAG_SECONDS: Final = Family(
+    "kafka_consumergroup_group_max_lag_seconds", "Largest lag in seconds of a group's partitions.", _GROUP
+)
+GROUP_SUM_LAG: Final = Family("kafka_consumergroup_group_sum_lag", "Sum of the lags of a group's partitions.", _GROUP)
+GROUP_TOPIC_SUM_LAG: Final = Family(
+    "kafka_consumergroup_group_topic_sum_lag", "Sum of the lags of a group's partitions of a topic.", (*_GROUP, "topic")
+)
+LATEST_OFFSET: Final = Family("kafka_partition_latest_offset", "Offset of the next record to come.", _PLACE)
+EARLIEST_OFFSET: Final = Family("kafka_partition_earliest_offset", "Oldest offset that is kept.", _PLACE)
+POLL_TIME_MS: Final = Family(
+    "kafka_consumergroup_poll_time_ms", "How long the last reading of all lags took.", ("cluster_name",)
+)
+POLL_AGE: Final = Family(
+    "kafka_consumergroup_poll_age_seconds",
+    "How old the last reading is: it grows while the broker does not answer.",
+    ("cluster_name",),
+)
+FAMILIES: Final = (
+    GROUP_LAG,
+    GROUP_LAG_SECONDS,
+    GROUP_OFFSET,
+    GROUP_MAX_LAG,
+    GROUP_MAX_LAG_SECONDS,
+    GROUP_SUM_LAG,
+    GROUP_TOPIC_SUM_LAG,
+    LATEST_OFFSET,
+    EARLIEST_OFFSET,
+    POLL_TIME_MS,
+    POLL_AGE,
+)
+"""Named as by kafka-lag-exporter, which public dashboards expect: https://github.com/seglo/kafka-lag-exporter."""
 
 
 def serve_metrics(settings: Settings, role: str, routes: Mapping[str, Callable[[], Answer]] | None = None) -> int:

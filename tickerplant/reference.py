@@ -61,7 +61,8 @@ def _metrics() -> Iterator[str]:
     yield "## Metrics\n"
     yield "Served as `/metrics` by every process. Counters end in `_total`.\n"
     found = [each for each in vars(metrics).values() if isinstance(each, MetricWrapperBase)]
-    yield from _table(("metric", "kind", "labels", "meaning"), (_metric(each) for each in found))
+    exported = [(f"`{each.name}`", "gauge", ", ".join(each.labels), each.documentation) for each in metrics.FAMILIES]
+    yield from _table(("metric", "kind", "labels", "meaning"), [*(_metric(each) for each in found), *exported])
 
 
 def _metric(metric: MetricWrapperBase) -> tuple[str, ...]:

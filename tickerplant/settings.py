@@ -156,6 +156,13 @@ class Metrics(Section):
     port: Port = 0
 
 
+class LagExporter(Section):
+    """`tickerplant lag-exporter`: the lag of every consumer group, for Prometheus."""
+
+    poll_s: Positive = 5.0
+    cluster_name: str = "tickerplant"  # label of all its metrics
+
+
 class Settings(Section):
     """All settings of all roles."""
 
@@ -170,6 +177,7 @@ class Settings(Section):
     processor: Processor = Processor()
     sink: Sink = Sink()
     metrics: Metrics = Metrics()
+    lag_exporter: LagExporter = LagExporter()
     venues: tuple[Venue, ...] = ()
 
 

@@ -46,6 +46,7 @@ def roles_of(settings: Settings) -> tuple[Role, ...]:
         Role("process", ("process", "--wait"), settings.processor.workers),
         Role("sink-clickhouse", ("sink", "clickhouse", "--wait"), niceness=SINK_NICENESS),
         Role("sink-parquet", ("sink", "parquet", "--wait"), niceness=SINK_NICENESS),
+        Role("lag-exporter", ("lag-exporter",), niceness=SINK_NICENESS),
     )
 
 

@@ -61,7 +61,7 @@ def read_view(settings: Settings, lags: LagReader, before: View | None = None) -
     """Ask all processes and the broker; rates are those since the view before (None = 0)."""
     found = scrape(settings, SAMPLES)
     time_s = time.monotonic()
-    lag = _lag_by_group(lags)
+    lag = _lag_by_group(lags, settings.kafka.topic_suffix)
     stages = [_stage_row(found, stage, lag, before, time_s) for stage in STAGES]
     rows = {store: int(count) for store, count in found.by_label("sink_rows_total", "store").items()}
     return View(time_s, stages, rows)
@@ -134,12 +134,12 @@ def _rate(stage: str, received: int, before: View | None, time_s: float) -> floa
     return max(0, received - earlier) / (time_s - before.time_s)
 
 
-def _lag_by_group(lags: LagReader) -> dict[str, int] | None:
-    """Sum lags by group; None = the broker does not answer."""
+def _lag_by_group(lags: LagReader, suffix: str) -> dict[str, int] | None:
+    """Sum lags by group, named without the suffix of topics; None = the broker does not answer."""
     sums: dict[str, int] = defaultdict(int)
     try:
         for each in lags.read():
-            sums[each.group] += each.records
+            sums[each.group.removesuffix(suffix)] += each.records
     except DependencyError:
         return None
     return sums

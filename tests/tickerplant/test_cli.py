@@ -14,7 +14,18 @@ from tickerplant.demo.options import write_settings
 from tickerplant.settings import Settings, Venue
 
 ROLES = (["produce"], ["process"], ["sink", "clickhouse"], ["sink", "parquet"])
-SERVED = (["up"], ["down"], ["status"], ["logs", "broker"], ["deploy"], *ROLES, ["top"], ["demo"])
+SERVED = (
+    ["lag"],
+    ["lag-exporter"],
+    ["up"],
+    ["down"],
+    ["status"],
+    ["logs", "broker"],
+    ["deploy"],
+    *ROLES,
+    ["top"],
+    ["demo"],
+)
 NOWHERE = """
 [kafka]
 bootstrap_servers = "127.0.0.1:1"

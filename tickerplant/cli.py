@@ -191,7 +191,7 @@ def lag_exporter(config: Path | None, as_json: bool) -> None:
     settings = _role_settings(config, "lag-exporter")
     from tickerplant import lag_exporter as exporter
 
-    _run_role(lambda: exporter.run(settings), as_json=as_json)
+    _run_role(lambda: exporter.run(settings), as_json=as_json, is_patient=False)
 
 
 @cli.command()

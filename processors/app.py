@@ -254,6 +254,7 @@ def run(settings: Settings, *, is_patient: bool = False) -> None:
         DependencyError: broker or registry does not answer.
     """
     health = Health(ROLE, is_patient=is_patient)
+    health.starts()
     with watched(settings, health, common_probes(settings)):
         _run(settings, Processor(settings), health)
 
@@ -339,6 +340,7 @@ def _connect(app: Any, processor: Processor, health: Health) -> None:
 
     async def on_rebalance_complete(sender: Any, **_: Any) -> None:
         await processor.assign(sender)
+        health.works()
 
     async def on_partitions_revoked(sender: Any, _revoked: set[TP], **_: Any) -> None:
         await processor.revoke(sender)

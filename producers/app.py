@@ -50,6 +50,7 @@ def run(settings: Settings, *, is_patient: bool = False) -> None:
     """
     venues = check_venues(settings)
     health = Health(ROLE, is_patient=is_patient)
+    health.starts()
     with watched(settings, health, common_probes(settings)):
         check_broker(settings)
         registry, publisher = Registry(settings), Publisher(settings, queue_bytes=QUEUE_BYTES)
@@ -187,6 +188,7 @@ async def _run(settings: Settings, intakes: dict[str, Intake], registry: Registr
         watching = asyncio.create_task(watch_forever(health, producer.captures, intakes, local_reserve(settings)))
         with commands.listening():
             logger().info("producing", venues=list(intakes))
+            health.works()
             try:
                 await producer.run(stop)
             finally:

@@ -44,6 +44,7 @@ def run(settings: Settings, store: str, *, stop: Event | None = None, is_patient
     target = make_store(settings, store)
     health = Health(f"sink-{store}", is_patient=is_patient)
     probes = {**common_probes(settings), target.dependency: lambda: target.check(PROBE_TIMEOUT_S)}
+    health.starts()
     with watched(settings, health, probes):
         for topic in stored_topics():
             partition_count(settings, topic.name)
@@ -62,6 +63,7 @@ def _drain(settings: Settings, store: Store, health: Health, stopping: Event) ->
     try:
         drain = Drain(log, store, _tools(settings, store, health, stopping))
         logger().info("sink started", store=store.name)
+        health.works()
         # Rows are many young containers without cycles: looking for some in them costs as much as decoding.
         gc.freeze()
         gc.set_threshold(50_000, 20, 50)

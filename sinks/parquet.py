@@ -77,7 +77,8 @@ class Folder:
     def check(self, _timeout_s: float) -> None:
         """Make sure that the folder is there and its disk not full; raises as `Store.check`."""
         try:
-            is_full = shutil.disk_usage(self._root).free == 0
+            there = next(each for each in (self._root, *self._root.absolute().parents) if each.exists())
+            is_full = shutil.disk_usage(there).free == 0
         except OSError as error:
             raise DependencyError("object store", str(self._root), str(error.strerror)) from error
         if is_full:
@@ -134,12 +135,17 @@ class Bucket:
                 raise StoreBusyError(f"{target}: {type(error).__name__} {error}") from error
 
     def check(self, timeout_s: float) -> None:
-        """Ask for the bucket; raises as `Store.check`."""
+        """Ask for the bucket, which need not be there yet; raises as `Store.check`."""
+        bucket, address = self._root.split("/")[0], self._settings.endpoint_url or "AWS"
         try:
-            self._fs.call_s3("head_bucket", Bucket=self._root.split("/")[0], timeout=timeout_s)
+            self._fs.call_s3("head_bucket", Bucket=bucket, timeout=timeout_s)
+        except FileNotFoundError:
+            return
+        except PermissionError as error:
+            raise UserError(f"bucket {bucket} at {address} cannot be used: {error}; see object_store") from None
         except (OSError, BotoCoreError, ClientError) as error:
-            address = self._settings.endpoint_url or "AWS"
-            raise DependencyError("object store", address, f"{type(error).__name__} {error}") from error
+            reason = f"{type(error).__name__} {error}" if str(error) else f"no answer within {timeout_s:.0f} s"
+            raise DependencyError("object store", address, reason) from error
 
     def close(self) -> None:
         """Forget cached listings; the session ends with the process."""

@@ -34,6 +34,7 @@ LIVE_S: Final = 150.0
 JOIN_S: Final = 1.0
 START_POLL_S: Final = 0.05
 START: Final = "start"
+WORK: Final = "work"
 PROBE: Final = "probe"
 
 Probe = Callable[[], None]
@@ -80,6 +81,14 @@ class Health:
         """Count dependencies as missing until somebody has seen them; nothing is logged."""
         for name in dependencies:
             self._note(name, START, "not reached yet")
+
+    def starts(self) -> None:
+        """Count Kafka as missing until `works`: a role that answers probes and reads nothing yet is not ready."""
+        self._note(KAFKA, WORK, "the role is starting")
+
+    def works(self) -> None:
+        """Tell that the role does its work."""
+        self.up(KAFKA, WORK)
 
     def up(self, dependency: str, witness: str = PROBE) -> None:
         """Note that a witness has nothing to complain of."""
@@ -137,7 +146,7 @@ class Health:
             if witness != START:
                 found.complaints.pop(START, None)
             found.complaints[witness] = reason
-            is_news = witness != START and not found.is_told and (found.was_up or self.is_patient)
+            is_news = witness not in {START, WORK} and not found.is_told and (found.was_up or self.is_patient)
             found.is_told = found.is_told or is_news
         DEPENDENCY_UP.labels(self.role, dependency).set(0)
         if is_news:

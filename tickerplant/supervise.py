@@ -10,7 +10,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from tickerplant.errors import UserError
+from tickerplant.local.revive import local_reviver
 from tickerplant.logs import logger
+from tickerplant.room import local_reserve
 from tickerplant.settings import Settings, load_settings
 
 RESTART_FIRST_S = 0.5
@@ -161,9 +163,13 @@ def run_all(config: Path) -> dict[str, int]:
         signal.signal(name, lambda *_: stopping.set())
     supervisor.start()
     logger().info("roles started", pids=supervisor.pids())
+    reserve = local_reserve(settings)
+    reviver = local_reviver(settings, reserve) if reserve is not None else None
     try:
         while not stopping.wait(0.2):
             supervisor.restart_dead()
+            if reviver is not None:
+                reviver.look()
     finally:
         restarts = supervisor.restarts()
         supervisor.stop()

@@ -240,3 +240,14 @@ def test_only_a_crash_leaves_the_note_of_a_process_behind(settings: Settings, er
         raise error
 
     assert len(list(metrics_folder(settings).glob("metrics-*.json"))) == notes
+
+
+def test_a_role_is_not_ready_before_it_works(told: list[Any]) -> None:
+    health = Health("tester", is_patient=True)
+    health.starts()
+    health.up("kafka")
+    assert [(each.dependency, each.reason) for each in health.missing()] == [("kafka", "the role is starting")]
+
+    health.works()
+
+    assert (health.missing(), told) == ([], [])

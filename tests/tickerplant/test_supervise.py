@@ -18,6 +18,9 @@ role = sys.argv[1]
 if role == "mistaken":
     print("tickerplant: no such venue")
     sys.exit(2)
+if role == "hungry":
+    open(sys.argv[2] + "." + role, "a").write("started\\n")
+    sys.exit(75)
 def stop(*_):
     open(sys.argv[2], "a").write(role + "\\n")
     sys.exit(0)
@@ -66,6 +69,20 @@ def test_roles_drain_each_after_those_that_feed_it() -> None:
 
 def test_without_venues_no_producer_runs() -> None:
     assert "produce" not in [role.name for role in roles_of(Settings())]
+
+
+def test_every_role_is_told_to_wait_for_servers_that_are_away() -> None:
+    """Without it the end of a role would count as a mistake of the user, which ends all roles."""
+    venue = Venue(venue="BINANCE", market="spot", symbols=("BTCUSDT",))
+
+    assert all("--wait" in role.arguments for role in roles_of(Settings(venues=(venue,))))
+
+
+def test_a_role_that_misses_a_server_is_started_again(supervise: Callable[..., Supervisor], tmp_path: Path) -> None:
+    supervisor = supervise("hungry")
+    supervisor.start()
+
+    until(lambda: (supervisor.restart_dead(), starts(tmp_path, "hungry") == 2)[1])
 
 
 def test_all_roles_start_and_stop_in_order(supervise: Callable[..., Supervisor], tmp_path: Path) -> None:

@@ -85,6 +85,13 @@ def status(settings: Settings, *, servers: tuple[type[Server], ...] = SERVERS) -
         return list(pool.map(lambda each: _status(each(settings), home), servers))
 
 
+def died(settings: Settings) -> list[str]:
+    """Name the servers that were started and have ended by themselves; quick."""
+    home = Home.of(settings)
+    recorded = {each.name: process.read_pid_file(home.pid_file(each.name)) for each in SERVERS}
+    return [name for name, running in recorded.items() if running is not None and process.find(running) is None]
+
+
 def logs(settings: Settings, name: str, *, lines: int = 50, follow: bool = False) -> Iterator[str]:
     """Return the last lines of the log of a server or role, and with `follow` go on for ever.
 

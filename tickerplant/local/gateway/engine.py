@@ -4,6 +4,7 @@ A session's methods block and run on its own thread by `Session.run`; the GIL is
 """
 
 import asyncio
+import errno
 import fcntl
 import itertools
 import os
@@ -19,13 +20,14 @@ from xml.sax.saxutils import escape
 from chdb.state import connect
 
 from tickerplant.errors import UserError
-from tickerplant.local.gateway.faults import UNKNOWN_SETTING, QueryError, from_engine
+from tickerplant.local.gateway.faults import NOT_ENOUGH_SPACE, UNKNOWN_SETTING, QueryError, from_engine
 from tickerplant.local.gateway.guard import check_setting
 
 T = TypeVar("T")
 
 QUERY_MEMORY_BYTES = 1_000_000_000
 SERVER_MEMORY_BYTES = 2_000_000_000
+NO_SPACE = frozenset((errno.ENOSPC, errno.EDQUOT))
 _MIB = 1024 * 1024
 
 # The caches of a server are sized for a server: 5 GiB of marks. These suffice for days of ticks.
@@ -252,12 +254,17 @@ class Session:
         Raises:
             QueryError: with the engine's code; nothing has been written.
         """
-        with tempfile.NamedTemporaryFile(dir=self._engine.spool) as spool:
-            spool.writelines(pieces)
-            spool.flush()
-            source = f"FROM INFILE {_literal(spool.name)}"
-            result = self._run(f"{head.target} {source} {head.settings} FORMAT {rows_format}", "Native", None)
-            return Written(result.rows_written(), result.bytes_written())
+        try:
+            with tempfile.NamedTemporaryFile(dir=self._engine.spool) as spool:
+                spool.writelines(pieces)
+                spool.flush()
+                source = f"FROM INFILE {_literal(spool.name)}"
+                result = self._run(f"{head.target} {source} {head.settings} FORMAT {rows_format}", "Native", None)
+                return Written(result.rows_written(), result.bytes_written())
+        except OSError as error:  # of the file, or of the connection that the pieces come from
+            if error.errno not in NO_SPACE:
+                raise
+            raise QueryError(NOT_ENOUGH_SPACE, f"cannot keep the rows: {error.strerror}") from error
 
     def describe(self, query: str) -> tuple[tuple[bytes, bytes], ...]:
         """Return name and type of each column of a query."""

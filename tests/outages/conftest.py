@@ -1,0 +1,186 @@
+"""A whole pipeline on a stack of its own, with servers that can be taken away from it."""
+
+import contextlib
+import os
+import signal
+import threading
+import time
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import pytest
+
+from tickerplant.ask_health import ask_roles
+from tickerplant.demo import reconcile, stores
+from tickerplant.demo.options import write_settings
+from tickerplant.demo.report import Findings
+from tickerplant.demo.venue import SimulatedVenue
+from tickerplant.deploy import deploy
+from tickerplant.errors import DependencyError
+from tickerplant.lag import GROUPS, LagReader
+from tickerplant.local import background, process, stack
+from tickerplant.local.ports import with_local
+from tickerplant.local.server import Home
+from tickerplant.settings import Local, Settings, Venue
+from tickerplant.supervise import Supervisor, roles_of
+
+WAIT_S = 180.0
+"""Patience with a machine that does much else."""
+CHANNELS = ("trade", "bookTicker", "depth")
+SERVERS = {each.name: each for each in stack.SERVERS}
+
+
+def until(condition: Callable[[], object], what: str, seconds: float = WAIT_S) -> None:
+    deadline_s = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < deadline_s, f"{what} within {seconds:.0f} s"
+        time.sleep(0.1)
+
+
+@dataclass
+class Line:
+    """A running pipeline."""
+
+    settings: Settings
+    supervisor: Supervisor
+    lags: LagReader
+    stopping: threading.Event = field(default_factory=threading.Event)
+
+    @property
+    def venue(self) -> SimulatedVenue:
+        return SimulatedVenue(self.settings)
+
+    def missing(self) -> dict[str, set[str]]:
+        """Tell what each role misses, as each says itself; one that does not answer misses `itself`."""
+        found = ask_roles(self.settings, "ready")
+        return {each.role: {one.dependency for one in each.missing} or {"itself"} for each in found if not each.is_good}
+
+    def roles(self) -> set[str]:
+        return {each.role for each in ask_roles(self.settings, "ready")}
+
+    def are_live(self) -> bool:
+        return all(each.is_good for each in ask_roles(self.settings, "live"))
+
+    def processed(self) -> dict[tuple[str, int], int]:
+        """Tell what the processor has committed."""
+        with contextlib.suppress(DependencyError):
+            lags = [each for each in self.lags.read() if each.group == GROUPS[0]]
+            return {(each.topic, each.partition): each.committed or 0 for each in lags}
+        return {}
+
+    def signal(self, servers: Sequence[str], number: int) -> None:
+        """Send a signal to servers; one that is killed is waited for."""
+        for name in servers:
+            running = process.read_pid_file(Home.of(self.settings).pid_file(name))
+            assert running is not None
+            os.kill(running.pid, number)
+            if number == signal.SIGKILL:
+                until(lambda running=running: process.find(running) is None, f"{name} ends")
+
+    def start(self, servers: Sequence[str]) -> None:
+        stack.up(self.settings, print, servers=tuple(SERVERS[name] for name in servers))
+
+    def log_sizes(self) -> dict[str, int]:
+        """Count the lines of each role's log."""
+        folder = self.settings.local.home / "logs"
+        return {name: len((folder / f"{name}.log").read_text().splitlines()) for name in self.supervisor.pids()}
+
+    def finish(self) -> Findings:
+        """End the market, wait until all is stored, and count."""
+        self.venue.stop()
+        until(lambda: self.venue.status()["state"] == "done", "the venue ends")
+        served = int(self.venue.status()["frames_served"])
+        self.stopping.set()
+        self.supervisor.stop(["produce"])
+        until(self._is_drained, "all is stored")
+        topics = reconcile.count_topics(self.settings, "binance")
+        stored = {"parquet": stores.count_parquet(self.settings)}
+        with stores.clickhouse(self.settings) as client:
+            stored["clickhouse"] = stores.count_clickhouse(client)
+        return Findings(frames_served=served, topics=topics, stored=stored, latency_us={}, memory_mb={}, seconds=1.0)
+
+    def supervise(self) -> None:
+        while not self.stopping.wait(0.1):
+            self.supervisor.restart_dead()
+
+    def _is_drained(self) -> bool:
+        return all(lag.records == 0 for _ in range(2) for lag in self.lags.read())
+
+
+def make_settings(home: Path) -> Settings:
+    """Settings of a pipeline with one market, on free ports."""
+    base = Settings(local=Local(home=home))
+    ours = with_local(base, home, keep_free_ports=False)
+    address = f"127.0.0.1:{ours.local.simulator_port}/binance/spot"
+    venue = Venue(
+        venue="BINANCE",
+        market="spot",
+        symbols=("*",),
+        channels=CHANNELS,
+        websocket_url=f"ws://{address}",
+        rest_url=f"http://{address}",
+    )
+    sections = {
+        "venues": (venue,),
+        "kafka": ours.kafka.model_copy(update={"partitions": 2}),
+        "sink": ours.sink.model_copy(update={"parquet_roll_s": 1.0, "flush_ms": 300.0}),
+    }
+    return ours.model_copy(update=sections)
+
+
+@contextlib.contextmanager
+def running(settings: Settings, rate: int) -> Iterator[Line]:
+    """A pipeline that has begun to store, and what it needs; ended in the end."""
+    config = settings.local.home / "tickerplant.toml"
+    write_settings(settings, config)
+    supervisor = Supervisor(config, roles_of(settings), settings.local.home / "logs")
+    line = Line(settings, supervisor, LagReader(settings))
+    keeper = threading.Thread(target=line.supervise)
+    try:
+        stack.up(settings, print)
+        deploy(settings)
+        port = str(settings.local.simulator_port)
+        arguments = ["tickerplant.local.venue", "--port", port, "--symbols", "8", "--seed", "1", "--rate", str(rate)]
+        background.start(settings, background.VENUE, arguments)
+        until(line.venue.is_up, "the venue answers")
+        supervisor.start()
+        keeper.start()
+        symbols = line.venue.listed_symbols("spot")
+        until(lambda: len(line.venue.status()["subscribed"]) >= symbols * len(CHANNELS), "all is subscribed")
+        until(lambda: len(line.roles()) == len(supervisor.roles) and not line.missing(), "all roles are ready")
+        line.venue.start()
+        until(lambda: any(line.processed().values()), "something is processed")
+        yield line
+    finally:
+        line.stopping.set()
+        if keeper.ident is not None:
+            keeper.join()
+        supervisor.stop()
+        line.lags.close()
+        background.stop(settings, print)
+        stack.down(settings, print)
+
+
+@pytest.fixture(scope="session")
+def pipeline() -> Callable[[Settings, int], contextlib.AbstractContextManager[Line]]:
+    """Runs a pipeline: settings and frames per second → a context with a `Line`."""
+    return running
+
+
+@pytest.fixture(scope="session")
+def settings_in() -> Callable[[Path], Settings]:
+    """Makes the settings of a pipeline with its home in a folder."""
+    return make_settings
+
+
+@pytest.fixture(scope="session")
+def eventually() -> Callable[..., None]:
+    """Waits for a condition: what, and seconds."""
+    return until
+
+
+@pytest.fixture(scope="session")
+def outage_s() -> float:
+    """How long each outage lasts after all roles have noticed it; `OUTAGE_S=30` for the long version."""
+    return float(os.environ.get("OUTAGE_S", "2"))

@@ -1,0 +1,158 @@
+"""Servers go away in mid-stream, alone and together: roles say so, wait, resume; nothing is lost, nothing doubled."""
+
+import os
+import signal
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import pytest
+
+from tickerplant.demo.report import Findings
+
+pytestmark = [pytest.mark.stack, pytest.mark.timeout(1200)]
+
+RATE = int(os.environ.get("OUTAGE_RATE", "300"))
+MOST_LINES = 12
+"""Lines of one role in one outage: gone, back, partitions taken and given, one of each library."""
+NEEDS = {
+    "broker": ("kafka", ("produce", "process", "sink-clickhouse", "sink-parquet")),
+    "registry": ("registry", ("produce", "process", "sink-clickhouse", "sink-parquet")),
+    "s3": ("object_store", ("sink-parquet",)),
+    "clickhouse": ("clickhouse", ("sink-clickhouse",)),
+}
+
+
+@dataclass(frozen=True)
+class Outage:
+    """Servers that go at once.
+
+    Args:
+        number: the signal; SIGSTOP = they hang, and go on at SIGCONT.
+        dying: roles that are killed while their servers are away.
+    """
+
+    servers: tuple[str, ...]
+    number: int = signal.SIGKILL
+    dying: tuple[str, ...] = ()
+
+    def expected(self) -> dict[str, set[str]]:
+        """Tell what each role should miss."""
+        found: dict[str, set[str]] = {}
+        for server in self.servers:
+            dependency, roles = NEEDS[server]
+            for role in roles:
+                found.setdefault(role, set()).add(dependency)
+        return found
+
+
+OUTAGES = {
+    "broker": Outage(("broker",)),
+    "registry": Outage(("registry",)),
+    "object store": Outage(("s3",)),
+    "clickhouse": Outage(("clickhouse",)),
+    "broker and clickhouse": Outage(("broker", "clickhouse")),
+    "broker and registry, in which two roles die": Outage(("broker", "registry"), dying=("process", "sink-clickhouse")),
+    "broker that hangs": Outage(("broker",), signal.SIGSTOP),
+}
+
+
+@dataclass(frozen=True)
+class Seen:
+    """What was seen of one outage.
+
+    Args:
+        missing: by role, what it said that it missed.
+        lines: by role, how many lines its log grew by.
+        restarts: by role, how often it was started again.
+        resumed_s: from the servers' return until the processor went on, and all roles were ready.
+    """
+
+    missing: Mapping[str, set[str]]
+    were_live: bool
+    lines: Mapping[str, int]
+    restarts: Mapping[str, int]
+    resumed_s: float
+
+
+@dataclass(frozen=True)
+class Story:
+    """All outages of one pipeline, in turn, and what its topics and stores held in the end."""
+
+    seen: Mapping[str, Seen]
+    findings: Findings
+
+
+def suffer(line: Any, outage: Outage, outage_s: float, until: Callable[..., None]) -> Seen:
+    """Let one outage come and go."""
+    lines, restarts = line.log_sizes(), line.supervisor.restarts()
+    line.signal(outage.servers, outage.number)
+    expected = outage.expected()
+    until(lambda: line.missing() == expected, f"{outage.servers} missed as {expected}, not {line.missing()}")
+    for role in outage.dying:
+        os.kill(line.supervisor.pids()[role], signal.SIGKILL)
+    end_s = time.monotonic() + outage_s
+    until(lambda: time.monotonic() > end_s, "the outage lasts")
+    until(lambda: line.missing() == expected, "those that died wait as well")
+    missing, were_live = line.missing(), line.are_live()
+    if outage.number == signal.SIGSTOP:
+        line.signal(outage.servers, signal.SIGCONT)
+    else:
+        line.start(outage.servers)
+    back_s = time.monotonic()
+    until(lambda: not line.missing(), "all are ready again")
+    before = line.processed()
+    until(lambda: any(line.processed().get(place, 0) > offset for place, offset in before.items()), "it goes on")
+    return Seen(
+        missing=missing,
+        were_live=were_live,
+        lines={name: count - lines[name] for name, count in line.log_sizes().items()},
+        restarts={name: count - restarts[name] for name, count in line.supervisor.restarts().items()},
+        resumed_s=time.monotonic() - back_s,
+    )
+
+
+@pytest.fixture(scope="module")
+def story(
+    tmp_path_factory: pytest.TempPathFactory, outage_s: float, pipeline: Any, settings_in: Any, eventually: Any
+) -> Story:
+    with pipeline(settings_in(tmp_path_factory.mktemp("outages")), RATE) as line:
+        seen = {}
+        for name, outage in OUTAGES.items():
+            seen[name] = suffer(line, outage, outage_s, eventually)
+        return Story(seen, line.finish())
+
+
+@pytest.fixture(params=OUTAGES)
+def name(request: pytest.FixtureRequest) -> str:
+    return str(request.param)
+
+
+def test_each_role_says_what_it_misses_and_nothing_else(story: Story, name: str) -> None:
+    assert story.seen[name].missing == OUTAGES[name].expected()
+
+
+def test_a_role_that_waits_is_alive(story: Story, name: str) -> None:
+    assert story.seen[name].were_live
+
+
+def test_no_role_dies_because_a_server_is_away(story: Story, name: str) -> None:
+    died = {role for role, count in story.seen[name].restarts.items() if count}
+
+    assert died == set(OUTAGES[name].dying)
+
+
+def test_an_outage_is_told_in_few_lines(story: Story, name: str) -> None:
+    assert max(story.seen[name].lines.values()) <= MOST_LINES, story.seen[name].lines
+
+
+def test_nothing_is_lost(story: Story) -> None:
+    assert story.findings.frames_served > 0
+    assert story.findings.lost == 0, story.findings.summary()
+
+
+def test_nothing_is_stored_twice(story: Story) -> None:
+    for store, tables in story.findings.stored.items():
+        for table, count in tables.items():
+            assert count.rows == count.distinct, (store, table)

@@ -25,6 +25,10 @@ class Book:
         _apply(self.bids, *bids)
         _apply(self.asks, *asks)
 
+    def is_crossed(self) -> bool:
+        """Tell whether the best bid is at or above the best ask, as it cannot be in a book that is right."""
+        return bool(self.bids and self.asks) and max(self.bids) >= min(self.asks)
+
     def clear(self) -> None:
         """Forget all levels."""
         self.bids.clear()

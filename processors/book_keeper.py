@@ -20,6 +20,7 @@ MOST_BUFFERED_LEVELS: Final = 40_000
 PATIENCE_US: Final = 30_000_000  # the producer fetches a snapshot by itself after it subscribes
 FIRST_WAIT_US: Final = 2_000_000
 MOST_WAIT_US: Final = 60_000_000
+EMPTY_BELIEVED: Final = 3  # times in a row that a venue has to say that there are no levels while updates come
 
 
 class PublishDelta(msgspec.Struct, frozen=True, gc=False):
@@ -53,6 +54,7 @@ class Resnapshot(msgspec.Struct, frozen=True, gc=False):
 Effect = PublishDelta | PublishSnapshot | Report | Resnapshot
 UNJOINED: Final = PublishDelta(0)
 LATE: Final = Report("OUT_OF_ORDER")
+CROSSED: Final = Report("CROSSED")
 
 
 class BookKeeper:
@@ -82,6 +84,8 @@ class BookKeeper:
         self.request_wait_us = FIRST_WAIT_US
         self.last_request_us = 0
         self.reason = "no snapshot came"
+        self.stood_time_us = 0  # when the book last began to stand
+        self.empty_snapshots = 0  # in a row
 
     def follows(self, delta: BookDelta) -> bool:
         """Tell whether nothing is missing before a delta above `last_seen`."""
@@ -104,35 +108,42 @@ class BookKeeper:
         if not self.is_valid:
             return self._buffer_delta(delta, last, now_us, is_gap=is_gap)
         if delta.sequence <= self.sequence:
-            return (self._gap(last, delta), UNJOINED) if is_gap else (UNJOINED,)
+            return self._pass_by(last, delta, now_us, is_gap=is_gap)
         if is_gap if self.is_joined else not self._rule.joins(self.sequence, delta):
             return self._lose(delta, now_us)
         self._apply(delta)
         if now_us >= self.next_keyframe_us:
-            return (PublishDelta(self.snapshot_id), self._keyframe(now_us))
+            return (PublishDelta(self.snapshot_id), *self._check(now_us))
         return (PublishDelta(self.snapshot_id),)
 
     def on_snapshot(self, snapshot: BookSnapshot, now_us: int) -> Sequence[Effect]:
         """Take in a snapshot: join the buffered deltas, or ask for another; older than a valid book = ignored."""
         if self.is_valid and snapshot.sequence <= self.sequence:
             return ()
+        doubt = self._doubt(snapshot)
+        if doubt:
+            return self._refuse(doubt, now_us)
         while self.buffer and self.buffer[0].sequence <= snapshot.sequence:
             self._drop_oldest()
         if self.buffer and not self._rule.joins(snapshot.sequence, self.buffer[0]):
             first_id = self.buffer[0].first_sequence
-            return self._request(f"snapshot {snapshot.sequence} is older than the first delta {first_id}", now_us)
+            return self._refuse(f"snapshot {snapshot.sequence} is older than the first delta {first_id}", now_us)
+        wait_us = self.request_wait_us
         self._stand(snapshot, now_us)
         count = len(self.buffer)
         for delta in self.buffer:
             self._apply(delta)
         self._clear_buffer()
+        if self.book.is_crossed():
+            self.is_valid, self.request_wait_us = False, wait_us
+            return (CROSSED, *self._refuse(f"with snapshot {snapshot.sequence} the book is crossed", now_us))
         return (PublishSnapshot(is_keyframe=False), Report("BOOK_READY", to_sequence=self.sequence, count=count))
 
     def on_clock(self, now_us: int) -> Sequence[Effect]:
         """Publish a keyframe, or ask for a snapshot, where it is time."""
-        if self.is_valid:
-            return (self._keyframe(now_us),) if now_us >= self.next_keyframe_us else ()
-        return self._request(self.reason, now_us) if self.buffer else ()
+        if not self.is_valid:
+            return self._request(self.reason, now_us) if self.buffer else ()
+        return self._check(now_us) if now_us >= self.next_keyframe_us else ()
 
     def on_disconnect(self, reason: str, now_us: int) -> Sequence[Effect]:
         """Give up the book: what comes next does not follow."""
@@ -145,6 +156,31 @@ class BookKeeper:
         """Forget the stream's ids: the venue counts anew."""
         self.last_seen, self.is_chained = 0, False
         self.holes = Holes()
+
+    def _doubt(self, snapshot: BookSnapshot) -> str:
+        """Say why a snapshot cannot be right; empty = it can."""
+        bids, asks = snapshot.bid_prices, snapshot.ask_prices
+        is_empty = not bids and not asks and self.last_seen > 0
+        self.empty_snapshots = self.empty_snapshots + 1 if is_empty else 0
+        if 0 < self.empty_snapshots < EMPTY_BELIEVED:
+            return f"snapshot {snapshot.sequence} has no levels"
+        return f"snapshot {snapshot.sequence} is crossed" if bids and asks and max(bids) >= min(asks) else ""
+
+    def _refuse(self, reason: str, now_us: int) -> Sequence[Effect]:
+        """Ask for another snapshot than the one that came: there is none to be patient for any more."""
+        if self.is_valid:
+            return ()
+        earliest_us = self.last_request_us + self.request_wait_us if self.last_request_us else now_us
+        self.request_at_us = min(self.request_at_us, earliest_us)
+        return self._request(reason, now_us)
+
+    def _pass_by(self, last: int, delta: BookDelta, now_us: int, *, is_gap: bool) -> Sequence[Effect]:
+        """Publish a delta that the snapshot contains, as history; if they still come much later, it was a wrong one."""
+        gap = (self._gap(last, delta),) if is_gap else ()
+        if now_us < self.stood_time_us + PATIENCE_US:
+            return (*gap, UNJOINED)
+        reason = f"snapshot {self.sequence} is ahead of the stream"
+        return (*gap, *self._reset(reason), *self._request(reason, now_us), UNJOINED)
 
     def _take_late(self, delta: BookDelta) -> Sequence[Effect]:
         """Publish what was missed, as history; what came before gives nothing."""
@@ -199,6 +235,7 @@ class BookKeeper:
         self.book.replace((snapshot.bid_prices, snapshot.bid_sizes), (snapshot.ask_prices, snapshot.ask_sizes))
         self.sequence, self.exchange_time_us = snapshot.sequence, snapshot.exchange_time_us
         self.is_valid, self.is_joined = True, False
+        self.stood_time_us = now_us
         self.snapshot_id += 1
         self.next_keyframe_us = now_us + self._keyframe_us
         self.request_wait_us = FIRST_WAIT_US
@@ -210,10 +247,14 @@ class BookKeeper:
         self.sequence, self.exchange_time_us = delta.sequence, delta.exchange_time_us
         self.is_joined = True
 
-    def _keyframe(self, now_us: int) -> PublishSnapshot:
+    def _check(self, now_us: int) -> Sequence[Effect]:
+        """Publish a keyframe, unless the book is seen to be wrong."""
+        if self.book.is_crossed():
+            reason = "the book is crossed"
+            return (CROSSED, *self._reset(reason), *self._request(reason, now_us))
         self.snapshot_id += 1
         self.next_keyframe_us = now_us + self._keyframe_us
-        return PublishSnapshot(is_keyframe=True)
+        return (PublishSnapshot(is_keyframe=True),)
 
     def _drop_oldest(self) -> None:
         self._buffered_levels -= _size(self.buffer.popleft())

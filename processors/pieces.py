@@ -49,6 +49,8 @@ class KeeperPiece(msgspec.Struct, array_like=True):
     bids: tuple[bytes, bytes]
     asks: tuple[bytes, bytes]
     holes: list[Hole] = []
+    stood_time_us: int = 0
+    empty_snapshots: int = 0
 
 
 class LinePiece(msgspec.Struct, Generic[T], array_like=True):
@@ -185,6 +187,8 @@ def _capture_keeper(state: SymbolState) -> KeeperPiece:
         bids=_pack(keeper.book.bids),
         asks=_pack(keeper.book.asks),
         holes=keeper.holes.holes,
+        stood_time_us=keeper.stood_time_us,
+        empty_snapshots=keeper.empty_snapshots,
     )
 
 
@@ -204,6 +208,8 @@ def _restore_keeper(state: SymbolState, piece: KeeperPiece) -> None:
     keeper.last_request_us = piece.last_request_us
     keeper.reason = piece.reason
     keeper.holes.holes = piece.holes
+    keeper.stood_time_us = piece.stood_time_us
+    keeper.empty_snapshots = piece.empty_snapshots
     _restore_book(keeper.book, piece)
 
 

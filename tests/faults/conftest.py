@@ -30,7 +30,7 @@ from tickerplant.settings import Producer as ProducerSettings
 from tickerplant.settings import Settings
 from tickerplant.settings import Venue as VenueSettings
 
-PATIENCE_S = 15.0
+PATIENCE_S = 8.0
 DEPTH_LEVELS = 5000
 Id = tuple[str, int]
 """(canonical symbol, id)."""
@@ -45,7 +45,7 @@ class Flow:
         is_over: what comes is forgotten: the test looks at how things are.
     """
 
-    pipeline: Pipeline = field(default_factory=lambda: Pipeline("BINANCE", "raw.binance", 0))
+    pipeline: Pipeline = field(default_factory=lambda: Pipeline("BINANCE", "raw.binance", 0, keyframe_us=500_000))
     raw: list[RawFrames] = field(default_factory=list)
     records: list[Derived] = field(default_factory=list)
     commands: list[ControlCommand] = field(default_factory=list)
@@ -135,6 +135,12 @@ class World:
         """Wait until all captured books are valid, and a delta was applied to each."""
         books = sum("@depth" in key for key in self.venue.hub.subscribed())
         await self.until(lambda: sum(each.is_valid and each.is_joined for _, each in self._kept()) >= books)
+
+    async def until_keyframes(self) -> None:
+        """Wait until all books stand that a keyframe, which a book that is seen to be wrong has none of, showed."""
+        await self.until_books_stand()
+        before = {id(keeper): keeper.snapshot_id for _, keeper in self._kept()}
+        await self.until(lambda: all(each.snapshot_id > before.get(id(each), 0) for _, each in self._kept()))
 
     async def more(self, trades: int = 20) -> None:
         """Let some more trades be stored."""
@@ -288,7 +294,7 @@ def world(quick_books: None) -> Callable[..., Any]:
         before: tuple[AnyFault, ...] = (),
         **producer_settings: Any,
     ) -> AsyncIterator[World]:
-        timing: dict[str, Any] = {"linger_ms": 5.0, "backoff_first_s": 0.02, "backoff_most_s": 0.2}
+        timing: dict[str, Any] = {"linger_ms": 5.0, "backoff_first_s": 0.02, "backoff_most_s": 0.2, "overlap_s": 0.2}
         timing |= {"stale_after_s": stale_after_s} | producer_settings
         source = SyntheticOptions(symbols=symbols, rate_frames=rate, seed=seed)
         options = VenueOptions(source=source, faults=faults, fault_seed=seed)

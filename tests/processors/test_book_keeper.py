@@ -58,7 +58,7 @@ def test_spot_joins_where_a_delta_reaches_over_the_snapshot(spot: BookKeeper, fi
 def test_spot_does_not_join_where_an_id_is_missing(spot: BookKeeper) -> None:
     effects = feed(spot, delta(102, 105), snapshot(100), now_us=SECOND_US)
 
-    assert effects == [UNJOINED]
+    assert effects == [UNJOINED, Resnapshot("snapshot 100 is older than the first delta 102")]
     assert not spot.is_valid
 
 
@@ -136,17 +136,96 @@ def test_after_a_gap_the_next_snapshot_joins_what_came_meanwhile(spot: BookKeepe
 def test_a_gap_among_buffered_deltas_is_told_and_only_what_follows_is_kept(spot: BookKeeper) -> None:
     effects = feed(spot, delta(1, 2), delta(3, 4), delta(7, 8), snapshot(2))
 
-    assert effects == [UNJOINED, UNJOINED, Report("GAP", from_sequence=5, to_sequence=6), UNJOINED]
+    assert effects[:4] == [UNJOINED, UNJOINED, Report("GAP", from_sequence=5, to_sequence=6), UNJOINED]
+    assert effects[4:] == [Resnapshot("snapshot 2 is older than the first delta 7")]
     assert not spot.is_valid
 
 
 def test_a_stale_snapshot_is_followed_by_a_request_when_it_is_time(spot: BookKeeper) -> None:
     feed(spot, delta(200, 201))
-    late_us = SECOND_US + book_keeper.PATIENCE_US
+    asked = [Resnapshot("snapshot 100 is older than the first delta 200")]
 
-    assert feed(spot, snapshot(100)) == []
-    assert feed(spot, snapshot(100), now_us=late_us) == [Resnapshot("snapshot 100 is older than the first delta 200")]
-    assert feed(spot, snapshot(100), now_us=late_us + 1) == []
+    assert feed(spot, snapshot(100)) == asked  # what was waited for has come
+    assert feed(spot, snapshot(100), now_us=2 * SECOND_US) == []
+    assert feed(spot, snapshot(100), now_us=3 * SECOND_US) == asked
+    assert feed(spot, snapshot(100), now_us=3 * SECOND_US + 1) == []
+
+
+def both_sides(sequence: int, bid: float | None, ask: float | None) -> BookSnapshot:
+    bids, asks = [price for price in (bid,) if price], [price for price in (ask,) if price]
+    return BookSnapshot("X", 0, sequence, bids, [1.0] * len(bids), asks, [1.0] * len(asks))
+
+
+def test_a_crossed_snapshot_is_refused(spot: BookKeeper) -> None:
+    effects = feed(spot, delta(101, 102), both_sides(101, 9.0, 8.0))
+
+    assert effects == [UNJOINED, Resnapshot("snapshot 101 is crossed")]
+    assert feed(spot, both_sides(101, 8.0, 9.0))[0] == SNAPSHOT
+
+
+def test_a_snapshot_that_the_updates_cross_is_refused(spot: BookKeeper) -> None:
+    """As that of another symbol does, whose price is another."""
+    effects = feed(spot, delta(101, 102, price=50.0), both_sides(101, 8.0, 9.0))
+
+    assert effects == [UNJOINED, Report("CROSSED"), Resnapshot("with snapshot 101 the book is crossed")]
+    assert not spot.is_valid
+
+
+def test_a_book_that_is_crossed_when_a_keyframe_is_due_is_given_up(spot: BookKeeper) -> None:
+    feed(spot, both_sides(100, 8.0, 9.0), delta(101, 102, price=50.0))
+    given_up = [
+        Report("CROSSED"),
+        Report("BOOK_RESET", from_sequence=102, detail="the book is crossed"),
+        Resnapshot("the book is crossed"),
+    ]
+
+    assert list(spot.on_clock(2 * SECOND_US)) == []
+    assert list(spot.on_clock(11 * SECOND_US)) == given_up
+    assert feed(spot, delta(103, 104, price=2.0), both_sides(103, 49.0, 51.0), now_us=12 * SECOND_US)[-1] == Report(
+        "BOOK_READY", to_sequence=104, count=1
+    )
+
+
+def test_an_empty_snapshot_is_believed_when_the_venue_says_so_three_times(spot: BookKeeper) -> None:
+    feed(spot, delta(101, 102))
+    asked = [Resnapshot("snapshot 102 has no levels")]
+
+    assert feed(spot, both_sides(102, None, None)) == asked
+    assert feed(spot, both_sides(102, None, None), now_us=3 * SECOND_US) == asked
+    assert feed(spot, both_sides(102, None, None), now_us=7 * SECOND_US)[0] == SNAPSHOT
+
+
+def test_an_empty_snapshot_between_others_is_never_believed(spot: BookKeeper) -> None:
+    feed(spot, delta(101, 102))
+
+    for number in range(6):
+        empty = number % 2 == 0
+        feed(spot, both_sides(102, None, None) if empty else both_sides(99, 1.0, 2.0), now_us=number * 60 * SECOND_US)
+    assert not spot.is_valid
+
+
+def test_a_book_is_empty_at_once_where_no_update_ever_came(spot: BookKeeper) -> None:
+    assert feed(spot, both_sides(102, None, None))[0] == SNAPSHOT
+
+
+def test_a_wrong_snapshot_does_not_touch_a_book_that_stands(spot: BookKeeper) -> None:
+    feed(spot, both_sides(100, 8.0, 9.0), delta(101, 102))
+
+    assert feed(spot, both_sides(200, 9.0, 8.0), both_sides(200, None, None)) == []
+    assert (spot.is_valid, spot.sequence) == (True, 102)
+
+
+def test_a_snapshot_that_stays_ahead_of_the_stream_is_given_up(spot: BookKeeper) -> None:
+    """As that of another symbol does, whose ids are higher."""
+    feed(spot, snapshot(1000), delta(101, 102))
+    late_us = SECOND_US + book_keeper.PATIENCE_US
+    reason = "snapshot 1000 is ahead of the stream"
+
+    assert feed(spot, delta(103, 104), now_us=late_us - 1) == [UNJOINED]
+    assert feed(spot, delta(105, 106), now_us=late_us) == [
+        Report("BOOK_RESET", from_sequence=1000, detail=reason), Resnapshot(reason), UNJOINED,
+    ]  # fmt: skip
+    assert feed(spot, snapshot(106), now_us=late_us + 1)[0] == SNAPSHOT
 
 
 def test_requests_become_rarer(spot: BookKeeper) -> None:
@@ -184,7 +263,7 @@ def test_the_buffer_keeps_the_newest_deltas(spot: BookKeeper, monkeypatch: pytes
     feed(spot, *(delta(number, number) for number in range(1, 11)))
 
     assert [each.sequence for each in spot.buffer] == [8, 9, 10]
-    assert feed(spot, snapshot(6)) == []
+    assert feed(spot, snapshot(6)) == [Resnapshot("snapshot 6 is older than the first delta 8")]
     assert feed(spot, snapshot(7))[1] == Report("BOOK_READY", to_sequence=10, count=3)
 
 

@@ -278,5 +278,5 @@ def test_books_are_counted_by_state(spot: Any) -> None:
     deltas(spot, (1, 2))
     assert spot.pipeline.books() == (0, 1)
 
-    spot.take(spot.feed.snapshot(5))
+    spot.take(spot.feed.snapshot(5, [["99", "1"]]))
     assert spot.pipeline.books() == (1, 0)

@@ -143,6 +143,34 @@ def show_config(config: Path | None, as_json: bool) -> None:
         _say(f"tickerplant: risk: {warning}")
 
 
+@cli.command()
+@config_option
+@json_option
+@click.option("--role", "roles", multiple=True, help="Only this role; may be repeated. Default: all.")
+@click.option(
+    "--principal", default="User:{role}", show_default=True, help="What Kafka calls the user of a role (--apply)."
+)
+@click.option("--apply", "is_applied", is_flag=True, help="Create them as ALLOW rules on the broker of the settings.")
+def acls(config: Path | None, as_json: bool, roles: tuple[str, ...], principal: str, is_applied: bool) -> None:
+    """Show the least rights that each role needs on Kafka."""
+    from tickerplant.acls import ROLES, rights
+
+    if unknown := set(roles) - set(ROLES):
+        raise UserError(f"no role is called {min(unknown)}: there are {', '.join(ROLES)}")
+    settings = load_settings(config)
+    wanted = rights(roles or ROLES, topic_suffix=settings.kafka.topic_suffix)
+    if is_applied:
+        from tickerplant.rights import apply
+
+        _show({"acls_in_force": apply(settings, wanted, principal)}, as_json=as_json)
+        return
+    if as_json:
+        click.echo(msgspec.json.encode(wanted))
+        return
+    for right in wanted:
+        click.echo(f"{right.role:<16} {right.operation:<9} {right.resource:<6} {right.name}")
+
+
 @cli.command(help=f"Take in frames of the configured venues and write them to raw topics. {RUN_HELP}")
 @config_option
 @json_option
@@ -310,6 +338,10 @@ def _role_settings(config: Path | None, role: str) -> Settings:
     configure_logs(role, loaded.settings.log_level)
     for warning in loaded.warnings:
         logger().warning("settings", risk=warning)
+    if loaded.settings.kafka.security_protocol != "PLAINTEXT":
+        from tickerplant.rights import check_rights
+
+        check_rights(loaded.settings, role)
     return loaded.settings
 
 

@@ -12,6 +12,7 @@ from typing import Any, Final, get_args
 from pydantic import BaseModel, SecretStr, TypeAdapter, ValidationError
 
 from tickerplant.errors import UserError
+from tickerplant.local.identities import ADMIN, Identities
 from tickerplant.masking import MASK, mask, remember
 from tickerplant.secrets import FILE, is_reference, resolve
 from tickerplant.security import check, risks
@@ -19,6 +20,7 @@ from tickerplant.settings import CONFIG_ENV, ENV_PREFIX, VENUES_ENV, VENUES_EXAM
 
 DEFAULT: Final = "default"
 FILE_SUFFIX: Final = "_file"
+TRUE: Final = (True, 1, "1", "true", "True", "yes", "on")
 USERS: Final = {"registry.password": "username", "clickhouse.password": "user"}
 
 Path_ = tuple[str, ...]
@@ -51,6 +53,7 @@ def read_settings(path: Path | None = None, environment: Mapping[str, str] | Non
     for name, place, value in _environment_values(environment):
         _put(values, place, value)
         sources[".".join(place)] = name
+    _follow_secure_stack(values, sources)
     _resolve_references(values, sources, environment, warnings)
     settings = _validated(values, path)
     _remember_secrets(settings)
@@ -170,6 +173,20 @@ def _resolve_references(
         _put(values, place, found)
         if not value.startswith("literal:"):
             sources[name] += f", {value}"
+
+
+def _follow_secure_stack(values: dict[str, Any], sources: dict[str, str]) -> None:
+    """With `local.secure`, let `[kafka]` be what that broker asks for, where nothing else is set."""
+    secure = _at(values, ("local", "secure"))
+    kafka = values.get("kafka", {})
+    if secure not in TRUE or not isinstance(kafka, dict) or "security_protocol" in kafka:
+        return
+    home = _at(values, ("local", "home")) or Settings().local.home
+    found = Identities.of(Path(str(home))).client_values(str(kafka.get("sasl_username") or ADMIN))
+    for name, value in found.items():
+        if name not in kafka:
+            _put(values, ("kafka", name), value)
+            sources[f"kafka.{name}"] = "local.secure"
 
 
 def _warn_of_open_file(path: Path | None, values: Mapping[str, Any], warnings: list[str]) -> None:

@@ -45,6 +45,7 @@ __all__ = [
     "consumer",
     "create_topics",
     "end_offsets",
+    "is_serving",
     "partition_count",
     "refusal",
     "topic_ids",
@@ -130,7 +131,7 @@ class Publisher:
             try:
                 self._producer.produce(name, value, key, partition, on_delivery=callback, headers=headers)
             except BufferError:
-                self._producer.poll(0.05)
+                self.poll(0.05)
             else:
                 self.sent_records += 1
                 return
@@ -142,7 +143,10 @@ class Publisher:
             DeliveryError: a record could not be delivered.
             UserError: the broker refuses us, or our writing to a topic.
         """
-        self._producer.poll(timeout_s)
+        try:
+            self._producer.poll(timeout_s)
+        except (KafkaException, SystemError) as error:
+            raise self._ended(error) from error
         if self._failure is not None:
             raise self._failed(self._failure)
         if self._told.refused is not None:
@@ -154,7 +158,10 @@ class Publisher:
         Raises:
             DeliveryError: a record could not be delivered.
         """
-        left: int = self._producer.flush(timeout_s)
+        try:
+            left: int = self._producer.flush(timeout_s)
+        except (KafkaException, SystemError) as error:
+            raise self._ended(error) from error
         self.poll()
         return left
 
@@ -165,6 +172,15 @@ class Publisher:
     def _noted(self, error: KafkaError | None, _message: Message) -> None:
         if error is not None:
             self._failure = error
+
+    def _ended(self, error: BaseException | None) -> TickerplantError:
+        """Say why the client ended for good: it raises that itself, at times as the cause of a SystemError."""
+        while error is not None and not isinstance(error, KafkaException):
+            error = error.__cause__
+        if error is None:
+            return DeliveryError("Kafka's client ended without a reason")
+        self._failure = error.args[0]
+        return self._failed(error.args[0])
 
     def _failed(self, error: KafkaError) -> TickerplantError:
         return refusal(self.settings, error) or DeliveryError(f"Kafka refused a record: {error.str()}")
@@ -251,6 +267,15 @@ class BrokerProbe:
             self._are_all_down = True
         else:
             self._reason = error.str()
+
+
+def is_serving(settings: Settings, timeout_s: float = 1.0) -> bool:
+    """Tell whether a broker lets us in and may be used now."""
+    admin = AdminClient(common_config(settings))
+    try:
+        return bool(admin.list_topics(timeout=timeout_s).brokers)
+    except KafkaException:
+        return False
 
 
 def topic_ids(settings: Settings, topics: Iterable[str]) -> dict[str, str]:

@@ -1,5 +1,7 @@
 """What Kafka refuses for good: librdkafka tries for ever with a wrong password, and says so only to a callback."""
 
+import re
+import socket
 import time
 from dataclasses import dataclass, field
 from typing import Final
@@ -24,9 +26,11 @@ HINTS: Final[dict[int, str]] = {
     KafkaError.TRANSACTIONAL_ID_AUTHORIZATION_FAILED: RIGHTS,
     KafkaError.SECURITY_DISABLED: "the broker has no authorizer, so there is nobody to keep rights",
 }
+PROBE_S: Final = 1.0
 PATIENCE_S: Final = 10.0
 """A broker that is being restarted may refuse for a moment: a running process believes it only after this long."""
 
+_ADDRESS: Final = re.compile(r"^(?:\[[^\]]*\]: )?(?:[a-z_]+://\S+: )?")
 FORGET_S: Final = 30.0  # librdkafka tries again at least every 10 s: after a silence of this length it was let in
 
 
@@ -42,17 +46,15 @@ def refusal(settings: Settings, error: KafkaError) -> UserError | None:
 
 @dataclass
 class Told:
-    """The errors a client of librdkafka was told of: its `error_cb`."""
+    """What a client of librdkafka was told is refused: its `error_cb`."""
 
     settings: Settings
-    last: KafkaError | None = field(default=None, init=False)
     refused: KafkaError | None = field(default=None, init=False)
     _first_s: float = field(default=0.0, init=False)
     _last_s: float = field(default=0.0, init=False)
 
     def __call__(self, error: KafkaError) -> None:
         """Take note; called from within the client's `poll`, or on its threads."""
-        self.last = error
         if error.code() in HINTS:
             now_s = time.monotonic()
             if self.refused is None or now_s - self._last_s > FORGET_S:
@@ -66,14 +68,15 @@ class Told:
 
     def forget(self) -> None:
         """Begin anew, before something is asked."""
-        self.last = self.refused = None
+        self.refused = None
 
-    def check(self, patience_s: float = PATIENCE_S) -> None:
-        """Raise what has been refused for this long.
+    def check(self, patience_s: float | None = None) -> None:
+        """Raise what has been refused for this long (None = `PATIENCE_S`).
 
         Raises:
             UserError: user, certificate or rights are refused.
         """
+        patience_s = PATIENCE_S if patience_s is None else patience_s
         if self.refused is None or self._last_s - self._first_s < patience_s:
             return
         error = refusal(self.settings, self.refused)
@@ -87,15 +90,26 @@ class Told:
             UserError: it did answer: with a refusal.
         """
         self.check(0.0)
-        address = self.settings.kafka.bootstrap_servers
-        if self.last is not None and "security.protocol" in self.last.str():
-            return DependencyError("kafka", address, f"{_line(self.last)}; {CERTIFICATES}")
-        return DependencyError("kafka", address)
+        kafka = self.settings.kafka
+        if _listens(kafka.bootstrap_servers):
+            protocol = kafka.security_protocol
+            hint = f"somebody listens but does not answer in {protocol}: see kafka.security_protocol, and its log"
+            return DependencyError("kafka", kafka.bootstrap_servers, hint)
+        return DependencyError("kafka", kafka.bootstrap_servers)
+
+
+def _listens(servers: str) -> bool:
+    """Tell whether a connection to the first server can be opened."""
+    host, _, port = servers.split(",", maxsplit=1)[0].rpartition(":")
+    try:
+        socket.create_connection((host.strip("[]"), int(port)), timeout=PROBE_S).close()
+    except (OSError, ValueError):
+        return False
+    return True
 
 
 def _line(error: KafkaError) -> str:
-    """First line, without the client's name and the time it took."""
-    text = error.str().splitlines()[0]
-    place, _, rest = text.partition("]: ")
-    text = rest if rest and " " not in place else text
-    return text.partition(" (after ")[0]
+    """First line: the broker's own codes in words, the library's errors without address and the time they took."""
+    if error.code() >= 0:  # what brokers add is made for their logs: whole requests
+        return KafkaError(error.code()).str().removeprefix("Broker: ")
+    return _ADDRESS.sub("", error.str().splitlines()[0]).partition(" (after ")[0]

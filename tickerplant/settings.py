@@ -47,6 +47,7 @@ class Local(Section):
     simulator_port: Port = 18765
     kafka_heap_mb: Count = 512
     disk_reserve_mb: Annotated[int, Field(ge=0)] = 256  # below, producers read no more; at most a tenth; 0 = never
+    secure: bool = False  # the broker asks for TLS, a password (SCRAM) and rights; docs/security.md
 
 
 class Kafka(Section):

@@ -3,6 +3,7 @@
 import socket
 from pathlib import Path
 
+from tickerplant.local.identities import client_of
 from tickerplant.settings import Local, Settings
 
 HOST = "127.0.0.1"
@@ -22,6 +23,9 @@ def with_local(settings: Settings, home: Path, *, keep_free_ports: bool = True) 
         "object_store": {"endpoint_url": f"http://{HOST}:{local.s3_port}"},
         "clickhouse": {"host": HOST, "port": local.clickhouse_port, "http_port": local.clickhouse_http_port},
     }
+    if local.secure:
+        secured = client_of(settings.kafka, local.home)
+        settings = settings.model_copy(update={"kafka": secured})
     sections = {name: getattr(settings, name).model_copy(update=values) for name, values in address.items()}
     return settings.model_copy(update={"local": local, **sections})
 

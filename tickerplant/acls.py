@@ -1,0 +1,72 @@
+"""The least rights of each role on Kafka, from the same names the roles use."""
+
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from typing import Final, Literal
+
+from schemas.topics import CLEANED, COMMAND, DEAD_SINK, SINK_COMMIT, STATE, catalogue, raw_topic
+from schemas.venues import SYMBOLOGIES
+
+Operation = Literal["CREATE", "DESCRIBE", "READ", "WRITE"]
+
+PROCESSOR_GROUP: Final = "tickerplant.processor"
+SINK_GROUPS: Final = {"sink-clickhouse": "tickerplant.sink.clickhouse", "sink-parquet": "tickerplant.sink.parquet"}
+ASSIGNED_GROUPS: Final = {
+    "produce": "tickerplant.producer",
+    "process": "tickerplant.processor.state",
+    "subscribe": "tickerplant.subscriber",
+}
+"""Named by consumers that join no group and commit nothing: Kafka wants to be asked about them nevertheless."""
+
+RAW: Final = tuple(raw_topic(venue).name for venue in SYMBOLOGIES)
+DERIVED: Final = tuple(topic.name for topic in CLEANED)
+STORED: Final = (*RAW, *DERIVED, DEAD_SINK.name, SINK_COMMIT.name)
+ALL: Final = tuple(topic.name for topic in catalogue(SYMBOLOGIES))
+
+TOPICS: Final[dict[str, dict[Operation, Sequence[str]]]] = {
+    "deploy": {"CREATE": ALL, "DESCRIBE": ALL},
+    "produce": {"WRITE": RAW, "READ": (COMMAND.name,)},
+    "process": {"READ": (*RAW, STATE.name), "WRITE": (*DERIVED, COMMAND.name, STATE.name)},
+    "sink-clickhouse": {"READ": STORED, "WRITE": (DEAD_SINK.name, SINK_COMMIT.name)},
+    "sink-parquet": {"READ": STORED, "WRITE": (DEAD_SINK.name, SINK_COMMIT.name)},
+    "lag-exporter": {"DESCRIBE": ALL},
+    "subscribe": {"READ": (*DERIVED, SINK_COMMIT.name)},
+}
+"""Role → operation → topics. READ and WRITE carry DESCRIBE with them. `lag-exporter` is also `top` and `lag`."""
+
+ROLES: Final = tuple(TOPICS)
+
+
+@dataclass(frozen=True, kw_only=True, order=True)
+class Right:
+    """One operation that a role needs on one topic or group, by its full name."""
+
+    role: str
+    resource: Literal["topic", "group"]
+    name: str
+    operation: Operation
+
+
+def rights(roles: Iterable[str] = ROLES, *, topic_suffix: str = "") -> list[Right]:
+    """List what roles need; topics of every venue this version knows."""
+    return [right for role in roles for right in (*_on_topics(role, topic_suffix), *_on_groups(role, topic_suffix))]
+
+
+def _on_topics(role: str, suffix: str) -> Iterator[Right]:
+    for operation, names in TOPICS[role].items():
+        for name in names:
+            yield Right(role=role, resource="topic", name=name + suffix, operation=operation)
+
+
+def _on_groups(role: str, suffix: str) -> Iterator[Right]:
+    needs: dict[str, Operation] = {}
+    if role == "process":
+        needs[PROCESSOR_GROUP + suffix] = "READ"
+    if role in SINK_GROUPS:
+        needs[SINK_GROUPS[role]] = "READ"
+    if role in ASSIGNED_GROUPS:
+        needs[ASSIGNED_GROUPS[role]] = "DESCRIBE"
+    if role == "lag-exporter":
+        needs = dict.fromkeys((PROCESSOR_GROUP, PROCESSOR_GROUP + suffix, *SINK_GROUPS.values()), "DESCRIBE")
+    for name, operation in needs.items():
+        yield Right(role=role, resource="group", name=name, operation=operation)

@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import cached_property
-from typing import Any
+from typing import Any, TypeVar
 
 from confluent_kafka import (
     OFFSET_BEGINNING,
@@ -48,19 +48,32 @@ __all__ = [
     "is_serving",
     "partition_count",
     "refusal",
+    "settled",
     "topic_ids",
     "topic_partitions",
 ]
 
 Headers = list[tuple[str, str | bytes | None]]
 CONNECT_TIMEOUT_S = 10.0
-COORDINATOR_POLL_S = 0.1
 PROBE_POLL_S = 0.1
 RECONNECT_MOST_MS = 2000  # the default of 10 s is what records would wait for after a broker is back
 REFUSAL_POLL_S = 1.0
-COORDINATOR_MOVES = frozenset(
-    {KafkaError.NOT_COORDINATOR, KafkaError.COORDINATOR_NOT_AVAILABLE, KafkaError.COORDINATOR_LOAD_IN_PROGRESS}
+SETTLING_POLL_S = 0.1
+SETTLING = frozenset(
+    {
+        KafkaError.NOT_COORDINATOR,
+        KafkaError.COORDINATOR_NOT_AVAILABLE,
+        KafkaError.COORDINATOR_LOAD_IN_PROGRESS,
+        KafkaError.LEADER_NOT_AVAILABLE,
+        KafkaError.NOT_LEADER_FOR_PARTITION,
+        KafkaError.UNKNOWN_TOPIC_OR_PART,
+        KafkaError._UNKNOWN_PARTITION,  # noqa: SLF001  # the library's own errors all start so
+        KafkaError._UNKNOWN_TOPIC,  # noqa: SLF001
+    }
 )
+"""What a broker, or our own view of it, says for a moment after it started, or after a topic was made."""
+
+T = TypeVar("T")
 
 
 class DeliveryError(TickerplantError):
@@ -368,7 +381,8 @@ class OffsetReader:
         if group not in self._groups:
             self._groups[group] = consumer(self._settings, group)
         with self._answering():
-            found = _committed(self._groups[group], _places(partitions))
+            client, places = self._groups[group], _places(partitions)
+            found = settled(lambda: client.committed(places, timeout=CONNECT_TIMEOUT_S))
         return {(each.topic, each.partition): each.offset for each in found if each.offset >= 0}
 
     def watermarks(self, partitions: Mapping[str, int]) -> dict[tuple[str, int], tuple[int, int]]:
@@ -426,16 +440,20 @@ class OffsetReader:
             raise refusal(self._settings, error.args[0]) or self._told.missing() from error
 
 
-def _committed(client: Consumer, places: list[TopicPartition]) -> list[TopicPartition]:
-    """Ask again while the broker is still finding out who keeps the group's offsets."""
+def settled(ask: Callable[[], T]) -> T:
+    """Ask again, for up to 10 s, while the broker is still finding out who leads what.
+
+    Raises:
+        KafkaException: it does not find out, or refuses.
+    """
     deadline_s = time.monotonic() + CONNECT_TIMEOUT_S
     while True:
         try:
-            return client.committed(places, timeout=CONNECT_TIMEOUT_S)
+            return ask()
         except KafkaException as error:
-            if error.args[0].code() not in COORDINATOR_MOVES or time.monotonic() > deadline_s:
+            if error.args[0].code() not in SETTLING or time.monotonic() > deadline_s:
                 raise
-        time.sleep(COORDINATOR_POLL_S)
+        time.sleep(SETTLING_POLL_S)
 
 
 def _places(partitions: Mapping[str, int]) -> list[TopicPartition]:

@@ -35,6 +35,8 @@ from tickerplant.kafka import (
     consumer,
     end_offsets,
     partition_count,
+    refusal,
+    settled,
 )
 from tickerplant.once import Once, Source, SourceError, source_of
 from tickerplant.registry import Registry
@@ -121,12 +123,14 @@ class Subscription(Generic[R]):
         self._decoder: Decoder[R] = Registry(settings).decoder(wish.topic.record)  # type: ignore[arg-type]  # the topic tells R
         self._consumer: Consumer = consumer(settings, wish.group or GROUP)
         try:
-            starts = self._starts([TopicPartition(self._name, number) for number in range(partitions)])
+            places = [TopicPartition(self._name, number) for number in range(partitions)]
+            starts = settled(lambda: self._starts(places))
             self._reached = {(each.topic, each.partition): each.offset for each in starts}
             self._consumer.assign(starts)
         except KafkaException as error:
             self._consumer.close()
-            raise DependencyError("kafka", self._address) from error
+            reason = error.args[0]
+            raise refusal(settings, reason) or DependencyError("kafka", self._address, reason.str()) from error
 
     def __enter__(self) -> Self:
         return self

@@ -6,7 +6,7 @@ Raw records go from the producer's intake straight into a pipeline, whose comman
 import asyncio
 import json
 from collections import Counter
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Collection
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from typing import Any
@@ -19,13 +19,14 @@ from processors import book_keeper
 from processors.pipeline import Pipeline
 from processors.symbol_state import SymbolState
 from producers.app import Producer, make_producer
+from producers.feed import Feed
 from producers.intake import Intake
 from schemas.records import ControlCommand, DeadLetter, Depth, Derived, Frame, QualityEvent, RawFrames, Tick
 from tickerplant.clock import now_us
 from tickerplant.local.venue import SyntheticOptions, Venue, VenueOptions
 from tickerplant.local.venue.counts import TradeId
 from tickerplant.local.venue.fault_plan import ActiveFault, Strike
-from tickerplant.local.venue.faults import AnyFault
+from tickerplant.local.venue.faults import AnyFault, Disconnect
 from tickerplant.settings import Producer as ProducerSettings
 from tickerplant.settings import Settings
 from tickerplant.settings import Venue as VenueSettings
@@ -147,6 +148,22 @@ class World:
         wanted = sum(self.trades().values()) + trades
         await self.until(lambda: sum(self.trades().values()) >= wanted)
 
+    async def passed(self, seconds: float) -> None:
+        """Let the market go on for some time."""
+        loop = asyncio.get_running_loop()
+        end_s = loop.time() + seconds
+        await self.until(lambda: loop.time() >= end_s)
+
+    async def resync(self) -> None:
+        """End all faults and connections, so that every book is joined again."""
+        await self.venue.faults.end_all()
+        old = set(self.venue.hub.sessions)
+        self.start(Disconnect())
+        await self.until(lambda: self.venue.hub.sessions and not old & set(self.venue.hub.sessions))
+        streams = {(each.plan.market, name.name) for each in self._feeds() for name in each.plan.streams}
+        await self.until(lambda: len(self.venue.hub.subscribed()) >= len(streams))
+        await self.until_books_stand()
+
     async def finish(self) -> None:
         """End faults and market; all that was written is processed then."""
         await self.venue.faults.end_all()
@@ -162,8 +179,43 @@ class World:
             await asyncio.sleep(0.1)
         self.flow.is_over = True
 
-    def assert_trades_are_right(self) -> None:
-        """Each stored trade is one that was made, once, as it was; each one that is not stored is in a GAP."""
+    def written_trades(self) -> set[Id]:
+        """List the trades that the venue wrote to sockets as they were made."""
+        written = self.venue.hub.counts.trades.items()
+        return {
+            (self.canonical(market, symbol), number)
+            for (market, symbol), ids in written
+            for first, last in ids.ranges()
+            for number in range(first, last + 1)
+        }
+
+    def within(self, trades: set[Id]) -> set[Id]:
+        """Leave out those before the first and after the last stored trade of their symbol: no id tells of them."""
+        first, last = _bounds(self.trades())
+        return {key for key in trades if first.get(key[0], key[1]) < key[1] < last.get(key[0], 0)}
+
+    def dead_frames(self) -> int:
+        """Count the raw messages that are no JSON."""
+        return sum(not _is_json(frame.payload) for frame in self.flow.frames("MESSAGE"))
+
+    def replayed(self) -> Flow:
+        """Process the raw records once more."""
+        again = Flow(heard=lambda _command: None)
+        for number, record in enumerate(self.flow.raw):
+            batch = again.pipeline.process(number, record)
+            again.records += batch.records
+            again.commands += batch.commands
+        return again
+
+    def _feeds(self) -> list[Feed]:
+        return [feed for capture in self.producer.captures for feed in capture.feeds]
+
+    def assert_trades_are_right(self, but: Collection[Id] = ()) -> None:
+        """Each stored trade is one that was made, once, as it was; each one that is not stored is in a GAP.
+
+        Args:
+            but: whose values are not looked at.
+        """
         stored, gaps = self.trades(), self.gaps("trade")
         made = {(self.canonical(market, symbol), n): values for (market, symbol, n), values in self.published.items()}
         ticks = {(each.symbol, int(each.trade_id)): each for each in self.of(Tick, kind="TRADE")}
@@ -171,11 +223,12 @@ class World:
         assert set(stored.values()) == {1}
         for key, tick in ticks.items():
             price, size, side = made[key]
+            if key in but:
+                continue
             assert (tick.price, tick.side) == (price, side)
             if "/USDT" in tick.symbol:
                 assert tick.quantity == size
-        first, last = _bounds(stored)
-        missing = {key for key in made if key not in stored and first.get(key[0], 0) < key[1] < last.get(key[0], 0)}
+        missing = self.within(set(made) - set(stored))
         assert missing <= gaps
         assert not {key for key in gaps if key in made} - missing - set(stored), "a GAP names what was never made"
 
@@ -229,6 +282,14 @@ def _bounds(stored: Counter[Id]) -> tuple[dict[str, int], dict[str, int]]:
         first[symbol] = min(first.get(symbol, number), number)
         last[symbol] = max(last.get(symbol, number), number)
     return first, last
+
+
+def _is_json(payload: bytes) -> bool:
+    try:
+        json.loads(payload)
+    except ValueError:
+        return False
+    return True
 
 
 def _levels(side: list[list[str]], multiplier: float) -> dict[float, float]:

@@ -9,7 +9,7 @@ does not take a write). It is up when none of them complains.
 
 import threading
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any, Final
@@ -124,6 +124,11 @@ class Health:
                 if found.complaints
             ]
 
+    def is_answered(self, dependencies: Iterable[str]) -> bool:
+        """Tell whether the probes of these have all been answered, whatever other witnesses say."""
+        with self._lock:
+            return not any({START, PROBE} & self._known[name].complaints.keys() for name in dependencies)
+
     def is_live(self) -> bool:
         """Tell whether the main loop turned lately."""
         return self._now_s() - self._beaten_s < LIVE_S
@@ -175,7 +180,7 @@ def watched(settings: Settings, health: Health, probes: Mapping[str, Probe]) -> 
     for thread in threads:
         thread.start()
     try:
-        while health.is_patient and any(each.dependency in probes for each in health.missing()):
+        while health.is_patient and not health.is_answered(probes):
             health.beat()
             time.sleep(START_POLL_S)
             if health.mistake is not None:

@@ -1,11 +1,12 @@
 """Logs: one JSON object a line on stderr: a constant event and its values, secrets masked."""
 
+import io
 import logging
 import sys
 import time
 from collections import Counter
 from collections.abc import Callable
-from typing import Any, Final
+from typing import Any, Final, TextIO, cast
 
 import structlog
 
@@ -13,6 +14,33 @@ from tickerplant.masking import mask
 
 SPARE_S: Final = 60.0
 """A library that has nothing but the same trouble to tell says one line in this time."""
+
+
+class Lossy(io.TextIOBase):
+    """A stream that loses lines rather than raise: a log on a full disk must not end what works without it.
+
+    What was lost is counted, and told by the next line that can be written.
+    """
+
+    def __init__(self, inner: TextIO) -> None:
+        self._inner = inner
+        self._lost = 0
+
+    def write(self, text: str) -> int:
+        """Write a line with its end, or count it as lost."""
+        try:
+            if self._lost:
+                self._inner.write(f'{{"event":"log lines lost","level":"error","count":{self._lost}}}\n')
+                self._inner.flush()
+                self._lost = 0
+            self._inner.write(text)
+            self._inner.flush()
+        except OSError:
+            self._lost += 1
+        return len(text)
+
+    def flush(self) -> None:
+        """Do nothing: each write is flushed."""
 
 
 class Sparing(logging.Filter):
@@ -56,7 +84,7 @@ def configure_logs(role: str, level: str = "info") -> None:
             _masked,
         ],
         wrapper_class=structlog.make_filtering_bound_logger(level),
-        logger_factory=structlog.WriteLoggerFactory(file=sys.stderr),
+        logger_factory=structlog.WriteLoggerFactory(file=cast("TextIO", Lossy(sys.stderr))),
         cache_logger_on_first_use=True,
     )
     structlog.contextvars.bind_contextvars(role=role)

@@ -15,7 +15,7 @@ from wsgiref.types import StartResponse, WSGIApplication, WSGIEnvironment
 import psutil
 from prometheus_client import Counter, Gauge, Histogram, make_wsgi_app, start_http_server
 
-from tickerplant.errors import UserError
+from tickerplant.errors import DependencyError, UserError
 from tickerplant.settings import Settings
 
 LATENCY_BUCKETS_S: Final = (
@@ -166,6 +166,7 @@ def serve_metrics(settings: Settings, role: str, routes: Mapping[str, Callable[[
 
     Raises:
         UserError: the port is in use.
+        DependencyError: the note cannot be written.
     """
     try:
         server, _thread = start_http_server(settings.metrics.port, settings.metrics.host)
@@ -176,8 +177,11 @@ def serve_metrics(settings: Settings, role: str, routes: Mapping[str, Callable[[
     port = int(server.server_port)
     _forget_dead(settings, role)
     note = _note(settings, role, os.getpid())
-    note.parent.mkdir(parents=True, exist_ok=True)
-    note.write_text(json.dumps({"role": role, "pid": os.getpid(), "port": port}), encoding="utf-8")
+    try:
+        note.parent.mkdir(parents=True, exist_ok=True)
+        note.write_text(json.dumps({"role": role, "pid": os.getpid(), "port": port}), encoding="utf-8")
+    except OSError as error:
+        raise DependencyError("disk", str(note.parent), f"{error.strerror}; see local.home") from None
     return port
 
 

@@ -2,7 +2,9 @@
 
 import contextlib
 import os
+import shutil
 import signal
+import subprocess
 import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
@@ -21,7 +23,9 @@ from tickerplant.errors import DependencyError
 from tickerplant.lag import GROUPS, LagReader
 from tickerplant.local import background, process, stack
 from tickerplant.local.ports import with_local
+from tickerplant.local.revive import Reviver, local_reviver
 from tickerplant.local.server import Home
+from tickerplant.room import local_reserve
 from tickerplant.settings import Local, Settings, Venue
 from tickerplant.supervise import Supervisor, roles_of
 
@@ -45,6 +49,7 @@ class Line:
     settings: Settings
     supervisor: Supervisor
     lags: LagReader
+    reviver: Reviver | None = None
     stopping: threading.Event = field(default_factory=threading.Event)
 
     @property
@@ -81,6 +86,9 @@ class Line:
     def start(self, servers: Sequence[str]) -> None:
         stack.up(self.settings, print, servers=tuple(SERVERS[name] for name in servers))
 
+    def died(self) -> list[str]:
+        return stack.died(self.settings)
+
     def log_sizes(self) -> dict[str, int]:
         """Count the lines of each role's log."""
         folder = self.settings.local.home / "logs"
@@ -103,6 +111,8 @@ class Line:
     def supervise(self) -> None:
         while not self.stopping.wait(0.1):
             self.supervisor.restart_dead()
+            if self.reviver is not None:
+                self.reviver.look()
 
     def _is_drained(self) -> bool:
         return all(lag.records == 0 for _ in range(2) for lag in self.lags.read())
@@ -139,6 +149,9 @@ def running(settings: Settings, rate: int) -> Iterator[Line]:
     keeper = threading.Thread(target=line.supervise)
     try:
         stack.up(settings, print)
+        reserve = local_reserve(settings)
+        assert reserve is not None
+        line.reviver = local_reviver(settings, reserve)
         deploy(settings)
         port = str(settings.local.simulator_port)
         arguments = ["tickerplant.local.venue", "--port", port, "--symbols", "8", "--seed", "1", "--rate", str(rate)]
@@ -178,6 +191,38 @@ def settings_in() -> Callable[[Path], Settings]:
 def eventually() -> Callable[..., None]:
     """Waits for a condition: what, and seconds."""
     return until
+
+
+class SmallDisk:
+    """A file system of its own, in memory, that can be filled."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self._filler = folder / "filler"
+
+    def fill(self, leave_bytes: int) -> None:
+        """Fill it until about so much is free."""
+        with self._filler.open("ab", buffering=0) as file:
+            while (free := shutil.disk_usage(self.folder).free) > leave_bytes:
+                try:
+                    file.write(b"x" * min(free - leave_bytes, 1024 * 1024))
+                except OSError:
+                    return
+
+    def free(self) -> None:
+        self._filler.unlink(missing_ok=True)
+
+
+@pytest.fixture(scope="module")
+def small_disk(tmp_path_factory: pytest.TempPathFactory) -> Iterator[SmallDisk | None]:
+    """A disk of 600 MB; None = we may not mount one here."""
+    folder = tmp_path_factory.mktemp("disk")
+    mount = ["mount", "-t", "tmpfs", "-o", "size=600m", "tmpfs", str(folder)]
+    if shutil.which("mount") is None or subprocess.run(mount, capture_output=True, check=False).returncode:
+        yield None
+        return
+    yield SmallDisk(folder)
+    subprocess.run(["umount", "--lazy", str(folder)], check=True)
 
 
 @pytest.fixture(scope="session")

@@ -14,6 +14,7 @@ from tickerplant.demo.report import Findings
 pytestmark = [pytest.mark.stack, pytest.mark.timeout(1200)]
 
 RATE = int(os.environ.get("OUTAGE_RATE", "300"))
+RESERVE_BYTES = 60_000_000  # a tenth of the small disk
 MOST_LINES = 12
 """Lines of one role in one outage: gone, back, partitions taken and given, one of each library."""
 NEEDS = {
@@ -77,10 +78,25 @@ class Seen:
 
 
 @dataclass(frozen=True)
+class Full:
+    """What was seen of a disk that filled.
+
+    Args:
+        short: what roles missed while less than the reserve was free; `full`: while nothing was.
+        were_all_there: no server and no role had ended while the reserve was not used up.
+    """
+
+    short: Mapping[str, set[str]]
+    were_all_there: bool
+    full: Mapping[str, set[str]]
+
+
+@dataclass(frozen=True)
 class Story:
     """All outages of one pipeline, in turn, and what its topics and stores held in the end."""
 
     seen: Mapping[str, Seen]
+    full: Full | None
     findings: Findings
 
 
@@ -113,15 +129,38 @@ def suffer(line: Any, outage: Outage, outage_s: float, until: Callable[..., None
     )
 
 
+def fill(line: Any, disk: Any, until: Callable[..., None]) -> Full:
+    """Fill the disk of the data folder, first to less than its reserve, then wholly; make room again."""
+    before = line.processed()
+    disk.fill(leave_bytes=RESERVE_BYTES // 2)
+    until(lambda: line.missing() == {"produce": {"disk"}}, "the producer stops reading")
+    short, were_all_there = line.missing(), not line.died()
+    disk.fill(leave_bytes=0)
+    until(line.died, "a server ends")
+    until(lambda: "kafka" in line.missing().get("process", ()), "the broker is missed")
+    full = line.missing()
+    disk.free()
+    until(lambda: not line.missing(), "all are ready again")
+    until(lambda: any(line.processed().get(place, 0) > offset for place, offset in before.items()), "it goes on")
+    return Full(short, were_all_there, full)
+
+
 @pytest.fixture(scope="module")
-def story(
-    tmp_path_factory: pytest.TempPathFactory, outage_s: float, pipeline: Any, settings_in: Any, eventually: Any
+def story(  # noqa: PLR0917  # fixtures
+    tmp_path_factory: pytest.TempPathFactory,
+    small_disk: Any,
+    outage_s: float,
+    pipeline: Any,
+    settings_in: Any,
+    eventually: Any,
 ) -> Story:
-    with pipeline(settings_in(tmp_path_factory.mktemp("outages")), RATE) as line:
+    home = small_disk.folder / "home" if small_disk else tmp_path_factory.mktemp("outages")
+    with pipeline(settings_in(home), RATE) as line:
         seen = {}
         for name, outage in OUTAGES.items():
             seen[name] = suffer(line, outage, outage_s, eventually)
-        return Story(seen, line.finish())
+        full = fill(line, small_disk, eventually) if small_disk else None
+        return Story(seen, full, line.finish())
 
 
 @pytest.fixture(params=OUTAGES)
@@ -145,6 +184,23 @@ def test_no_role_dies_because_a_server_is_away(story: Story, name: str) -> None:
 
 def test_an_outage_is_told_in_few_lines(story: Story, name: str) -> None:
     assert max(story.seen[name].lines.values()) <= MOST_LINES, story.seen[name].lines
+
+
+@pytest.fixture
+def full(story: Story) -> Full:
+    if story.full is None:
+        pytest.skip("no file system can be mounted here to be filled: it takes root")
+    return story.full
+
+
+def test_with_little_room_the_producer_alone_stops(full: Full) -> None:
+    assert full.short == {"produce": {"disk"}}
+    assert full.were_all_there
+
+
+def test_on_a_full_disk_roles_wait_for_what_ended(full: Full) -> None:
+    assert {"kafka", "disk"} <= full.full["produce"]
+    assert all("kafka" in missing for missing in full.full.values())
 
 
 def test_nothing_is_lost(story: Story) -> None:

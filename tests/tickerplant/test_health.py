@@ -213,8 +213,11 @@ def test_a_patient_role_waits_for_all_it_depends_on(settings: Settings, monkeypa
         if next(tries, None) is not None:
             away()
 
-    with watched(settings, Health("tester", is_patient=True), {"thing": probe}):
+    health = Health("tester", is_patient=True)
+    health.starts()
+    with watched(settings, health, {"thing": probe, "kafka": lambda: None}):
         assert next(tries, None) is None
+        assert [each.reason for each in health.missing()] == ["the role is starting"]
 
 
 def test_a_patient_role_that_is_refused_does_not_wait(settings: Settings) -> None:

@@ -1,8 +1,13 @@
 """A library kept out stays out; logs are one JSON object a line on stderr, with role, level and time."""
 
+import io
 import json
+import logging
 import subprocess
 import sys
+from typing import Any
+
+from tickerplant.logs import Lossy, Sparing
 
 
 def run(program: str) -> subprocess.CompletedProcess[str]:
@@ -53,3 +58,58 @@ def test_logs_are_json_lines_with_role_level_and_values() -> None:
 
 def test_warnings_of_libraries_go_the_same_way() -> None:
     assert run(LOG).stderr.splitlines()[-1] == '{"level":"WARNING","logger":"library"} odd'
+
+
+class Full(io.StringIO):
+    """A stream that may be full."""
+
+    is_full = False
+
+    def write(self, text: str) -> int:
+        if self.is_full:
+            raise OSError(28, "No space left on device")
+        return super().write(text)
+
+
+def test_a_log_on_a_full_disk_loses_lines_and_tells_how_many() -> None:
+    inner = Full()
+    lossy = Lossy(inner)
+    inner.is_full = True
+    for _ in range(3):
+        lossy.write("lost\n")
+    inner.is_full = False
+
+    lossy.write("kept\n")
+
+    told, kept = inner.getvalue().splitlines()
+    assert (json.loads(told)["count"], kept) == (3, "kept")
+
+
+def line(name: str, level: int = logging.ERROR, exc_info: Any = None) -> logging.LogRecord:
+    return logging.LogRecord(name, level, __file__, 1, "no connection to %s", ("broker",), exc_info)
+
+
+def test_a_library_in_trouble_says_one_line_in_a_while() -> None:
+    clock = [0.0]
+    sparing = Sparing(lambda: clock[0])
+    passed = []
+    for second in range(0, 130, 10):
+        clock[0] = second
+        record = line(f"aiokafka.client{second}")
+        if sparing.filter(record):
+            passed.append((second, record.getMessage()))
+
+    assert [second for second, _ in passed] == [0, 60, 120]
+    assert passed[0][1] == "no connection to broker"
+    assert "5 lines" in passed[1][1]
+
+
+def test_libraries_are_spared_one_by_one_and_what_is_grave_passes() -> None:
+    sparing = Sparing(lambda: 0.0)
+    error = ValueError("odd")
+
+    assert sparing.filter(line("aiokafka.conn"))
+    assert not sparing.filter(line("aiokafka.client"))
+    assert sparing.filter(line("mode"))
+    assert sparing.filter(line("aiokafka.client", logging.CRITICAL))
+    assert sparing.filter(line("aiokafka.client", exc_info=(ValueError, error, None)))

@@ -20,7 +20,7 @@ class Reviver:
     Args:
         reserve: of the stack's disk.
         died: names the servers that ended by themselves.
-        start: starts servers by name; raises UserError where it cannot.
+        start: starts servers by name; raises UserError or OSError where it cannot.
     """
 
     def __init__(
@@ -58,7 +58,7 @@ class Reviver:
         names = sorted(self._starved)
         try:
             self._start(names)
-        except UserError as error:
+        except (UserError, OSError) as error:
             self._next_s = self._now_s() + AGAIN_S
             logger().error("servers cannot be started again", servers=names, reason=str(error))
         else:

@@ -1,11 +1,10 @@
 """Cost of a frame from the socket into a raw record, without Kafka: processor time of one feed.
 
-python -m benchmarks.feed [frames]
+Run: python -m benchmarks.feed
 """
 
 import asyncio
 import multiprocessing
-import sys
 import time
 from collections.abc import Callable
 from multiprocessing.connection import Connection
@@ -75,7 +74,7 @@ async def take(port: int, frames: int) -> float:
     (plan,) = connections(venue, streams(venue, [assumed_instrument("spot", "BTCUSDT", 0)], 1))
     settings, outlet = Producer(), CountingOutlet()
     intake = Intake("BINANCE", "raw.binance", partition_count=1, settings=settings, outlet=outlet, now_us=now_us)
-    options = FeedOptions(wire=binance, settings=settings, start="b", on_subscribed=print, address=Address(6000, 300))
+    options = FeedOptions(wire=binance, settings=settings, start="b", on_subscribed=list, address=Address(6000, 300))
     start = time.process_time()
     async with asyncio.TaskGroup() as tasks:
         work: list[asyncio.Task[Any]] = [
@@ -90,16 +89,15 @@ async def take(port: int, frames: int) -> float:
     return taken_s / frames * 1e6
 
 
-def main() -> None:
-    """Print the cost."""
-    frames = int(sys.argv[1]) if len(sys.argv) > 1 else FRAMES
+def measure(frames: int = FRAMES) -> dict[str, float]:
+    """Measure µs of processor time a frame."""
     ours, theirs = multiprocessing.Pipe()
     server = multiprocessing.get_context("spawn").Process(target=serve_frames, args=(theirs, frames), daemon=True)
     server.start()
     cost_us = uvloop.run(take(ours.recv(), frames))
     server.terminate()
-    sys.stdout.write(f"{cost_us:.1f} µs of processor time a frame, {frames} frames of {len(MESSAGE)} bytes\n")
+    return {"frame_us": round(cost_us, 1), "frames": frames, "frame_bytes": len(MESSAGE)}
 
 
 if __name__ == "__main__":
-    main()
+    print("feed", measure())

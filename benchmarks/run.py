@@ -6,11 +6,12 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from benchmarks import codec, demo, processor, startup
+from benchmarks import codec, demo, feed, processor, startup
 
 RESULTS = Path(__file__).with_name("RESULTS.md")
 BENCHMARKS: dict[str, tuple[str, Callable[[], dict[str, Any]]]] = {
     "Encoding a tick": ("python -m benchmarks.codec", codec.measure),
+    "One connection, socket to raw record": ("python -m benchmarks.feed", feed.measure),
     "One processor, spot session in the raw topic": (
         "python -m benchmarks.processor spot",
         lambda: processor.measure("spot"),

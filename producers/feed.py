@@ -1,6 +1,7 @@
 """One planned connection, kept open: connect, renew with an overlap before it ends, connect again when it is lost."""
 
 import asyncio
+from typing import Final
 
 import structlog.stdlib
 from websockets.exceptions import InvalidStatus
@@ -15,6 +16,8 @@ from producers.transport import open_transport
 from producers.websocket import FeedOptions, Link
 from tickerplant import metrics
 from tickerplant.logs import logger
+
+BUSY_MOST_S: Final = 600.0  # what a server that is merely busy may ask for; a rate limit may ask for more
 
 
 class Feed:
@@ -200,7 +203,7 @@ class Feed:
         if status in RATE_LIMITED:
             wait_s = address.refused(address.connects, status, header, now)
         elif header is not None:
-            wait_s = retry_after_s(header, now)
+            wait_s = min(retry_after_s(header, now), BUSY_MOST_S)
             address.connects.pause(wait_s, now)
         else:
             return

@@ -122,6 +122,7 @@ async def test_compression_that_was_not_asked_for_is_refused(
     ("number", "header", "least_s"),
     [(429, "Retry-After: 2", 2.0), (418, "Retry-After: 3", 3.0), (429, "X: y", 60.0), (418, "X: y", 120.0),
      (429, "Retry-After: -5", 60.0), (429, "Retry-After: 0", 1.0), (503, "Retry-After: 4", 4.0),
+     (503, "Retry-After: 99999999", 600.0), (418, "Retry-After: 99999999", 259200.0),
      (429, "Retry-After: \xb2", 60.0)],
 )  # fmt: skip
 async def test_retry_after_is_honoured(

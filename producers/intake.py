@@ -105,7 +105,8 @@ class Intake:
         self._sent = metrics.SENT.labels(STAGE, topic)
         self._latency = metrics.STAGE_LATENCY.labels(STAGE, venue)
         self._queue = metrics.QUEUE.labels(STAGE)
-        metrics.RECONNECTS.labels(venue)  # a counter that first shows as 1 was never seen to rise
+        for counter in (metrics.RECONNECTS, metrics.RENEWALS):
+            counter.labels(venue)  # one that first shows as 1 was never seen to rise
 
     def lane(self, market: str, connection: str, partition: int) -> Lane:
         """Open the way for frames of a connection; its name is never used again."""

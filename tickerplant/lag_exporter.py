@@ -92,6 +92,7 @@ def run(settings: Settings, *, stop: Event | None = None) -> None:
     collector = LagCollector(settings.lag_exporter.cluster_name)
     health = Health(ROLE, is_patient=True)
     health.expect(KAFKA)
+    metrics.ERRORS.labels(ROLE, KAFKA)  # a counter that first shows as 1 was never seen to rise
     REGISTRY.register(collector)
     try:
         with watched(settings, health, {}), closing(ClusterLagReader(settings)) as reader:

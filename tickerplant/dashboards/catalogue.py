@@ -1,0 +1,9 @@
+"""All dashboards."""
+
+from typing import Final
+
+from tickerplant.dashboards.consumer_lag import CONSUMER_LAG
+from tickerplant.dashboards.data_quality import QUALITY
+from tickerplant.dashboards.ingestion import INGESTION
+
+DASHBOARDS: Final = (INGESTION, CONSUMER_LAG, QUALITY)

@@ -1,12 +1,15 @@
 """What a text asks for is told as the engine's own lexer would, and what reaches the machine is refused."""
 
 import re
+from typing import Any
 
+import httpx
 import pytest
 from clickhouse_driver import Client
 from clickhouse_driver.errors import ServerException
 
 from tickerplant.local.gateway import guard
+from tickerplant.local.gateway.engine import QUERY_MEMORY_BYTES, QUERY_S
 from tickerplant.local.gateway.faults import ACCESS_DENIED, READONLY, SYNTAX_ERROR, QueryError
 from tickerplant.local.gateway.statements import Kind, parse, require_read_only
 from tickerplant.local.gateway.tokens import tokens
@@ -145,6 +148,37 @@ HOSTILE = [
     "SET readonly = 1",
     "SET dialect = 'kusto'",
     "SELECT 1 SETTINGS additional_result_filter = 'file(1)'",
+    "SELECT 1 SETTINGS select = '(SELECT * FROM file(1))'",
+    "SELECT 1 SETTINGS max_threads = 1, `Filter` = 'file(1)'",
+    "SELECT * FROM (SELECT 1 SETTINGS sort = 'file(1)')",
+    "SET order = 'file(1)'",
+    "INSERT INTO t SETTINGS input_format = 'Values' FORMAT TSV\n(file('/etc/hostname'))",
+    "SELECT 1 FORMAT Protobuf SETTINGS output_format_schema = '/tmp/x'",
+    "SELECT * FROM format(CSV, 'a') SETTINGS input_format_record_errors_file_path = '/tmp/x'",
+    "SELECT * FROM format(AvroConfluent, 'a') SETTINGS format_avro_schema_registry_url = 'http://127.0.0.1/'",
+    "SELECT 1 SETTINGS parallel_replicas_custom_key = 'file(1)'",
+    "SELECT 1 SETTINGS format_schema_source = 'query'",
+    "DROP TABLE IF EXISTS t PARALLEL WITH CREATE DICTIONARY d (a UInt8) PRIMARY KEY a SOURCE(HTTP(url 'http://x'))",
+    "DROP TABLE IF EXISTS t PARALLEL/**/WITH BACKUP TABLE t TO Null",
+    "CREATE DATABASE x ENGINE DataLakeCatalog('http://127.0.0.1/')",
+    "CREATE DATABASE x ENGINE `MySQL`",
+    "CREATE DATABASE x ENGINE = Backup('x', 'y')",
+    "CREATE TABLE x (a String) ENGINE `File` (TSV)",
+    "SELECT aiGenerate('x')",
+    "WITH x AS (SELECT * FROM s3('http://127.0.0.1/')) SELECT * FROM x",
+    "SELECT (SELECT max(a) FROM (SELECT * FROM uRl('http://127.0.0.1/', TSV, 'a UInt8')))",
+    "CREATE TABLE x AS fILE('/etc/hostname')",
+    "CREATE MATERIALIZED VIEW x REFRESH EVERY 1 SECOND TO y AS SELECT * FROM url('http://127.0.0.1/')",
+    "CREATE VIEW x AS SELECT * FROM file('/etc/hostname')",
+    "CREATE FUNCTION f AS x -> file(x)",
+    "CREATE FUNCTION f LANGUAGE WASM FROM 'm'",
+    "CREATE NAMED COLLECTION n AS url = 'http://127.0.0.1/'",
+    "EXPLAIN SELECT * FROM url('http://127.0.0.1/')",
+    "DESC hdfs('hdfs://127.0.0.1/')",
+    "SELECT 1 FROM numbers(1) UNION ALL SELECT 2 FROM mongodb('x')",
+    "INSERT INTO TABLE FUNCTION remote('127.0.0.1', a.b) VALUES (1)",
+    "SYSTEM START LISTEN TCP",
+    "SYSTEM ENABLE FAILPOINT x",
 ]
 
 
@@ -164,6 +198,10 @@ def test_what_reaches_the_machine_is_refused(text: str) -> None:
         "CREATE TABLE t (file String, url String) ENGINE = ReplacingMergeTree ORDER BY file",
         "CREATE TABLE t AS u ENGINE = MergeTree ORDER BY a SETTINGS non_replicated_deduplication_window = 100",
         "INSERT INTO t VALUES ('file(')",
+        "SELECT count() FROM t WHERE filter = 'x' AND sort = 1 SETTINGS max_threads = 1",
+        "SELECT `order` FROM t WHERE `order` = 3",
+        "SELECT engine, name FROM system.tables",
+        "SELECT parallel FROM t",
     ],
 )
 def test_what_is_harmless_passes(text: str) -> None:
@@ -184,10 +222,43 @@ def test_every_table_function_and_engine_of_the_engine_is_judged(client: Client)
     functions = {name.lower() for (name,) in client.execute("SELECT name FROM system.table_functions")}
     engines = {name.upper() for (name,) in client.execute("SELECT name FROM system.table_engines")}
 
+    databases = {name.upper() for (name,) in client.execute("SELECT name FROM system.database_engines")}
+
     assert functions <= guard.ALLOWED_TABLE_FUNCTIONS | guard.REFUSED_FUNCTIONS
-    assert {
-        name for name in engines - guard.ALLOWED_ENGINES - guard.REFUSED_ENGINES if "REPLICATED" not in name
-    } == set()
+    unjudged = (engines | databases) - guard.ALLOWED_ENGINES - guard.REFUSED_ENGINES
+    assert {name for name in unjudged if "REPLICATED" not in name} == set()  # those need a Keeper, which is not there
+
+
+def test_every_setting_of_the_engine_that_takes_text_is_judged(client: Client) -> None:
+    """Text may be SQL, a path or a URL; numbers and choices are neither."""
+    choices = client.execute("SELECT name FROM system.settings WHERE type IN ('String', 'URI', 'Map')")
+    texts = {name for (name,) in choices}
+
+    assert texts <= guard.ALLOWED_TEXT_SETTINGS | guard.REFUSED_SETTINGS
+    assert not guard.ALLOWED_TEXT_SETTINGS & guard.REFUSED_SETTINGS
+    assert {"dialect"} == guard.REFUSED_SETTINGS - texts
+
+
+def test_a_setting_that_a_client_sends_beside_its_query_is_judged_too(client: Client, gateway: Any) -> None:
+    for name in ("select", "output_format_schema", "dialect"):
+        with pytest.raises(ServerException) as caught:
+            client.execute("SELECT 1", settings={name: "x"})
+        assert caught.value.code == ACCESS_DENIED
+        answer = httpx.post(gateway.url, params={name: "x"}, content="SELECT 1")
+        assert answer.headers["X-ClickHouse-Exception-Code"] == str(ACCESS_DENIED)
+
+
+def test_no_function_of_the_engine_asks_a_model(client: Client) -> None:
+    asking = client.execute("SELECT lower(name) FROM system.functions WHERE match(name, '^(ai|AI)[A-Z]')")
+
+    assert {name for (name,) in asking} <= guard.REFUSED_FUNCTIONS
+
+
+def test_queries_have_limits_of_time_and_memory_by_default(client: Client) -> None:
+    wanted = "name IN ('max_execution_time', 'max_memory_usage')"
+    found = dict(client.execute(f"SELECT name, toUInt64(value) FROM system.settings WHERE {wanted}"))
+
+    assert found == {"max_execution_time": QUERY_S, "max_memory_usage": QUERY_MEMORY_BYTES}
 
 
 @pytest.mark.parametrize(

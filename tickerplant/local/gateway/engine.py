@@ -26,6 +26,7 @@ from tickerplant.local.gateway.guard import check_setting
 T = TypeVar("T")
 
 QUERY_MEMORY_BYTES = 1_000_000_000
+QUERY_S = 600  # a client that needs longer asks for it: max_execution_time
 SERVER_MEMORY_BYTES = 2_000_000_000
 NO_SPACE = frozenset((errno.ENOSPC, errno.EDQUOT))
 _MIB = 1024 * 1024
@@ -49,6 +50,7 @@ _BASE = {
     "async_insert": "0",
     "implicit_select": "0",
     "log_queries": "0",
+    "max_execution_time": str(QUERY_S),
     "max_memory_usage": str(QUERY_MEMORY_BYTES),
     "max_threads": str(min(4, os.cpu_count() or 1)),
     "allow_introspection_functions": "0",

@@ -152,10 +152,12 @@ class BookKeeper:
         self.request_at_us = now_us + PATIENCE_US
         return self._reset(reason)
 
-    def restart(self) -> None:
-        """Forget the stream's ids: the venue counts anew."""
-        self.last_seen, self.is_chained = 0, False
+    def restart(self, now_us: int) -> Sequence[Effect]:
+        """Give up the book and forget the stream's ids: the venue counts anew."""
+        effects = self.on_disconnect("update ids start again", now_us)
+        self.last_seen, self.request_at_us = 0, 0
         self.holes = Holes()
+        return (*effects, *self._request("update ids start again", now_us))
 
     def _doubt(self, snapshot: BookSnapshot) -> str:
         """Say why a snapshot cannot be right; empty = it can."""

@@ -1,5 +1,7 @@
 """How items of a stream chain: trades by their ids, book updates by the book's rule, others by keys that rise."""
 
+from collections.abc import Callable
+
 from processors.book_keeper import BookKeeper
 from processors.dedupe import SeenIds
 from processors.items import AggTrade, BookDelta, Trade
@@ -28,10 +30,6 @@ class TradeChain:
         """Look for its id."""
         return item.trade_id in self._seen
 
-    def restart(self) -> None:
-        """Take all ids for new again."""
-        self._seen.restore([])
-
 
 class BookChain:
     """Updates of a book, each after the one before."""
@@ -55,29 +53,31 @@ class BookChain:
         """Look whether it lies in a hole."""
         return not self._keeper.missed(item)
 
-    def restart(self) -> None:
-        """Take all ids for new again."""
-        self._keeper.restart()
-
 
 class Rising:
-    """Keys that only rise: what is missing is told by connection alone, since each brings all in order."""
+    """Keys that only rise: what is missing is told by connection alone, since each brings all in order.
+
+    Args:
+        head: tells the key let through last; `NOTHING` = there was none.
+    """
 
     is_exact = False
 
-    def __init__(self) -> None:
-        self.head = NOTHING
+    def __init__(self, head: Callable[[], int]) -> None:
+        self._head = head
+
+    @property
+    def head(self) -> int:
+        """Key let through last."""
+        return self._head()
 
     def follows(self, item: object, previous: int) -> bool:
         """Go on from a connection that has met the head; of a new one it is not known what it left out."""
         del item
-        return NOTHING < previous <= self.head or self.head == NOTHING
+        head = self._head()
+        return NOTHING < previous <= head or head == NOTHING
 
     def has(self, item: object) -> bool:
         """Take all that is not above the head for seen."""
         del item
         return True
-
-    def restart(self) -> None:
-        """Take all keys for new again."""
-        self.head = NOTHING

@@ -6,6 +6,7 @@ import msgspec
 
 MOST_INTERVALS = 512
 MOST_HOLES = 64
+MOST_COPIES = 256
 
 
 class Hole(msgspec.Struct, frozen=True, gc=False):
@@ -106,3 +107,25 @@ class Holes:
         for hole in before:
             self.add(hole.first, min(hole.last, first - 1))
             self.add(max(hole.first, last + 1), hole.last)
+
+
+class Copies:
+    """Counts equal items by connection: what one connection repeats is new, what another one brought is not.
+
+    The items remembered are those that came last.
+    """
+
+    __slots__ = ("_most", "counts")
+
+    def __init__(self, most: int = MOST_COPIES) -> None:
+        self.counts: dict[bytes, dict[str, int]] = {}  # item, encoded → connection → how often
+        self._most = most
+
+    def is_first(self, item: bytes, connection: str) -> bool:
+        """Note an item; True = no other connection has brought it as often."""
+        counts = self.counts.pop(item, {})
+        counts[connection] = count = counts.get(connection, 0) + 1
+        self.counts[item] = counts
+        if len(self.counts) > self._most:
+            del self.counts[next(iter(self.counts))]
+        return all(other < count for name, other in counts.items() if name != connection)

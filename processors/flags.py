@@ -2,12 +2,17 @@
 
 from typing import Final
 
+from processors.batch import Batch
+
 LATE: Final = "LATE"
 OFF_BOOK: Final = "OFF_BOOK"
 CROSSED: Final = "CROSSED"
 UNJOINED: Final = "UNJOINED"
+CLOCK_STEP: Final = "CLOCK_STEP"
 
 LATE_AFTER_US: Final = 1_000_000
+AHEAD_US: Final = 600_000_000  # clocks of venues run ahead by seconds
+FIRST_RECV_US: Final = 1_000_000_000_000_000  # September 2001: receive times before are none, but counters or 0
 
 
 def join_flags(*flags: str) -> str:
@@ -19,18 +24,38 @@ def join_flags(*flags: str) -> str:
     return ",".join(sorted(flag for flag in flags if flag))
 
 
-class Lateness:
-    """Tells what lies more than a second behind the newest of its kind."""
+def is_ahead(exchange_time_us: int, recv_time_us: int) -> bool:
+    """Tell whether an exchange time lies further ahead of the receive time (0 = not known) than any clock should."""
+    return exchange_time_us - recv_time_us > AHEAD_US and recv_time_us > FIRST_RECV_US
 
-    __slots__ = ("newest_us",)
+
+class Lateness:
+    """Tells what lies more than a second behind the newest of its kind, or so far ahead that its time is wrong."""
+
+    __slots__ = ("horizon_us", "newest_us")
 
     def __init__(self, newest_us: dict[str, int] | None = None) -> None:
         self.newest_us = newest_us or {}
+        self.horizon_us = 0  # times up to here were found to be no further ahead than they may: spares looking again
 
-    def flag(self, kind: str, exchange_time_us: int) -> str:
-        """Flag an item by its exchange time (0 = none: never late)."""
+    def flag(self, kind: str, exchange_time_us: int, batch: Batch) -> str:
+        """Flag an item by its exchange time (0 = none: never late); a wrong one makes no later item late."""
         newest_us = self.newest_us.get(kind, 0)
         if exchange_time_us >= newest_us:
+            if exchange_time_us > self.horizon_us and self._is_beyond(exchange_time_us, batch.recv_time_us):
+                return CLOCK_STEP
             self.newest_us[kind] = exchange_time_us
             return ""
-        return LATE if exchange_time_us and newest_us - exchange_time_us > LATE_AFTER_US else ""
+        if not exchange_time_us or newest_us - exchange_time_us <= LATE_AFTER_US:
+            return ""
+        if is_ahead(newest_us, batch.recv_time_us):  # of an item that came before wrong times were told
+            self.newest_us[kind] = 0
+            return self.flag(kind, exchange_time_us, batch)
+        return LATE
+
+    def _is_beyond(self, exchange_time_us: int, recv_time_us: int) -> bool:
+        """Move the horizon to where it may be, and tell whether a time lies beyond all the same."""
+        if is_ahead(exchange_time_us, recv_time_us):
+            return True
+        self.horizon_us = max(exchange_time_us, recv_time_us + AHEAD_US)
+        return False

@@ -66,7 +66,7 @@ class BookDelta(Item, frozen=True, gc=False):
     ask_sizes: list[float]
 
 
-class TickerItem(Item, frozen=True, gc=False, kw_only=True):
+class TickerItem(Item, frozen=True, gc=False, kw_only=True, tag=True):
     """24-hour statistics; `base_volume` = the venue's figure in base currency, None = `volume` is to be converted."""
 
     last: float
@@ -86,7 +86,7 @@ class TickerItem(Item, frozen=True, gc=False, kw_only=True):
     ask_size: float | None = None
 
 
-class CandleItem(Item, frozen=True, gc=False, kw_only=True):
+class CandleItem(Item, frozen=True, gc=False, kw_only=True, tag=True):
     """The venue's candle; volumes as in `TickerItem`."""
 
     interval: str
@@ -106,7 +106,7 @@ class CandleItem(Item, frozen=True, gc=False, kw_only=True):
     is_closed: bool
 
 
-class MarkPrice(Item, frozen=True, gc=False):
+class MarkPrice(Item, frozen=True, gc=False, tag=True):
     """Mark price, and where the venue tells: index price, funding rate and the time of the next funding (0 = none)."""
 
     mark_price: float

@@ -45,9 +45,6 @@ class Chain(Protocol[T_contra]):
     def has(self, item: T_contra) -> bool:
         """Tell whether an item not above the head was let through."""
 
-    def restart(self) -> None:
-        """Forget what was let through: keys start again."""
-
 
 class Carrier(msgspec.Struct, array_like=True):
     """A connection that carries the stream beside others."""
@@ -75,21 +72,29 @@ class Line(Generic[T]):
     Args:
         chain: what was let through.
         emit: lets an item through as if there were one connection: it reports holes and repeats by itself.
+        restart: forgets what was let through, since keys start again.
         most_held: more items do not wait.
     """
 
     __slots__ = (
-        "_chain", "_emit", "_most_held", "carriers", "held", "lead", "lost_since_us", "sole", "waits_since_us",
+        "_chain", "_emit", "_most_held", "_restart", "carriers", "held", "lead", "lost_since_us", "sole",
+        "waits_since_us",
     )  # fmt: skip
 
-    def __init__(self, chain: Chain[T], emit: Callable[[Batch, T], None], most_held: int = MOST_HELD) -> None:
+    def __init__(
+        self,
+        chain: Chain[T],
+        emit: Callable[[Batch, T], None],
+        restart: Callable[[Batch], None],
+        most_held: int = MOST_HELD,
+    ) -> None:
         self.sole = ""  # the one connection that carries the stream; empty = none, or see `carriers`
         self.carriers: dict[str, Carrier] = {}
         self.lead = ""  # the one of `carriers` that brought the head
         self.held: list[Held[T]] = []  # by key
         self.waits_since_us = 0  # when something moved last, while items are held
         self.lost_since_us = 0  # since when all carriers are behind the head; 0 = they are not
-        self._chain, self._emit, self._most_held = chain, emit, most_held
+        self._chain, self._emit, self._restart, self._most_held = chain, emit, restart, most_held
 
     def take(self, batch: Batch, item: T, key: int) -> None:
         """Take in an item of a connection that is not the sole one."""
@@ -208,4 +213,4 @@ class Line(Generic[T]):
             self.lost_since_us = now_us if self.carriers else 0
         elif now_us - self.lost_since_us > RESTART_US:
             self.lost_since_us = 0
-            self._chain.restart()
+            self._restart(batch)

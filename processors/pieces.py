@@ -14,9 +14,10 @@ from processors.book_rules import BookRule
 from processors.dedupe import Hole
 from processors.errors import StateError
 from processors.items import AggTrade, BookDelta, Quote, Trade
-from processors.line import Carrier, Held, Line
+from processors.line import NOTHING, Carrier, Held, Line
 from processors.symbol_state import SymbolState
 from processors.throttle import What
+from processors.timed import Timed, TimedLine
 from schemas.records import Instrument
 
 STATE_VERSION: Final = 1
@@ -62,6 +63,7 @@ class LinePiece(msgspec.Struct, Generic[T], array_like=True):
     held: list[Held[T]] = []
     waits_since_us: int = 0
     lost_since_us: int = 0
+    newest_us: int = NOTHING  # where keys are times: of the item let through last
 
 
 class SymbolPiece(msgspec.Struct, array_like=True):
@@ -79,6 +81,10 @@ class SymbolPiece(msgspec.Struct, array_like=True):
     trade_line: LinePiece[Trade] = msgspec.field(default_factory=LinePiece)
     agg_trade_line: LinePiece[AggTrade] = msgspec.field(default_factory=LinePiece)
     depth_line: LinePiece[BookDelta] = msgspec.field(default_factory=LinePiece)
+    quote_line: LinePiece[Quote] = msgspec.field(default_factory=LinePiece)
+    timed_lines: dict[str, LinePiece[Timed]] = {}
+    horizon_us: int = 0
+    copies: dict[bytes, dict[str, int]] = {}
 
 
 class MarketPiece(msgspec.Struct, array_like=True):
@@ -136,6 +142,10 @@ def capture_symbol(state: SymbolState) -> bytes:
         trade_line=_capture_line(state.trade_line),
         agg_trade_line=_capture_line(state.agg_trade_line),
         depth_line=_capture_line(state.depth_line),
+        quote_line=_capture_line(state.quote_line),
+        timed_lines={name: _capture_timed(line) for name, line in state.timed.lines.items()},
+        horizon_us=state.lateness.horizon_us,
+        copies=state.timed.copies.counts,
     )
     return encode_piece(piece)
 
@@ -148,11 +158,16 @@ def restore_symbol(piece: SymbolPiece, rule: BookRule, keyframe_us: int) -> Symb
     state.agg_trades.restore(piece.agg_trades)
     state.last_quote = piece.last_quote
     state.lateness.newest_us = piece.newest_us
+    state.lateness.horizon_us = piece.horizon_us
     state.throttle.restore(piece.throttle)
     _restore_keeper(state, piece.keeper)
     _restore_line(state.trade_line, piece.trade_line)
     _restore_line(state.agg_trade_line, piece.agg_trade_line)
     _restore_line(state.depth_line, piece.depth_line)
+    _restore_line(state.quote_line, piece.quote_line)
+    for name, each in piece.timed_lines.items():
+        _restore_timed(state.timed.line(name), each)
+    state.timed.copies.counts = piece.copies
     if piece.keeper.is_chained and not state.depth_line.is_carried:  # state of a program that knew one connection
         state.depth_line.sole = piece.keeper.connection
     return state
@@ -160,6 +175,17 @@ def restore_symbol(piece: SymbolPiece, rule: BookRule, keyframe_us: int) -> Symb
 
 def _capture_line(line: Line[T]) -> LinePiece[T]:
     return LinePiece(line.sole, line.carriers, line.lead, line.held, line.waits_since_us, line.lost_since_us)
+
+
+def _capture_timed(line: TimedLine) -> LinePiece[Timed]:
+    piece = _capture_line(line)
+    piece.newest_us = line.newest_us
+    return piece
+
+
+def _restore_timed(line: TimedLine, piece: LinePiece[Timed]) -> None:
+    _restore_line(line, piece)
+    line.newest_us = piece.newest_us
 
 
 def _restore_line(line: Line[T], piece: LinePiece[T]) -> None:

@@ -6,7 +6,6 @@ No wall clock, no randomness, no unordered iteration: the same raw records give 
 from collections.abc import Callable, Iterable
 from typing import Any, Final
 
-from processors import normalize
 from processors.batch import Batch
 from processors.errors import FrameError
 from processors.items import (
@@ -53,10 +52,10 @@ ON_ITEM: Final[dict[type, Callable[[SymbolState, Batch, Any], None]]] = {
     Quote: SymbolState.on_quote,
     BookDelta: SymbolState.on_delta,
     BookSnapshot: SymbolState.on_snapshot,
-    TickerItem: lambda state, batch, item: normalize.add_ticker(batch, state.instrument, item),
-    CandleItem: lambda state, batch, item: normalize.add_candle(batch, state.instrument, item),
-    MarkPrice: lambda state, batch, item: normalize.add_mark_price(batch, state.instrument, item),
-    Liquidation: lambda state, batch, item: normalize.add_liquidation(batch, state.instrument, item),
+    TickerItem: lambda state, batch, item: state.timed.on_ticker(batch, item),
+    CandleItem: lambda state, batch, item: state.timed.on_candle(batch, item),
+    MarkPrice: lambda state, batch, item: state.timed.on_mark_price(batch, item),
+    Liquidation: lambda state, batch, item: state.timed.on_liquidation(batch, item),
 }
 
 

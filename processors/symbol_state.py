@@ -4,21 +4,26 @@ Each stream is taken as it comes from the connection that alone carries it; wher
 """
 
 from collections.abc import Iterable
+from functools import partial
 from typing import Any, Final
 
 from processors.batch import Batch
 from processors.book_keeper import LATE as LATE_DELTA
 from processors.book_keeper import BookKeeper, Effect, PublishDelta, PublishSnapshot, Report
 from processors.book_rules import BookRule
-from processors.chains import BookChain, TradeChain
+from processors.chains import BookChain, Rising, TradeChain
 from processors.dedupe import SeenIds
-from processors.flags import CROSSED, OFF_BOOK, UNJOINED, Lateness, join_flags
+from processors.flags import CLOCK_STEP, CROSSED, OFF_BOOK, UNJOINED, Lateness, join_flags
 from processors.items import AggTrade, BookDelta, BookSnapshot, Quote, Trade
-from processors.line import Line
+from processors.line import NOTHING, Line
 from processors.normalize import base_delta, base_size, base_snapshot, is_plain
 from processors.throttle import Throttle, What
+from processors.timed import TimedStreams
 from schemas.records import Depth, Instrument, Side, Tick, TickKind
 
+TRADE: Final = "trade"
+AGG_TRADE: Final = "aggTrade"
+QUOTE: Final = "bookTicker"
 DEPTH: Final = "depth"
 MOST_HELD_DELTAS: Final = 500
 
@@ -40,55 +45,71 @@ class SymbolState:
         self.lateness = Lateness()
         self.keeper = BookKeeper(rule, keyframe_us)
         self.throttle = Throttle()
-        self.trade_line: Line[Trade] = Line(TradeChain(self.trades), self._let_trade)
-        self.agg_trade_line: Line[AggTrade] = Line(TradeChain(self.agg_trades), self._let_agg_trade)
-        self.depth_line: Line[BookDelta] = Line(BookChain(self.keeper), self._let_delta, MOST_HELD_DELTAS)
-        self.lines: dict[str, Line[Any]] = {
-            "trade": self.trade_line, "aggTrade": self.agg_trade_line, DEPTH: self.depth_line,
-        }  # fmt: skip
+        self.timed = TimedStreams(instrument)
+        trades, agg_trades, quotes = TradeChain(self.trades), TradeChain(self.agg_trades), Rising(self._quote_sequence)
+        self.trade_line: Line[Trade] = Line(trades, partial(self.on_trade, in_turn=True), self._restart_trades)
+        self.agg_trade_line: Line[AggTrade] = Line(
+            agg_trades, partial(self.on_agg_trade, in_turn=True), self._restart_agg_trades
+        )
+        self.quote_line: Line[Quote] = Line(quotes, partial(self.on_quote, in_turn=True), self._restart_quotes)
+        self.depth_line = Line(
+            BookChain(self.keeper), partial(self.on_delta, in_turn=True), self._restart_depth, MOST_HELD_DELTAS
+        )
         self.update(instrument)
 
     def update(self, instrument: Instrument) -> None:
         """Take in a new version of the instrument."""
-        self.instrument = instrument
+        self.instrument = self.timed.instrument = instrument
         self._is_plain = is_plain(instrument)
 
-    def on_trade(self, batch: Batch, trade: Trade) -> None:
-        """Add a TRADE, unless its id was seen; a hole in the ids is a GAP."""
-        if batch.connection == self.trade_line.sole:
-            self._let_trade(batch, trade)
-        else:
+    def on_trade(self, batch: Batch, trade: Trade, *, in_turn: bool = False) -> None:
+        """Add a TRADE, unless its id was seen; a hole in the ids is a GAP.
+
+        Args:
+            in_turn: the line has let it through, as for all items.
+        """
+        if batch.connection != self.trade_line.sole and not in_turn:
             self.trade_line.take(batch, trade, trade.trade_id)
+        elif self._is_new(batch, self.trades, trade.trade_id, TRADE):
+            self._add_trade(batch, "TRADE", trade, trade.side, OFF_BOOK if trade.is_off_book else "")
 
-    def on_agg_trade(self, batch: Batch, trade: AggTrade) -> None:
+    def on_agg_trade(self, batch: Batch, trade: AggTrade, *, in_turn: bool = False) -> None:
         """Add an AGG_TRADE, unless its id was seen."""
-        if batch.connection == self.agg_trade_line.sole:
-            self._let_agg_trade(batch, trade)
-        else:
+        if batch.connection != self.agg_trade_line.sole and not in_turn:
             self.agg_trade_line.take(batch, trade, trade.trade_id)
+        elif self._is_new(batch, self.agg_trades, trade.trade_id, AGG_TRADE):
+            self._add_trade(batch, "AGG_TRADE", trade, trade.side, "")
 
-    def on_quote(self, batch: Batch, quote: Quote) -> None:
+    def on_quote(self, batch: Batch, quote: Quote, *, in_turn: bool = False) -> None:
         """Add a QUOTE, unless it is the last one once more."""
+        if batch.connection != self.quote_line.sole and not in_turn:
+            self.quote_line.take(batch, quote, quote.sequence)
+            return
         last = self.last_quote
         if last is not None and quote.sequence <= last.sequence:
             if quote == last:
-                self.note(batch, "DUPLICATE", "bookTicker")
+                self.note(batch, "DUPLICATE", QUOTE)
                 return
             if quote.sequence < last.sequence:
-                self.note(batch, "OUT_OF_ORDER", "bookTicker")
+                self.note(batch, "OUT_OF_ORDER", QUOTE)
         self.last_quote = quote
         flag = ""
         if quote.bid >= quote.ask and quote.bid and quote.ask:
             flag = CROSSED
-            self.note(batch, "CROSSED", "bookTicker")
+            self.note(batch, "CROSSED", QUOTE)
         self._add_quote(batch, quote, flag)
 
-    def on_delta(self, batch: Batch, delta: BookDelta) -> None:
+    def on_delta(self, batch: Batch, delta: BookDelta, *, in_turn: bool = False) -> None:
         """Add the delta as Depth, and what follows from it."""
-        if batch.connection == self.depth_line.sole:
-            self._let_delta(batch, delta)
-        else:
+        if batch.connection != self.depth_line.sole and not in_turn:
             self.depth_line.take(batch, delta, delta.sequence)
+            return
+        if not self._is_plain:
+            delta = base_delta(self.instrument, delta)
+        effects = self.keeper.on_delta(delta, batch.recv_time_us)
+        if not effects:
+            self.note(batch, "DUPLICATE", DEPTH)
+        self._carry_out(batch, effects, delta)
 
     def on_snapshot(self, batch: Batch, snapshot: BookSnapshot) -> None:
         """Join the snapshot to the deltas; add what the book then is."""
@@ -98,14 +119,14 @@ class SymbolState:
 
     def on_disconnect(self, batch: Batch, reason: str) -> bool:
         """Forget the closed connection, and give up the book if no other one feeds it; True = it carried something."""
-        left = [name for name, line in self.lines.items() if line.leave(batch, batch.connection)]
-        if DEPTH in left and not self.depth_line.is_carried:
+        left = [line for line in self.lines() if line.leave(batch, batch.connection)]
+        if self.depth_line in left and not self.depth_line.is_carried:
             self._carry_out(batch, self.keeper.on_disconnect(reason, batch.recv_time_us))
         return bool(left)
 
     def on_clock(self, batch: Batch) -> bool:
         """Add what is due at this time; True = something was, or may have changed."""
-        shared = [line for line in self.lines.values() if line.carriers]
+        shared = [line for line in self.lines() if line.carriers]
         for line in shared:
             line.settle(batch)
         effects = self.keeper.on_clock(batch.recv_time_us)
@@ -116,9 +137,13 @@ class SymbolState:
 
     def finish(self, batch: Batch) -> None:
         """Add all that waits; for files that end, not for streams."""
-        for line in self.lines.values():
+        for line in self.lines():
             line.flush(batch)
         self.report(batch, self.throttle.rest())
+
+    def lines(self) -> "list[Line[Any]]":
+        """List all streams that were met, and some that were not."""
+        return [self.trade_line, self.agg_trade_line, self.quote_line, self.depth_line, *self.timed.lines.values()]
 
     def note(self, batch: Batch, kind: str, channel: str) -> None:
         """Count something that may happen often."""
@@ -133,21 +158,23 @@ class SymbolState:
             symbol, market = self.instrument.symbol, self.instrument.market
             batch.event(what.kind, symbol, market=market, channel=what.channel, count=count, detail=what.detail)
 
-    def _let_trade(self, batch: Batch, trade: Trade) -> None:
-        if self._is_new(batch, self.trades, trade.trade_id, "trade"):
-            self._add_trade(batch, "TRADE", trade, trade.side, OFF_BOOK if trade.is_off_book else "")
+    def _quote_sequence(self) -> int:
+        return NOTHING if self.last_quote is None else self.last_quote.sequence
 
-    def _let_agg_trade(self, batch: Batch, trade: AggTrade) -> None:
-        if self._is_new(batch, self.agg_trades, trade.trade_id, "aggTrade"):
-            self._add_trade(batch, "AGG_TRADE", trade, trade.side, "")
+    def _restart_trades(self, batch: Batch) -> None:
+        self.note(batch, "OUT_OF_ORDER", TRADE)
+        self.trades.restore([])
 
-    def _let_delta(self, batch: Batch, delta: BookDelta) -> None:
-        if not self._is_plain:
-            delta = base_delta(self.instrument, delta)
-        effects = self.keeper.on_delta(delta, batch.recv_time_us)
-        if not effects:
-            self.note(batch, "DUPLICATE", DEPTH)
-        self._carry_out(batch, effects, delta)
+    def _restart_agg_trades(self, batch: Batch) -> None:
+        self.note(batch, "OUT_OF_ORDER", AGG_TRADE)
+        self.agg_trades.restore([])
+
+    def _restart_quotes(self, batch: Batch) -> None:
+        self.note(batch, "OUT_OF_ORDER", QUOTE)
+        self.last_quote = None
+
+    def _restart_depth(self, batch: Batch) -> None:
+        self._carry_out(batch, self.keeper.restart(batch.recv_time_us))
 
     def _is_new(self, batch: Batch, seen: SeenIds, number: int, channel: str) -> bool:
         if number == seen.high + 1:
@@ -165,10 +192,18 @@ class SymbolState:
             self.note(batch, "OUT_OF_ORDER", channel)
         return True
 
+    def _flagged(self, batch: Batch, channel: str, late: str, flag: str) -> str:
+        """Add what the item's time is flagged with to its flag; a wrong time is told as well."""
+        if late == CLOCK_STEP:
+            self.note(batch, CLOCK_STEP, channel)
+        return join_flags(flag, late)
+
     def _add_trade(self, batch: Batch, kind: TickKind, trade: Trade | AggTrade, side: Side, flag: str) -> None:
         instrument, price, size = self.instrument, trade.price, trade.size
         exchange_us = trade.exchange_time_us
-        late = self.lateness.flag(kind, exchange_us)
+        late = self.lateness.flag(kind, exchange_us, batch)
+        if late:
+            flag = self._flagged(batch, TRADE if kind == "TRADE" else AGG_TRADE, late, flag)
         self.sequence_id += 1
         batch.records.append(
             Tick(
@@ -184,7 +219,7 @@ class SymbolState:
                 side=side,
                 sequence_id=self.sequence_id,
                 trade_id=str(trade.trade_id),
-                flags=join_flags(flag, late) if flag or late else "",
+                flags=flag,
                 source_topic=batch.topic,
                 source_partition=batch.partition,
                 source_offset=batch.offset,
@@ -198,7 +233,9 @@ class SymbolState:
         if not self._is_plain:
             bid_size, ask_size = base_size(instrument, bid_size, bid), base_size(instrument, ask_size, ask)
         exchange_us = quote.exchange_time_us
-        late = self.lateness.flag("QUOTE", exchange_us)
+        late = self.lateness.flag("QUOTE", exchange_us, batch)
+        if late:
+            flag = self._flagged(batch, QUOTE, late, flag)
         self.sequence_id += 1
         batch.records.append(
             Tick(
@@ -217,7 +254,7 @@ class SymbolState:
                 ask_size=ask_size if ask else None,
                 sequence_id=self.sequence_id,
                 venue_sequence=quote.sequence,
-                flags=join_flags(flag, late) if flag or late else "",
+                flags=flag,
                 source_topic=batch.topic,
                 source_partition=batch.partition,
                 source_offset=batch.offset,
@@ -240,7 +277,10 @@ class SymbolState:
                 batch.command("resnapshot", self.instrument, effect.reason)
 
     def _add_delta(self, batch: Batch, delta: BookDelta, snapshot_id: int) -> None:
-        late = self.lateness.flag(DEPTH, delta.exchange_time_us)
+        flag = "" if snapshot_id else UNJOINED
+        late = self.lateness.flag(DEPTH, delta.exchange_time_us, batch)
+        if late:
+            flag = self._flagged(batch, DEPTH, late, flag)
         batch.records.append(
             Depth(
                 event_time_us=batch.event_time_us,
@@ -257,7 +297,7 @@ class SymbolState:
                 bid_sizes=delta.bid_sizes,
                 ask_prices=delta.ask_prices,
                 ask_sizes=delta.ask_sizes,
-                flags=late if snapshot_id else join_flags(UNJOINED, late),
+                flags=flag,
                 source_topic=batch.topic,
                 source_partition=batch.partition,
                 source_offset=batch.offset,

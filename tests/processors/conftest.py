@@ -9,7 +9,7 @@ import pytest
 from processors.pipeline import Pipeline
 from schemas.records import Derived, Frame, FrameKind, RawFrames, Source
 
-NOW_US = 1_700_000_000_000_000
+NOW_US = 1_723_161_260_000_000  # after the newest of MESSAGES
 SYMBOLS = {"spot": "BTCUSDT", "usdm": "BTCUSDT", "coinm": "BTCUSD_PERP"}
 
 MESSAGES: dict[tuple[str, str], dict[str, Any]] = {

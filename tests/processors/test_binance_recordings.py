@@ -8,9 +8,10 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import pytest
 
-from schemas.records import DeadLetter, Depth, Frame, Tick
+from schemas.records import DeadLetter, Depth, Derivative, Frame, QualityEvent, Tick
 
 pytestmark = [pytest.mark.recordings, pytest.mark.timeout(300)]
 
@@ -147,6 +148,52 @@ def side_agreement(ticks: list[Tick]) -> float:
         if at >= 0 and trade.price in {quotes[at].bid, quotes[at].ask}:
             verdicts.append(trade.side == ("SELL" if trade.price == quotes[at].bid else "BUY"))
     return sum(verdicts) / len(verdicts)
+
+
+def twice(frames: Iterator[tuple[int, str, bytes]], lag_us: int, swap_us: int) -> Iterator[tuple[str, Frame]]:
+    """Yield each message by two connections, each in order: by turns one of them is a lag behind the other."""
+    numbers: Counter[str] = Counter()
+    last_us: Counter[str] = Counter()
+    arrivals = []
+    for at, (time_us, request, body) in enumerate(frames):
+        behind = "ab"[time_us // swap_us % 2]
+        for name in ["http"] if request else ["a", "b"]:
+            last_us[name] = max(last_us[name], time_us + lag_us * (name == behind))
+            arrivals.append((last_us[name], at, name, request, body))
+    for time_us, _, name, request, body in sorted(arrivals, key=lambda each: each[:3]):
+        kind: Any = "HTTP" if request else "MESSAGE"
+        yield (
+            name,
+            Frame(source=0, number=numbers[name], kind=kind, request=request, recv_time_us=time_us, payload=body),
+        )
+        numbers[name] += 1
+
+
+def neutral(records: list[Any]) -> list[Any]:
+    """Leave out of records of one kind what tells of the connection."""
+    clear = {"recv_time_us": 0, "event_time_us": 0, "source_offset": 0, "source_index": 0, "sequence_id": 0}
+    return [msgspec.structs.replace(each, **{k: v for k, v in clear.items() if hasattr(each, k)}) for each in records]
+
+
+@pytest.mark.parametrize(
+    "name", ["cm/btcusd_perp_20240808.gz", "spot/btcusdt_20240808.gz", "usdm/btcusdt_20230405.dat.gz"]
+)
+def test_a_recording_brought_by_two_connections_gives_the_same_records(
+    new_run: Any, recordings: Path, name: str
+) -> None:
+    path = recordings / "hftbacktest" / name
+    once, both = new_run(HFTBACKTEST[name], keyframe_us=10**15), new_run(HFTBACKTEST[name], keyframe_us=10**15)
+    replay(once, read_hftbacktest(path))
+    for connection, frame in twice(read_hftbacktest(path), lag_us=170_000, swap_us=7_000_000):
+        both.feed.connection = connection
+        both.take(frame)
+    both.records += both.pipeline.finish()
+
+    for kind in ("TRADE", "QUOTE"):
+        assert neutral(both.of(Tick, kind=kind)) == neutral(once.of(Tick, kind=kind))
+    assert neutral(both.of(Derivative)) == neutral(once.of(Derivative))
+    assert neutral(both.of(Depth)) == neutral(once.of(Depth))
+    assert neutral(both.of(QualityEvent)) == neutral(once.of(QualityEvent))
 
 
 @pytest.mark.parametrize("name", HFTBACKTEST)

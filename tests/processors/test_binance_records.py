@@ -25,9 +25,9 @@ def test_spot_trade(spot: Any) -> None:
     spot.take(spot.feed.message("btcusdt@trade"))
 
     assert only(spot.of(Tick)) == Tick(
-        event_time_us=1_700_000_000_000_000,
+        event_time_us=1_723_161_260_000_000,
         exchange_time_us=1_672_515_782_134_000,
-        recv_time_us=1_700_000_000_001_000,
+        recv_time_us=1_723_161_260_001_000,
         venue="BINANCE",
         symbol="BTC/USDT",
         asset_class="CRYPTO",

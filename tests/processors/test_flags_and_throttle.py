@@ -1,10 +1,13 @@
 import pytest
 
-from processors.flags import Lateness, join_flags
+from processors.batch import Batch
+from processors.flags import AHEAD_US, CLOCK_STEP, LATE, Lateness, join_flags
 from processors.throttle import Throttle, What
 
 CROSSED = What("CROSSED", channel="bookTicker")
 SECOND_US = 1_000_000
+NOW_US = 1_700_000_000 * SECOND_US
+BATCH = Batch("BINANCE", "raw.binance", 0, 0, NOW_US, recv_time_us=NOW_US)
 
 
 def test_flags_are_in_alphabetical_order() -> None:
@@ -15,17 +18,38 @@ def test_flags_are_in_alphabetical_order() -> None:
 @pytest.mark.parametrize(("behind_us", "flag"), [(0, ""), (SECOND_US, ""), (SECOND_US + 1, "LATE"), (-SECOND_US, "")])
 def test_late_is_more_than_a_second_behind_the_newest(behind_us: int, flag: str) -> None:
     lateness = Lateness()
-    lateness.flag("TRADE", 50 * SECOND_US)
+    lateness.flag("TRADE", 50 * SECOND_US, BATCH)
 
-    assert lateness.flag("TRADE", 50 * SECOND_US - behind_us) == flag
+    assert lateness.flag("TRADE", 50 * SECOND_US - behind_us, BATCH) == flag
 
 
 def test_kinds_are_late_by_themselves_and_no_time_is_never_late() -> None:
     lateness = Lateness()
-    lateness.flag("TRADE", 50 * SECOND_US)
+    lateness.flag("TRADE", 50 * SECOND_US, BATCH)
 
-    assert lateness.flag("QUOTE", 1) == ""
-    assert lateness.flag("TRADE", 0) == ""
+    assert lateness.flag("QUOTE", 1, BATCH) == ""
+    assert lateness.flag("TRADE", 0, BATCH) == ""
+
+
+def test_a_time_far_ahead_of_the_receipt_is_wrong_and_no_measure() -> None:
+    lateness = Lateness()
+
+    assert lateness.flag("TRADE", NOW_US + AHEAD_US + 1, BATCH) == CLOCK_STEP
+    assert lateness.flag("TRADE", NOW_US, BATCH) == ""
+    assert lateness.flag("TRADE", NOW_US + AHEAD_US, BATCH) == ""
+
+
+def test_a_wrong_measure_of_before_is_forgotten() -> None:
+    lateness = Lateness({"TRADE": NOW_US + 2 * AHEAD_US})
+
+    assert lateness.flag("TRADE", NOW_US, BATCH) == ""
+    assert lateness.flag("TRADE", NOW_US - 2 * SECOND_US, BATCH) == LATE
+
+
+def test_without_a_receive_time_no_time_is_ahead() -> None:
+    batch = Batch("BINANCE", "raw.binance", 0, 0, 0)
+
+    assert Lateness().flag("TRADE", NOW_US, batch) == ""
 
 
 def test_the_first_is_told_at_once_and_the_rest_as_a_count() -> None:

@@ -190,3 +190,14 @@ def test_a_refused_record_is_raised(owner: Owner, values: list[bytes]) -> None:
 
     with pytest.raises(DeliveryError, match="Kafka refused a record"):
         owner.publisher.deliver(KafkaError(KafkaError.MSG_SIZE_TOO_LARGE))
+
+
+def test_what_another_connection_brought_is_counted(owner: Owner, values: list[bytes], new_run: Any) -> None:
+    feed = type(new_run("spot").feed)("spot", "other")
+    again = Encoder(RawFrames, SCHEMA_ID).encode(feed.record(feed.message(TRADE, t=1), feed.message(TRADE, t=2)))
+    before = sample("stage_redundant_total", venue="BINANCE")
+    for offset, value in enumerate([*values[:2], again]):
+        owner.step(offset, value)
+
+    assert [tick.trade_id for tick in owner.of(Tick, TICK)] == ["1", "2"]
+    assert sample("stage_redundant_total", venue="BINANCE") == before + 1

@@ -14,13 +14,14 @@ from schemas.records import Depth, Frame, QualityEvent, RawFrames, Source, Tick
 
 MS = 1000
 SECOND_US = 1_000_000
-KINDS = ["delta", "trade", "agg"]
+KINDS = ["delta", "trade", "agg", "quote", "timed", "candle"]
 CHAINED = ["delta", "trade", "agg"]  # a loss shows by their ids
-START_US = 1_700_000_000_000_000
+START_US = 1_723_161_260_000_000  # after what the messages of conftest say
 FIRST_ID = 1000
+EVERYWHERE = {"trade": "btcusdt@trade", "agg": "btcusdt@aggTrade", "quote": "btcusdt@bookTicker"}
 STREAMS = {
-    "spot": {"delta": "btcusdt@depth@100ms", "trade": "btcusdt@trade", "agg": "btcusdt@aggTrade"},
-    "usdm": {"delta": "btcusdt@depth@0ms", "trade": "btcusdt@trade", "agg": "btcusdt@aggTrade"},
+    "spot": EVERYWHERE | {"delta": "btcusdt@depth@100ms", "timed": "btcusdt@ticker", "candle": "btcusdt@kline_1m"},
+    "usdm": EVERYWHERE | {"delta": "btcusdt@depth@0ms", "timed": "btcusdt@markPrice@1s"},
 }
 
 
@@ -30,6 +31,10 @@ def changes(kind: str, number: int) -> dict[str, Any]:
         return {"t": FIRST_ID + number}
     if kind == "agg":
         return {"a": FIRST_ID + number}
+    if kind == "quote":
+        return {"u": FIRST_ID + 3 * number}
+    if kind in {"timed", "candle"}:
+        return {"E": FIRST_ID + 100 * number}
     first = FIRST_ID + 2 * number
     levels = {"b": [[str(50 + number % 7), str(number)]], "a": [[str(60 + number % 5), str(number % 3)]]}
     return {"U": first, "u": first + 1, "pu": first - 1, **levels}
@@ -170,6 +175,8 @@ def frames_of(sender: Sender, plan: Plan) -> list[tuple[str, Frame]]:
     frames = [("http", sender.feed("http", START_US - MS).snapshot(FIRST_ID - 1, [["49.0", "1"]], [["70.0", "1"]]))]
     for time_us, name, item in sorted(events, key=lambda each: (each[0], each[1])):
         feed = sender.feed(name, time_us)
+        if item is not None and item.kind not in STREAMS[sender.market]:
+            continue
         if item is not None:
             frame = feed.message(STREAMS[sender.market][item.kind], **changes(item.kind, item.number))
         else:

@@ -1,0 +1,101 @@
+"""Tickers, candles, mark prices and liquidations of one symbol: no ids; what another connection brought is dropped.
+
+Tickers, candles and mark prices go by the venue's time. Where it cannot serve (none is sent, or it lies far ahead), and
+for liquidations, many of which may fall on one instant, equal items are counted by connection instead.
+"""
+
+from collections.abc import Callable
+from typing import Any, Final
+
+import msgspec
+
+from processors.batch import Batch
+from processors.chains import Rising
+from processors.dedupe import Copies
+from processors.flags import is_ahead
+from processors.items import CandleItem, Liquidation, MarkPrice, TickerItem
+from processors.line import NOTHING, Line
+from processors.normalize import add_candle, add_liquidation, add_mark_price, add_ticker
+from schemas.records import Instrument
+
+Timed = TickerItem | CandleItem | MarkPrice
+
+ADD: Final[dict[type, Callable[[Batch, Instrument, Any], None]]] = {
+    TickerItem: add_ticker,
+    CandleItem: add_candle,
+    MarkPrice: add_mark_price,
+}
+_ENCODER: Final = msgspec.msgpack.Encoder()
+
+
+class TimedLine(Line[Timed]):
+    """A stream whose keys are the venue's times."""
+
+    __slots__ = ("_add", "newest_us")
+
+    def __init__(self, add: Callable[[Batch, Timed], None]) -> None:
+        super().__init__(Rising(lambda: self.newest_us), self.let, self._forget)
+        self.newest_us = NOTHING  # exchange time of the item let through last
+        self._add = add
+
+    def let(self, batch: Batch, item: Timed) -> None:
+        """Let an item through."""
+        self._add(batch, item)
+        self.newest_us = item.exchange_time_us
+
+    def _forget(self, batch: Batch) -> None:
+        del batch
+        self.newest_us = NOTHING
+
+
+class TimedStreams:
+    """Those of one symbol; lines are named `ticker`, `markPrice`, `kline_1m` ..."""
+
+    def __init__(self, instrument: Instrument) -> None:
+        self.instrument = instrument
+        self.lines: dict[str, TimedLine] = {}
+        self.copies = Copies()
+
+    def on_ticker(self, batch: Batch, item: TickerItem) -> None:
+        """Add a ticker."""
+        self._take(batch, "ticker", item)
+
+    def on_candle(self, batch: Batch, item: CandleItem) -> None:
+        """Add a candle."""
+        self._take(batch, "kline_" + item.interval, item)
+
+    def on_mark_price(self, batch: Batch, item: MarkPrice) -> None:
+        """Add a mark price and what comes with it."""
+        self._take(batch, "markPrice", item)
+
+    def on_liquidation(self, batch: Batch, item: Liquidation) -> None:
+        """Add a liquidation."""
+        if self._is_first_copy(batch, item):
+            add_liquidation(batch, self.instrument, item)
+
+    def line(self, name: str) -> TimedLine:
+        """Find or make a line."""
+        found = self.lines.get(name)
+        if found is None:
+            found = self.lines[name] = TimedLine(self._add)
+        return found
+
+    def _take(self, batch: Batch, name: str, item: Timed) -> None:
+        if not item.exchange_time_us or is_ahead(item.exchange_time_us, batch.recv_time_us):
+            if self._is_first_copy(batch, item):
+                self._add(batch, item)
+            return
+        line = self.line(name)
+        if batch.connection == line.sole:
+            line.let(batch, item)
+        else:
+            line.take(batch, item, item.exchange_time_us)
+
+    def _add(self, batch: Batch, item: Timed) -> None:
+        ADD[type(item)](batch, self.instrument, item)
+
+    def _is_first_copy(self, batch: Batch, item: Timed | Liquidation) -> bool:
+        if self.copies.is_first(_ENCODER.encode(item), batch.connection):
+            return True
+        batch.note_redundant(batch.connection)
+        return False

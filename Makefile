@@ -4,8 +4,10 @@ VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 DEMO ?=
+FUZZ_SECONDS ?= 60
+TARGETS ?=
 
-.PHONY: help install demo test check bench format lock clean
+.PHONY: help install demo test fuzz check bench format lock clean
 
 help: ## This list.
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
@@ -24,6 +26,9 @@ demo: $(READY) ## The whole flow on this machine, reconciled at its end. Options
 
 test: $(READY) ## All tests, on a local stack of their own.
 	$(BIN)/python -m pytest
+
+fuzz: $(READY) ## Hostile input for all readers, guided by coverage. Options: make fuzz FUZZ_SECONDS=600 TARGETS="avro parse-binance".
+	$(BIN)/python -m fuzz $(TARGETS) --seconds $(FUZZ_SECONDS)
 
 check: $(READY) ## Lint, format, types, layers.
 	$(BIN)/ruff check .

@@ -123,7 +123,7 @@ def decode_piece(shape: type[P], name: str, payload: bytes) -> P:
         if version != STATE_VERSION:
             raise StateError(f"state of {name!r} has version {version}, this program reads {STATE_VERSION}")
         return msgspec.msgpack.decode(payload, type=shape)
-    except (msgspec.DecodeError, IndexError, TypeError, KeyError) as error:
+    except (ValueError, RecursionError, IndexError, TypeError, KeyError) as error:
         raise StateError(f"state of {name!r} cannot be read: {error}") from error
 
 
@@ -151,7 +151,11 @@ def capture_symbol(state: SymbolState) -> bytes:
 
 
 def restore_symbol(piece: SymbolPiece, rule: BookRule, keyframe_us: int) -> SymbolState:
-    """Make the state that a piece was captured from."""
+    """Make the state that a piece was captured from.
+
+    Raises:
+        StateError: its book is damaged.
+    """
     state = SymbolState(piece.instrument, rule, keyframe_us)
     state.sequence_id = piece.sequence_id
     state.trades.restore(piece.trades)
@@ -160,7 +164,10 @@ def restore_symbol(piece: SymbolPiece, rule: BookRule, keyframe_us: int) -> Symb
     state.lateness.newest_us = piece.newest_us
     state.lateness.horizon_us = piece.horizon_us
     state.throttle.restore(piece.throttle)
-    _restore_keeper(state, piece.keeper)
+    try:
+        _restore_keeper(state, piece.keeper)
+    except ValueError as error:
+        raise StateError(f"book of {piece.instrument.symbol!r} cannot be read: {error}") from error
     _restore_line(state.trade_line, piece.trade_line)
     _restore_line(state.agg_trade_line, piece.agg_trade_line)
     _restore_line(state.depth_line, piece.depth_line)

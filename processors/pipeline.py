@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterable
 from typing import Any, Final
 
 from processors.batch import Batch
-from processors.errors import FrameError
+from processors.errors import FrameError, StateError
 from processors.items import (
     AggTrade,
     AnyItem,
@@ -37,11 +37,15 @@ from processors.pieces import (
 from processors.symbol_state import SymbolState
 from processors.throttle import Throttle, What
 from processors.venues import VENUES
+from processors.wire import FIRST_MS, LAST_MS
 from schemas.quality import stale_channel
 from schemas.records import Derived, Frame, Instrument, RawFrames, Source
 from schemas.symbology import SymbolError, Symbology, partition_of
 from schemas.venues import SYMBOLOGIES
 
+FIRST_US: Final = FIRST_MS * 1000
+LAST_US: Final = LAST_MS * 1000
+MOST_FRAMES: Final = 2**62
 MOST_CONNECTIONS: Final = 4096
 DEFAULT_KEYFRAME_US: Final = 10_000_000
 REASON_CHARS: Final = 200
@@ -104,7 +108,11 @@ class Pipeline:
         """Process one raw record; returns the records derived from it, in order, each with its source, and commands.
 
         A replay must drop the commands.
+
+        Raises:
+            FrameError: the record is not one that a producer makes; nothing of it was used.
         """
+        _check_record(raw)
         if self._first_offset < 0:
             self._first_offset = offset
         batch = Batch(self._venue, self._topic, self._partition, offset, raw.event_time_us)
@@ -173,6 +181,8 @@ class Pipeline:
             self._symbology.update(decode_piece(MarketPiece, name, payload).instruments)
         else:
             piece = decode_piece(SymbolPiece, name, payload)
+            if piece.instrument.market not in VENUES[self._venue].MARKETS:
+                raise StateError(f"state of {name!r} is of a market {piece.instrument.market!r} that is not known")
             rule = self._book_rule(piece.instrument.market)
             self._add_state(restore_symbol(piece, rule, self._keyframe_us))
 
@@ -316,6 +326,16 @@ class Pipeline:
     def _capture_market(self, market: str) -> bytes:
         instruments = [each for each in self._symbology if each.market == market]
         return encode_piece(MarketPiece(version=STATE_VERSION, instruments=instruments))
+
+
+def _check_record(raw: RawFrames) -> None:
+    """Refuse times of other centuries and counters that no connection reaches: they would spoil what is derived."""
+    if not FIRST_US <= raw.event_time_us < LAST_US:
+        raise FrameError(f"raw record says it was taken in at {raw.event_time_us}")
+    for frame in raw.frames:
+        time_us = frame.recv_time_us  # 0 = not known
+        if not ((FIRST_US <= time_us < LAST_US or time_us == 0) and 0 <= frame.number < MOST_FRAMES):
+            raise FrameError(f"frame {frame.number} says it was read at {frame.recv_time_us}")
 
 
 def _source(raw: RawFrames, frame: Frame) -> Source:

@@ -1,6 +1,6 @@
 """JSON of venues → typed structs and numbers: strict about what is used, tolerant of fields we do not know."""
 
-from math import inf, isfinite
+import re
 from typing import Annotated, Final, Generic, TypeVar
 
 import msgspec
@@ -13,9 +13,17 @@ T = TypeVar("T", bound=msgspec.Struct)
 MAX_INT64 = 2**63 - 1
 Id = Annotated[int, msgspec.Meta(ge=0, le=MAX_INT64)]
 PreviousId = Annotated[int, msgspec.Meta(ge=-1, le=MAX_INT64)]
-Instant = Annotated[int, msgspec.Meta(ge=0, lt=10**16)]
-"""ms or µs since the UTC epoch: whole numbers of 13 or 16 digits."""
-FIRST_US_INSTANT = 10**14
+FIRST_MS: Final = 946_684_800_000  # 2000-01-01
+LAST_MS: Final = 4_102_444_800_000  # 2100-01-01
+Instant = Annotated[int, msgspec.Meta(ge=FIRST_MS, lt=LAST_MS * 1000)]
+"""ms or µs since the UTC epoch, of this century: what lies elsewhere is no time, and would make a day of its own."""
+OptionalInstant = Annotated[int, msgspec.Meta(ge=0, lt=LAST_MS * 1000)]
+"""The same, or 0 = the venue tells none."""
+
+LEAST_AMOUNT: Final = 1e-30
+MOST_AMOUNT: Final = 1e30
+"""Prices and sizes lie between, or are 0: products and quotients of three of them are still finite."""
+NUMBER = re.compile(r"-?[0-9]+(\.[0-9]+)?([eE][+-]?[0-9]+)?")
 
 MALFORMED: Final = (msgspec.DecodeError, UnicodeDecodeError, RecursionError)
 """What msgspec raises for bytes: no JSON, or not of the shape; strings that are not UTF-8; too deeply nested."""
@@ -61,30 +69,45 @@ class Wire(Generic[T]):
 
 
 def time_us(instant: int) -> int:
-    """Turn ms or µs (told apart by their size) into µs."""
-    return instant if instant >= FIRST_US_INSTANT else instant * 1000
+    """Turn ms or µs (told apart by their size) into µs; 0 stays 0.
+
+    Raises:
+        FrameError: it lies between the two, or before this century.
+    """
+    if FIRST_MS <= instant < LAST_MS:
+        return instant * 1000
+    if FIRST_MS * 1000 <= instant < LAST_MS * 1000 or instant == 0:
+        return instant
+    raise FrameError(f"{instant} is no time of this century, in ms or µs")
 
 
 def amount(text: str) -> float:
-    """Read a price or size that may be 0.
+    """Read a price or size that may be 0: decimal digits, with a point or an exponent, rounded to the nearest double.
 
     Raises:
-        FrameError: not a finite number >= 0.
+        FrameError: not such a number, negative, or out of all proportion.
     """
-    try:
-        value = float(text)
-    except ValueError:
-        raise FrameError(f"{text[:40]!r} is not a number") from None
-    if 0.0 <= value < inf and "_" not in text:
+    # what float() takes besides (blanks, signs, underscores, digits of other scripts) no venue sends
+    if not (text.isascii() and text.replace(".", "", 1).isdigit()) and NUMBER.fullmatch(text) is None:
+        raise FrameError(f"{text[:40]!r} is not a number")
+    value = float(text)
+    if LEAST_AMOUNT <= value <= MOST_AMOUNT:
+        return value
+    if value == 0.0 and text[0] != "-" and _is_zero(text):
         return value
     raise FrameError(f"{text[:40]!r} is not a price or size")
+
+
+def _is_zero(text: str) -> bool:
+    """Tell 0 from what is only rounded to it."""
+    return not text.lower().partition("e")[0].strip("0.")
 
 
 def positive(text: str) -> float:
     """Read a price that must be above 0.
 
     Raises:
-        FrameError: not a finite number > 0.
+        FrameError: as `amount`, or 0.
     """
     value = amount(text)
     if value == 0.0:
@@ -96,16 +119,16 @@ def signed(text: str) -> float:
     """Read a number of either sign.
 
     Raises:
-        FrameError: not a finite number.
+        FrameError: as `amount`, the sign aside.
     """
-    return -amount(text[1:]) if text.startswith("-") else amount(text)
+    return 0.0 - amount(text[1:]) if text.startswith("-") else amount(text)
 
 
 def levels(body: msgspec.Raw) -> tuple[list[float], list[float]]:
     """Read [[price, size], ...] as parallel lists.
 
     Raises:
-        FrameError: not such pairs, or not prices > 0 and sizes >= 0, all finite.
+        FrameError: not such pairs, or not prices > 0 and sizes >= 0, all in proportion.
     """
     try:
         pairs = _LEVELS.decode(body)
@@ -115,7 +138,7 @@ def levels(body: msgspec.Raw) -> tuple[list[float], list[float]]:
         return [], []
     prices = [price for price, _ in pairs]
     sizes = [size for _, size in pairs]
-    # a sum is the cheapest way to see a NaN or infinity anywhere
-    if not isfinite(sum(prices)) or not isfinite(sum(sizes)) or min(prices) <= 0.0 or min(sizes) < 0.0:
+    # none is negative, so a sum within bounds tells that each is, and that none is NaN
+    if min(prices) < LEAST_AMOUNT or min(sizes) < 0.0 or not (sum(prices) < MOST_AMOUNT and sum(sizes) < MOST_AMOUNT):
         raise FrameError("book levels: a price or size is out of range")
     return prices, sizes

@@ -6,6 +6,7 @@ from time import perf_counter
 from typing import Final
 
 from processors.batch import STAGE, Batch
+from processors.errors import FrameError
 from processors.outputs import Outputs
 from processors.pipeline import Pipeline
 from processors.state_store import Loaded, StateStore
@@ -121,11 +122,12 @@ class PartitionWorker:
     def _processed(self, offset: int, value: bytes, timestamp_us: int) -> tuple[RawFrames | None, Batch]:
         try:
             raw = self._decoder.decode(value)
-        except CodecError as error:
+            batch = self.pipeline.process(offset, raw)
+        except (CodecError, FrameError) as error:
             self._bad_records += 1
             return None, self._bad_record(offset, value, timestamp_us, str(error))
         self._bad_records = 0
-        return raw, self.pipeline.process(offset, raw)
+        return raw, batch
 
     def _bad_record(self, offset: int, value: bytes, timestamp_us: int, reason: str) -> Batch:
         batch = Batch(self._venue, self._topic, self._partition, offset, timestamp_us)

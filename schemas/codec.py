@@ -18,11 +18,27 @@ from typing import Any, Generic, TypeVar, cast
 
 import fastavro
 import msgspec
+from fastavro.read import SchemaResolutionError
+from fastavro.schema import SchemaParseException, UnknownType
 
 from schemas.encoding import encoder_of
 from schemas.records import Record
 
 HEADER = struct.Struct(">bI")
+MOST_REFUSED = 1000
+MOST_INT = 2**31
+MALFORMED = (
+    EOFError,
+    ValueError,
+    IndexError,
+    KeyError,
+    TypeError,
+    struct.error,
+    OverflowError,
+    MemoryError,
+    SchemaResolutionError,
+)
+"""What fastavro raises for bytes that are not of the schema, or for a schema that is not ours."""
 R = TypeVar("R", bound=Record)
 
 
@@ -55,6 +71,13 @@ def _parsed(record: type[Record]) -> Any:
     return fastavro.parse_schema(json.loads(schema_text(record)))
 
 
+@cache
+def _int_fields(record: type[Record]) -> tuple[str, ...]:
+    """Name the fields of 32 bits, of which fastavro reads 64."""
+    fields = json.loads(schema_text(record))["fields"]
+    return tuple(field["name"] for field in fields if field["type"] == "int")
+
+
 class Encoder(Generic[R]):
     """Encodes records of one class under one schema id."""
 
@@ -78,8 +101,10 @@ class Decoder(Generic[R]):
     def __init__(self, record: type[R], writer_schema: Callable[[int], str]) -> None:
         self._record = record
         self._reader = _parsed(record)
+        self._ints = _int_fields(record)
         self._writer_schema = writer_schema
         self._writers: dict[int, Any] = {}
+        self._refused: dict[int, str] = {}
 
     def decode(self, value: bytes) -> R:
         """Decode one framed record.
@@ -101,27 +126,59 @@ class Decoder(Generic[R]):
         stream.seek(HEADER.size)
         writer = self._writers.get(schema_id) or self._writer(schema_id)
         try:
-            fields = fastavro.schemaless_reader(stream, writer, None if writer is self._reader else self._reader)
-        except (
-            EOFError,
-            ValueError,
-            IndexError,
-            KeyError,
-            TypeError,
-            struct.error,
-            OverflowError,
-            MemoryError,
-        ) as error:
+            found = fastavro.schemaless_reader(stream, writer, None if writer is self._reader else self._reader)
+        except MALFORMED as error:
             raise WireFormatError(f"not a {self._record.__name__}: {type(error).__name__} {error}") from error
         if stream.tell() != len(value):
             raise WireFormatError(f"{len(value) - stream.tell()} bytes left over after a {self._record.__name__}")
-        return cast("dict[str, Any]", fields)
+        fields = cast("dict[str, Any]", found)
+        for name in self._ints:
+            if not -MOST_INT <= fields[name] < MOST_INT:
+                raise WireFormatError(f"not a {self._record.__name__}: {name} {fields[name]} does not fit into an int")
+        return fields
 
     def _writer(self, schema_id: int) -> Any:
-        text = json.loads(self._writer_schema(schema_id))
-        own = json.loads(schema_text(self._record))
-        self._writers[schema_id] = self._reader if text == own else fastavro.parse_schema(text)
-        return self._writers[schema_id]
+        """Find the schema that an id stands for; one that is not of our record is asked for once."""
+        if schema_id in self._refused:
+            raise WireFormatError(self._refused[schema_id])
+        text = self._writer_schema(schema_id)
+        try:
+            writer = self._read_writer(text)
+        except (ValueError, TypeError, KeyError, RecursionError, SchemaParseException, UnknownType) as error:
+            reason = f"schema id {schema_id} is none of a {self._record.__name__}: {type(error).__name__} {error}"
+            if len(self._refused) < MOST_REFUSED:
+                self._refused[schema_id] = reason[:200]
+            raise WireFormatError(reason[:200]) from error
+        self._writers[schema_id] = writer
+        return writer
+
+    def _read_writer(self, text: str) -> Any:
+        avro = json.loads(text)
+        if avro == json.loads(schema_text(self._record)):
+            return self._reader
+        if not isinstance(avro, dict) or avro.get("name") != self._record.__name__:
+            raise ValueError("it has another name")
+        _refuse_recursion(avro, ())
+        return fastavro.parse_schema(avro)
+
+
+def _refuse_recursion(avro: Any, enclosing: tuple[str, ...]) -> None:
+    """Refuse a type within itself: none of ours is, and fastavro would follow it until the stack ends."""
+    if isinstance(avro, str) and avro.rpartition(".")[2] in enclosing:
+        raise ValueError(f"{avro} holds itself")
+    if isinstance(avro, list):
+        for each in avro:
+            _refuse_recursion(each, enclosing)
+    elif isinstance(avro, dict):
+        names = (
+            (*enclosing, str(avro["name"]).rpartition(".")[2])
+            if "name" in avro and avro.get("type") == "record"
+            else enclosing
+        )
+        for inner in (avro.get("type"), avro.get("items"), avro.get("values")):
+            _refuse_recursion(inner, names)
+        for field in avro.get("fields") or ():
+            _refuse_recursion(field["type"], names)
 
 
 def _file_name(record: type[Record]) -> str:

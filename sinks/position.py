@@ -68,7 +68,7 @@ def read_position(offset: int, metadata: str | None) -> Position:
         return Position(offset=offset)
     try:
         found = msgspec.json.decode(metadata, type=_Metadata)
-    except msgspec.MsgspecError as error:
+    except (msgspec.MsgspecError, RecursionError) as error:
         raise PositionError(f"commit metadata is not ours: {error}") from None
     return Position(offset=offset, pending_end=found.end, marks=dict(_marks(found)))
 

@@ -10,6 +10,7 @@ from typing import Any, Final
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from processors.errors import FrameError
 from processors.pipeline import Pipeline
 from schemas import records
 from schemas.arrow import ArchivedRecord, arrow_schema, raw_frames
@@ -142,7 +143,12 @@ def _convert(conversion: Conversion, folder: ParquetFolder, counts: Counter[str]
         if place not in pipelines:
             pipelines[place] = Pipeline(conversion.venue.upper(), *place, assume_instruments=True)
         counts["frames"] += len(archived.record.frames)
-        _keep(pipelines[place].process(archived.offset, archived.record).records, folder, counts)
+        try:
+            derived = pipelines[place].process(archived.offset, archived.record).records
+        except FrameError:
+            counts["unusable_records"] += 1
+            continue
+        _keep(derived, folder, counts)
     for pipeline in pipelines.values():
         _keep(pipeline.finish(), folder, counts)
 

@@ -18,6 +18,11 @@ from tickerplant.settings import Settings
 R = TypeVar("R", bound=Record)
 
 COMPATIBILITY = "FULL_TRANSITIVE"
+NO_ANSWER = (
+    *(SchemaRegistryError, httpx2.HTTPError, OSError),
+    *(ValueError, TypeError, KeyError, AttributeError, RecursionError),  # an answer that is none of a registry
+)
+MOST_ID = 2**32 - 1
 NOT_FOUND = 404
 REFUSALS = (401, 403)
 CONFLICT = 409
@@ -98,7 +103,7 @@ class Registry:
                 if error.http_status_code != NOT_FOUND:
                     raise
                 raise UnknownSchemaError(schema_id) from None
-        if text is None:
+        if not isinstance(text, str):
             raise UnknownSchemaError(schema_id)
         return text
 
@@ -111,7 +116,7 @@ class Registry:
             if error.http_status_code != NOT_FOUND:
                 raise
             raise UserError(f"schema of {topic.name} is not registered: run `tickerplant deploy`") from None
-        if found.schema_id is None:
+        if not isinstance(found.schema_id, int) or not 0 <= found.schema_id <= MOST_ID:
             raise DependencyError("schema registry", self._url, f"it tells no id for {topic.subject}")
         self._texts[found.schema_id] = text
         return found.schema_id
@@ -122,7 +127,7 @@ class Registry:
         try:
             with closing(SchemaRegistryClient({**self._options, "timeout": timeout_s})) as client:
                 yield client
-        except (SchemaRegistryError, httpx2.HTTPError, OSError, ValueError) as error:
+        except NO_ANSWER as error:
             if isinstance(error, SchemaRegistryError) and error.http_status_code in REFUSALS:
                 what = "see registry.username and registry.password"
                 raise UserError(f"schema registry at {self._url} refuses ({error.http_status_code}): {what}") from error

@@ -7,7 +7,7 @@ Source: https://developers.binance.com/docs/derivatives/coin-margined-futures/ma
 
 import re
 from datetime import UTC, datetime
-from typing import Final
+from typing import Annotated, Final
 
 import msgspec
 
@@ -29,10 +29,17 @@ QUOTES: Final = {
 }
 COINM_CONTRACT_USD: Final = {"BTC": 100.0}  # all other bases:
 COINM_CONTRACT_USD_OTHERS: Final = 10.0
+LEAST_SIZE: Final = 1e-30
+MOST_SIZE: Final = 1e15
+FIRST_MS: Final = 946_684_800_000  # 2000-01-01
+LAST_MS: Final = 4_102_444_800_000  # 2100-01-01
 EXPIRY_HOUR: Final = 8  # dated futures are delivered at 08:00 UTC
 DATED = re.compile(r"(?P<pair>.+)_(?P<day>\d{6})")
 PERPETUAL_SUFFIX: Final = "_PERP"
 CLASSES: Final[dict[str, AssetClass]] = {"EQUITY": "EQUITY", "COMMODITY": "COMMODITY", "FOREX": "FOREX"}
+
+
+Name = Annotated[str, msgspec.Meta(min_length=1)]
 
 
 class _Filter(msgspec.Struct, rename="camel", frozen=True):
@@ -44,15 +51,15 @@ class _Filter(msgspec.Struct, rename="camel", frozen=True):
 class _Entry(msgspec.Struct, rename="camel", frozen=True):
     """One symbol of a list; fields that a market does not have keep their defaults."""
 
-    symbol: str
-    base_asset: str
-    quote_asset: str
+    symbol: Name
+    base_asset: Name
+    quote_asset: Name
     margin_asset: str = ""
     status: str = ""  # spot, USD-M
     contract_status: str = ""  # COIN-M
     contract_type: str = ""
     delivery_date: int = 0  # ms
-    contract_size: float = 1.0
+    contract_size: Annotated[float, msgspec.Meta(gt=0, le=MOST_SIZE)] = 1.0
     underlying_type: str = ""
     filters: list[_Filter] = []
 
@@ -165,6 +172,8 @@ def _read(market: str, raw: msgspec.Raw, event_time_us: int) -> Instrument | str
 def _instrument(market: str, entry: _Entry, event_time_us: int) -> Instrument:
     kind = _kind(market, entry)
     expiry_time_us = entry.delivery_date * 1000 if kind == "FUTURE" else 0
+    if kind == "FUTURE" and not FIRST_MS <= entry.delivery_date < LAST_MS:
+        raise ValueError(f"delivery date {entry.delivery_date} of {entry.symbol} is not in this century")
     return Instrument(
         event_time_us=event_time_us,
         venue=VENUE,
@@ -211,4 +220,7 @@ def _filter(entry: _Entry, filter_type: str) -> _Filter:
 
 def _positive(text: str) -> float | None:
     """Read a size; 0 and "" = the venue sets none."""
-    return float(text or 0) or None
+    size = float(text or 0)
+    if not (size == 0.0 or LEAST_SIZE <= size <= MOST_SIZE):
+        raise ValueError(f"{text[:40]} is no size")
+    return size or None

@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -13,92 +14,12 @@ NOW_US = 1_723_161_260_000_000  # after the newest of MESSAGES
 SYMBOLS = {"spot": "BTCUSDT", "usdm": "BTCUSDT", "coinm": "BTCUSD_PERP"}
 
 MESSAGES: dict[tuple[str, str], dict[str, Any]] = {
-    ("spot", "btcusdt@trade"): {
-        "e": "trade", "E": 1672515782136, "s": "BTCUSDT", "t": 12345, "p": "100.5", "q": "0.25", "T": 1672515782134,
-        "m": True, "M": True,
-    },
-    ("spot", "btcusdt@aggTrade"): {
-        "e": "aggTrade", "E": 1672515782136, "s": "BTCUSDT", "a": 77, "p": "100.5", "q": "0.75", "f": 100, "l": 105,
-        "T": 1672515782134, "m": False, "M": True,
-    },
-    ("spot", "btcusdt@bookTicker"): {
-        "u": 400900217, "s": "BTCUSDT", "b": "100.0", "B": "31.21", "a": "101.0", "A": "40.66",
-    },
-    ("spot", "btcusdt@depth@100ms"): {
-        "e": "depthUpdate", "E": 1672515782136, "s": "BTCUSDT", "U": 157, "u": 160,
-        "b": [["100.0", "10"], ["99.5", "0"]], "a": [["101.0", "1.5"]],
-    },
-    ("spot", "btcusdt@kline_1m"): {
-        "e": "kline", "E": 1672515782136, "s": "BTCUSDT",
-        "k": {
-            "t": 1672515780000, "T": 1672515839999, "s": "BTCUSDT", "i": "1m", "f": 100, "L": 200, "o": "100.0",
-            "c": "102.0", "h": "103.0", "l": "99.0", "v": "10.0", "n": 101, "x": False, "q": "1000.0", "V": "5.0",
-            "Q": "500.0", "B": "123456",
-        },
-    },
-    ("spot", "btcusdt@ticker"): {
-        "e": "24hrTicker", "E": 1672515782136, "s": "BTCUSDT", "p": "-1.5", "P": "-1.52", "w": "100.2", "x": "100.0",
-        "c": "101.0", "Q": "10", "b": "100.9", "B": "11", "a": "101.1", "A": "12", "o": "102.5", "h": "103.0",
-        "l": "99.0", "v": "10000", "q": "1010000", "O": 1672429382136, "C": 1672515782136, "F": 0, "L": 18150,
-        "n": 18151,
-    },
-    ("usdm", "btcusdt@trade"): {
-        "e": "trade", "E": 1723161257687, "T": 1723161257679, "s": "BTCUSDT", "t": 849714402, "p": "61804.8",
-        "q": "0.004", "X": "MARKET", "m": False, "st": 1,
-    },
-    ("usdm", "btcusdt@aggTrade"): {
-        "e": "aggTrade", "E": 1723161257687, "s": "BTCUSDT", "a": 5933014, "p": "0.001", "q": "100", "nq": "100",
-        "f": 100, "l": 105, "T": 1723161257685, "m": True,
-    },
-    ("usdm", "btcusdt@bookTicker"): {
-        "e": "bookTicker", "u": 2710246762461, "s": "BTCUSDT", "b": "28145.10", "B": "3.868", "a": "28145.20",
-        "A": "6.887", "T": 1680652700430, "E": 1680652700435,
-    },
-    ("usdm", "btcusdt@depth@0ms"): {
-        "e": "depthUpdate", "E": 1680652700594, "T": 1680652700586, "s": "BTCUSDT", "U": 157, "u": 160, "pu": 149,
-        "b": [["28018.90", "0.5"]], "a": [["28145.20", "6.961"]],
-    },
-    ("usdm", "btcusdt@markPrice@1s"): {
-        "e": "markPriceUpdate", "E": 1680652701000, "s": "BTCUSDT", "p": "28147.5", "ap": "28147.5", "P": "28142.1",
-        "i": "28159.25", "r": "-0.00002754", "T": 1680652800000,
-    },
-    ("usdm", "btcusdt@forceOrder"): {
-        "e": "forceOrder", "E": 1568014460893,
-        "o": {
-            "s": "BTCUSDT", "S": "SELL", "o": "LIMIT", "f": "IOC", "q": "0.014", "p": "9910", "ap": "9915.5",
-            "X": "FILLED", "l": "0.004", "z": "0.014", "T": 1568014460893,
-        },
-    },
-    ("coinm", "btcusd_perp@trade"): {
-        "e": "trade", "E": 1723161257687, "T": 1723161257679, "s": "BTCUSD_PERP", "ps": "BTCUSD", "t": 849714402,
-        "p": "50000.0", "q": "5", "X": "MARKET", "m": False,
-    },
-    ("coinm", "btcusd_perp@bookTicker"): {
-        "u": 1007198632021, "e": "bookTicker", "s": "BTCUSD_PERP", "ps": "BTCUSD", "b": "40000.0", "B": "4",
-        "a": "50000.0", "A": "10", "T": 1723161257465, "E": 1723161257476,
-    },
-    ("coinm", "btcusd_perp@depth@0ms"): {
-        "e": "depthUpdate", "E": 1723161257440, "T": 1723161257432, "s": "BTCUSD_PERP", "ps": "BTCUSD", "U": 10,
-        "u": 12, "pu": 9, "b": [["40000.0", "4"]], "a": [["50000.0", "10"]],
-    },
-    ("coinm", "btcusd_perp@kline_1m"): {
-        "e": "kline", "E": 1672515782136, "s": "BTCUSD_PERP",
-        "k": {
-            "t": 1672515780000, "T": 1672515839999, "s": "BTCUSD_PERP", "i": "1m", "f": 1, "L": 2, "o": "100.0",
-            "c": "102.0", "h": "103.0", "l": "99.0", "v": "7", "n": 2, "x": True, "q": "6.5", "V": "3", "Q": "2.5",
-            "B": "0",
-        },
-    },
-    ("coinm", "btcusd_perp@ticker"): {
-        "e": "24hrTicker", "E": 1653815020148, "s": "BTCUSD_PERP", "ps": "BTCUSD", "p": "238.2", "P": "0.827",
-        "w": "28943.2", "c": "20000", "Q": "80", "o": "28793.6", "h": "29222.8", "l": "19000", "v": "12000",
-        "q": "42.5", "O": 1653728580000, "C": 1653815020145, "F": 442530608, "L": 442717685, "n": 187078,
-    },
-    ("coinm", "btcusd_261225@markPrice"): {
-        "e": "markPriceUpdate", "E": 1596095725000, "s": "BTCUSD_261225", "p": "10934.62", "P": "10962.17", "r": "",
-        "T": 0,
-    },
-}  # fmt: skip
+    (market, stream): data
+    for market, streams in json.loads(
+        (Path(__file__).parents[1] / "messages" / "binance.json").read_text(encoding="utf-8")
+    ).items()
+    for stream, data in streams.items()
+}
 """Written by us in the layout that Binance documents, by market and stream."""
 
 

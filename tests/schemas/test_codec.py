@@ -100,7 +100,7 @@ def test_decoding_gives_back_what_was_encoded(record: type[records.Record], data
 
 
 @pytest.mark.parametrize("topic", CATALOGUE, ids=lambda topic: topic.name)
-@settings(max_examples=20)
+@settings(max_examples=20, deadline=None)
 @given(data=st.data())
 def test_an_ordinary_consumer_reads_every_topic(topic: topics.Topic, data: st.DataObject) -> None:
     registry = SchemaRegistryClient.new_client({"url": "mock://"})

@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Final
 
 from schemas.records import FrameKind
-from tickerplant.recordings.frames import OnDamage, RecordedFrame, RecordingError
+from tickerplant.recordings.frames import FIRST_US, LAST_US, OnDamage, RecordedFrame, RecordingError
 from tickerplant.recordings.lines import read_lines
 
 NAME = "cryptofeed"
@@ -85,7 +85,10 @@ def _kind(arrow: bytes, request: str) -> FrameKind:
 def _time_us(stamp: bytes) -> int:
     if not TIME.fullmatch(stamp):
         raise ValueError("no receive time")
-    return round(float(stamp) * 1_000_000)
+    time_us = round(float(stamp) * 1_000_000)
+    if not FIRST_US <= time_us < LAST_US:
+        raise ValueError("no receive time of this century")
+    return time_us
 
 
 def _payload(body: bytes) -> bytes:

@@ -2,11 +2,15 @@
 
 from collections.abc import Callable
 from pathlib import Path
+from typing import Final
 
 import msgspec
 
 from schemas.records import FrameKind
 from tickerplant.errors import UserError
+
+FIRST_US: Final = 946_684_800_000_000  # 2000-01-01
+LAST_US: Final = 4_102_444_800_000_000  # 2100-01-01
 
 
 class RecordedFrame(msgspec.Struct, frozen=True, gc=False):

@@ -10,15 +10,16 @@ from collections.abc import Iterator
 from itertools import islice
 from pathlib import Path
 from typing import Final
+from urllib.parse import quote
 
-from tickerplant.recordings.frames import OnDamage, RecordedFrame, RecordingError
+from tickerplant.recordings.frames import FIRST_US, LAST_US, OnDamage, RecordedFrame, RecordingError
 from tickerplant.recordings.lines import read_lines
 
 NAME = "hftbacktest"
 FIRST_LINE = re.compile(rb"\d{16}(\d{3})? [{\[]")
 SNAPSHOT: Final = b'{"lastUpdateId"'
-LEAST_TIME_US: Final = 10**15
-LEAST_TIME_NS: Final = 10**18
+STAMP = re.compile(rb"\d{16}(\d{3})?")
+US_DIGITS: Final = 16
 PROBE_LINES: Final = 20_000
 BODY_SYMBOL = re.compile(rb'"symbol":\s*"([^"]+)"')
 DEPTH_STREAM = re.compile(rb'^\d+ \{"stream":"([^"@]+)@depth')
@@ -40,10 +41,10 @@ def read(path: Path, market: str, on_damage: OnDamage) -> Iterator[RecordedFrame
     request = ""
     for number, line in read_lines(path, on_damage):
         stamp, _, body = line.partition(b" ")
-        if not stamp.isdigit() or (time := int(stamp)) < LEAST_TIME_US or not body:
+        recv_time_us = int(stamp[:US_DIGITS]) if STAMP.fullmatch(stamp) else 0
+        if not FIRST_US <= recv_time_us < LAST_US or not body:
             on_damage(RecordingError(path, number, f"no receive time and message: {line[:40]!r}"))
             continue
-        recv_time_us = time // 1000 if time >= LEAST_TIME_NS else time
         if body.startswith(SNAPSHOT):
             request = request or _depth_request(path, market, body)
             yield RecordedFrame(recv_time_us, "HTTP", _request_of(body, market) or request, body, connection)
@@ -64,10 +65,10 @@ def _depth_request(path: Path, market: str, body: bytes) -> str:
 def _request_of(body: bytes, market: str) -> str:
     """Make the URL from a body that names its symbol; empty = it names none."""
     named = BODY_SYMBOL.search(body, 0, 400)
-    return f"{DEPTH_URLS.get(market, '')}?symbol={named[1].decode()}" if named else ""
+    return f"{DEPTH_URLS.get(market, '')}?symbol={quote(named[1])}" if named else ""
 
 
 def _depth_symbols(path: Path) -> set[str]:
     """Collect the symbols that have depth streams near the start of the file."""
     lines = islice(read_lines(path, lambda _error: None), PROBE_LINES)
-    return {found[1].decode() for _, line in lines if (found := DEPTH_STREAM.match(line))}
+    return {quote(found[1]) for _, line in lines if (found := DEPTH_STREAM.match(line))}

@@ -246,7 +246,7 @@ _PARAMETRIC: dict[str, Callable[[str, int], Column]] = {
     "Map": lambda arguments, depth: Arrays(_tuple(arguments, depth)),
     "Nested": lambda arguments, depth: Arrays(_tuple(arguments, depth)),
     "LowCardinality": _low_cardinality,
-    "SimpleAggregateFunction": lambda arguments, depth: column_type(split_arguments(arguments)[-1], depth),
+    "SimpleAggregateFunction": lambda arguments, depth: column_type("".join(split_arguments(arguments)[-1:]), depth),
 }
 
 _NAMED = re.compile(r"(?:`(?:[^`\\]|\\.|``)*`|\w+)\s+(?=[A-Z])")

@@ -62,8 +62,15 @@ def parse(raw: bytes) -> Statement:
     """Read one statement, with the inline data of an INSERT behind it.
 
     Raises:
-        QueryError: empty, several statements in one, not closed quotes, or refused by the guard.
+        QueryError: empty, several statements in one, not closed quotes, not UTF-8, or refused by the guard.
     """
+    try:
+        return _parse(raw)
+    except UnicodeDecodeError:
+        raise QueryError(SYNTAX_ERROR, "Syntax error: the statement is not UTF-8") from None
+
+
+def _parse(raw: bytes) -> Statement:
     text = raw[:TEXT_LIMIT_BYTES].decode("latin-1")
     found, takes_rows = _statement_tokens(text)
     if not found:

@@ -5,7 +5,6 @@ Source: https://clickhouse.com/docs/interfaces/http
 
 import asyncio
 import base64
-import binascii
 import json
 import uuid
 from collections.abc import Awaitable, Callable, Mapping
@@ -13,6 +12,7 @@ from dataclasses import dataclass, replace
 from typing import TypeVar
 
 from aiohttp import web
+from aiohttp.http_exceptions import HttpProcessingError
 
 from tickerplant.local.gateway import encodings
 from tickerplant.local.gateway.access import Access
@@ -119,7 +119,7 @@ class WebServer:
         statement = ask.statement()
         if ask.read_only:
             require_read_only(statement)
-        timeout_s = float(ask.options.get("session_timeout") or _SESSION_S)
+        timeout_s = _session_s(ask)
         async with self._sessions.lease(ask.options.get("session_id", ""), timeout_s) as session:
             return await self._run(request, ask, statement, session)
 
@@ -186,6 +186,13 @@ class _Source:
         """End the query where it has not ended. Blocks."""
         if self._stream is not None:
             self._stream.cancel()
+
+
+def _session_s(ask: Ask) -> float:
+    text = ask.options.get("session_timeout") or str(_SESSION_S)
+    if not text.isascii() or not text.replace(".", "", 1).isdigit():
+        raise QueryError(SYNTAX_ERROR, f"session_timeout {text[:40]!r} is no number of seconds")
+    return float(text)
 
 
 def _prepare(session: Session, ask: Ask, settings: Mapping[str, str]) -> None:
@@ -295,7 +302,11 @@ async def _read(request: web.Request) -> Ask:
 
 async def _form(request: web.Request) -> dict[str, str]:
     fields: dict[str, str] = {}
-    for name, value in (await request.post()).items():
+    try:
+        posted = await request.post()
+    except (ValueError, HttpProcessingError) as error:
+        raise QueryError(SYNTAX_ERROR, f"A form that cannot be read: {error}") from None
+    for name, value in posted.items():
         if not isinstance(value, str):
             raise QueryError(NOT_IMPLEMENTED, "External tables are not served")
         fields[name] = value
@@ -325,7 +336,7 @@ def _credentials(request: web.Request) -> tuple[str, str]:
     if scheme.lower() == "basic":
         try:
             user, _, password = base64.b64decode(value, validate=True).decode().partition(":")
-        except (binascii.Error, UnicodeDecodeError):
+        except ValueError:  # no base64, or no UTF-8
             user, password = "?", ""
         return user, password
     if "X-ClickHouse-User" in request.headers:

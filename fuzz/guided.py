@@ -12,6 +12,8 @@ from typing import Final
 
 import atheris
 
+__all__ = ["TARGETS", "Limits", "fuzz"]
+
 with atheris.instrument_imports(include=["schemas", "producers", "processors", "sinks", "tickerplant", "fuzz"]):
     from fuzz.mutations import mutate
     from fuzz.target import Target, run_bounded

@@ -96,6 +96,7 @@ class Pipeline:
         self._names = SYMBOLOGIES[venue]
         self._symbology = Symbology()
         self._states: dict[tuple[str, str], SymbolState] = {}
+        self._by_symbol: dict[str, SymbolState] = {}
         self._ordered: list[SymbolState] = []  # by canonical symbol, so that no restore changes the order of output
         self._touched: dict[str, SymbolState] = {}
         self._touched_markets: dict[str, None] = {}
@@ -269,6 +270,11 @@ class Pipeline:
 
     def _new_state(self, batch: Batch, venue_symbol: str) -> SymbolState:
         instrument = self._symbology.find(batch.market, venue_symbol) or self._assume(batch, venue_symbol)
+        other = self._by_symbol.get(instrument.symbol)
+        if other is not None:  # one would be kept under the other's name
+            raise FrameError(
+                f"{venue_symbol[:40]!r} and {other.instrument.venue_symbol!r} are both {instrument.symbol}"
+            )
         state = SymbolState(instrument, self._book_rule(batch.market), self._keyframe_us)
         self._add_state(state)
         return state
@@ -291,6 +297,7 @@ class Pipeline:
 
     def _add_state(self, state: SymbolState) -> None:
         self._states[state.instrument.market, state.instrument.venue_symbol] = state
+        self._by_symbol[state.instrument.symbol] = state
         self._ordered.append(state)
         self._ordered.sort(key=lambda each: (each.instrument.symbol, each.instrument.market))
 

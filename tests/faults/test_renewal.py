@@ -11,7 +11,7 @@ from schemas.records import Tick
 from tickerplant.local.venue.faults import Disconnect, Silence
 
 Capturing = Callable[..., Any]
-CHANNELS = ("trade", "aggTrade", "depth")
+CHANNELS = ("trade", "aggTrade", "bookTicker", "depth", "kline_1m", "ticker")
 DATA_EVENTS = ("GAP", "BOOK_RESET", "DUPLICATE", "OUT_OF_ORDER", "FRAME_LOSS", "DEAD_LETTER", "STALE")
 MARKETS = pytest.mark.parametrize("market", ["spot", "usdm", "coinm"])
 
@@ -37,7 +37,7 @@ async def test_renewals_lose_nothing_double_nothing_and_reset_no_book(
 
     assert {kind: it.events(kind) for kind in DATA_EVENTS} == {kind: [] for kind in DATA_EVENTS}
     assert all(b"replaced: end of life" in frame.payload for frame in it.flow.frames("DISCONNECT")[:3])
-    ticks = [(each.kind, each.symbol, each.trade_id, each.venue_sequence) for each in it.of(Tick)]
+    ticks = [(each.kind, each.symbol, each.trade_id, each.venue_sequence, each.price) for each in it.of(Tick)]
     assert len(ticks) == len(set(ticks))
     bodies = [frame.payload for frame in it.flow.frames("MESSAGE")]
     assert len(bodies) > len(set(bodies)) + 50, "connections did not overlap"

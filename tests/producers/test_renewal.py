@@ -267,7 +267,8 @@ async def test_both_connections_end_when_stopped_in_the_overlap(
 async def test_renewal_waits_while_kafka_is_stuck(start: Any, venue: Any, outlet: Any, until: Any) -> None:
     feed = start(settings(queue_frames=5))
     outlet.is_stuck = True
-    await until(lambda: "connecting" in feed.states)
+    await until(lambda: feed.states == ["connected", "connecting"])
+    await asyncio.sleep(0.1)
     assert len(venue.connections) == 1
     outlet.is_stuck = False
     await until(lambda: outlet.frames("DISCONNECT"))

@@ -70,6 +70,9 @@ STATE: Final = Topic(name="state.processor", record=records.State, key="raw topi
 CLEANED: Final = (TICK, DEPTH, TICKER, CANDLE, DERIVATIVE, INSTRUMENT, QUALITY, DEAD_PROCESSOR)
 """What processors derive from raw records, each with its source in the value."""
 
+STORED: Final = (*CLEANED, DEAD_SINK, SINK_COMMIT)
+"""What sinks store, besides raw topics."""
+
 BY_RECORD: Final[dict[type[records.Record], Topic]] = {topic.record: topic for topic in CLEANED}
 
 

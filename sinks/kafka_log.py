@@ -4,7 +4,7 @@ import time
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Final
 
-from schemas.topics import CLEANED, DEAD_SINK, SINK_COMMIT, Topic
+from schemas.topics import STORED, Topic
 from sinks.columns import Place
 from sinks.drain import Assigned, Listener
 from sinks.position import Position, PositionError, read_position
@@ -184,7 +184,7 @@ def subscription(suffix: str) -> list[str]:
 
 def stored_topics() -> Sequence[Topic]:
     """List the catalogue's topics that are stored, raw ones aside."""
-    return (*CLEANED, DEAD_SINK, SINK_COMMIT)
+    return STORED
 
 
 def _offset(place: Place, position: Position) -> TopicPartition:

@@ -4,6 +4,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Final, Literal
 
+from schemas import topics
 from schemas.topics import CLEANED, COMMAND, DEAD_SINK, SINK_COMMIT, STATE, catalogue, raw_topic
 from schemas.venues import SYMBOLOGIES
 
@@ -20,7 +21,7 @@ ASSIGNED_GROUPS: Final = {
 
 RAW: Final = tuple(raw_topic(venue).name for venue in SYMBOLOGIES)
 DERIVED: Final = tuple(topic.name for topic in CLEANED)
-STORED: Final = (*RAW, *DERIVED, DEAD_SINK.name, SINK_COMMIT.name)
+STORED: Final = (*RAW, *(topic.name for topic in topics.STORED))
 ALL: Final = tuple(topic.name for topic in catalogue(SYMBOLOGIES))
 
 TOPICS: Final[dict[str, dict[Operation, Sequence[str]]]] = {

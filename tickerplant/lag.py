@@ -6,7 +6,7 @@ from contextlib import closing
 from dataclasses import dataclass
 from typing import Final
 
-from schemas.topics import CLEANED, DEAD_SINK, RAW_PREFIX, catalogue
+from schemas.topics import RAW_PREFIX, STORED, catalogue
 from tickerplant.kafka import OffsetReader
 from tickerplant.settings import Settings
 
@@ -102,7 +102,7 @@ def own_topics(settings: Settings, existing: Iterable[str]) -> list[str]:
 def topics_of(group: str, settings: Settings, existing: Iterable[str]) -> list[str]:
     """List the topics that a group of ours reads: processors raw ones, sinks all that can be stored."""
     suffix = settings.kafka.topic_suffix
-    stored = () if group == PROCESSOR else (*CLEANED, DEAD_SINK)
+    stored = () if group == PROCESSOR else STORED
     names = {topic.name + suffix for topic in stored}
     return [name for name in existing if name in names or _is_raw(name, suffix)]
 

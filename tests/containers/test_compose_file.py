@@ -117,6 +117,16 @@ def test_what_is_declared_is_used_and_what_is_used_is_declared(kind: str, read_c
     assert used == set(content[kind])
 
 
+def test_every_mounted_file_is_in_the_repository(read_compose: Any) -> None:
+    content = read_compose(*FILES)
+    mounted = [each["file"] for each in content["configs"].values()]
+    for service in content["services"].values():
+        mounted += [each.split(":")[0] for each in service.get("volumes", ()) if each.startswith(".")]
+
+    assert mounted
+    assert [each for each in mounted if not (ROOT / each).exists()] == []
+
+
 def test_mounts_of_the_repository_are_read_only(services: Services) -> None:
     mounts = [each for service in services.values() for each in service.get("volumes", ()) if each.startswith(".")]
 
@@ -214,6 +224,14 @@ def test_our_services_are_one_image_without_rights(services: Services) -> None:
         assert service["read_only"]
         assert service["cap_drop"] == ["ALL"]
         assert service["init"]
+
+
+def test_each_of_our_services_can_be_built(services: Services) -> None:
+    """Compose tries to pull what it cannot build, and nobody publishes the image."""
+    for service in ours(services).values():
+        assert service["build"]["context"] == "."
+        assert service["build"]["target"] == "runtime"
+        assert service["platform"] == "linux/amd64", "faust-streaming has wheels for nothing else"
 
 
 def test_our_services_may_drain(services: Services) -> None:

@@ -116,6 +116,13 @@ def test_kubernetes_adds_no_names_of_its_own_to_the_environment(name: str) -> No
     assert PODS[name]["enableServiceLinks"] is False
 
 
+@pods
+def test_a_pod_runs_where_the_image_does(name: str, services: Any) -> None:
+    _, _, architecture = services[name]["platform"].partition("/")
+
+    assert PODS[name]["nodeSelector"] == {"kubernetes.io/arch": architecture}
+
+
 @roles
 def test_a_role_is_probed_where_the_image_serves(name: str, stages: Any) -> None:
     role = container(name)

@@ -18,6 +18,7 @@ from typing import Any
 import pyarrow.dataset as ds
 import pytest
 from clickhouse_driver import Client
+from confluent_kafka.admin import AdminClient, ConfigResource
 from pyarrow.fs import S3FileSystem
 
 from tickerplant.local import stack as local_stack
@@ -234,6 +235,15 @@ def local_properties(settings: Settings) -> str:
     from tickerplant.local.broker import server_properties  # noqa: PLC0415  # beside its only use
 
     return server_properties(settings.local, Path("data"))
+
+
+@pytest.mark.parametrize("topic", ["kafkasql-journal", "kafkasql-snapshots"])
+def test_schemas_do_not_expire_in_kafka(machine: Machine, topic: str) -> None:
+    admin = AdminClient({"bootstrap.servers": machine.settings.kafka.bootstrap_servers})
+    (asked,) = admin.describe_configs([ConfigResource(ConfigResource.Type.TOPIC, topic)]).values()
+    found = {name: entry.value for name, entry in asked.result(30).items()}
+
+    assert (found["cleanup.policy"], found["retention.ms"], found["retention.bytes"]) == ("delete", "-1", "-1")
 
 
 def test_a_second_deployment_changes_nothing(machine: Machine) -> None:

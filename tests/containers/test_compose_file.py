@@ -284,3 +284,32 @@ def test_ports_and_processes_can_be_chosen(read_compose: Any) -> None:
     assert "HOST://127.0.0.1:29092" in chosen["broker"]["environment"]["KAFKA_ADVERTISED_LISTENERS"]
     assert chosen["processor"]["deploy"]["replicas"] == "3"
     assert chosen["deploy"]["environment"]["TICKERPLANT_KAFKA__PARTITIONS"] == "4"
+
+
+def test_prometheus_scrapes_every_role_where_it_serves(services: Services) -> None:
+    """It looks names up by DNS, so that each replica of a service is found."""
+    text = (ROOT / "grafana" / "prometheus" / "prometheus.yml").read_text(encoding="utf-8")
+    looked_up = [each for job in yaml.safe_load(text)["scrape_configs"] for each in job.get("dns_sd_configs", ())]
+
+    assert {name for each in looked_up for name in each["names"]} == ROLES - {"deploy"}
+    for each in looked_up:
+        for name in each["names"]:
+            assert each["port"] == services[name]["environment"]["TICKERPLANT_METRICS__PORT"]
+            assert set(services[name]["networks"]) & set(services["prometheus"]["networks"])
+
+
+def test_grafana_asks_the_prometheus_of_compose(services: Services) -> None:
+    text = (ROOT / "grafana" / "provisioning" / "datasources" / "prometheus.yml").read_text(encoding="utf-8")
+    (source,) = yaml.safe_load(text)["datasources"]
+    (port,) = services["prometheus"]["ports"]
+
+    assert source["url"] == f"http://prometheus:{port.rpartition(':')[2]}"
+    assert set(services["grafana"]["networks"]) & set(services["prometheus"]["networks"])
+
+
+def test_grafana_finds_its_dashboards_where_they_are_mounted(services: Services) -> None:
+    text = (ROOT / "grafana" / "provisioning" / "dashboards" / "tickerplant.yml").read_text(encoding="utf-8")
+    (provider,) = yaml.safe_load(text)["providers"]
+    mounted = [each.split(":")[1] for each in services["grafana"]["volumes"]]
+
+    assert provider["options"]["path"] in mounted

@@ -150,7 +150,7 @@ def test_the_build_stage_builds(image: Any) -> None:
     shown = image.run("tickerplant", "--help")
 
     assert shown.returncode == 0
-    for command in ("produce", "process", "sink", "deploy"):
+    for command in ("produce", "process", "sink", "deploy", "health", "lag-exporter"):
         assert f"\n  {command} " in shown.stdout
 
 
@@ -175,7 +175,11 @@ def test_each_role_of_the_image_starts_up_to_its_first_server(image: Any) -> Non
     commands = [image.command("tickerplant", *role.split()) for role in roles]
 
     started = [subprocess.Popen(each, env=environment, stderr=subprocess.PIPE, text=True) for each in commands]
-    told = [each.communicate(timeout=100)[1] for each in started]
+    try:
+        told = [each.communicate(timeout=100)[1] for each in started]
+    finally:
+        for each in started:
+            each.kill()
 
     for role, words, process in zip(roles, told, started, strict=True):
         assert re.search(r"(kafka|schema registry) does not answer at [^\n]+\n$", words), role

@@ -112,9 +112,10 @@ class BookKeeper:
         if is_gap if self.is_joined else not self._rule.joins(self.sequence, delta):
             return self._lose(delta, now_us)
         self._apply(delta)
-        if now_us >= self.next_keyframe_us:
-            return (PublishDelta(self.snapshot_id), *self._check(now_us))
-        return (PublishDelta(self.snapshot_id),)
+        published: tuple[Effect, ...] = (PublishDelta(self.snapshot_id),)
+        if is_gap:  # the snapshot bridges it: the book is right, the record of changes is not whole
+            published = (self._gap(last, delta), *published)
+        return (*published, *self._check(now_us)) if now_us >= self.next_keyframe_us else published
 
     def on_snapshot(self, snapshot: BookSnapshot, now_us: int) -> Sequence[Effect]:
         """Take in a snapshot: join the buffered deltas, or ask for another; older than a valid book = ignored."""

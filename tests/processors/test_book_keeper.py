@@ -106,6 +106,12 @@ def test_a_snapshot_ahead_that_the_stream_does_not_meet_is_a_gap(spot: BookKeepe
     ]
 
 
+def test_a_gap_that_the_snapshot_bridges_is_told_and_resets_nothing(spot: BookKeeper) -> None:
+    feed(spot, delta(90, 95), snapshot(100))
+
+    assert feed(spot, delta(99, 103)) == [Report("GAP", from_sequence=96, to_sequence=98), PublishDelta(1)]
+
+
 def test_a_chain_of_futures_deltas_names_the_one_before(futures: BookKeeper) -> None:
     feed(futures, snapshot(100), delta(103, 105, 100))
 

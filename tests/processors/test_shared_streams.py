@@ -10,6 +10,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from processors.line import RESTART_US
 from schemas.records import Depth, Frame, QualityEvent, RawFrames, Source, Tick
 
 MS = 1000
@@ -238,6 +239,15 @@ def test_records_are_those_of_one_connection_without_loss(
     check()
 
 
+def renew(run: Any, pieces: dict[str, bytes], pipeline: Any) -> None:
+    """Go on in another pipeline, from the state of the one before; `pieces` are all that were captured so far."""
+    pieces |= run.pipeline.changed_states()
+    pieces[""] = run.pipeline.head()
+    run.pipeline = pipeline
+    for name, payload in pieces.items():
+        pipeline.restore(name, payload)
+
+
 @settings(deadline=None)
 @given(plan=st.one_of(handovers(), twins()))
 def test_state_restored_at_any_point_of_an_overlap_goes_on_the_same(new_run: Callable[..., Any], plan: Plan) -> None:
@@ -245,14 +255,74 @@ def test_state_restored_at_any_point_of_an_overlap_goes_on_the_same(new_run: Cal
     sender = Sender(new_run, "spot")
     pieces: dict[str, bytes] = {}
     for part in packed(frames_of(sender, plan), set(range(120))):
+        renew(resumed, pieces, new_run("spot", keyframe_us=3 * SECOND_US).pipeline)
         raw = sender.pack(part)
         whole.take_record(raw)
         resumed.take_record(raw)
-        pieces |= resumed.pipeline.changed_states()
-        pieces[""] = resumed.pipeline.head()
-        resumed.pipeline = new_run("spot", keyframe_us=3 * SECOND_US).pipeline
-        for name, payload in pieces.items():
-            resumed.pipeline.restore(name, payload)
 
     assert resumed.records == whole.records
     assert resumed.pipeline.finish() == whole.pipeline.finish()
+
+
+CHANGES: dict[str, Callable[[int], tuple[str, dict[str, Any]]]] = {
+    "trade": lambda number: ("btcusdt@trade", {"t": number}),
+    "agg": lambda number: ("btcusdt@aggTrade", {"a": number}),
+    "quote": lambda number: ("btcusdt@bookTicker", {"u": number}),
+    "delta": lambda number: ("btcusdt@depth@0ms", {"U": 2 * number, "u": 2 * number + 1, "pu": 2 * number - 1}),
+    "mark": lambda number: ("btcusdt@markPrice@1s", {"E": number}),
+    "far": lambda number: ("btcusdt@markPrice@1s", {"E": 4 * 10**12 + number}),
+    "forced": lambda number: ("btcusdt@forceOrder", {"E": number}),
+}
+actions = st.lists(
+    st.tuples(
+        st.sampled_from("abc"),
+        st.sampled_from([*CHANGES, "delta", "delta", "trade", "snapshot", "disconnect", "clock"]),
+        st.integers(1, 12),
+        st.sampled_from([-100, 0, 10, 300, 1000, 6000, 31_000]),
+    ),
+    max_size=60,
+)
+
+
+def chaos(sender: Sender, stream: list[tuple[str, str, int, int]]) -> list[tuple[str, Frame]]:
+    """Make frames of connections that bring anything, in any order."""
+    frames, time_us = [], START_US
+    for connection, what, number, after_ms in stream:
+        time_us += after_ms * MS
+        feed = sender.feed("clock" if what == "clock" else connection, time_us)
+        if what == "snapshot":
+            frame = feed.snapshot(2 * number, [["50.0", str(number)]])
+        elif what in {"disconnect", "clock"}:
+            frame = feed.frame(b"", what.upper())
+        else:
+            name, fields = CHANGES[what](number)
+            frame = feed.message(name, **fields)
+        frames.append((feed.connection, frame))
+    return frames
+
+
+@settings(deadline=None)
+@given(stream=actions, cuts=st.sets(st.integers(0, 60)))
+def test_whatever_comes_no_id_comes_twice_and_restored_state_goes_on(
+    new_run: Callable[..., Any], stream: list[tuple[str, str, int, int]], cuts: set[int]
+) -> None:
+    whole, resumed = (new_run("usdm", keyframe_us=3 * SECOND_US) for _ in range(2))
+    sender = Sender(new_run, "usdm")
+    pieces: dict[str, bytes] = {}
+    for number, part in enumerate(packed(chaos(sender, stream), set(range(60)))):
+        if number in cuts:
+            renew(resumed, pieces, new_run("usdm", keyframe_us=3 * SECOND_US).pipeline)
+        raw = sender.pack(part)
+        whole.take_record(raw)
+        resumed.take_record(raw)
+    whole.records += whole.pipeline.finish()
+    resumed.records += resumed.pipeline.finish()
+
+    assert resumed.records == whole.records
+    assert resumed.commands == whole.commands
+    if sum(max(0, after_ms) for *_, after_ms in stream) * MS >= RESTART_US:
+        return  # ids may have started again
+    for kind in ("TRADE", "AGG_TRADE"):
+        ids = [each.trade_id for each in whole.of(Tick, kind=kind)]
+        brought = {number for _, what, number, _ in stream if what == {"TRADE": "trade", "AGG_TRADE": "agg"}[kind]}
+        assert len(ids) == len(set(ids)) == len(brought)

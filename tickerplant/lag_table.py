@@ -112,18 +112,19 @@ def positions_now(settings: Settings) -> Positions:
 
 
 def render(rows: Sequence[Row]) -> Table:
-    """Draw the rows."""
+    """Draw the rows below a line for each group, which tells its state and its sums."""
     table = Table(title="consumer lag", title_justify="left")
-    for name in ("group", "state", "topic", "partition", "lag", "lag s", "position lag", "position s"):
-        table.add_column(name, justify="left" if name in {"group", "state", "topic"} else "right", no_wrap=True)
-    group = ""
+    table.add_column("group, topic", overflow="fold")
+    for name in ("partition", "lag", "lag s", "position", "position s"):
+        table.add_column(name, justify="right", no_wrap=True, min_width=len(name))
+    by_group: dict[tuple[str, str], list[Row]] = defaultdict(list)
     for row in rows:
-        head = (row.group, row.state) if row.group != group else ("", "")
-        group = row.group
-        place = (row.topic, "all" if row.partition is None else str(row.partition))
-        committed = (f"{row.lag:,}", _seconds(row.lag_seconds))
-        position = ("-" if row.position_lag is None else f"{row.position_lag:,}", _seconds(row.position_lag_seconds))
-        table.add_row(*head, *place, *committed, *position)
+        by_group[row.group, row.state].append(row)
+    for (group, state), mine in by_group.items():
+        total = _sum((group, state, ""), mine)
+        table.add_row(f"[bold]{group}[/bold] ({state})", "", *_figures(total))
+        for row in mine:
+            table.add_row(f"  {row.topic}", "all" if row.partition is None else str(row.partition), *_figures(row))
     table.caption = None if rows else "no consumer group reads our topics: `tickerplant run CONFIG.toml`"
     return table
 
@@ -171,6 +172,11 @@ def _sum(names: tuple[str, str, str], rows: Sequence[Row]) -> Row:
         position_lag=sum(positions) if positions else None,
         position_lag_seconds=_most(row.position_lag_seconds for row in rows),
     )
+
+
+def _figures(row: Row) -> tuple[str, str, str, str]:
+    position = "-" if row.position_lag is None else f"{row.position_lag:,}"
+    return f"{row.lag:,}", _seconds(row.lag_seconds), position, _seconds(row.position_lag_seconds)
 
 
 def _most(seconds: Iterable[float | None]) -> float | None:

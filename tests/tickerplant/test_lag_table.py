@@ -46,6 +46,18 @@ def test_a_group_can_be_chosen() -> None:
     assert {row.group for row in rows_of(READING, {}, ["other"])} == {"other"}
 
 
+@pytest.mark.parametrize("width", [80, 160])
+def test_figures_are_whole_however_narrow_the_terminal(width: int) -> None:
+    lag = Lag("tickerplant.sink.clickhouse", "metadata.sink_commit.rebuilt", 11, 0, 0, 1_234_567, 98_765.4)
+    page = StringIO()
+
+    Console(file=page, width=width).print(render(rows_of(Reading({lag.group: "stable"}, [lag]), {})))
+
+    assert "1,234,567" in page.getvalue()
+    assert "98,765.4" in page.getvalue()
+    assert "stable" in page.getvalue()
+
+
 def test_the_table_says_what_to_do_where_nothing_reads() -> None:
     page = StringIO()
     Console(file=page, width=160).print(render([]))

@@ -322,6 +322,8 @@ def convert(
     help="How long input lasts. Default: 30, a recording to its end.",
 )
 @click.option("--seed", default=1, show_default=True, help="Of the synthetic market.")
+@click.option("--fault", "faults", multiple=True, help="NAME=VALUE[,PARAMETER=VALUE ...], see docs/simulated-venue.md.")
+@click.option("--fault-seed", default=1, show_default=True, help="Same seed = the same frames are hit.")
 @click.option("--keep", is_flag=True, help="Leave the stack and all roles running.")
 def demo(as_json: bool, config: Path | None, keep: bool, **options: Any) -> int:
     """Run the whole flow on this machine and reconcile every frame at its end."""

@@ -14,6 +14,7 @@ from producers.venues import VENUES
 from tickerplant.errors import UserError
 from tickerplant.local.ports import with_local
 from tickerplant.local.venue.contents import stream_of
+from tickerplant.local.venue.faults import parse_fault
 from tickerplant.local.venue.options import parse_pace
 from tickerplant.recordings import RecordedFrame, RecordingError, read_recording
 from tickerplant.settings import Local, Settings, Venue
@@ -35,6 +36,7 @@ class DemoOptions:
         seconds: how long input lasts; None = 30 s, but a recording to its end.
         pace: of a recording: `1` = its own, `n` times faster, `max` = as fast as it is read.
         symbols, rate, seed: of the synthetic market: symbols, frames per second, seed.
+        faults, fault_seed: that the simulated venue injects, as given to its `--fault`.
     """
 
     recording: Path | None = None
@@ -45,6 +47,8 @@ class DemoOptions:
     rate: int = 2000
     seconds: float | None = None
     seed: int = 1
+    faults: tuple[str, ...] = ()
+    fault_seed: int = 1
     keep: bool = False
     as_json: bool = False
 
@@ -53,9 +57,13 @@ def demo_settings(settings: Settings, options: DemoOptions) -> Settings:
     """Derive the settings of a demo: a home of its own, free ports, the venue that is asked for.
 
     Raises:
-        UserError: the pace or market is none, the recording cannot be read, or holds nothing that can be captured.
+        UserError: the pace, market or a fault is none; the recording cannot be read, or holds nothing to capture.
     """
     parse_pace(options.pace)
+    for text in options.faults:
+        parse_fault(text)
+    if options.live and options.faults:
+        raise UserError("faults are injected by the simulated venue; leave out --live or --fault")
     if options.market not in {None, *MARKETS}:
         raise UserError(f"market {options.market} is none of {', '.join(MARKETS)}")
     ours = with_local(settings, settings.local.home / "demo")

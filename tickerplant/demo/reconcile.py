@@ -14,6 +14,7 @@ import msgspec
 from schemas.codec import Decoder
 from schemas.records import DeadLetter, Depth, QualityEvent, RawFrames, Record, Tick
 from schemas.topics import DEAD_PROCESSOR, DEPTH, QUALITY, TICK, Topic, raw_topic
+from tickerplant.demo.books import Books
 from tickerplant.kafka import OFFSET_BEGINNING, TopicPartition, consumer, partition_count
 from tickerplant.registry import Registry
 from tickerplant.settings import Settings
@@ -65,7 +66,7 @@ class RawCount:
     def add(self, raw: RawFrames) -> None:
         """Count the market data of one raw record; answers to our own requests are not."""
         for frame in raw.frames:
-            if frame.kind == "MESSAGE" and frame.payload.startswith(b'{"stream"'):
+            if frame.kind == "MESSAGE" and (frame.payload.startswith(b'{"stream"') or frame.payload in self.dead):
                 self._add_message(raw.sources[frame.source].market, frame.payload)
 
     def _add_message(self, market: str, payload: bytes) -> None:
@@ -115,7 +116,13 @@ class CleanedCount:
 
 @dataclass(frozen=True)
 class TopicCounts:
-    """All that was counted in topics."""
+    """All that was counted in topics.
+
+    Args:
+        letters: dead letters by kind of frame.
+        trade_gaps: market, symbol, first and last id of each GAP in trade ids.
+        books: as cleaned.depth has them at its end.
+    """
 
     raw: RawCount
     ticks: CleanedCount
@@ -123,6 +130,9 @@ class TopicCounts:
     quality: Counter[str]
     duplicates: Counter[str]
     dead_letters: int
+    letters: Counter[str] = field(default_factory=Counter)
+    trade_gaps: list[tuple[str, str, int, int]] = field(default_factory=list)
+    books: Books = field(default_factory=Books)
 
     @property
     def expected_ticks(self) -> int:
@@ -143,15 +153,17 @@ def count_topics(settings: Settings, venue: str) -> TopicCounts:
     """
     registry = Registry(settings)
     letters = registry.decoder(DeadLetter)
-    dead = [letters.decode(value).payload for value, _written_time_ms in read_topic(settings, DEAD_PROCESSOR)]
-    raw = RawCount(frozenset(dead))
+    dead = [letters.decode(value) for value, _written_time_ms in read_topic(settings, DEAD_PROCESSOR)]
+    raw = RawCount(frozenset(each.payload for each in dead))
     frames = registry.decoder(RawFrames)
     for value, _written_time_ms in read_topic(settings, raw_topic(venue)):
         raw.add(frames.decode(value))
     ticks = _count_cleaned(settings, TICK, registry.decoder(Tick), lambda fields: str(fields["kind"]))
-    depth = _count_cleaned(settings, DEPTH, registry.decoder(Depth), _depth_kind)
-    quality, duplicates = _count_quality(settings, registry.decoder(QualityEvent))
-    return TopicCounts(raw, ticks, depth, quality, duplicates, len(dead))
+    books = Books()
+    depth = _count_cleaned(settings, DEPTH, registry.decoder(Depth), _depth_kind, books.add)
+    quality, duplicates, gaps = _count_quality(settings, registry.decoder(QualityEvent))
+    kinds = Counter(each.frame_kind for each in dead)
+    return TopicCounts(raw, ticks, depth, quality, duplicates, len(dead), kinds, gaps, books)
 
 
 def read_topic(settings: Settings, topic: Topic) -> Iterator[tuple[bytes, int]]:
@@ -172,12 +184,17 @@ def read_topic(settings: Settings, topic: Topic) -> Iterator[tuple[bytes, int]]:
 
 
 def _count_cleaned(
-    settings: Settings, topic: Topic, decoder: Decoder[Any], kind_of: Callable[[dict[str, Any]], str]
+    settings: Settings,
+    topic: Topic,
+    decoder: Decoder[Any],
+    kind_of: Callable[[dict[str, Any]], str],
+    see: Callable[[dict[str, Any]], None] = lambda _fields: None,
 ) -> CleanedCount:
     count = CleanedCount()
     for value, written_time_ms in read_topic(settings, topic):
         fields = decoder.decode_fields(value)
         count.add(fields, kind_of(fields), written_time_ms)
+        see(fields)
     return count
 
 
@@ -187,13 +204,18 @@ def _depth_kind(fields: dict[str, Any]) -> str:
     return "SNAPSHOT" if fields["is_snapshot"] else "DELTA"
 
 
-def _count_quality(settings: Settings, decoder: Decoder[Record]) -> tuple[Counter[str], Counter[str]]:
-    """Count quality events by kind, and dropped duplicates by channel."""
+def _count_quality(
+    settings: Settings, decoder: Decoder[Record]
+) -> tuple[Counter[str], Counter[str], list[tuple[str, str, int, int]]]:
+    """Count quality events by kind, and dropped duplicates by channel; list gaps in trade ids."""
     kinds: Counter[str] = Counter()
     duplicates: Counter[str] = Counter()
+    gaps = []
     for value, _written_time_ms in read_topic(settings, QUALITY):
         fields = decoder.decode_fields(value)
         kinds[fields["kind"]] += 1
         if fields["kind"] == "DUPLICATE":
             duplicates[fields["channel"]] += fields["count"]
-    return kinds, duplicates
+        elif fields["kind"] == "GAP" and fields["channel"] == "trade":
+            gaps.append((fields["market"], fields["symbol"], fields["from_sequence"], fields["to_sequence"]))
+    return kinds, duplicates, gaps

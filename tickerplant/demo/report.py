@@ -1,12 +1,13 @@
 """What a demo found: one object, and the same as tables for a person."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
 from rich.console import Console, Group
 from rich.table import Table
 
+from tickerplant.demo.accounts import Accounts
 from tickerplant.demo.reconcile import TopicCounts
 from tickerplant.demo.stores import StoreCount
 from tickerplant.top import View
@@ -24,6 +25,7 @@ class Findings:
         stored: store → table → rows.
         latency_us: way → quantile → µs from the socket; None = nothing observed.
         seconds: from the first frame until all was stored.
+        accounts: what the venue injected, and what was seen of it.
     """
 
     frames_served: int
@@ -32,6 +34,7 @@ class Findings:
     latency_us: dict[str, dict[str, int | None]]
     memory_mb: dict[str, int]
     seconds: float
+    accounts: Accounts = field(default_factory=lambda: Accounts([]))
 
     @property
     def ticks(self) -> int:
@@ -52,7 +55,7 @@ class Findings:
         """What is missing anywhere: frames in raw, items in cleaned topics, rows in stores."""
         topics = self.topics
         missing = [
-            self.frames_served - topics.raw.frames,
+            self.frames_served - self.accounts.unread - topics.raw.frames,
             topics.expected_ticks - len(topics.ticks.sources),
             topics.expected_deltas - topics.depth.kinds["DELTA"],
         ]
@@ -78,7 +81,7 @@ class Findings:
     @property
     def adds_up(self) -> bool:
         """Tell whether every frame is where it should be, once."""
-        return self.frames_served > 0 and self.lost == 0 and self.doubled == 0
+        return self.frames_served > 0 and self.lost == 0 and self.doubled == 0 and self.accounts.adds_up
 
     def summary(self) -> dict[str, Any]:
         """Make the object that `--json` prints."""
@@ -97,6 +100,7 @@ class Findings:
             "doubled": self.doubled,
             "dead_letters": topics.dead_letters,
             "gaps": topics.quality["GAP"],
+            "accounts": [row.as_json() for row in self.accounts.rows],
             "latency_us": self.latency_us,
             "latency_warm_up_s": WARM_UP_S,
             "kinds": dict(topics.ticks.kinds) | {f"DEPTH_{kind}": n for kind, n in topics.depth.kinds.items()},
@@ -133,7 +137,7 @@ def _quantiles(topics: TopicCounts) -> dict[str, int | None]:
 
 def show(findings: Findings, sample: str, places: dict[str, str], console: Console) -> None:
     """Print findings, a sample query with its result, and where everything is."""
-    console.print(Group(_flow_table(findings), _latency_table(findings)))
+    console.print(Group(_flow_table(findings), _accounts_table(findings.accounts), _latency_table(findings)))
     console.print(sample)
     for name, place in places.items():
         console.print(f"  {name:<12} {place}", highlight=False, soft_wrap=True)
@@ -157,6 +161,17 @@ def _flow_table(findings: Findings) -> Table:
     ]
     for name, expected, found in rows:
         table.add_row(name, f"{expected:,}" if expected != "" else "", f"{found:,}")
+    return table
+
+
+def _accounts_table(accounts: Accounts) -> Table:
+    table = Table(title="what the venue did, and what is seen of it", title_justify="left")
+    for column, justify in (("", "left"), ("injected", "right"), ("seen", "right"), ("", "left")):
+        table.add_column(column, justify=justify)  # type: ignore[arg-type]
+    for row in accounts.rows:
+        verdict = {True: "✓", False: "NOT ACCOUNTED FOR", None: ""}[row.is_right]
+        seen = "" if row.seen is None else f"{row.seen:,}"
+        table.add_row(row.name, f"{row.injected:,}", seen, f"{verdict} {row.note}".strip())
     return table
 
 

@@ -14,12 +14,14 @@ from rich.live import Live
 
 from schemas.topics import RAW_PREFIX
 from tickerplant.demo import reconcile, report, stores
+from tickerplant.demo.accounts import Accounts, Truth, account
 from tickerplant.demo.options import DEFAULT_SECONDS, DemoOptions, demo_settings, stream_counts, write_settings
 from tickerplant.demo.venue import SimulatedVenue
 from tickerplant.deploy import deploy
 from tickerplant.errors import UserError
 from tickerplant.lag import GROUPS, LagReader
 from tickerplant.local import background, stack
+from tickerplant.scrape import scrape
 from tickerplant.settings import Settings, load_settings
 from tickerplant.supervise import Supervisor, roles_of
 from tickerplant.top import View, read_view, render
@@ -29,6 +31,8 @@ VENUE = "binance"
 READY_WAIT_S = 60.0
 DRAIN_WAIT_S = 120.0
 POLL_S = 0.2
+SETTLE_S = 4.0
+SETTLE_MOST_S = 90.0
 WATCH_S = 2.0  # between two tables: making one costs a tenth of a second of a core that the flow needs
 SAMPLE_SQL = """SELECT symbol, count() AS trades, round(sum(quantity), 4) AS volume, max(price) AS high
 FROM market_data.trades GROUP BY symbol ORDER BY trades DESC LIMIT 5"""
@@ -124,6 +128,8 @@ def _start_venue(demo: Demo) -> None:
         arguments += ["--recording", str(options.recording), "--market", market, "--pace", options.pace]
     else:
         arguments += ["--symbols", str(options.symbols), "--seed", str(options.seed), "--rate", str(options.rate)]
+    arguments += [part for fault in options.faults for part in ("--fault", fault)]
+    arguments += ["--fault-seed", str(options.fault_seed)]
     background.start(demo.settings, background.VENUE, ["tickerplant.local.venue", *arguments])
     _until(demo, demo.venue.is_up, "the simulated venue does not start", READY_WAIT_S)
 
@@ -144,6 +150,7 @@ def _market_day(demo: Demo) -> report.Findings:
     began_s = time.monotonic()
     view = _watch(demo, began_s)
     served = _end_of_input(demo)
+    truth = None if served is None else _truth(demo)
     demo.supervisor.stop(["produce"])
     _until(demo, lambda: _is_drained(demo.lags), "not all is stored", DRAIN_WAIT_S)
     seconds = time.monotonic() - began_s
@@ -154,9 +161,11 @@ def _market_day(demo: Demo) -> report.Findings:
     stored = {"parquet": stores.count_parquet(demo.settings)}
     with stores.clickhouse(demo.settings) as client:
         stored["clickhouse"] = stores.count_clickhouse(client)
+    frames_served = served if served is not None else topics.raw.frames
     return report.Findings(
-        frames_served=served if served is not None else topics.raw.frames,
+        frames_served=frames_served,
         topics=topics,
+        accounts=Accounts([]) if truth is None else account(truth, topics, frames_served),
         stored=stored,
         latency_us=report.latencies(topics, end),
         memory_mb=memory_mb,
@@ -190,9 +199,30 @@ def _end_of_input(demo: Demo) -> int | None:
     """End the market and tell how many market-data frames left the venue; None = nobody counted them there."""
     if demo.options.live:
         return None
+    if demo.options.faults:
+        _let_settle(demo)
     demo.venue.stop()
     _until(demo, lambda: demo.venue.status()["state"] == "done", "the venue does not end", READY_WAIT_S)
     return int(demo.venue.status()["frames_served"])
+
+
+def _let_settle(demo: Demo) -> None:
+    """End faults, and let the market go on until later ids have told of every loss and books stand again."""
+    demo.venue.end_faults()
+    demo.say("faults ended; settling ...")
+    begin_s = time.monotonic()
+    while (passed_s := time.monotonic() - begin_s) < SETTLE_MOST_S:
+        books = scrape(demo.settings, ("processor_books",)).by_label("processor_books", "state")
+        if passed_s > SETTLE_S and not books.get("invalid"):
+            return
+        demo.supervisor.restart_dead()
+        time.sleep(POLL_S)
+
+
+def _truth(demo: Demo) -> Truth:
+    """Ask the venue what it made and did; the books of a recording are those of its recorder."""
+    markets = [each.market for each in demo.settings.venues]
+    return demo.venue.truth(markets, has_books=demo.options.recording is None)
 
 
 def _subscription(demo: Demo) -> Callable[[], bool]:

@@ -1,0 +1,222 @@
+"""What the simulated venue injected, against what the topics show of it; pure."""
+
+from collections import Counter
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from typing import Any, Final
+
+from tickerplant.demo.books import Side
+from tickerplant.demo.reconcile import TopicCounts
+
+NOT_SEEN: Final = "cannot be seen: the value parses, and is stored as it was sent"
+ENDS_CONNECTIONS: Final = frozenset({"disconnect", "maintenance", "silence", "slow"})
+HOLES: Final = frozenset({"lose", "silence", "truncate", "corrupt"})
+DAMAGE: Final = frozenset({"truncate", "corrupt"})
+DEDUPED: Final = ("@trade", "@aggTrade", "@bookTicker", "@depth")
+IN_METRICS: Final = "not in topics: connector_errors_total"
+NOTES: Final = {
+    "lose": "see trade ids; of depth: books",
+    "silence": "see trade ids; STALE if it lasts",
+    "reorder": "each record once; late ones are OUT_OF_ORDER",
+    "slow": "later, none lost",
+    "refuse": IN_METRICS,
+    "http_error": IN_METRICS,
+    "http_hang": IN_METRICS,
+    "wrong_snapshot": "see books",
+    "clock_step": "flag LATE after a step back",
+}
+TradeKey = tuple[str, str]
+"""(market, venue symbol)."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Truth:
+    """What the venue knows once the market has ended.
+
+    Args:
+        faults: as listed by `/control/faults`.
+        written: `market/SYMBOL` → ranges of trade ids that were written as they were made.
+        symbols: `market/SYMBOL` → canonical symbol.
+        books: canonical symbol → bids, asks; empty = the venue knows none.
+    """
+
+    faults: list[dict[str, Any]]
+    written: dict[str, list[list[int]]]
+    symbols: dict[str, str]
+    books: dict[str, tuple[Side, Side]]
+
+
+@dataclass(frozen=True)
+class Row:
+    """One thing injected, and what was seen of it.
+
+    Args:
+        is_right: None = it cannot be held against one another, `note` says why.
+    """
+
+    name: str
+    injected: int
+    seen: int | None = None
+    is_right: bool | None = None
+    note: str = ""
+
+    def as_json(self) -> dict[str, Any]:
+        """Make what `--json` prints."""
+        return {"name": self.name, "injected": self.injected, "seen": self.seen, "right": self.is_right} | (
+            {"note": self.note} if self.note else {}
+        )
+
+
+@dataclass(frozen=True)
+class Accounts:
+    """All rows.
+
+    Args:
+        unread: frames that were written to connections that then ended, and never read.
+    """
+
+    rows: list[Row]
+    unread: int = 0
+
+    @property
+    def adds_up(self) -> bool:
+        """Tell whether nothing is unaccounted for."""
+        return all(row.is_right is not False for row in self.rows)
+
+
+def account(truth: Truth, topics: TopicCounts, frames_served: int) -> Accounts:
+    """Hold what the venue knows against what the topics hold."""
+    hits = _hits(truth.faults)
+    unread = max(0, frames_served - topics.raw.frames) if hits.keys() & ENDS_CONNECTIONS else 0
+    rows = [*_trades(truth, topics), *_letters(truth, topics, unread), *_books(truth, topics), *_events(truth, topics)]
+    rows += [Row(name, hits[name], note=note) for name, note in NOTES.items() if name in hits]
+    if unread:
+        note = "their trades are in GAP events, their books were joined anew; of other channels no id tells"
+        rows.append(Row("frames written, connection ended before they were read", unread, note=note))
+    return Accounts(rows, unread)
+
+
+def _hits(faults: Iterable[Mapping[str, Any]]) -> Counter[str]:
+    hits: Counter[str] = Counter()
+    for each in faults:
+        hits[each["fault"]] += each["hits"]
+    return hits
+
+
+def _trades(truth: Truth, topics: TopicCounts) -> list[Row]:
+    """Each id that is missing among the trades of the raw topic is in a GAP event; each that is there was made."""
+    raw = _by_symbol(topics)
+    gaps = _gaps(truth, topics)
+    holes = {key: set(range(min(ids), max(ids) + 1)) - ids for key, ids in raw.items()}
+    covered = sum(len(ids & gaps.get(key, set())) for key, ids in holes.items())
+    count = sum(map(len, holes.values()))
+    rows = [Row("trade ids missing → in GAP events", count, covered, covered == count)]
+    written = {
+        key: {n for first, last in truth.written.get("/".join(key), []) for n in range(first, last + 1)} for key in raw
+    }
+    changed = _struck(truth.faults, {"corrupt"}, "value")
+    strange = sum(len(ids - written[key] - changed.get(key, set())) for key, ids in raw.items())
+    rows.append(Row("trades that the venue did not write", 0, strange, strange == 0))
+    struck = _struck(truth.faults, HOLES)
+    told = sum(len(ids & struck.get(key, set())) for key, ids in holes.items())
+    if struck:
+        note = "the others were made while nobody was connected, or not read" if told < count else ""
+        rows.append(Row("  of these lost, silenced or damaged by faults", told, note=note))
+    return rows
+
+
+def _letters(truth: Truth, topics: TopicCounts, unread: int) -> list[Row]:
+    """Each damaged message is a dead letter, and each depth answer that cannot be read."""
+    damaged = sum(each["hits"] - each["by_how"].get("value", 0) for each in truth.faults if each["fault"] in DAMAGE)
+    found, bodies = topics.letters["MESSAGE"], topics.letters["HTTP"]
+    note = "at most: some were not read" if unread else ""
+    rows = [Row("damaged frames → dead letters", damaged, found, damaged - unread <= found <= damaged, note)]
+    values = sum(each["by_how"].get("value", 0) for each in truth.faults if each["fault"] == "corrupt")
+    if values:
+        rows.append(Row("frames with another value", values, note=NOT_SEEN))
+    spoilt = _spoilt(truth.faults)
+    if spoilt or bodies:
+        rows.append(Row("depth answers of no use → dead letters", spoilt, bodies, spoilt == bodies))
+    return rows
+
+
+def _books(truth: Truth, topics: TopicCounts) -> list[Row]:
+    """At the end, each book of cleaned.depth equals the venue's own, unless what spoilt it cannot be seen."""
+    if not truth.books:
+        return []
+    right = sum(topics.books.equals(symbol, *sides) for symbol, sides in truth.books.items())
+    unseen = any(_is_unseen(strike, each) for each in truth.faults for strike in each["strikes"])
+    is_right = right == len(truth.books) or (None if unseen else False)
+    return [
+        Row(
+            "books of the venue → equal in cleaned.depth", len(truth.books), right, is_right, NOT_SEEN if unseen else ""
+        )
+    ]
+
+
+def _events(truth: Truth, topics: TopicCounts) -> list[Row]:
+    rows = []
+    doubled = [each for each in truth.faults if each["fault"] == "double"]
+    if doubled:
+        count = sum(
+            n for each in doubled for key, n in each["by_target"].items() if any(map(key.__contains__, DEDUPED))
+        )
+        note = "others are frames that two connections, or a new one, brought again"
+        rows.append(Row("doubled frames → DUPLICATE", count, sum(topics.duplicates.values()), note=note))
+    hits = _hits(truth.faults)
+    if "disconnect" in hits:
+        seen = topics.quality["DISCONNECT"]
+        rows.append(
+            Row("connections cut → DISCONNECT", hits["disconnect"], seen, seen >= hits["disconnect"], "and the end")
+        )
+    if "maintenance" in hits:
+        seen = topics.quality["VENUE_NOTICE"]
+        rows.append(Row("maintenance → VENUE_NOTICE", hits["maintenance"], seen, seen > 0 or not hits["maintenance"]))
+    return rows
+
+
+def _by_symbol(topics: TopicCounts) -> dict[TradeKey, set[int]]:
+    found: dict[TradeKey, set[int]] = {}
+    for market, symbol, number in topics.raw.trades:
+        found.setdefault((market, symbol), set()).add(number)
+    return found
+
+
+def _gaps(truth: Truth, topics: TopicCounts) -> dict[TradeKey, set[int]]:
+    """List the trade ids that GAP events name, by the venue's names."""
+    keys = {(key.partition("/")[0], symbol): key for key, symbol in truth.symbols.items()}
+    found: dict[TradeKey, set[int]] = {}
+    for market, symbol, first, last in topics.trade_gaps:
+        key = keys.get((market, symbol))
+        if key is not None:
+            found.setdefault((market, key.partition("/")[2]), set()).update(range(first, last + 1))
+    return found
+
+
+def _struck(faults: Iterable[Mapping[str, Any]], names: Iterable[str], how: str = "") -> dict[TradeKey, set[int]]:
+    """List the trades that faults struck (how "" = in any way but another value)."""
+    found: dict[TradeKey, set[int]] = {}
+    for each in faults:
+        for target, done, first, _last in each["strikes"]:
+            market, _, stream = target.partition("/")
+            symbol, _, channel = stream.partition("@")
+            if each["fault"] in set(names) and channel == "trade" and (done == "value") == (how == "value"):
+                found.setdefault((market, symbol.upper()), set()).add(first)
+    return found
+
+
+def _spoilt(faults: Iterable[Mapping[str, Any]]) -> int:
+    """Count depth answers that cannot be read, or that name another symbol than was asked for, as COIN-M's do."""
+    count = 0
+    for each in faults:
+        for target, how, _first, _last in each["strikes"]:
+            is_depth = "/depth?" in target
+            count += each["fault"] == "http_garbage" and is_depth and how != "cut"
+            count += each["fault"] == "wrong_snapshot" and how == "other_symbol" and "/coinm/" in target
+    return count
+
+
+def _is_unseen(strike: list[Any], fault: Mapping[str, Any]) -> bool:
+    """Tell whether a strike may leave levels wrong that nothing shows."""
+    target, how = strike[:2]
+    return (how == "value" and "@depth" in target) or (fault["fault"] == "wrong_snapshot" and how == "other_symbol")

@@ -158,3 +158,12 @@ def test_a_recording_without_a_stream_to_capture_is_told(settings: Settings, rec
 
     with pytest.raises(UserError, match="no stream of BINANCE spot that can be captured"):
         demo_settings(settings, DemoOptions(recording=path))
+
+
+def test_faults_are_checked_before_anything_starts(settings: Settings) -> None:
+    demo_settings(settings, DemoOptions(faults=("lose=0.1", "disconnect=5,match=spot")))
+
+    with pytest.raises(UserError, match="'nope' is none of lose"):
+        demo_settings(settings, DemoOptions(faults=("nope=1",)))
+    with pytest.raises(UserError, match="leave out --live or --fault"):
+        demo_settings(settings, DemoOptions(live=True, faults=("lose=0.1",)))

@@ -105,24 +105,27 @@ def _hits(faults: Iterable[Mapping[str, Any]]) -> Counter[str]:
 
 def _trades(truth: Truth, topics: TopicCounts) -> list[Row]:
     """Each id that is missing among the trades of the raw topic is in a GAP event; each that is there was made."""
-    raw = _by_symbol(topics)
-    gaps = _gaps(truth, topics)
+    raw, gaps = _by_symbol(topics), _gaps(truth, topics)
     holes = {key: set(range(min(ids), max(ids) + 1)) - ids for key, ids in raw.items()}
-    covered = sum(len(ids & gaps.get(key, set())) for key, ids in holes.items())
-    count = sum(map(len, holes.values()))
+    count, covered = sum(map(len, holes.values())), _common(holes, gaps)
     rows = [Row("trade ids missing → in GAP events", count, covered, covered == count)]
-    written = {
-        key: {n for first, last in truth.written.get("/".join(key), []) for n in range(first, last + 1)} for key in raw
-    }
-    changed = _struck(truth.faults, {"corrupt"}, "value")
-    strange = sum(len(ids - written[key] - changed.get(key, set())) for key, ids in raw.items())
-    rows.append(Row("trades that the venue did not write", 0, strange, strange == 0))
     struck = _struck(truth.faults, HOLES)
-    told = sum(len(ids & struck.get(key, set())) for key, ids in holes.items())
     if struck:
-        note = "the others were made while nobody was connected, or not read" if told < count else ""
+        told = _common(holes, struck)
+        note = "" if told == count else "the others were made while nobody was connected, or not read"
         rows.append(Row("  of these lost, silenced or damaged by faults", told, note=note))
-    return rows
+    changed = _struck(truth.faults, {"corrupt"}, "value")
+    known = {key: _written(truth, key) | changed.get(key, set()) for key in raw}
+    strange = sum(len(ids - known[key]) for key, ids in raw.items())
+    return [*rows, Row("trades that the venue did not write", 0, strange, strange == 0)]
+
+
+def _written(truth: Truth, key: TradeKey) -> set[int]:
+    return {number for first, last in truth.written.get("/".join(key), []) for number in range(first, last + 1)}
+
+
+def _common(some: Mapping[TradeKey, set[int]], others: Mapping[TradeKey, set[int]]) -> int:
+    return sum(len(ids & others.get(key, set())) for key, ids in some.items())
 
 
 def _letters(truth: Truth, topics: TopicCounts, unread: int) -> list[Row]:
@@ -161,8 +164,9 @@ def _events(truth: Truth, topics: TopicCounts) -> list[Row]:
         count = sum(
             n for each in doubled for key, n in each["by_target"].items() if any(map(key.__contains__, DEDUPED))
         )
-        note = "others are frames that two connections, or a new one, brought again"
-        rows.append(Row("doubled frames → DUPLICATE", count, sum(topics.duplicates.values()), note=note))
+        seen = sum(topics.duplicates.values())
+        note = "" if seen == count else "not one to one where connections end or overlap"
+        rows.append(Row("doubled frames → DUPLICATE", count, seen, True if seen == count else None, note))
     hits = _hits(truth.faults)
     if "disconnect" in hits:
         seen = topics.quality["DISCONNECT"]

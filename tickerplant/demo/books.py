@@ -49,13 +49,9 @@ class Books:
 def venue_book(instrument: Instrument, body: bytes) -> tuple[Side, Side]:
     """Read a depth answer of the simulated venue, sizes turned into base currency: bids, asks."""
     levels = msgspec.json.decode(body)
-    multiplier = instrument.contract_multiplier
-    is_inverse = instrument.market == "coinm"
-    sides = []
-    for name in ("bids", "asks"):
-        pairs = ((float(price), float(size)) for price, size in levels[name])
-        sides.append({price: size * multiplier / price if is_inverse else size for price, size in pairs})
-    return sides[0], sides[1]
+    pairs = ([(float(price), float(size)) for price, size in levels[name]] for name in ("bids", "asks"))
+    bids, asks = ({price: instrument.base_quantity(size, price) for price, size in side} for side in pairs)
+    return bids, asks
 
 
 def _side(depth: Mapping[str, Any], name: str) -> Side:

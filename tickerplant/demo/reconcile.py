@@ -12,7 +12,7 @@ from typing import Any
 import msgspec
 
 from schemas.codec import Decoder
-from schemas.records import DeadLetter, Depth, QualityEvent, RawFrames, Record, Tick
+from schemas.records import DeadLetter, Depth, QualityEvent, RawFrames, Record, Source, Tick
 from schemas.topics import DEAD_PROCESSOR, DEPTH, QUALITY, TICK, Topic, raw_topic
 from tickerplant.demo.books import Books
 from tickerplant.kafka import OFFSET_BEGINNING, TopicPartition, consumer, partition_count
@@ -20,6 +20,7 @@ from tickerplant.registry import Registry
 from tickerplant.settings import Settings
 
 POLL_RECORDS = 1000
+MOST_QUOTES = 100_000  # remembered, to know them when another connection brings them too
 POLL_S = 0.2
 SourceId = tuple[int, int, int]
 
@@ -51,7 +52,7 @@ class RawCount:
 
     Args:
         dead: payloads that went to the dead letters: they are counted as frames, but nothing is expected of them.
-        quotes: those that are not the symbol's last one once more.
+        quotes: those that are neither the symbol's last one once more, nor what another connection brought before.
     """
 
     dead: Container[bytes] = frozenset()
@@ -62,14 +63,15 @@ class RawCount:
     aggregates: set[tuple[str, str, int]] = field(default_factory=set)
     deltas: set[tuple[str, str, int]] = field(default_factory=set)
     _last_quotes: dict[tuple[str, str], tuple[Any, ...]] = field(default_factory=dict)
+    _brought: dict[tuple[Any, ...], str] = field(default_factory=dict)
 
     def add(self, raw: RawFrames) -> None:
         """Count the market data of one raw record; answers to our own requests are not."""
         for frame in raw.frames:
             if frame.kind == "MESSAGE" and (frame.payload.startswith(b'{"stream"') or frame.payload in self.dead):
-                self._add_message(raw.sources[frame.source].market, frame.payload)
+                self._add_message(raw.sources[frame.source], frame.payload)
 
-    def _add_message(self, market: str, payload: bytes) -> None:
+    def _add_message(self, source: Source, payload: bytes) -> None:
         self.frames += 1
         if payload in self.dead:
             self.by_channel["dead letter"] += 1
@@ -77,9 +79,10 @@ class RawCount:
         message = msgspec.json.decode(payload, type=_Envelope)
         channel = message.stream.partition("@")[2].partition("@")[0]
         self.by_channel[channel] += 1
-        self._add_item(market, channel, message.data)
+        self._add_item(source, channel, message.data)
 
-    def _add_item(self, market: str, channel: str, data: _Data) -> None:
+    def _add_item(self, source: Source, channel: str, data: _Data) -> None:
+        market = source.market
         if channel == "trade":
             self.trades.add((market, data.s, data.t))
         elif channel == "aggTrade" and isinstance(data.a, int):
@@ -87,9 +90,16 @@ class RawCount:
         elif channel == "depth":
             self.deltas.add((market, data.s, data.u))
         elif channel == "bookTicker":
-            quote = (data.u, data.T, data.b, data.B, data.a, data.A)
-            self.quotes += quote != self._last_quotes.get((market, data.s))
-            self._last_quotes[market, data.s] = quote
+            self._add_quote(source, data)
+
+    def _add_quote(self, source: Source, data: _Data) -> None:
+        key = (source.market, data.s)
+        quote = (*key, data.u, data.T, data.b, data.B, data.a, data.A)
+        is_redundant = self._brought.setdefault(quote, source.connection) != source.connection
+        self.quotes += quote != self._last_quotes.get(key) and not is_redundant
+        self._last_quotes[key] = quote
+        if len(self._brought) > MOST_QUOTES:
+            del self._brought[next(iter(self._brought))]
 
 
 @dataclass

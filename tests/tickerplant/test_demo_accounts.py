@@ -1,0 +1,173 @@
+"""What a venue injected is held against what topics show: it adds up, and does not where something is missing."""
+
+from collections import Counter
+from typing import Any
+
+import pytest
+
+from schemas.records import Frame, Instrument, RawFrames, Source
+from tickerplant.demo.accounts import Accounts, Truth, account
+from tickerplant.demo.books import Books, venue_book
+from tickerplant.demo.reconcile import CleanedCount, RawCount, TopicCounts
+
+SYMBOLS = {"spot/BTCUSDT": "BTC/USDT"}
+KEY = "spot/btcusdt@trade"
+
+
+def trade(number: int) -> bytes:
+    return b'{"stream":"btcusdt@trade","data":{"s":"BTCUSDT","t":%d}}' % number
+
+
+def raw_of(*payloads: bytes, dead: tuple[bytes, ...] = ()) -> RawCount:
+    count = RawCount(frozenset(dead))
+    frames = [
+        Frame(source=0, number=number, kind="MESSAGE", recv_time_us=1, payload=each)
+        for number, each in enumerate(payloads)
+    ]
+    source = Source(market="spot", connection="c")
+    count.add(RawFrames(venue="BINANCE", event_time_us=1, sources=[source], frames=frames))
+    return count
+
+
+def topics(*numbers: int, **values: Any) -> TopicCounts:
+    given: dict[str, Any] = {
+        "raw": raw_of(*map(trade, numbers)),
+        "ticks": CleanedCount(),
+        "depth": CleanedCount(),
+        "quality": Counter(),
+        "duplicates": Counter(),
+        "dead_letters": 0,
+    }
+    return TopicCounts(**given | values)
+
+
+def fault(name: str, *strikes: tuple[Any, ...], **values: Any) -> dict[str, Any]:
+    listed = [[*each, "", 0, 0][:4] if len(each) == 1 else list(each) for each in strikes]
+    by_how, by_target = Counter(each[1] for each in listed if each[1]), Counter(each[0] for each in listed)
+    return {
+        "fault": name, "hits": len(listed), "strikes": listed, "by_how": by_how, "by_target": by_target, **values,
+    }  # fmt: skip
+
+
+def truth(*faults: dict[str, Any], written: list[list[int]] | None = None, **books: Any) -> Truth:
+    return Truth(faults=list(faults), written={"spot/BTCUSDT": written or [[1, 9]]}, symbols=SYMBOLS, books=books)
+
+
+def row(accounts: Accounts, start: str) -> tuple[int, int | None, bool | None]:
+    [found] = [each for each in accounts.rows if each.name.strip().startswith(start)]
+    return found.injected, found.seen, found.is_right
+
+
+def test_market_without_faults_adds_up() -> None:
+    accounts = account(truth(), topics(1, 2, 3), 3)
+
+    assert accounts.adds_up
+    assert row(accounts, "trade ids missing") == (0, 0, True)
+
+
+def test_lost_trades_are_to_be_in_gaps() -> None:
+    lost = fault("lose", (KEY, "", 3, 3), (KEY, "", 4, 4))
+    told = topics(1, 2, 5, trade_gaps=[("spot", "BTC/USDT", 3, 4)])
+    untold = topics(1, 2, 5, trade_gaps=[("spot", "BTC/USDT", 3, 3)])
+
+    assert row(account(truth(lost), told, 3), "trade ids missing") == (2, 2, True)
+    assert row(account(truth(lost), told, 3), "of these lost") == (2, None, None)
+    assert row(account(truth(lost), untold, 3), "trade ids missing") == (2, 1, False)
+    assert not account(truth(lost), untold, 3).adds_up
+
+
+def test_gap_of_another_symbol_or_market_covers_nothing() -> None:
+    seen = topics(1, 3, trade_gaps=[("usdm", "BTC/USDT", 2, 2), ("spot", "ETH/USDT", 2, 2)])
+
+    assert row(account(truth(fault("lose", (KEY, "", 2, 2))), seen, 2), "trade ids missing") == (1, 0, False)
+
+
+def test_trade_that_was_never_written_is_told() -> None:
+    assert row(account(truth(written=[[1, 2]]), topics(1, 2, 3), 3), "trades that the venue did not") == (0, 1, False)
+
+
+def test_trade_whose_value_was_changed_was_written() -> None:
+    changed = fault("corrupt", (KEY, "value", 3, 3))
+    accounts = account(truth(changed, written=[[1, 2]]), topics(1, 2, 3), 3)
+
+    assert accounts.adds_up
+    assert row(accounts, "frames with another value") == (1, None, None)
+
+
+@pytest.mark.parametrize(("letters", "is_right"), [(2, True), (1, False), (3, False)])
+def test_damaged_frames_are_to_be_dead_letters(letters: int, is_right: bool) -> None:
+    damaged = fault("truncate", (KEY, "", 3, 3)), fault("corrupt", (KEY, "json", 4, 4), (KEY, "value", 1, 1))
+    seen = topics(1, 2, letters=Counter(MESSAGE=letters))
+
+    assert row(account(truth(*damaged), seen, 4), "damaged frames") == (2, letters, is_right)
+
+
+def test_frames_that_were_not_read_are_allowed_where_connections_ended() -> None:
+    damaged = fault("truncate", (KEY, "", 3, 3), (KEY, "", 4, 4))
+    cut = fault("disconnect", ("spot", "abort", 0, 0))
+    seen = topics(1, 2, letters=Counter(MESSAGE=1), quality=Counter(DISCONNECT=2))
+    accounts = account(truth(damaged, cut), seen, 3)
+
+    assert (accounts.unread, account(truth(damaged), seen, 3).unread) == (1, 0)
+    assert row(accounts, "damaged frames") == (2, 1, True)
+    assert row(accounts, "connections cut") == (1, 2, True)
+
+
+def test_spoilt_depth_answers_are_to_be_dead_letters() -> None:
+    depth = "/binance/spot/api/v3/depth?symbol=BTCUSDT"
+    spoilt = fault("http_garbage", (depth, "html", 0, 0), (depth, "cut", 0, 0), ("/exchangeInfo", "empty", 0, 0))
+    wrong = fault(
+        "wrong_snapshot", (depth, "old", 0, 0), ("/binance/coinm/dapi/v1/depth?symbol=X", "other_symbol", 0, 0)
+    )
+
+    assert row(account(truth(spoilt, wrong), topics(1, letters=Counter(HTTP=2)), 1), "depth answers") == (2, 2, True)
+
+
+def books(*depths: dict[str, Any]) -> Books:
+    rebuilt = Books()
+    for each in depths:
+        rebuilt.add({"symbol": "BTC/USDT", "ask_prices": [], "ask_sizes": [], **each})
+    return rebuilt
+
+
+def depth(snapshot_id: int, price: float, size: float, *, is_snapshot: bool = False) -> dict[str, Any]:
+    return {"snapshot_id": snapshot_id, "bid_prices": [price], "bid_sizes": [size], "is_snapshot": is_snapshot}
+
+
+def test_books_are_rebuilt_by_the_published_rule() -> None:
+    rebuilt = books(depth(0, 7.0, 1.0), depth(1, 9.0, 1.0, is_snapshot=True), depth(1, 8.0, 2.0), depth(1, 9.0, 0.0))
+
+    assert rebuilt.equals("BTC/USDT", {8.0: 2.0}, {})
+    assert not rebuilt.equals("BTC/USDT", {8.0: 1.0}, {})
+    assert not rebuilt.equals("ETH/USDT", {}, {})
+
+
+def test_book_that_does_not_stand_is_not_right() -> None:
+    assert not books(depth(1, 9.0, 1.0, is_snapshot=True), depth(0, 8.0, 2.0)).equals("BTC/USDT", {9.0: 1.0}, {})
+
+
+def test_books_that_differ_do_not_add_up_unless_what_spoilt_them_cannot_be_seen() -> None:
+    seen = topics(1, books=books(depth(1, 9.0, 1.0, is_snapshot=True)))
+    right, wrong = {"BTC/USDT": ({9.0: 1.0}, {})}, {"BTC/USDT": ({9.0: 2.0}, {})}
+    unseen = fault("corrupt", ("spot/btcusdt@depth@100ms", "value", 1, 2))
+
+    assert row(account(truth(**right), seen, 1), "books of the venue") == (1, 1, True)
+    assert row(account(truth(**wrong), seen, 1), "books of the venue") == (1, 0, False)
+    assert row(account(truth(unseen, **wrong), seen, 1), "books of the venue") == (1, 0, None)
+
+
+@pytest.mark.parametrize(("multiplier", "is_inverse", "size"), [(1.0, False, 4.0), (100.0, True, 10.0)])
+def test_sizes_are_compared_in_base_currency(multiplier: float, is_inverse: bool, size: float) -> None:
+    instrument = Instrument(
+        event_time_us=0, venue="BINANCE", market="coinm", venue_symbol="X", symbol="X", asset_class="CRYPTO",
+        kind="PERPETUAL", base="BTC", quote="USD", contract_multiplier=multiplier, is_inverse=is_inverse,
+    )  # fmt: skip
+
+    assert venue_book(instrument, b'{"bids":[["40","4"]],"asks":[]}') == ({40.0: size}, {})
+
+
+def test_doubled_frames_are_held_against_duplicates_of_channels_that_drop_them() -> None:
+    doubled = fault("double", (KEY, "", 1, 1), ("spot/btcusdt@kline_1m", "", 0, 0))
+
+    assert row(account(truth(doubled), topics(1, 1, duplicates=Counter(trade=1)), 2), "doubled") == (1, 1, True)
+    assert row(account(truth(doubled), topics(1, 1), 2), "doubled") == (1, 0, None)

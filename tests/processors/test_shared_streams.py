@@ -35,7 +35,7 @@ def changes(kind: str, number: int) -> dict[str, Any]:
     if kind == "quote":
         return {"u": FIRST_ID + 3 * number}
     if kind in {"timed", "candle"}:
-        return {"E": FIRST_ID + 100 * number}
+        return {"E": START_US // MS + 100 * number}
     first = FIRST_ID + 2 * number
     levels = {"b": [[str(50 + number % 7), str(number)]], "a": [[str(60 + number % 5), str(number % 3)]]}
     return {"U": first, "u": first + 1, "pu": first - 1, **levels}
@@ -269,9 +269,9 @@ CHANGES: dict[str, Callable[[int], tuple[str, dict[str, Any]]]] = {
     "agg": lambda number: ("btcusdt@aggTrade", {"a": number}),
     "quote": lambda number: ("btcusdt@bookTicker", {"u": number}),
     "delta": lambda number: ("btcusdt@depth@0ms", {"U": 2 * number, "u": 2 * number + 1, "pu": 2 * number - 1}),
-    "mark": lambda number: ("btcusdt@markPrice@1s", {"E": number}),
+    "mark": lambda number: ("btcusdt@markPrice@1s", {"E": START_US // MS + number}),
     "far": lambda number: ("btcusdt@markPrice@1s", {"E": 4 * 10**12 + number}),
-    "forced": lambda number: ("btcusdt@forceOrder", {"E": number}),
+    "forced": lambda number: ("btcusdt@forceOrder", {"E": START_US // MS + number}),
 }
 actions = st.lists(
     st.tuples(

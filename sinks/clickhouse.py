@@ -83,7 +83,10 @@ def connect(settings: ClickHouse, *, answer_s: float = ANSWER_S) -> Client:
         if untrusted := distrust(error):
             text = f"{untrusted}; see clickhouse.secure and clickhouse.ca_location"
             raise UserError(f"ClickHouse at {settings.host}:{settings.port} is not trusted: {text}") from error
-        raise DependencyError("clickhouse", f"{settings.host}:{settings.port}") from error
+        address = f"{settings.host}:{settings.port}"
+        if settings.secure:
+            raise DependencyError("clickhouse", address, "is it running, and is this its port for TLS?") from error
+        raise DependencyError("clickhouse", address) from error
     return client
 
 

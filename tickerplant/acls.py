@@ -71,3 +71,12 @@ def _on_groups(role: str, suffix: str) -> Iterator[Right]:
         needs = dict.fromkeys((PROCESSOR_GROUP, PROCESSOR_GROUP + suffix, *SINK_GROUPS.values()), "DESCRIBE")
     for name, operation in needs.items():
         yield Right(role=role, resource="group", name=name, operation=operation)
+
+
+def markdown(roles: Iterable[str] = ROLES) -> str:
+    """Write the rights as a table, a line for each role and operation."""
+    rows: dict[tuple[str, str], list[str]] = {}
+    for right in rights(roles):
+        rows.setdefault((right.role, f"{right.operation} {right.resource}"), []).append(f"`{right.name}`")
+    body = [f"| {role} | {what} | {', '.join(names)} |" for (role, what), names in rows.items()]
+    return "\n".join(["| role | may | on |", "|---|---|---|", *body, ""])

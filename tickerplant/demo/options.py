@@ -17,6 +17,7 @@ from tickerplant.local.venue.contents import stream_of
 from tickerplant.local.venue.faults import parse_fault
 from tickerplant.local.venue.options import parse_pace
 from tickerplant.recordings import RecordedFrame, RecordingError, read_recording
+from tickerplant.secrets import as_literal
 from tickerplant.settings import Local, Settings, Venue
 
 MARKETS = ("spot", "usdm", "coinm")
@@ -165,5 +166,5 @@ def _plain(value: Any) -> Any:
     if isinstance(value, list | tuple):
         return [_plain(each) for each in value]
     if isinstance(value, SecretStr):
-        return value.get_secret_value()
+        return as_literal(value.get_secret_value())
     return str(value) if isinstance(value, Path) else value

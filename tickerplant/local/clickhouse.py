@@ -9,6 +9,7 @@ import httpx
 from tickerplant.errors import UserError
 from tickerplant.local.ports import HOST
 from tickerplant.local.server import Home, Launch, Listener, claim_data
+from tickerplant.secrets import as_literal
 from tickerplant.settings import Settings
 
 PROBE_TIMEOUT_S = 1.0
@@ -48,7 +49,7 @@ class ClickHouse:
             command=(*program, *address, "--data", str(self._folder / "data")),
             environment={
                 "TICKERPLANT_CLICKHOUSE__USER": clickhouse.user,
-                "TICKERPLANT_CLICKHOUSE__PASSWORD": clickhouse.password.get_secret_value(),
+                "TICKERPLANT_CLICKHOUSE__PASSWORD": as_literal(clickhouse.password.get_secret_value()),
             },
         )
 

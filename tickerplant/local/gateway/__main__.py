@@ -21,6 +21,7 @@ from tickerplant.local.gateway.access import Access
 from tickerplant.local.gateway.engine import Engine
 from tickerplant.local.gateway.native import NativeServer
 from tickerplant.local.gateway.web import WebServer
+from tickerplant.masking import masked_output
 from tickerplant.settings import load_settings
 
 _DRAIN_S = 3.0
@@ -34,11 +35,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Serve until SIGTERM or SIGINT; return the exit code, 2 where the user can mend what is wrong."""
     options = _parser().parse_args(arguments)
     os.nice(_NICENESS)
-    try:
-        _run(options)
-    except UserError as error:
-        sys.stderr.write(f"error: {error}\n")
-        return 2
+    with masked_output():
+        try:
+            _run(options)
+        except UserError as error:
+            sys.stderr.write(f"error: {error}\n")
+            return 2
     return 0
 
 

@@ -11,6 +11,7 @@ from tickerplant.demo.books import Books, venue_book
 from tickerplant.demo.reconcile import CleanedCount, RawCount, TopicCounts
 
 SYMBOLS = {"spot/BTCUSDT": "BTC/USDT"}
+NO_LEVELS: dict[str, Any] = {"bid_prices": [], "bid_sizes": [], "ask_prices": [], "ask_sizes": []}
 KEY = "spot/btcusdt@trade"
 
 
@@ -29,6 +30,13 @@ def raw_of(*payloads: bytes, dead: tuple[bytes, ...] = ()) -> RawCount:
     return count
 
 
+def books(*depths: dict[str, Any]) -> Books:
+    rebuilt = Books()
+    for each in depths:
+        rebuilt.add({"symbol": "BTC/USDT", **NO_LEVELS, **each})
+    return rebuilt
+
+
 def topics(*numbers: int, **values: Any) -> TopicCounts:
     given: dict[str, Any] = {
         "raw": raw_of(*map(trade, numbers)),
@@ -37,6 +45,7 @@ def topics(*numbers: int, **values: Any) -> TopicCounts:
         "quality": Counter(),
         "duplicates": Counter(),
         "dead_letters": 0,
+        "books": books({"symbol": "BTC/USDT", "snapshot_id": 1, "is_snapshot": True, **NO_LEVELS}),
     }
     return TopicCounts(**given | values)
 
@@ -49,8 +58,10 @@ def fault(name: str, *strikes: tuple[Any, ...], **values: Any) -> dict[str, Any]
     }  # fmt: skip
 
 
-def truth(*faults: dict[str, Any], written: list[list[int]] | None = None, **books: Any) -> Truth:
-    return Truth(faults=list(faults), written={"spot/BTCUSDT": written or [[1, 9]]}, symbols=SYMBOLS, books=books)
+def truth(*faults: dict[str, Any], written: list[list[int]] | None = None, books: Any = None) -> Truth:
+    """Tell of a market with one book, which is empty, unless told otherwise."""
+    found = {"BTC/USDT": ({}, {})} if books is None else books
+    return Truth(faults=list(faults), written={"spot/BTCUSDT": written or [[1, 9]]}, symbols=SYMBOLS, books=found)
 
 
 def row(accounts: Accounts, start: str) -> tuple[int, int | None, bool | None]:
@@ -102,6 +113,14 @@ def test_damaged_frames_are_to_be_dead_letters(letters: int, is_right: bool) -> 
     assert row(account(truth(*damaged), seen, 4), "damaged frames") == (2, letters, is_right)
 
 
+def test_recording_may_hold_damaged_frames_of_its_own() -> None:
+    seen = topics(1, 2, letters=Counter(MESSAGE=3))
+    damaged = fault("truncate", (KEY, "", 3, 3))
+
+    assert row(account(truth(damaged, books={}), seen, 4), "damaged frames") == (1, 3, True)
+    assert row(account(truth(books={}), topics(1), 1), "damaged frames") == (0, 0, True)
+
+
 def test_frames_that_were_not_read_are_allowed_where_connections_ended() -> None:
     damaged = fault("truncate", (KEY, "", 3, 3), (KEY, "", 4, 4))
     cut = fault("disconnect", ("spot", "abort", 0, 0))
@@ -121,13 +140,6 @@ def test_spoilt_depth_answers_are_to_be_dead_letters() -> None:
     )
 
     assert row(account(truth(spoilt, wrong), topics(1, letters=Counter(HTTP=2)), 1), "depth answers") == (2, 2, True)
-
-
-def books(*depths: dict[str, Any]) -> Books:
-    rebuilt = Books()
-    for each in depths:
-        rebuilt.add({"symbol": "BTC/USDT", "ask_prices": [], "ask_sizes": [], **each})
-    return rebuilt
 
 
 def depth(snapshot_id: int, price: float, size: float, *, is_snapshot: bool = False) -> dict[str, Any]:
@@ -151,9 +163,9 @@ def test_books_that_differ_do_not_add_up_unless_what_spoilt_them_cannot_be_seen(
     right, wrong = {"BTC/USDT": ({9.0: 1.0}, {})}, {"BTC/USDT": ({9.0: 2.0}, {})}
     unseen = fault("corrupt", ("spot/btcusdt@depth@100ms", "value", 1, 2))
 
-    assert row(account(truth(**right), seen, 1), "books of the venue") == (1, 1, True)
-    assert row(account(truth(**wrong), seen, 1), "books of the venue") == (1, 0, False)
-    assert row(account(truth(unseen, **wrong), seen, 1), "books of the venue") == (1, 0, None)
+    assert row(account(truth(books=right), seen, 1), "books of the venue") == (1, 1, True)
+    assert row(account(truth(books=wrong), seen, 1), "books of the venue") == (1, 0, False)
+    assert row(account(truth(unseen, books=wrong), seen, 1), "books of the venue") == (1, 0, None)
 
 
 @pytest.mark.parametrize(("multiplier", "is_inverse", "size"), [(1.0, False, 4.0), (100.0, True, 10.0)])

@@ -74,6 +74,24 @@ def test_a_recording_adds_up_and_no_process_is_left(
     assert processes_of(home) == []
 
 
+@pytest.mark.stack
+@pytest.mark.timeout(240)
+def test_a_market_with_faults_adds_up_to_the_id(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    faults = ("lose=0.01", "double=0.01", "corrupt=0.01,kind=json", "disconnect=2,count=1,match=spot")
+    options = DemoOptions(symbols=6, rate=400, seconds=5.0, faults=faults, fault_seed=7, as_json=True)
+
+    code = run_demo(Settings(local=Local(home=tmp_path / "home")), options)
+
+    found = json.loads(capsys.readouterr().out)
+    rows = {row["name"].strip().partition(" →")[0]: row for row in found["accounts"]}
+    assert code == 0, found
+    assert rows["trade ids missing"]["injected"] == rows["trade ids missing"]["seen"] > 0
+    assert rows["damaged frames"]["injected"] >= rows["damaged frames"]["seen"] > 0
+    assert rows["books of the venue"]["seen"] == 6
+    assert rows["connections cut"]["injected"] > 0
+    assert found["quality_events"]["BOOK_RESET"] > 0
+
+
 def test_a_venue_that_is_not_there_is_not_up(tmp_path: Path) -> None:
     venue = SimulatedVenue(Settings(local=Local(home=tmp_path, simulator_port=1)))
 

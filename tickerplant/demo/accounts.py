@@ -37,7 +37,7 @@ class Truth:
         faults: as listed by `/control/faults`.
         written: `market/SYMBOL` → ranges of trade ids that were written as they were made.
         symbols: `market/SYMBOL` → canonical symbol.
-        books: canonical symbol → bids, asks; empty = the venue knows none.
+        books: canonical symbol → bids, asks; empty = it played a recording, whose books it does not know.
     """
 
     faults: list[dict[str, Any]]
@@ -132,8 +132,12 @@ def _letters(truth: Truth, topics: TopicCounts, unread: int) -> list[Row]:
     """Each damaged message is a dead letter, and each depth answer that cannot be read."""
     damaged = sum(each["hits"] - each["by_how"].get("value", 0) for each in truth.faults if each["fault"] in DAMAGE)
     found, bodies = topics.letters["MESSAGE"], topics.letters["HTTP"]
+    is_recording = not truth.books
+    is_right = damaged - unread <= found and (is_recording or found <= damaged)
     note = "at most: some were not read" if unread else ""
-    rows = [Row("damaged frames → dead letters", damaged, found, damaged - unread <= found <= damaged, note)]
+    if is_recording and found > damaged:
+        note = "the recording itself holds damaged ones"
+    rows = [Row("damaged frames → dead letters", damaged, found, is_right, note)]
     values = sum(each["by_how"].get("value", 0) for each in truth.faults if each["fault"] == "corrupt")
     if values:
         rows.append(Row("frames with another value", values, note=NOT_SEEN))

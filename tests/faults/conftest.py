@@ -31,7 +31,7 @@ from tickerplant.settings import Producer as ProducerSettings
 from tickerplant.settings import Settings
 from tickerplant.settings import Venue as VenueSettings
 
-PATIENCE_S = 8.0
+PATIENCE_S = 20.0
 DEPTH_LEVELS = 5000
 Id = tuple[str, int]
 """(canonical symbol, id)."""

@@ -265,6 +265,8 @@ async def test_process_serves_until_sigterm(
         (("--recording", "/nowhere"), b"cannot read the recording /nowhere"),
         (("--recording", "/dev/null"), b"is empty"),
         (("--recording", "x", "--pace", "slow"), b"pace slow is neither"),
+        (("--fault", "nope=1"), b"fault 'nope' is none of lose, double"),
+        (("--fault", "lose=2"), b"lose: probability: expected `float` <= 1"),
     ],
 )
 def test_process_ends_with_one_line_for_a_mistake(arguments: tuple[str, ...], words: bytes) -> None:

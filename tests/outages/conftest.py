@@ -133,6 +133,7 @@ def make_settings(home: Path) -> Settings:
     )
     sections = {
         "venues": (venue,),
+        "lag_exporter": ours.lag_exporter.model_copy(update={"poll_s": 1.0}),
         "kafka": ours.kafka.model_copy(update={"partitions": 2}),
         "sink": ours.sink.model_copy(update={"parquet_roll_s": 1.0, "flush_ms": 300.0}),
     }

@@ -18,7 +18,7 @@ RESERVE_BYTES = 60_000_000  # a tenth of the small disk
 MOST_LINES = 12
 """Lines of one role in one outage: gone, back, partitions taken and given, one of each library."""
 NEEDS = {
-    "broker": ("kafka", ("produce", "process", "sink-clickhouse", "sink-parquet")),
+    "broker": ("kafka", ("produce", "process", "sink-clickhouse", "sink-parquet", "lag-exporter")),
     "registry": ("registry", ("produce", "process", "sink-clickhouse", "sink-parquet")),
     "s3": ("object_store", ("sink-parquet",)),
     "clickhouse": ("clickhouse", ("sink-clickhouse",)),

@@ -22,7 +22,7 @@ from confluent_kafka import (
 )
 from confluent_kafka.admin import AdminClient, NewTopic, OffsetSpec  # type: ignore[attr-defined]  # documented, not in __all__
 
-from schemas.topics import MAX_RECORD_BYTES, Topic
+from schemas.topics import COMMAND, MAX_RECORD_BYTES, Topic
 from tickerplant.errors import DependencyError, TickerplantError, UserError
 from tickerplant.refusals import Told, refusal
 from tickerplant.security import kafka_options
@@ -55,7 +55,7 @@ __all__ = [
 
 Headers = list[tuple[str, str | bytes | None]]
 CONNECT_TIMEOUT_S = 10.0
-PROBE_POLL_S = 0.1
+PROBE_GROUP = "tickerplant.probe"
 RECONNECT_MOST_MS = 2000  # the default of 10 s is what records would wait for after a broker is back
 REFUSAL_POLL_S = 1.0
 SETTLING_POLL_S = 0.1
@@ -243,6 +243,9 @@ def check_broker(settings: Settings, timeout_s: float = CONNECT_TIMEOUT_S) -> No
 class BrokerProbe:
     """Asks whether a broker answers, over a connection that is kept; for one thread.
 
+    A consumer asks, which never joins a group: an AdminClient ends the process where an answer comes too late
+    (`rd_kafka_admin_response_parse: Assertion rko_result`, seen with librdkafka 2.16 and a broker that hung).
+
     Raises:
         DependencyError: from a call, where none answers within the time.
         UserError: from a call, where we have been refused for a while.
@@ -250,29 +253,35 @@ class BrokerProbe:
 
     def __init__(self, settings: Settings, timeout_s: float) -> None:
         self._settings = settings
-        self._told = Told(settings)
         self._timeout_s = timeout_s
+        self._told = Told(settings)
+        self._topic = COMMAND.name + settings.kafka.topic_suffix
         self._reason = ""
+        self._is_up = True
         self._are_all_down = False
 
     @cached_property
-    def _admin(self) -> AdminClient:
-        config: dict[str, Any] = {**common_config(self._settings), "error_cb": self._noted}
-        return AdminClient(config)
+    def _client(self) -> Consumer:
+        return consumer(self._settings, PROBE_GROUP, error_cb=self._noted)
 
     def __call__(self) -> None:
-        """Ask for the brokers of the cluster, not for its topics, which may be many."""
-        self._are_all_down = False
-        answer = self._admin.describe_cluster(request_timeout=self._timeout_s)
-        while not answer.done() and not self._are_all_down:
-            self._admin.poll(PROBE_POLL_S)
-        error = answer.exception() if answer.done() else None
-        if answer.done() and error is None:
-            self._reason = ""
-            return
+        """Ask for one topic, since there may be many; that the last connection broke is believed without asking."""
+        self._are_all_down, self._reason = False, ""
+        self._client.poll(0)  # tells `_noted` what happened since the last call
+        cause: KafkaException | None = None
+        if not (self._is_up and self._are_all_down):
+            try:
+                self._client.list_topics(self._topic, timeout=self._timeout_s)
+            except KafkaException as error:
+                self._client.poll(0)
+                self._reason, cause = self._reason or error.args[0].str(), error
+            else:
+                self._is_up = True
+                return
+        self._is_up = False
         self._told.check()
-        reason = self._reason or str(error) or "no broker can be reached"
-        raise DependencyError("kafka", self._settings.kafka.bootstrap_servers, reason) from error
+        reason = self._reason or "no broker can be reached"
+        raise DependencyError("kafka", self._settings.kafka.bootstrap_servers, reason) from cause
 
     def _noted(self, error: KafkaError) -> None:
         self._told(error)

@@ -1,12 +1,14 @@
 """S3, ClickHouse and the registry behind TLS: written to where the authority is known, refused in one line else."""
 
-import asyncio
+import contextlib
+import select
+import socket
 import ssl
 import threading
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
+from socketserver import BaseRequestHandler, ThreadingTCPServer
 from typing import Any
 
 import pyarrow as pa
@@ -30,50 +32,47 @@ pytestmark = pytest.mark.stack
 HOST = "127.0.0.1"
 
 
-@dataclass
-class Front:
-    """Ends TLS before a plain port of the stack, on a thread of its own."""
+class Front(ThreadingTCPServer):
+    """Ends TLS before a plain port of the stack, a thread for each connection."""
 
-    context: ssl.SSLContext
-    target_port: int
-    port: int = 0
-
-    def __post_init__(self) -> None:
-        self._loop = asyncio.new_event_loop()
-        server = self._loop.run_until_complete(asyncio.start_server(self._serve, HOST, 0, ssl=self.context))
-        self.port = server.sockets[0].getsockname()[1]
-        self._server = server
-        self._thread = threading.Thread(target=self._loop.run_forever)
+    def __init__(self, context: ssl.SSLContext, target_port: int) -> None:
+        super().__init__((HOST, 0), Relay)
+        self.context, self.target_port = context, target_port
+        self.stopping = threading.Event()
+        self._thread = threading.Thread(target=self.serve_forever)
         self._thread.start()
 
-    async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        inner_reader, inner_writer = await asyncio.open_connection(HOST, self.target_port)
-        await asyncio.gather(_copy(reader, inner_writer), _copy(inner_reader, writer))
-
     def close(self) -> None:
-        async def end() -> None:
-            self._server.close()
-            tasks = asyncio.all_tasks() - {asyncio.current_task()}
-            for task in tasks:
-                task.cancel()
-            await asyncio.gather(*tasks, return_exceptions=True)
-            await asyncio.sleep(0)
-
-        asyncio.run_coroutine_threadsafe(end(), self._loop).result(10)
-        self._loop.call_soon_threadsafe(self._loop.stop)
+        self.stopping.set()
+        self.shutdown()
         self._thread.join()
-        self._loop.close()
+        self.server_close()
 
 
-async def _copy(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-    try:
-        while data := await reader.read(65536):
-            writer.write(data)
-            await writer.drain()
-    except OSError:
-        pass
-    finally:
-        writer.close()
+class Relay(BaseRequestHandler):
+    """One connection: bytes both ways until one side has ended, or the client does not trust us."""
+
+    server: Front
+
+    def handle(self) -> None:
+        self.request.settimeout(10)
+        with (
+            contextlib.suppress(OSError),
+            self.server.context.wrap_socket(self.request, server_side=True) as outside,
+            socket.create_connection((HOST, self.server.target_port), 10) as inside,
+        ):
+            while not self.server.stopping.is_set() and self._relay(outside, inside):
+                pass
+
+    @staticmethod
+    def _relay(outside: ssl.SSLSocket, inside: socket.socket) -> bool:
+        ready = [outside] if outside.pending() else select.select([outside, inside], [], [], 0.1)[0]
+        for source in ready:
+            data = source.recv(65536)
+            if not data:
+                return False
+            (inside if source is outside else outside).sendall(data)
+        return True
 
 
 @pytest.fixture(scope="module")
@@ -90,7 +89,7 @@ def front(authority: trustme.CA) -> Iterator[Callable[[int], int]]:
 
     def begin(target_port: int) -> int:
         fronts.append(Front(context, target_port))
-        return fronts[-1].port
+        return int(fronts[-1].server_address[1])
 
     yield begin
     for each in fronts:

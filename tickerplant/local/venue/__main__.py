@@ -10,7 +10,8 @@ from tickerplant.errors import UserError
 from tickerplant.local.venue.faults import parse_fault
 from tickerplant.local.venue.options import RecordingOptions, SyntheticOptions, VenueOptions, parse_pace
 from tickerplant.local.venue.server import run_venue
-from tickerplant.logs import configure_logs
+from tickerplant.logs import configure_logs, logger
+from tickerplant.security import is_loopback
 
 USER_ERROR_CODE = 2
 
@@ -47,6 +48,8 @@ def main(
 ) -> None:
     """Serve a recording or a synthetic market as Binance does, until SIGTERM."""
     configure_logs("venue")
+    if not is_loopback(host):
+        logger().warning("settings", risk=f"--host is {host}: whoever reaches this machine can drive the venue")
     try:
         source = (
             RecordingOptions(path=recording, market=market, pace=parse_pace(pace))

@@ -110,8 +110,6 @@ class Line(Generic[T]):
             previous, carrier.key = carrier.key, key
         head = self._chain.head
         if key > head:
-            if key < previous:
-                self._forget_held(connection)
             if not self.held and self._chain.follows(item, previous):
                 self.lead = connection
                 self._emit(batch, item)
@@ -202,9 +200,6 @@ class Line(Generic[T]):
         self.lead = first.connection
         self._emit(batch, first.item)
         batch.recv_time_us = self.waits_since_us = now_us
-
-    def _forget_held(self, connection: str) -> None:
-        self.held = [each for each in self.held if each.connection != connection]
 
     def _find(self, batch: Batch) -> None:
         """All are behind the head: they will reach it, or the venue's keys have started again."""

@@ -283,6 +283,15 @@ def test_a_repeated_trade_is_a_duplicate_of_its_own_connection_alone(pair: Pair)
     assert pair.kinds() == ["DUPLICATE"]
 
 
+def test_trades_out_of_order_that_wait_are_put_in_order(pair: Pair) -> None:
+    pair.trades("a", 10)
+    pair.trades("b", 13, 12)
+    pair.trades("a", 11)
+
+    assert pair.trade_ids() == [10, 11, 12, 13]
+    assert pair.kinds() == []
+
+
 def test_a_hole_in_trades_is_told_when_patience_ends(pair: Pair) -> None:
     pair.trades("a", 10)
     pair.trades("b", 10)

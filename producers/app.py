@@ -56,8 +56,12 @@ def run(settings: Settings, *, is_patient: bool = False) -> None:
         registry, publisher = Registry(settings), Publisher(settings, queue_bytes=QUEUE_BYTES)
         partition_count(settings, COMMAND.name)
         intakes = {name: _intake(settings, name, registry, publisher) for name in venues}
-        uvloop.run(_run(settings, intakes, registry, health))
-        left = publisher.flush(FLUSH_S)
+        try:
+            uvloop.run(_run(settings, intakes, registry, health))
+        finally:  # what was read is delivered, whatever ended the reading
+            left = publisher.flush(FLUSH_S)
+            if left:
+                logger().error("raw records not delivered", count=left)
         if left:
             raise DependencyError("kafka", settings.kafka.bootstrap_servers, f"{left} raw records were not delivered")
 

@@ -6,8 +6,10 @@ from collections.abc import Mapping, Sequence
 from typing import Final
 
 from producers.capture import Capture
-from producers.intake import Intake
+from producers.intake import STAGE, Intake
+from tickerplant import metrics
 from tickerplant.health import DISK, KAFKA, Health
+from tickerplant.logs import logger
 from tickerplant.room import Reserve
 
 LOOK_EVERY_S: Final = 0.5
@@ -30,7 +32,11 @@ async def watch_forever(
     loop = asyncio.get_running_loop()
     watch = Watch(health, captures, intakes, reserve, begun_s=loop.time())
     while True:
-        watch.look(loop.time())
+        try:
+            watch.look(loop.time())
+        except Exception as error:  # noqa: BLE001  # a watch that ended would leave its last word standing for ever
+            metrics.ERRORS.labels(STAGE, "watch").inc()
+            logger().exception("watch_failed", reason=f"{type(error).__name__}: {error}")
         await asyncio.sleep(LOOK_EVERY_S)
 
 

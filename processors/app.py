@@ -9,8 +9,9 @@ import gc
 import logging
 import sys
 import time
-from collections.abc import AsyncIterable, Collection, Mapping
+from collections.abc import AsyncIterable, Awaitable, Callable, Collection, Mapping
 from contextlib import suppress
+from functools import partial
 from typing import Any, Final
 
 import faust
@@ -22,19 +23,21 @@ from processors.outputs import Encoders, Outputs
 from processors.pipeline import Pipeline
 from processors.state_store import Loaded, StateAwayError, StateStore, load
 from processors.venues import VENUES
+from processors.watch import KafkaWitness, Position, works
 from processors.worker import METRIC_STAGE, PartitionWorker
 from schemas.records import RawFrames, State
 from schemas.topics import raw_topic
 from tickerplant import metrics
 from tickerplant.clock import now_us
 from tickerplant.health import Health, watched
-from tickerplant.kafka import Publisher, check_broker, partition_count
+from tickerplant.kafka import OffsetReader, Publisher, check_broker, partition_count
 from tickerplant.logs import logger
 from tickerplant.probes import common_probes
 from tickerplant.progress import Progress
 from tickerplant.registry import Registry
 from tickerplant.security import kafka_ssl_context
 from tickerplant.settings import Kafka, Settings
+from tickerplant.watchdog import Work, guarded
 
 APP_ID: Final = "tickerplant.processor"
 ROLE: Final = "process"
@@ -50,7 +53,10 @@ GC_ALLOCATIONS: Final = (
     50_000  # the default of 700 costs a third of the time: frames are thousands of short-lived dicts
 )
 YIELD_EVERY_S: Final = 0.004
+CATCH_UP_S: Final = 1.5
+HEAR_S: Final = 0.1  # until the last fetch has told where partitions end
 LAST_SNAPSHOT_S: Final = 5.0
+CLOSE_S: Final = 1.0
 LOAD_AGAIN_S: Final = 1.0
 SWITCH_S: Final = 0.0005  # Faust fetches in a thread: with the default of 5 ms each hand-over costs up to that
 NO_PARTITION: Final = TP("", 0)
@@ -70,7 +76,7 @@ class Processor:
         self.settings = settings
         self.venues = {raw_topic(venue).name + settings.kafka.topic_suffix: venue for venue in VENUES}
         self.failure: Exception | None = None
-        self._partition_counts = {name: self._count(venue) for name, venue in self.venues.items()}
+        self.partition_counts = {name: self._count(venue) for name, venue in self.venues.items()}
         registry = Registry(settings)
         self._encoders = Encoders(registry)
         self._raw_decoder = registry.decoder(RawFrames)
@@ -79,6 +85,9 @@ class Processor:
         self._workers: dict[TP, PartitionWorker] = {}
         self._progress: dict[TP, Progress] = {}
         self._yielded_s = time.monotonic()
+        self._turns = 0
+        self._loading = 0  # calls that load state now
+        self._is_settled = False
         self._snapshot_lock: asyncio.Lock | None = None
         self._log = logger()
 
@@ -105,6 +114,22 @@ class Processor:
 
     async def assign(self, app: Any) -> None:
         """Load the state of all assigned partitions and commit its offsets, so that Faust goes on from there."""
+        self._turns += 1
+        generation = app.consumer_generation_id
+        self._loading += 1
+        try:
+            await self._assign(app)
+        finally:
+            self._loading -= 1
+        self._is_settled = app.consumer_generation_id == generation
+
+    def position(self, beat: object) -> Position:
+        """Tell the watchdog, from its thread, where this process is; `beat` changes when the event loop turns."""
+        workers = self._workers  # replaced as a whole, never changed
+        offsets = {(tp.topic, tp.partition): worker.next_offset for tp, worker in workers.items()}
+        return Position(beat, self._turns, self._is_settled, self._loading > 0, offsets)
+
+    async def _assign(self, app: Any) -> None:
         _hasten_fetches(app)
         generation = app.consumer_generation_id
         assigned = [tp for tp in sorted(app.consumer.assignment()) if tp.topic in self.venues]
@@ -124,6 +149,8 @@ class Processor:
 
     async def revoke(self, app: Any) -> None:
         """Take a last snapshot and forget all state: whatever stays assigned is loaded again."""
+        self._turns += 1
+        self._is_settled = False
         try:
             await asyncio.wait_for(self.snapshot(app), LAST_SNAPSHOT_S)
         except TimeoutError:
@@ -163,9 +190,19 @@ class Processor:
                     await app.crash(error)
                     raise
 
+    async def catch_up(self, app: Any) -> None:
+        """Let what the raw topics hold by now be processed, for a moment: whoever starts next has less to do."""
+        until_s = time.monotonic() + CATCH_UP_S
+        await asyncio.sleep(HEAR_S)
+        while time.monotonic() < until_s:
+            self._show(app)
+            if not any(progress.lag_records() > 0 for progress in self._progress.values()):
+                return
+            await asyncio.sleep(POLL_S)
+
     def close(self) -> None:
         """Wait for what is still on its way."""
-        self._publisher.flush(LAST_SNAPSHOT_S)
+        self._publisher.flush(CLOSE_S)
 
     async def _load(self, tp: TP, found: dict[TP, Loaded]) -> None:
         """Load the state of a partition; where the broker is away meanwhile, leave it for another try."""
@@ -184,7 +221,7 @@ class Processor:
             venue,
             topic,
             tp.partition,
-            partition_count=self._partition_counts[tp.topic],
+            partition_count=self.partition_counts[tp.topic],
             keyframe_us=int(processor.keyframe_s * 1_000_000),
         )
         outputs = Outputs(self._publisher, self._encoders, topic=topic, partition=tp.partition)
@@ -256,7 +293,15 @@ def run(settings: Settings, *, is_patient: bool = False) -> None:
     health = Health(ROLE, is_patient=is_patient)
     health.starts()
     with watched(settings, health, common_probes(settings)):
-        _run(settings, Processor(settings), health)
+        processor = Processor(settings)
+        group = APP_ID + settings.kafka.topic_suffix
+        witness = KafkaWitness(OffsetReader(settings), group, processor.partition_counts)
+        with guarded(ROLE, settings.processor.stuck_after_s, partial(_look, processor, health, witness)):
+            _run(settings, processor, health)
+
+
+def _look(processor: Processor, health: Health, witness: KafkaWitness) -> Mapping[str, Work] | None:
+    return works(processor.position(health.work()), witness.ask())
 
 
 def _run(settings: Settings, processor: Processor, health: Health) -> None:
@@ -268,9 +313,10 @@ def _run(settings: Settings, processor: Processor, health: Health) -> None:
     loop = uvloop.new_event_loop()
     asyncio.set_event_loop(loop)
     app = make_app(settings, processor, health)
-    worker = faust.Worker(
+    worker = _Worker(
         app, loop=loop, loglevel=logging.WARNING, quiet=True, redirect_stdouts=False, override_logging=False
     )
+    worker.before_stop = partial(processor.catch_up, app)
     try:
         worker.execute_from_commandline()
     except SystemExit as stop:
@@ -280,6 +326,16 @@ def _run(settings: Settings, processor: Processor, health: Health) -> None:
         processor.close()
     if processor.failure is not None:
         raise processor.failure
+
+
+class _Worker(faust.Worker):
+    """Told to stop, does something first, while all still runs: the hooks of an application come after its consumer."""
+
+    before_stop: Callable[[], Awaitable[None]]
+
+    async def _stop_on_signal(self, signal: Any) -> None:
+        await self.before_stop()
+        await super()._stop_on_signal(signal)
 
 
 def make_app(settings: Settings, processor: Processor, health: Health) -> Any:

@@ -28,8 +28,9 @@ from tickerplant.probes import common_probes
 from tickerplant.registry import Registry
 from tickerplant.settings import Settings
 
-FINISH_S: Final = 7.0
-"""How long the last chunks may take after a signal; what is left is the next owner's."""
+TAKE_REST_S: Final = 1.2
+FINISH_S: Final = 6.0
+"""How long after a signal it may take to read what is there, and then to store it; what is left is the next owner's."""
 
 
 def run(settings: Settings, store: str, *, stop: Event | None = None, is_patient: bool = False) -> None:
@@ -70,6 +71,7 @@ def _drain(settings: Settings, store: Store, health: Health, stopping: Event) ->
         while not stopping.is_set():
             health.beat()
             drain.step()
+        drain.take_rest(TAKE_REST_S)
         is_complete = drain.finish(FINISH_S)
         logger().info("sink stopped", store=store.name, is_complete=is_complete)
     finally:

@@ -36,6 +36,8 @@ POLL_S: Final = 0.05
 HELD_BYTES: Final = 48 * 1024 * 1024
 """Encoded bytes in all buffers together; above, the largest chunk is written before its time."""
 SHOW_S: Final = 1.0
+QUIET_S: Final = 0.4
+"""A poll that brings nothing for so long has reached the end: a fetch waits half of it for more to come."""
 WRITES: Final = "writes"
 BACKOFF_FIRST_S: Final = 0.1
 BACKOFF_MOST_S: Final = 5.0
@@ -168,6 +170,13 @@ class Drain:
         self._flush()
         self._show()
 
+    def take_rest(self, within_s: float) -> None:
+        """Take what the log holds by now: until a poll brings nothing, or the time is over."""
+        until_s = self._tools.now_s() + within_s
+        taken = 1
+        while taken and self._tools.now_s() < until_s and not self._missing:
+            taken = self._fill(min(QUIET_S, within_s))
+
     def finish(self, within_s: float) -> bool:
         """Write and commit all that is held; False = some of it was left for the next owner."""
         for lane in self._lanes.values():
@@ -198,7 +207,8 @@ class Drain:
             lane.progress.close()
         return lane is not None
 
-    def _fill(self, timeout_s: float) -> None:
+    def _fill(self, timeout_s: float) -> int:
+        """Poll once; returns how many entries came."""
         entries = self._log.poll(POLL_ENTRIES, timeout_s)
         now_s = self._tools.now_s()
         counts: dict[str, list[int]] = {}
@@ -210,6 +220,7 @@ class Drain:
             count[1] += size_bytes
         for topic, (records, size_bytes) in counts.items():
             self._observer.received(topic, records, size_bytes)
+        return len(entries)
 
     def _take(self, entry: Entry, size_bytes: int, now_s: float) -> None:
         lane = self._lanes.get((entry.topic, entry.partition))

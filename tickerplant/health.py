@@ -20,6 +20,7 @@ from tickerplant.errors import DependencyError, UserError
 from tickerplant.logs import logger
 from tickerplant.metrics import DEPENDENCY_UP, Answer, forget_metrics, serve_metrics
 from tickerplant.settings import Settings
+from tickerplant.watchdog import Work, guarded
 
 KAFKA: Final = "kafka"
 REGISTRY: Final = "registry"
@@ -133,6 +134,10 @@ class Health:
         """Tell whether the main loop turned lately."""
         return self._now_s() - self._beaten_s < LIVE_S
 
+    def work(self) -> Work:
+        """Tell the watchdog how far the main loop is."""
+        return Work(self._beaten_s)
+
     def answer_live(self) -> Answer:
         """Make the answer to `GET /live`."""
         is_live = self.is_live()
@@ -162,7 +167,8 @@ class Health:
 def watched(settings: Settings, health: Health, probes: Mapping[str, Probe]) -> Iterator[None]:
     """Serve `/metrics`, `/live` and `/ready`, and probe dependencies by threads of their own, within the block.
 
-    A patient role enters the block only once all probes have succeeded, however long that takes.
+    A patient role enters the block only once all probes have succeeded, however long that takes. Within the block, a
+    role whose main loop does not turn for too long is ended by the watchdog.
 
     Args:
         probes: by dependency.
@@ -180,12 +186,9 @@ def watched(settings: Settings, health: Health, probes: Mapping[str, Probe]) -> 
     for thread in threads:
         thread.start()
     try:
-        while health.is_patient and not health.is_answered(probes):
-            health.beat()
-            time.sleep(START_POLL_S)
-            if health.mistake is not None:
-                raise health.mistake
-        yield
+        with guarded(health.role, LIVE_S, lambda: {"main loop": health.work()}):
+            _wait_for(health, probes)
+            yield
     except (UserError, SystemExit):
         forget_metrics(settings, health.role)
         raise
@@ -195,6 +198,15 @@ def watched(settings: Settings, health: Health, probes: Mapping[str, Probe]) -> 
         stopping.set()
         for thread in threads:
             thread.join(JOIN_S)
+
+
+def _wait_for(health: Health, probes: Iterable[str]) -> None:
+    """Wait until all probes of a patient role were answered."""
+    while health.is_patient and not health.is_answered(probes):
+        health.beat()
+        time.sleep(START_POLL_S)
+        if health.mistake is not None:
+            raise health.mistake
 
 
 def _probe_forever(health: Health, dependency: str, probe: Probe, stopping: threading.Event) -> None:

@@ -7,7 +7,7 @@ import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from functools import cached_property
+from functools import cached_property, partial
 from typing import Any, TypeVar
 
 from confluent_kafka import (
@@ -393,6 +393,14 @@ class OffsetReader:
             client, places = self._groups[group], _places(partitions)
             found = settled(lambda: client.committed(places, timeout=CONNECT_TIMEOUT_S))
         return {(each.topic, each.partition): each.offset for each in found if each.offset >= 0}
+
+    def bounds(self, group: str, partitions: Mapping[str, int]) -> dict[tuple[str, int], tuple[int, int]]:
+        """Ask where partitions begin and end, as `watermarks`, over a connection that is kept for a group."""
+        if group not in self._groups:
+            self._groups[group] = consumer(self._settings, group)
+        with self._answering():
+            ask = partial(self._groups[group].get_watermark_offsets, timeout=CONNECT_TIMEOUT_S, cached=False)
+            return {(each.topic, each.partition): ask(each) for each in _places(partitions)}
 
     def watermarks(self, partitions: Mapping[str, int]) -> dict[tuple[str, int], tuple[int, int]]:
         """Ask where partitions begin and end: (topic, partition) → (oldest offset, offset of the next record)."""

@@ -138,6 +138,7 @@ class Processor(Section):
     keyframe_s: Positive = 10.0
     snapshot_s: Positive = 1.0
     dead_letter_limit: Count = 1000  # consecutive bad frames after which the process stops
+    stuck_after_s: Positive = 60.0  # raw records wait, nothing is done, no server is away: the process ends itself
 
 
 class Sink(Section):

@@ -18,7 +18,10 @@ from tickerplant.settings import Settings, load_settings
 RESTART_FIRST_S = 0.5
 RESTART_MOST_S = 30.0
 STABLE_AFTER_S = 60.0
-STOP_WAIT_S = 15.0
+STOP_WAIT_S = 9.5
+"""All roles together have this long to drain, within the 10 s that containers are given; then they are killed, which
+loses nothing that Kafka has: it is read again."""
+LEAST_WAIT_S = 1.0
 USER_ERROR_CODE = 2
 SINK_NICENESS = 10
 """Sinks work in chunks of a second: on a full machine they wait, not the way to the cleaned topics."""
@@ -30,12 +33,14 @@ class Role:
 
     Args:
         arguments: what follows `tickerplant` on its command line.
+        stage: roles drain by stage, those of one stage together.
         processes: how many run.
         niceness: added to ours: higher = it yields the processor to others of this machine.
     """
 
     name: str
     arguments: tuple[str, ...]
+    stage: int = 0
     processes: int = 1
     niceness: int = 0
 
@@ -45,10 +50,10 @@ def roles_of(settings: Settings) -> tuple[Role, ...]:
     produce = (Role("produce", ("produce", "--wait")),) if settings.venues else ()
     return (
         *produce,
-        Role("process", ("process", "--wait"), settings.processor.workers),
-        Role("sink-clickhouse", ("sink", "clickhouse", "--wait"), niceness=SINK_NICENESS),
-        Role("sink-parquet", ("sink", "parquet", "--wait"), niceness=SINK_NICENESS),
-        Role("lag-exporter", ("lag-exporter",), niceness=SINK_NICENESS),
+        Role("process", ("process", "--wait"), 1, settings.processor.workers),
+        Role("sink-clickhouse", ("sink", "clickhouse", "--wait"), 2, niceness=SINK_NICENESS),
+        Role("sink-parquet", ("sink", "parquet", "--wait"), 2, niceness=SINK_NICENESS),
+        Role("lag-exporter", ("lag-exporter",), 2, niceness=SINK_NICENESS),
     )
 
 
@@ -109,16 +114,19 @@ class Supervisor:
                 child.restarts += 1
 
     def stop(self, names: Sequence[str] = ()) -> None:
-        """Stop processes by SIGTERM, role after role in draining order (names empty = all); waits for each role."""
-        for role in self.roles:
-            if names and role.name not in names:
-                continue
-            mine = [child for child in self.children if child.role is role]
+        """Stop processes by SIGTERM, stage after stage in draining order (names empty = all); waits for each stage.
+
+        What has not ended when `STOP_WAIT_S` are over is killed.
+        """
+        until_s = time.monotonic() + STOP_WAIT_S
+        chosen = [child for child in self.children if not names or child.role.name in names]
+        for stage in sorted({child.role.stage for child in chosen}):
+            mine = [child for child in chosen if child.role.stage == stage]
             for child in mine:
                 child.process.terminate()
             for child in mine:
-                _wait(child.process)
-            self.children = [child for child in self.children if child.role is not role]
+                _wait(child, max(LEAST_WAIT_S, until_s - time.monotonic()))
+                self.children.remove(child)
 
     def pids(self) -> dict[str, int]:
         """Tell the process id of each slot, by `role` or `role-number`."""
@@ -181,12 +189,13 @@ def _slot(role: Role, number: int) -> str:
     return role.name if role.processes == 1 else f"{role.name}-{number}"
 
 
-def _wait(process: subprocess.Popen[bytes]) -> None:
+def _wait(child: Child, seconds: float) -> None:
     try:
-        process.wait(STOP_WAIT_S)
+        child.process.wait(seconds)
     except subprocess.TimeoutExpired:
-        process.kill()
-        process.wait()
+        logger().warning("not drained in time, killed", slot=_slot(child.role, child.number))
+        child.process.kill()
+        child.process.wait()
 
 
 def _last_line(path: Path) -> str:

@@ -1,6 +1,5 @@
 """The Faust application on real Kafka: recovery, drain, dead letters, and errors before Faust starts."""
 
-import os
 import signal
 import subprocess
 import sys
@@ -20,6 +19,7 @@ from tickerplant.errors import DependencyError, UserError
 from tickerplant.kafka import OFFSET_BEGINNING, KafkaException, Publisher, TopicPartition, consumer, create_topics
 from tickerplant.registry import Registry
 from tickerplant.settings import Settings
+from tickerplant.watchdog import STUCK_CODE
 
 pytestmark = [
     pytest.mark.stack,
@@ -38,6 +38,7 @@ from tickerplant.logs import configure_logs
 from tickerplant.settings import Settings
 from processors.app import run
 configure_logs("process")
+exec(sys.argv[2])
 run(Settings.model_validate_json(Path(sys.argv[1]).read_text()))
 """
 
@@ -58,13 +59,37 @@ def alone(stack: Settings, request: pytest.FixtureRequest, tmp_path: Path) -> Se
     return settings
 
 
+HANGS = {
+    "step": """
+import threading
+from processors.worker import PartitionWorker
+PartitionWorker.step = lambda *_: threading.Event().wait()
+""",
+    "take": """
+import asyncio
+from processors.app import Processor
+async def take(*_):
+    await asyncio.Event().wait()
+Processor.take = take
+""",
+    "_commit": """
+import asyncio
+from processors import app
+async def hang(*_):
+    await asyncio.Event().wait()
+app._commit = hang
+""",
+}
+"""What stands still, by the name of the function: the event loop, the agent alone, the commits."""
+
+
 @contextmanager
-def processor(settings: Settings, folder: Path) -> Iterator[subprocess.Popen[bytes]]:
-    """A processor process, ended if it still runs."""
+def processor(settings: Settings, folder: Path, first: str = "") -> Iterator[subprocess.Popen[bytes]]:
+    """A processor process that runs a piece of code first, ended if it still runs."""
     path = folder / "settings.json"
     path.write_text(settings.model_dump_json())
     with (folder / "process.log").open("ab") as log:
-        process = subprocess.Popen([sys.executable, "-c", PROGRAM, str(path)], stdout=log, stderr=log, env=os.environ)
+        process = subprocess.Popen([sys.executable, "-c", PROGRAM, str(path), first], stdout=log, stderr=log)
         try:
             yield process
         finally:
@@ -199,6 +224,45 @@ def test_too_many_bad_records_in_a_row_stop_the_process(alone: Settings, tmp_pat
 
         assert process.returncode != 0
     assert "could not be used" in (tmp_path / "process.log").read_text()
+
+
+@pytest.mark.parametrize("hang", HANGS)
+def test_a_processor_that_stands_still_is_ended_and_what_it_left_is_processed_by_the_next(
+    alone: Settings, tmp_path: Path, new_run: Any, hang: str
+) -> None:
+    records = stream(new_run, 20)
+    settings = alone.model_copy(update={"processor": alone.processor.model_copy(update={"stuck_after_s": 3.0})})
+    with processor(settings, tmp_path, HANGS[hang]) as process:
+        publish(settings, encoded(settings, records))
+        eventually(lambda: process.poll() is not None)
+
+        assert process.returncode == STUCK_CODE
+    assert (tmp_path / "process.log").read_text().count("stuck, ending") == 1
+
+    with processor(settings, tmp_path) as process:
+        eventually(lambda: distinct(read(settings, Tick)) == expected(new_run, records, Tick))
+        process.send_signal(signal.SIGTERM)
+
+        assert process.wait(STOP_S) == 0
+
+
+def test_a_processor_that_was_paused_for_longer_than_its_patience_goes_on(
+    alone: Settings, tmp_path: Path, new_run: Any
+) -> None:
+    """What waits when it wakes up has waited for all that time, and it is not its fault."""
+    values = encoded(alone, stream(new_run, 20))
+    settings = alone.model_copy(update={"processor": alone.processor.model_copy(update={"stuck_after_s": 5.0})})
+    with processor(settings, tmp_path) as process:
+        publish(settings, values[:10])
+        eventually(lambda: len(read(settings, Tick)) == 9)
+        process.send_signal(signal.SIGSTOP)
+        publish(settings, values[10:])
+        begin_s = time.monotonic()
+        eventually(lambda: time.monotonic() - begin_s > 12)
+        process.send_signal(signal.SIGCONT)
+        eventually(lambda: len(distinct(read(settings, Tick))) == 19)
+
+        assert process.poll() is None
 
 
 def test_without_a_broker_it_says_so(alone: Settings) -> None:

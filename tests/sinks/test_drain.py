@@ -293,6 +293,32 @@ def test_finish_writes_what_is_not_due_yet(world: Any, tick: Any, value: Any) ->
     assert ids(6) == world.stored_ids()
 
 
+def test_before_it_finishes_a_sink_takes_what_is_there(world: Any, tick: Any, value: Any) -> None:
+    world.broker.append(A, value(tick(0)))
+    drain, _log, _store = world.start()
+    drain.step()
+    world.broker.append(A, *(value(tick(offset)) for offset in range(1, 6)))
+    drain.take_rest(5.0)
+
+    assert drain.finish(5.0)
+    assert ids(6) == world.stored_ids()
+
+
+def test_what_never_ends_is_taken_for_its_time_alone(world: Any, tick: Any, value: Any) -> None:
+    world.broker.append(A, value(tick(0)))
+    drain, log, _store = world.start()
+    drain.step()
+
+    def more() -> None:
+        world.clock[0] += 0.5
+        world.broker.append(A, value(tick(len(world.broker.values[A]))))
+
+    log.on_poll = more
+    drain.take_rest(5.0)
+
+    assert len(world.broker.values[A]) == 11
+
+
 def test_finish_gives_up_on_a_store_that_is_down(world: Any, tick: Any, value: Any) -> None:
     world.broker.append(A, value(tick(0)))
     drain, _log, store = world.start()

@@ -24,7 +24,7 @@ if role == "hungry":
 def stop(*_):
     open(sys.argv[2], "a").write(role + "\\n")
     sys.exit(0)
-signal.signal(signal.SIGTERM, stop)
+signal.signal(signal.SIGTERM, signal.SIG_IGN if role == "deaf" else stop)
 open(sys.argv[2] + "." + role, "a").write("started\\n")
 while True:
     time.sleep(0.01)
@@ -38,7 +38,8 @@ def supervise(tmp_path: Path) -> Iterator[Callable[..., Supervisor]]:
     def make(*names: str) -> Supervisor:
         script = tmp_path / "role.py"
         script.write_text(SCRIPT, encoding="utf-8")
-        roles = [Role(name, (name, str(tmp_path / "stopped"))) for name in names]
+        arguments = [(name, (name, str(tmp_path / "stopped"))) for name in names]
+        roles = [Role(*each, number) for number, each in enumerate(arguments)]
         made.append(Supervisor(tmp_path / "x.toml", roles, tmp_path / "logs", (sys.executable, str(script))))
         return made[-1]
 
@@ -94,6 +95,26 @@ def test_all_roles_start_and_stop_in_order(supervise: Callable[..., Supervisor],
     supervisor.stop()
 
     assert (tmp_path / "stopped").read_text().split() == ["first", "second", "third"]
+
+
+def test_what_does_not_end_is_killed_and_the_others_drain(
+    supervise: Callable[..., Supervisor], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("tickerplant.supervise.STOP_WAIT_S", 0.2)
+    supervisor = supervise("deaf", "second")
+    supervisor.start()
+    until(lambda: all(starts(tmp_path, role) for role in ("deaf", "second")))
+
+    supervisor.stop()
+
+    assert (tmp_path / "stopped").read_text().split() == ["second"]
+    assert not supervisor.children
+
+
+def test_sinks_drain_together_since_none_feeds_another() -> None:
+    stages = {role.name: role.stage for role in roles_of(Settings())}
+
+    assert stages["process"] < stages["sink-clickhouse"] == stages["sink-parquet"]
 
 
 def test_a_killed_process_is_started_again(supervise: Callable[..., Supervisor], tmp_path: Path) -> None:

@@ -239,11 +239,8 @@ def test_a_processor_that_stands_still_is_ended_and_what_it_left_is_processed_by
         assert process.returncode == STUCK_CODE
     assert (tmp_path / "process.log").read_text().count("stuck, ending") == 1
 
-    with processor(settings, tmp_path) as process:
+    with processor(alone, tmp_path):  # patient again: the group waits for the one that ended
         eventually(lambda: distinct(read(settings, Tick)) == expected(new_run, records, Tick))
-        process.send_signal(signal.SIGTERM)
-
-        assert process.wait(STOP_S) == 0
 
 
 def test_a_processor_that_was_paused_for_longer_than_its_patience_goes_on(

@@ -102,6 +102,7 @@ class HeadPiece(msgspec.Struct, array_like=True):
     first_offset: int
     frames: dict[str, int]  # connection → number of its next frame
     throttle: Counts
+    event_time_us: int = 0  # of the last raw record that could be read; 0 = there was none, or an older program wrote
 
 
 _ENCODER = msgspec.msgpack.Encoder()

@@ -101,6 +101,7 @@ class Pipeline:
         self._touched: dict[str, SymbolState] = {}
         self._touched_markets: dict[str, None] = {}
         self._first_offset = -1
+        self._event_time_us = 0  # of the last raw record
         self._next_numbers: dict[str, int] = {}
         self._throttle = Throttle()
         self._last: Batch | None = None
@@ -116,6 +117,7 @@ class Pipeline:
         _check_record(raw)
         if self._first_offset < 0:
             self._first_offset = offset
+        self._event_time_us = raw.event_time_us
         batch = Batch(self._venue, self._topic, self._partition, offset, raw.event_time_us)
         for frame in raw.frames:
             self._process_frame(batch, raw, frame)
@@ -164,6 +166,7 @@ class Pipeline:
                 first_offset=self._first_offset,
                 frames=self._next_numbers,
                 throttle=self._throttle.capture(),
+                event_time_us=self._event_time_us,
             )
         )
 
@@ -178,6 +181,7 @@ class Pipeline:
             self.next_offset, self._first_offset = head.next_offset, head.first_offset
             self._next_numbers = head.frames
             self._throttle.restore(head.throttle)
+            self._event_time_us = head.event_time_us
         elif name.startswith(MARKET_PREFIX):
             self._symbology.update(decode_piece(MarketPiece, name, payload).instruments)
         else:

@@ -24,7 +24,7 @@ from processors.pipeline import Pipeline
 from processors.state_store import Loaded, StateAwayError, StateStore, load
 from processors.venues import VENUES
 from processors.watch import KafkaWitness, Position, works
-from processors.worker import METRIC_STAGE, PartitionWorker
+from processors.worker import METRIC_STAGE, Captured, PartitionWorker
 from schemas.records import RawFrames, State
 from schemas.topics import raw_topic
 from tickerplant import metrics
@@ -55,6 +55,8 @@ GC_ALLOCATIONS: Final = (
 YIELD_EVERY_S: Final = 0.004
 CATCH_UP_S: Final = 1.5
 HEAR_S: Final = 0.1  # until the last fetch has told where partitions end
+SLICE_S: Final = 0.001
+MOST_WAITING_STATE_BYTES: Final = 8 * 1024 * 1024
 LAST_SNAPSHOT_S: Final = 5.0
 CLOSE_S: Final = 1.0
 LOAD_AGAIN_S: Final = 1.0
@@ -160,15 +162,19 @@ class Processor:
         self._follow({})
 
     async def snapshot(self, app: Any, partitions: Collection[TP] | None = None) -> None:
-        """Write the state of partitions (None = all) that moved, and commit their offsets once it is delivered."""
+        """Write the state of partitions (None = all) that moved, and commit their offsets once it is delivered.
+
+        It is as of the moment this is called, or of that of a call before which was cancelled in the midst of it.
+        """
         self._snapshot_lock = self._snapshot_lock or asyncio.Lock()
         async with self._snapshot_lock:
             mine = {tp: each for tp, each in self._workers.items() if partitions is None or tp in partitions}
             moved = {tp: each for tp, each in mine.items() if each.next_offset > each.captured_offset}
             captured = {tp: worker.capture() for tp, worker in moved.items()}
             for tp, worker in moved.items():
+                await self._write_pieces(worker, captured[tp])
                 await self._delivered(worker, captured[tp].mark)
-            marks = {tp: worker.write(captured[tp]) for tp, worker in moved.items()}
+            marks = {tp: worker.write_head(captured[tp]) for tp, worker in moved.items()}
             for tp, worker in moved.items():
                 await self._delivered(worker, marks[tp])
             if captured:
@@ -249,6 +255,16 @@ class Processor:
                 self._log.error("raw records are lost", topic=tp.topic, partition=tp.partition, until=earliest)
                 self._workers[tp].skip_to(earliest)
                 offsets[tp] = earliest
+
+    async def _write_pieces(self, worker: PartitionWorker, captured: Captured) -> None:
+        """Write a snapshot's pieces, a slice at a time: messages are processed in between."""
+        waiting_bytes = 0
+        while written_bytes := worker.write_pieces(captured, SLICE_S):
+            waiting_bytes += written_bytes
+            if waiting_bytes > MOST_WAITING_STATE_BYTES:
+                await self._delivered(worker, worker.outputs.mark())
+                waiting_bytes = 0
+            await asyncio.sleep(0)
 
     async def _delivered(self, worker: PartitionWorker, mark: dict[str, int]) -> None:
         while not worker.outputs.is_delivered(mark):

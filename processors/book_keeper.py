@@ -5,7 +5,7 @@ back as effects, to be carried out at once: a PublishSnapshot means the book as 
 """
 
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Final
 
 import msgspec
@@ -79,6 +79,7 @@ class BookKeeper:
         self.is_chained = False  # the next delta should follow last_seen
         self.buffer: deque[BookDelta] = deque()
         self._buffered_levels = 0
+        self._fresh_deltas = 0  # appended to the buffer since `follow`
         self.next_keyframe_us = 0
         self.request_at_us = 0  # earliest time of the next request; 0 = at once
         self.request_wait_us = FIRST_WAIT_US
@@ -142,9 +143,35 @@ class BookKeeper:
 
     def on_clock(self, now_us: int) -> Sequence[Effect]:
         """Publish a keyframe, or ask for a snapshot, where it is time."""
-        if not self.is_valid:
-            return self._request(self.reason, now_us) if self.buffer else ()
-        return self._check(now_us) if now_us >= self.next_keyframe_us else ()
+        if not self.is_due(now_us):
+            return ()
+        return self._check(now_us) if self.is_valid else self._request(self.reason, now_us)
+
+    def is_due(self, now_us: int) -> bool:
+        """Tell whether `on_clock` would do anything."""
+        if self.is_valid:
+            return now_us >= self.next_keyframe_us
+        return bool(self.buffer) and now_us >= self.request_at_us
+
+    def level_count(self) -> int:
+        """Count the levels of the book and of the deltas that wait."""
+        return len(self.book) + self._buffered_levels
+
+    def follow(self) -> None:
+        """Note from now on what changes, for `book.changes` and `kept_deltas`."""
+        self.book.follow()
+        self._fresh_deltas = 0
+
+    def kept_deltas(self) -> int:
+        """Tell how many deltas at the buffer's start were there at `follow`; those after them are new."""
+        return max(0, len(self.buffer) - self._fresh_deltas)
+
+    def restore_buffer(self, kept: int, fresh: Iterable[BookDelta]) -> None:
+        """Keep so many deltas at the buffer's end, and append those that came after."""
+        while len(self.buffer) > kept:
+            self._drop_oldest()
+        for delta in fresh:
+            self._append(delta)
 
     def on_disconnect(self, reason: str, now_us: int) -> Sequence[Effect]:
         """Give up the book: what comes next does not follow."""
@@ -198,8 +225,7 @@ class BookKeeper:
         if is_gap:
             self._clear_buffer()
             effects.append(self._gap(last, delta))
-        self.buffer.append(delta)
-        self._buffered_levels += _size(delta)
+        self._append(delta)
         while len(self.buffer) > MOST_BUFFERED_DELTAS or self._buffered_levels > MOST_BUFFERED_LEVELS:
             self._drop_oldest()
         if self.request_at_us == 0 and self.last_request_us == 0:
@@ -209,8 +235,7 @@ class BookKeeper:
     def _lose(self, delta: BookDelta, now_us: int) -> Sequence[Effect]:
         gap = self._gap(self.sequence, delta)
         reset = self._reset(f"updates {gap.from_sequence} to {gap.to_sequence} are missing")
-        self.buffer.append(delta)
-        self._buffered_levels = _size(delta)
+        self._append(delta)
         return (gap, *reset, *self._request("gap", now_us), UNJOINED)
 
     def _gap(self, last: int, delta: BookDelta) -> Report:
@@ -259,13 +284,19 @@ class BookKeeper:
         self.next_keyframe_us = now_us + self._keyframe_us
         return (PublishSnapshot(is_keyframe=True),)
 
+    def _append(self, delta: BookDelta) -> None:
+        self.buffer.append(delta)
+        self._buffered_levels += level_count(delta)
+        self._fresh_deltas += 1
+
     def _drop_oldest(self) -> None:
-        self._buffered_levels -= _size(self.buffer.popleft())
+        self._buffered_levels -= level_count(self.buffer.popleft())
 
     def _clear_buffer(self) -> None:
         self.buffer.clear()
-        self._buffered_levels = 0
+        self._buffered_levels = self._fresh_deltas = 0
 
 
-def _size(delta: BookDelta) -> int:
+def level_count(delta: BookDelta) -> int:
+    """Count the levels of a delta."""
     return len(delta.bid_prices) + len(delta.ask_prices)

@@ -1,15 +1,20 @@
-"""State ↔ bytes, a piece at a time: one for each symbol, one for each market's instruments, one head.
+"""State ↔ bytes, a piece at a time: one for each symbol, some for each market's instruments, one head.
 
-A piece is msgpack of a struct; books go as packed doubles. Pieces of another version are refused.
+A symbol's piece holds all of it, or what changed since the piece before: of its book the levels that were set, of the
+deltas that wait those that came since, of all else the whole. A piece is msgpack of a struct; books go as packed
+doubles. Pieces of versions that are not known are refused.
 """
 
 import sys
 from array import array
-from typing import Final, Generic, TypeVar
+from collections.abc import Sequence
+from itertools import islice
+from typing import Final, Generic, NamedTuple, TypeVar
 
 import msgspec
 
-from processors.book import Book, Levels
+from processors.book import Levels
+from processors.book_keeper import BookKeeper, level_count
 from processors.book_rules import BookRule
 from processors.dedupe import Hole
 from processors.errors import StateError
@@ -20,18 +25,32 @@ from processors.throttle import What
 from processors.timed import Timed, TimedLine
 from schemas.records import Instrument
 
-STATE_VERSION: Final = 1
+STATE_VERSION: Final = 2
+READABLE_VERSIONS: Final = (1, 2)  # 1 = all pieces are whole, instruments of a market in one
 HEAD: Final = ""
 MARKET_PREFIX: Final = "@"
 
 Counts = list[tuple[What, int, int]]
 Intervals = list[tuple[int, int]]
+Sides = tuple[Levels, Levels]
 P = TypeVar("P", bound=msgspec.Struct)
 T = TypeVar("T")
 
 
+class Piece(NamedTuple):
+    """What is to be written under a name; whole, or a change of the piece of that name written before."""
+
+    name: str
+    payload: bytes
+    is_whole: bool = True
+
+
 class KeeperPiece(msgspec.Struct, array_like=True):
-    """A BookKeeper."""
+    """A BookKeeper.
+
+    In a change, `bids` and `asks` are the levels set since (size 0 = removed), and `buffer` follows the last
+    `kept_deltas` of the deltas that waited before.
+    """
 
     is_valid: bool
     snapshot_id: int
@@ -52,6 +71,7 @@ class KeeperPiece(msgspec.Struct, array_like=True):
     holes: list[Hole] = []
     stood_time_us: int = 0
     empty_snapshots: int = 0
+    kept_deltas: int = 0
 
 
 class LinePiece(msgspec.Struct, Generic[T], array_like=True):
@@ -85,10 +105,11 @@ class SymbolPiece(msgspec.Struct, array_like=True):
     timed_lines: dict[str, LinePiece[Timed]] = {}
     horizon_us: int = 0
     copies: dict[bytes, dict[str, int]] = {}
+    is_whole: bool = True
 
 
 class MarketPiece(msgspec.Struct, array_like=True):
-    """Instruments of a market."""
+    """Instruments of a market, or of a share of it."""
 
     version: int
     instruments: list[Instrument]
@@ -121,16 +142,37 @@ def decode_piece(shape: type[P], name: str, payload: bytes) -> P:
     """
     try:
         version = msgspec.msgpack.decode(payload)[0]
-        if version != STATE_VERSION:
-            raise StateError(f"state of {name!r} has version {version}, this program reads {STATE_VERSION}")
+        if version not in READABLE_VERSIONS:
+            raise StateError(
+                f"state of {name!r} has version {version}, this program reads up to {STATE_VERSION}: run a newer one"
+            )
         return msgspec.msgpack.decode(payload, type=shape)
     except (ValueError, RecursionError, IndexError, TypeError, KeyError) as error:
         raise StateError(f"state of {name!r} cannot be read: {error}") from error
 
 
-def capture_symbol(state: SymbolState) -> bytes:
-    """Encode all that is remembered of a symbol."""
-    piece = SymbolPiece(
+def capture_symbol(name: str, state: SymbolState) -> Piece:
+    """Encode what changed of a symbol since the last call, or all that is remembered of it where that is better."""
+    keeper = state.keeper
+    changes, kept = keeper.book.changes(), keeper.kept_deltas()
+    fresh = list(islice(keeper.buffer, kept, None))
+    is_whole = changes is None or not state.increments.accept(_count(changes, fresh), keeper.level_count())
+    if is_whole:
+        state.increments.restart()
+        changes, kept, fresh = keeper.book.sides(), 0, list(keeper.buffer)
+    assert changes is not None
+    keeper_piece = _capture_keeper(state, changes, kept, fresh)
+    keeper.follow()
+    return Piece(name, encode_piece(_capture(state, keeper_piece, is_whole=is_whole)), is_whole)
+
+
+def _count(changes: Sides, buffer: Sequence[BookDelta]) -> int:
+    (bid_prices, _), (ask_prices, _) = changes
+    return len(bid_prices) + len(ask_prices) + sum(map(level_count, buffer))
+
+
+def _capture(state: SymbolState, keeper: KeeperPiece, *, is_whole: bool) -> SymbolPiece:
+    return SymbolPiece(
         version=STATE_VERSION,
         instrument=state.instrument,
         sequence_id=state.sequence_id,
@@ -139,7 +181,7 @@ def capture_symbol(state: SymbolState) -> bytes:
         last_quote=state.last_quote,
         newest_us=state.lateness.newest_us,
         throttle=state.throttle.capture(),
-        keeper=_capture_keeper(state),
+        keeper=keeper,
         trade_line=_capture_line(state.trade_line),
         agg_trade_line=_capture_line(state.agg_trade_line),
         depth_line=_capture_line(state.depth_line),
@@ -147,16 +189,19 @@ def capture_symbol(state: SymbolState) -> bytes:
         timed_lines={name: _capture_timed(line) for name, line in state.timed.lines.items()},
         horizon_us=state.lateness.horizon_us,
         copies=state.timed.copies.counts,
+        is_whole=is_whole,
     )
-    return encode_piece(piece)
 
 
-def restore_symbol(piece: SymbolPiece, rule: BookRule, keyframe_us: int) -> SymbolState:
-    """Make the state that a piece was captured from.
+def restore_symbol(pieces: Sequence[SymbolPiece], rule: BookRule, keyframe_us: int) -> SymbolState:
+    """Make the state that pieces were captured from: a whole one and its changes, in order.
 
     Raises:
-        StateError: its book is damaged.
+        StateError: its book is damaged, or there is a change of nothing.
     """
+    piece = pieces[-1]
+    if [each.is_whole for each in pieces] != [True] + [False] * (len(pieces) - 1):
+        raise StateError(f"state of {piece.instrument.symbol!r} is not one whole and its changes")
     state = SymbolState(piece.instrument, rule, keyframe_us)
     state.sequence_id = piece.sequence_id
     state.trades.restore(piece.trades)
@@ -167,6 +212,7 @@ def restore_symbol(piece: SymbolPiece, rule: BookRule, keyframe_us: int) -> Symb
     state.throttle.restore(piece.throttle)
     try:
         _restore_keeper(state, piece.keeper)
+        _restore_levels(state, [each.keeper for each in pieces])
     except ValueError as error:
         raise StateError(f"book of {piece.instrument.symbol!r} cannot be read: {error}") from error
     _restore_line(state.trade_line, piece.trade_line)
@@ -201,7 +247,7 @@ def _restore_line(line: Line[T], piece: LinePiece[T]) -> None:
     line.waits_since_us, line.lost_since_us = piece.waits_since_us, piece.lost_since_us
 
 
-def _capture_keeper(state: SymbolState) -> KeeperPiece:
+def _capture_keeper(state: SymbolState, sides: Sides, kept: int, buffer: list[BookDelta]) -> KeeperPiece:
     keeper = state.keeper
     return KeeperPiece(
         is_valid=keeper.is_valid,
@@ -212,17 +258,18 @@ def _capture_keeper(state: SymbolState) -> KeeperPiece:
         last_seen=keeper.last_seen,
         is_joined=keeper.is_joined,
         is_chained=keeper.is_chained,
-        buffer=list(keeper.buffer),
+        buffer=buffer,
         next_keyframe_us=keeper.next_keyframe_us,
         request_at_us=keeper.request_at_us,
         request_wait_us=keeper.request_wait_us,
         last_request_us=keeper.last_request_us,
         reason=keeper.reason,
-        bids=_pack(keeper.book.bids),
-        asks=_pack(keeper.book.asks),
+        bids=_pack(sides[0]),
+        asks=_pack(sides[1]),
         holes=keeper.holes.holes,
         stood_time_us=keeper.stood_time_us,
         empty_snapshots=keeper.empty_snapshots,
+        kept_deltas=kept,
     )
 
 
@@ -235,7 +282,6 @@ def _restore_keeper(state: SymbolState, piece: KeeperPiece) -> None:
     keeper.last_seen = piece.last_seen
     keeper.is_joined = piece.is_joined
     keeper.is_chained = piece.is_chained
-    keeper.buffer.extend(piece.buffer)
     keeper.next_keyframe_us = piece.next_keyframe_us
     keeper.request_at_us = piece.request_at_us
     keeper.request_wait_us = piece.request_wait_us
@@ -244,16 +290,26 @@ def _restore_keeper(state: SymbolState, piece: KeeperPiece) -> None:
     keeper.holes.holes = piece.holes
     keeper.stood_time_us = piece.stood_time_us
     keeper.empty_snapshots = piece.empty_snapshots
-    _restore_book(keeper.book, piece)
 
 
-def _restore_book(book: Book, piece: KeeperPiece) -> None:
-    book.replace(_unpack(piece.bids), _unpack(piece.asks))
+def _restore_levels(state: SymbolState, pieces: Sequence[KeeperPiece]) -> None:
+    """Put back book and buffer: those of the first piece, then what each other one changed."""
+    keeper: BookKeeper = state.keeper
+    for number, piece in enumerate(pieces):
+        bids, asks = _unpack(piece.bids), _unpack(piece.asks)
+        if number == 0:
+            keeper.book.replace(bids, asks)
+        else:
+            keeper.book.apply(bids, asks)
+            state.increments.add(_count((bids, asks), piece.buffer))
+        keeper.restore_buffer(piece.kept_deltas, piece.buffer)
+    keeper.follow()
 
 
-def _pack(side: dict[float, float]) -> tuple[bytes, bytes]:
+def _pack(side: Levels) -> tuple[bytes, bytes]:
     """Pack prices and sizes as little-endian doubles."""
-    return _doubles(array("d", side)), _doubles(array("d", side.values()))
+    prices, sizes = side
+    return _doubles(array("d", prices)), _doubles(array("d", sizes))
 
 
 def _doubles(values: "array[float]") -> bytes:

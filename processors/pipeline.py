@@ -3,6 +3,8 @@
 No wall clock, no randomness, no unordered iteration: the same raw records give the same output, whoever runs them.
 """
 
+from bisect import insort
+from collections import deque
 from collections.abc import Callable, Iterable
 from typing import Any, Final
 
@@ -28,6 +30,7 @@ from processors.pieces import (
     STATE_VERSION,
     HeadPiece,
     MarketPiece,
+    Piece,
     SymbolPiece,
     capture_symbol,
     decode_piece,
@@ -49,6 +52,7 @@ MOST_FRAMES: Final = 2**62
 MOST_CONNECTIONS: Final = 4096
 DEFAULT_KEYFRAME_US: Final = 10_000_000
 REASON_CHARS: Final = 200
+MARKET_SHARES: Final = 64  # of a list of 10 MB, each is a small piece
 
 ON_ITEM: Final[dict[type, Callable[[SymbolState, Batch, Any], None]]] = {
     Trade: SymbolState.on_trade,
@@ -98,8 +102,12 @@ class Pipeline:
         self._states: dict[tuple[str, str], SymbolState] = {}
         self._by_symbol: dict[str, SymbolState] = {}
         self._ordered: list[SymbolState] = []  # by canonical symbol, so that no restore changes the order of output
-        self._touched: dict[str, SymbolState] = {}
-        self._touched_markets: dict[str, None] = {}
+        self._lists: dict[str, dict[str, Instrument]] = {}  # name of a piece → venue symbol → instrument
+        self._touched: dict[str, SymbolState] = {}  # since `freeze`
+        self._touched_lists: dict[str, None] = {}
+        self._frozen: dict[str, SymbolState] = {}  # unchanged since `freeze`, and not captured yet
+        self._frozen_lists: dict[str, None] = {}
+        self._captured: deque[Piece] = deque()
         self._first_offset = -1
         self._event_time_us = 0  # of the last raw record
         self._next_numbers: dict[str, int] = {}
@@ -149,13 +157,27 @@ class Pipeline:
         """List the symbols by canonical symbol."""
         return list(self._ordered)
 
-    def changed_states(self) -> dict[str, bytes]:
-        """Capture the pieces that changed since the last call, by name: canonical symbols and `@market`."""
-        pieces = {MARKET_PREFIX + market: self._capture_market(market) for market in self._touched_markets}
-        pieces |= {symbol: capture_symbol(state) for symbol, state in self._touched.items()}
-        self._touched_markets.clear()
-        self._touched.clear()
-        return pieces
+    def freeze(self) -> None:
+        """Begin to capture what changed since the last call, as it is now: `next_piece` gives it, a piece at a time.
+
+        Raw records may be processed meanwhile: what one is about to change is captured before.
+        """
+        assert not any((self._frozen, self._frozen_lists, self._captured)), "the last capture is not at its end"
+        self._frozen, self._touched = self._touched, {}
+        self._frozen_lists, self._touched_lists = self._touched_lists, {}
+
+    def next_piece(self) -> Piece | None:
+        """Capture another piece as of `freeze`: of a canonical symbol or a share of a market; None = those were all."""
+        if self._captured:
+            return self._captured.popleft()
+        if self._frozen_lists:
+            return self._capture_list(self._frozen_lists.popitem()[0])
+        return capture_symbol(*self._frozen.popitem()) if self._frozen else None
+
+    def changed_states(self) -> dict[str, Piece]:
+        """Capture at once all that changed since the last capture, by name."""
+        self.freeze()
+        return {piece.name: piece for piece in iter(self.next_piece, None)}
 
     def head(self) -> bytes:
         """Capture what belongs to the partition as a whole."""
@@ -170,26 +192,29 @@ class Pipeline:
             )
         )
 
-    def restore(self, name: str, payload: bytes) -> None:
-        """Put back one piece: the head ("") or one that `changed_states` named, in any order.
+    def restore(self, name: str, *payloads: bytes) -> None:
+        """Put back what was captured under a name: the last whole piece, then its changes in order. Names by rank.
 
         Raises:
-            StateError: it is damaged, or of another version.
+            StateError: it is damaged, or of a version that is not known.
         """
         if name == HEAD:
-            head = decode_piece(HeadPiece, name, payload)
+            head = decode_piece(HeadPiece, name, payloads[-1])
             self.next_offset, self._first_offset = head.next_offset, head.first_offset
             self._next_numbers = head.frames
             self._throttle.restore(head.throttle)
             self._event_time_us = head.event_time_us
         elif name.startswith(MARKET_PREFIX):
-            self._symbology.update(decode_piece(MarketPiece, name, payload).instruments)
+            instruments = decode_piece(MarketPiece, name, payloads[-1]).instruments
+            self._symbology.update(instruments)
+            for each in instruments:
+                self._lists.setdefault(_list_name(each), {})[each.venue_symbol] = each
         else:
-            piece = decode_piece(SymbolPiece, name, payload)
-            if piece.instrument.market not in VENUES[self._venue].MARKETS:
-                raise StateError(f"state of {name!r} is of a market {piece.instrument.market!r} that is not known")
-            rule = self._book_rule(piece.instrument.market)
-            self._add_state(restore_symbol(piece, rule, self._keyframe_us))
+            pieces = [decode_piece(SymbolPiece, name, payload) for payload in payloads]
+            market = pieces[-1].instrument.market
+            if market not in VENUES[self._venue].MARKETS:
+                raise StateError(f"state of {name!r} is of a market {market!r} that is not known")
+            self._add_state(restore_symbol(pieces, self._book_rule(market), self._keyframe_us))
 
     def _process_frame(self, batch: Batch, raw: RawFrames, frame: Frame) -> None:
         batch.recv_time_us = frame.recv_time_us
@@ -215,7 +240,8 @@ class Pipeline:
                 self._note(batch, What("VENUE_NOTICE", batch.market, detail=item.text))
             else:
                 state = self._states.get((batch.market, item.symbol)) or self._new_state(batch, item.symbol)
-                self._touched[state.instrument.symbol] = state
+                if state.instrument.symbol not in self._touched:
+                    self._touch(state)
                 ON_ITEM[type(item)](state, batch, item)
 
     def _use_event(self, batch: Batch, frame: Frame) -> None:
@@ -234,8 +260,9 @@ class Pipeline:
     def _on_clock(self, batch: Batch) -> None:
         self._report(batch, self._throttle.due(batch.recv_time_us))
         for state in self._ordered:
-            if state.on_clock(batch):
-                self._touched[state.instrument.symbol] = state
+            if state.is_due(batch.recv_time_us):
+                self._touch(state)
+                state.on_clock(batch)
 
     def _on_disconnect(self, batch: Batch, frame: Frame) -> None:
         reason = frame.payload.decode(errors="replace")[:REASON_CHARS]
@@ -244,8 +271,9 @@ class Pipeline:
         if channel:
             batch.event("STALE", channel=channel, detail=batch.connection)
         for state in self._ordered:
-            if state.instrument.market == batch.market and state.on_disconnect(batch, "disconnect"):
-                self._touched[state.instrument.symbol] = state
+            if state.instrument.market == batch.market and state.is_carried_by(batch.connection):
+                self._touch(state)
+                state.on_disconnect(batch, "disconnect")
         self._next_numbers.pop(batch.connection, None)
 
     def _on_instruments(self, batch: Batch, frame: Frame) -> None:
@@ -259,14 +287,28 @@ class Pipeline:
 
     def _take_in(self, market: str, instruments: Iterable[Instrument]) -> list[Instrument]:
         changed = self._symbology.update(instruments)
-        if changed:
-            self._touched_markets[market] = None
         for each in changed:
+            self._list(each)
             state = self._states.get((market, each.venue_symbol))
             if state is not None:
+                self._touch(state)
                 state.update(each)
-                self._touched[each.symbol] = state
         return changed
+
+    def _list(self, instrument: Instrument) -> None:
+        name = _list_name(instrument)
+        if name in self._frozen_lists:
+            del self._frozen_lists[name]
+            self._captured.append(self._capture_list(name))
+        self._touched_lists[name] = None
+        self._lists.setdefault(name, {})[instrument.venue_symbol] = instrument
+
+    def _touch(self, state: SymbolState) -> None:
+        """Note that a state is about to change; capture it before, where it is to be captured as it was."""
+        symbol = state.instrument.symbol
+        if symbol in self._frozen:
+            self._captured.append(capture_symbol(symbol, self._frozen.pop(symbol)))
+        self._touched[symbol] = state
 
     def _is_ours(self, instrument: Instrument) -> bool:
         count = self._partition_count
@@ -302,8 +344,7 @@ class Pipeline:
     def _add_state(self, state: SymbolState) -> None:
         self._states[state.instrument.market, state.instrument.venue_symbol] = state
         self._by_symbol[state.instrument.symbol] = state
-        self._ordered.append(state)
-        self._ordered.sort(key=lambda each: (each.instrument.symbol, each.instrument.market))
+        insort(self._ordered, state, key=lambda each: (each.instrument.symbol, each.instrument.market))
 
     def _check_number(self, batch: Batch, connection: str, number: int) -> None:
         """Report a hole in the frame numbers of a connection.
@@ -334,9 +375,14 @@ class Pipeline:
             detail = what.detail or example[:REASON_CHARS]
             batch.event(what.kind, market=what.market, channel=what.channel, count=count, detail=detail)
 
-    def _capture_market(self, market: str) -> bytes:
-        instruments = [each for each in self._symbology if each.market == market]
-        return encode_piece(MarketPiece(version=STATE_VERSION, instruments=instruments))
+    def _capture_list(self, name: str) -> Piece:
+        instruments = list(self._lists[name].values())
+        return Piece(name, encode_piece(MarketPiece(version=STATE_VERSION, instruments=instruments)))
+
+
+def _list_name(instrument: Instrument) -> str:
+    """Name the piece that holds an instrument."""
+    return f"{MARKET_PREFIX}{instrument.market}#{partition_of(instrument.venue_symbol, MARKET_SHARES)}"
 
 
 def _check_record(raw: RawFrames) -> None:

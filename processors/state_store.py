@@ -1,15 +1,18 @@
 """State of one raw partition in `state.processor`: pieces first, the head last; the newest head tells which ones count.
 
-Each piece has two slots, written in turn: while the head of a snapshot is not written yet, the piece that belongs to
-the head before stands in the other slot. So a crash at any point leaves a state as of one offset.
+A name has several slots, each a key of the topic: two for whole pieces, written in turn, and behind them one for each
+change since the last whole one. What belongs to the head before is not overwritten until the next head stands, so a
+crash at any point leaves a state as of one offset. A payload larger than a record should be lies in several, its parts.
 """
 
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
-from typing import Final
+from typing import Final, NamedTuple
+
+import msgspec
 
 from processors.outputs import Encoders, Outputs
-from processors.pieces import HEAD, STATE_VERSION
+from processors.pieces import HEAD, STATE_VERSION, Piece
 from schemas.codec import CodecError, Decoder
 from schemas.records import State
 from schemas.topics import STATE
@@ -21,6 +24,9 @@ LOAD_GROUP: Final = "tickerplant.processor.state"
 POLL_S: Final = 0.1
 POLL_RECORDS: Final = 1000
 LOAD_TIMEOUT_S: Final = 60.0
+WHOLE_SLOTS: Final = (0, 1)
+FIRST_CHANGE_SLOT: Final = 2
+PART_BYTES: Final = 512 * 1024  # many brokers take records of up to 1 MB
 
 
 class StateReadError(TickerplantError):
@@ -31,30 +37,80 @@ class StateAwayError(StateReadError):
     """The broker does not give the state now; it may later."""
 
 
+class Place(NamedTuple):
+    """Where the state of a name ends: slot of its whole piece, changes behind that, `next_offset` of the last one."""
+
+    whole_slot: int = 1
+    changes: int = 0
+    next_offset: int = -1
+
+    def after(self, next_offset: int, *, is_whole: bool) -> "Place":
+        """Tell where it ends once another piece is written."""
+        if is_whole:
+            return Place(1 - self.whole_slot, 0, next_offset)
+        return Place(self.whole_slot, self.changes + 1, next_offset)
+
+    @property
+    def slot(self) -> int:
+        """Slot of the last piece."""
+        return FIRST_CHANGE_SLOT + self.changes - 1 if self.changes else self.whole_slot
+
+
 @dataclass(frozen=True)
 class Loaded:
-    """State as of `next_offset`: pieces by name, the head among them; empty = there is none."""
+    """State as of `next_offset`: of each name the whole piece and its changes, in order of names; empty = none."""
 
     next_offset: int = 0
-    pieces: dict[str, bytes] = field(default_factory=dict)
-    slots: dict[str, int] = field(default_factory=dict)
+    pieces: dict[str, tuple[bytes, ...]] = field(default_factory=dict)
+    places: dict[str, Place] = field(default_factory=dict)
 
 
 def choose(states: Iterable[tuple[int, State]]) -> Loaded:
     """Choose the pieces that belong to the newest head, of (slot, state) in the order they were written."""
-    newest: dict[tuple[str, int], State] = {(state.symbol, slot): state for slot, state in states}
-    head = newest.pop((HEAD, 0), None)
-    if head is None:
+    found = _joined(states)
+    heads = found.pop(HEAD, {})
+    if not heads:
         return Loaded()
-    chosen: dict[str, tuple[int, State]] = {}
-    for (name, slot), state in newest.items():
-        if state.next_offset > head.next_offset:
+    newest = max(heads.values(), key=lambda head: head.next_offset).next_offset
+    chains = {name: _newest_chain(found[name], newest) for name in sorted(found)}
+    chains = {HEAD: _newest_chain(heads, newest)} | {name: chain for name, chain in chains.items() if chain[0]}
+    return Loaded(
+        newest,
+        {name: tuple(state.payload for state in chain) for name, (chain, _) in chains.items()},
+        {name: Place(slot, len(chain) - 1, chain[-1].next_offset) for name, (chain, slot) in chains.items()},
+    )
+
+
+def _joined(states: Iterable[tuple[int, State]]) -> dict[str, dict[int, State]]:
+    """Put parts together: name → slot → piece; those of which a part is missing are left out."""
+    parts: dict[tuple[str, int], dict[int, State]] = {}
+    for slot, state in states:
+        parts.setdefault((state.symbol, slot), {})[state.part] = state
+    found: dict[str, dict[int, State]] = {}
+    for (name, slot), each in parts.items():
+        members = [each.get(number) for number in range(each[0].parts)] if 0 in each else []
+        mates = [member for member in members if member and member.next_offset == each[0].next_offset]
+        if members and len(mates) == len(members):
+            payload = b"".join(member.payload for member in mates)
+            found.setdefault(name, {})[slot] = msgspec.structs.replace(each[0], payload=payload)
+    return found
+
+
+def _newest_chain(slots: Mapping[int, State], head_offset: int) -> tuple[list[State], int]:
+    """Find the whole piece that leads furthest without passing the head, with its changes and its slot; [] = none."""
+    best: tuple[list[State], int] = ([], 0)
+    for whole_slot in WHOLE_SLOTS:
+        whole = slots.get(whole_slot)
+        if whole is None or whole.next_offset > head_offset:
             continue
-        if name not in chosen or state.next_offset > chosen[name][1].next_offset:
-            chosen[name] = (slot, state)
-    pieces = {name: state.payload for name, (_, state) in chosen.items()}
-    slots = {name: slot for name, (slot, _) in chosen.items()}
-    return Loaded(head.next_offset, {**pieces, HEAD: head.payload}, slots)
+        chain = [whole]
+        while (change := slots.get(FIRST_CHANGE_SLOT + len(chain) - 1)) is not None:
+            if change.previous_offset != chain[-1].next_offset or change.next_offset > head_offset:
+                break
+            chain.append(change)
+        if not best[0] or chain[-1].next_offset > best[0][-1].next_offset:
+            best = chain, whole_slot
+    return best
 
 
 def load(settings: Settings, decoder: Decoder[State], topic: str, partition: int) -> Loaded:
@@ -105,30 +161,43 @@ class StateStore:
         self._outputs = outputs
         self._topic_name, self._encoder = encoders.of(State)
         self._topic, self._partition = topic, partition
-        self._slots: dict[str, int] = {}
+        self._places: dict[str, Place] = {}
 
     def resume(self, loaded: Loaded) -> None:
         """Go on from a loaded state, so that its slots are not the next to be overwritten."""
-        self._slots = dict(loaded.slots)
+        self._places = dict(loaded.places)
 
-    def write(self, pieces: Mapping[str, bytes], head: bytes, next_offset: int) -> None:
-        """Queue pieces, then the head; the state stands once the head is delivered."""
-        for name, payload in pieces.items():
-            self._slots[name] = 1 - self._slots.get(name, 1)
-            self._send(name, self._slots[name], payload, next_offset)
-        self._send(HEAD, 0, head, next_offset)
+    def write(self, piece: Piece, next_offset: int) -> None:
+        """Queue a piece of the state as of an offset; at most one of each name before `write_head`."""
+        before = self._places.get(piece.name, Place())
+        place = self._places[piece.name] = before.after(next_offset, is_whole=piece.is_whole)
+        count = max(1, -(-len(piece.payload) // PART_BYTES))
+        for part in range(count):
+            state = State(
+                source_topic=self._topic,
+                source_partition=self._partition,
+                symbol=piece.name,
+                next_offset=next_offset,
+                version=STATE_VERSION,
+                payload=piece.payload[part * PART_BYTES : (part + 1) * PART_BYTES],
+                previous_offset=-1 if piece.is_whole else before.next_offset,
+                part=part,
+                parts=count,
+            )
+            self._outputs.write(self._topic_name, _key(state, place.slot), self._encoder.encode(state))
 
-    def _send(self, name: str, slot: int, payload: bytes, next_offset: int) -> None:
-        state = State(
-            source_topic=self._topic,
-            source_partition=self._partition,
-            symbol=name,
-            next_offset=next_offset,
-            version=STATE_VERSION,
-            payload=payload,
-        )
-        key = f"{self._topic}|{self._partition}|{name}|{slot}"
-        self._outputs.write(self._topic_name, key.encode(), self._encoder.encode(state))
+    def write_head(self, head: bytes, next_offset: int) -> None:
+        """Queue the head, after all pieces that are new: the state stands once it is delivered."""
+        self.write(Piece(HEAD, head), next_offset)
+
+
+def _key(state: State, slot: int) -> bytes:
+    part = f"|{state.part}" if state.part else ""
+    return f"{_prefix(state)}{slot}{part}".encode()
+
+
+def _prefix(state: State) -> str:
+    return f"{state.source_topic}|{state.source_partition}|{state.symbol}|"
 
 
 def _read(
@@ -139,4 +208,4 @@ def _read(
         return
     state = decoder.decode(value)
     if state.source_topic == topic:
-        yield int(key.rpartition(b"|")[2]), state
+        yield int(key.decode().removeprefix(_prefix(state)).partition("|")[0]), state

@@ -14,6 +14,7 @@ from processors.book_rules import BookRule
 from processors.chains import BookChain, Rising, TradeChain
 from processors.dedupe import SeenIds
 from processors.flags import CLOCK_STEP, CROSSED, OFF_BOOK, UNJOINED, Lateness, join_flags
+from processors.increments import Increments
 from processors.items import AggTrade, BookDelta, BookSnapshot, Quote, Trade
 from processors.line import NOTHING, Line
 from processors.normalize import base_delta, base_size, base_snapshot, is_plain
@@ -46,6 +47,7 @@ class SymbolState:
         self.keeper = BookKeeper(rule, keyframe_us)
         self.throttle = Throttle()
         self.timed = TimedStreams(instrument)
+        self.increments = Increments(instrument.symbol)
         trades, agg_trades, quotes = TradeChain(self.trades), TradeChain(self.agg_trades), Rising(self._quote_sequence)
         self.trade_line: Line[Trade] = Line(trades, partial(self.on_trade, in_turn=True), self._restart_trades)
         self.agg_trade_line: Line[AggTrade] = Line(
@@ -117,23 +119,27 @@ class SymbolState:
             snapshot = base_snapshot(self.instrument, snapshot)
         self._carry_out(batch, self.keeper.on_snapshot(snapshot, batch.recv_time_us))
 
-    def on_disconnect(self, batch: Batch, reason: str) -> bool:
-        """Forget the closed connection, and give up the book if no other one feeds it; True = it carried something."""
+    def is_carried_by(self, connection: str) -> bool:
+        """Tell whether a connection carries any of its streams."""
+        return any(line.sole == connection or connection in line.carriers for line in self.lines())
+
+    def on_disconnect(self, batch: Batch, reason: str) -> None:
+        """Forget the closed connection, and give up the book if no other one feeds it."""
         left = [line for line in self.lines() if line.leave(batch, batch.connection)]
         if self.depth_line in left and not self.depth_line.is_carried:
             self._carry_out(batch, self.keeper.on_disconnect(reason, batch.recv_time_us))
-        return bool(left)
 
-    def on_clock(self, batch: Batch) -> bool:
-        """Add what is due at this time; True = something was, or may have changed."""
-        shared = [line for line in self.lines() if line.carriers]
-        for line in shared:
-            line.settle(batch)
-        effects = self.keeper.on_clock(batch.recv_time_us)
-        self._carry_out(batch, effects)
-        had_notes = len(self.throttle) > 0
+    def is_due(self, time_us: int) -> bool:
+        """Tell whether `on_clock` may do anything."""
+        return self.keeper.is_due(time_us) or len(self.throttle) > 0 or any(line.carriers for line in self.lines())
+
+    def on_clock(self, batch: Batch) -> None:
+        """Add what is due at this time."""
+        for line in self.lines():
+            if line.carriers:
+                line.settle(batch)
+        self._carry_out(batch, self.keeper.on_clock(batch.recv_time_us))
         self.report(batch, self.throttle.due(batch.recv_time_us))
-        return bool(effects or shared) or had_notes
 
     def finish(self, batch: Batch) -> None:
         """Add all that waits; for files that end, not for streams."""

@@ -27,10 +27,9 @@ class OffsetError(TickerplantError):
 
 @dataclass(frozen=True)
 class Captured:
-    """State as of an offset, and the mark of the records up to it."""
+    """A snapshot under way: the offset it is as of, its head, and the mark of the records up to it."""
 
     next_offset: int
-    pieces: dict[str, bytes]
     head: bytes
     mark: dict[str, int]
 
@@ -66,6 +65,7 @@ class PartitionWorker:
         self._now_us = now_us
         self._expected_offset: int | None = None
         self._bad_records = 0
+        self._captured: Captured | None = None
         metrics.DEAD_LETTERS.labels(METRIC_STAGE, venue)  # a counter that first shows as 1 was never seen to rise
 
     @property
@@ -79,8 +79,8 @@ class PartitionWorker:
         Raises:
             StateError: it cannot be read.
         """
-        for name, payload in loaded.pieces.items():
-            self.pipeline.restore(name, payload)
+        for name, payloads in loaded.pieces.items():
+            self.pipeline.restore(name, *payloads)
         self._store.resume(loaded)
         if loaded.pieces:
             self._expected_offset = self.captured_offset = loaded.next_offset
@@ -109,14 +109,34 @@ class PartitionWorker:
         self._check_limit(batch)
 
     def capture(self) -> Captured:
-        """Take the state as it is now, to be written once all records up to it are delivered."""
-        self.captured_offset = self.next_offset
-        pieces, head = self.pipeline.changed_states(), self.pipeline.head()
-        return Captured(self.next_offset, pieces, head, self.outputs.mark())
+        """Begin a snapshot of the state as it is now, or go on with one that was begun and has no head yet.
 
-    def write(self, captured: Captured) -> dict[str, int]:
-        """Queue a captured state; returns the mark at whose delivery it stands."""
-        self._store.write(captured.pieces, captured.head, captured.next_offset)
+        Records may be processed until `write_pieces` is through with it: it stays as of now.
+        """
+        if self._captured is None:
+            self.pipeline.freeze()
+            self._captured = Captured(self.next_offset, self.pipeline.head(), self.outputs.mark())
+        return self._captured
+
+    def write_pieces(self, captured: Captured, budget_s: float) -> int:
+        """Queue pieces of a snapshot for about so long; returns how many bytes they have, 0 = there are no more."""
+        ends_s = perf_counter() + budget_s
+        written_bytes = 0
+        while (piece := self.pipeline.next_piece()) is not None:
+            self._store.write(piece, captured.next_offset)
+            written_bytes += len(piece.payload)
+            if perf_counter() >= ends_s:
+                break
+        return written_bytes
+
+    def write_head(self, captured: Captured) -> dict[str, int]:
+        """Queue the head, once all pieces are queued and all records up to the snapshot are delivered.
+
+        Returns:
+            The mark at whose delivery the snapshot stands.
+        """
+        self._store.write_head(captured.head, captured.next_offset)
+        self._captured, self.captured_offset = None, captured.next_offset
         return self.outputs.mark()
 
     def _processed(self, offset: int, value: bytes, timestamp_us: int) -> tuple[RawFrames | None, Batch]:

@@ -270,3 +270,6 @@ class State(Record, frozen=True, kw_only=True, gc=False):
     next_offset: int
     version: int
     payload: bytes
+    previous_offset: int = -1
+    part: int = 0
+    parts: int = 1

@@ -138,16 +138,17 @@ def _new(name: str) -> Pipeline:
 def _processes_frames(name: str) -> Any:
     def run(data: bytes) -> None:
         whole, resumed, watch = _new(name), _new(name), Watch()
-        pieces: dict[str, bytes] = {}
+        pieces: dict[str, list[bytes]] = {}
         for offset, raw in enumerate(Stream(name, data).records()):
             batch = whole.process(offset, raw)
             watch.look(raw, batch.records)
             if offset % 3 == 2:
-                pieces |= resumed.changed_states()
-                pieces[HEAD] = resumed.head()
+                for piece in resumed.changed_states().values():
+                    pieces[piece.name] = [*([] if piece.is_whole else pieces[piece.name]), piece.payload]
+                pieces[HEAD] = [resumed.head()]
                 resumed = _new(name)
-                for piece, payload in pieces.items():
-                    resumed.restore(piece, payload)
+                for each, payloads in pieces.items():
+                    resumed.restore(each, *payloads)
             again = resumed.process(offset, raw)
             assert again.records == batch.records
             assert again.commands == batch.commands
@@ -180,8 +181,8 @@ def state_seeds(name: str) -> Iterator[bytes]:
     pipeline = _new(name)
     for offset, raw in enumerate(Stream(name, stream_seed(name)).records()):
         pipeline.process(offset, raw)
-    for piece, payload in pipeline.changed_states().items():
-        yield packed(piece.encode(), payload)
+    for piece in pipeline.changed_states().values():
+        yield packed(piece.name.encode(), piece.payload)
     yield packed(b"", pipeline.head())
 
 

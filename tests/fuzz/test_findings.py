@@ -103,7 +103,7 @@ def test_a_raw_record_of_impossible_numbers_is_refused_whole(field: str, value: 
 
 @pytest.fixture
 def piece(new_pipeline: Pipeline) -> SymbolPiece:
-    return decode_piece(SymbolPiece, "BTC/USDT", new_pipeline.changed_states()["BTC/USDT"])
+    return decode_piece(SymbolPiece, "BTC/USDT", new_pipeline.changed_states()["BTC/USDT"].payload)
 
 
 @pytest.fixture

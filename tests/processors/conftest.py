@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 
+from processors.pieces import HEAD, Piece
 from processors.pipeline import Pipeline
 from schemas.records import Derived, Frame, FrameKind, RawFrames, Source
 
@@ -56,6 +57,11 @@ class Feed:
         return RawFrames(venue="BINANCE", event_time_us=NOW_US, sources=[source], frames=list(frames))
 
 
+def keep(kept: dict[str, list[bytes]], piece: Piece) -> None:
+    """Keep a whole piece alone, a change behind those before."""
+    kept[piece.name] = [*([] if piece.is_whole else kept[piece.name]), piece.payload]
+
+
 class Run:
     """A pipeline that assumes instruments, a feed for it, and all it gave."""
 
@@ -76,6 +82,18 @@ class Run:
         self.records += batch.records
         self.commands += batch.commands
         return batch.records
+
+    def capture(self, kept: dict[str, list[bytes]]) -> None:
+        """Capture what changed, behind what was captured before."""
+        for piece in self.pipeline.changed_states().values():
+            keep(kept, piece)
+        kept[HEAD] = [self.pipeline.head()]
+
+    def resume(self, kept: dict[str, list[bytes]], pipeline: Pipeline) -> None:
+        """Go on in another pipeline."""
+        self.pipeline = pipeline
+        for name, payloads in kept.items():
+            pipeline.restore(name, *payloads)
 
     def of(self, shape: type, **fields: Any) -> list[Any]:
         """List what came of a class, with these values."""

@@ -85,9 +85,12 @@ class Owner:
 
     def saved(self) -> Loaded:
         """Write the state, and choose what a next owner would load."""
-        self.worker.write(self.worker.capture())
+        captured = self.worker.capture()
+        while self.worker.write_pieces(captured, 0.0):
+            pass
+        self.worker.write_head(captured)
         keys = [key for name, _, key, *_ in self.publisher.sent if name == STATE.name]
-        return choose((int(key[-1:]), state) for key, state in zip(keys, self.of(State, STATE), strict=True))
+        return choose((int(key.split(b"|")[3]), state) for key, state in zip(keys, self.of(State, STATE), strict=True))
 
 
 @pytest.fixture

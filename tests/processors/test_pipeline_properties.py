@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 
 from processors.errors import StateError
 from schemas.records import Frame
+from schemas.symbology import partition_of
 
 actions = st.lists(
     st.one_of(
@@ -25,6 +26,7 @@ actions = st.lists(
     max_size=40,
 )
 SECOND_US = 1_000_000
+SHARE_OF_BTC, SHARE_OF_ETH = (f"@spot#{partition_of(name, 64)}" for name in ("BTCUSDT", "ETHUSDT"))
 
 
 def frames_of(feed: Any, stream: list[tuple[str, int]]) -> list[Frame]:
@@ -77,15 +79,12 @@ def test_restored_state_goes_on_as_if_nothing_had_happened(
     new_run: Callable[..., Any], stream: list[tuple[str, int]], cuts: set[int]
 ) -> None:
     whole, resumed = (new_run("spot", keyframe_us=3 * SECOND_US) for _ in range(2))
-    pieces: dict[str, bytes] = {}
+    kept: dict[str, list[bytes]] = {}
     for number, frame in enumerate(frames_of(whole.feed, stream)):
         whole.take(frame)
         if number in cuts:
-            pieces |= resumed.pipeline.changed_states()
-            pieces[""] = resumed.pipeline.head()
-            resumed.pipeline = new_run("spot", keyframe_us=3 * SECOND_US).pipeline
-            for name, payload in pieces.items():
-                resumed.pipeline.restore(name, payload)
+            resumed.capture(kept)
+            resumed.resume(kept, new_run("spot", keyframe_us=3 * SECOND_US).pipeline)
         resumed.take_record(whole.feed.record(frame))
 
     assert resumed.records == whole.records
@@ -95,7 +94,7 @@ def test_restored_state_goes_on_as_if_nothing_had_happened(
 def test_only_what_changed_is_captured_again(new_run: Callable[..., Any]) -> None:
     run = new_run("spot")
     run.take(run.feed.message("btcusdt@trade"), run.feed.message("btcusdt@trade", s="ETHUSDT"))
-    assert set(run.pipeline.changed_states()) == {"@spot", "BTC/USDT", "ETH/USDT"}
+    assert set(run.pipeline.changed_states()) == {"BTC/USDT", "ETH/USDT", SHARE_OF_BTC, SHARE_OF_ETH}
 
     run.take(run.feed.message("btcusdt@trade", s="ETHUSDT", t=2))
     assert set(run.pipeline.changed_states()) == {"ETH/USDT"}

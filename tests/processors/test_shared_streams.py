@@ -239,13 +239,10 @@ def test_records_are_those_of_one_connection_without_loss(
     check()
 
 
-def renew(run: Any, pieces: dict[str, bytes], pipeline: Any) -> None:
+def renew(run: Any, pieces: dict[str, list[bytes]], pipeline: Any) -> None:
     """Go on in another pipeline, from the state of the one before; `pieces` are all that were captured so far."""
-    pieces |= run.pipeline.changed_states()
-    pieces[""] = run.pipeline.head()
-    run.pipeline = pipeline
-    for name, payload in pieces.items():
-        pipeline.restore(name, payload)
+    run.capture(pieces)
+    run.resume(pieces, pipeline)
 
 
 @settings(deadline=None)
@@ -253,7 +250,7 @@ def renew(run: Any, pieces: dict[str, bytes], pipeline: Any) -> None:
 def test_state_restored_at_any_point_of_an_overlap_goes_on_the_same(new_run: Callable[..., Any], plan: Plan) -> None:
     whole, resumed = (new_run("spot", keyframe_us=3 * SECOND_US) for _ in range(2))
     sender = Sender(new_run, "spot")
-    pieces: dict[str, bytes] = {}
+    pieces: dict[str, list[bytes]] = {}
     for part in packed(frames_of(sender, plan), set(range(120))):
         renew(resumed, pieces, new_run("spot", keyframe_us=3 * SECOND_US).pipeline)
         raw = sender.pack(part)
@@ -308,7 +305,7 @@ def test_whatever_comes_no_id_comes_twice_and_restored_state_goes_on(
 ) -> None:
     whole, resumed = (new_run("usdm", keyframe_us=3 * SECOND_US) for _ in range(2))
     sender = Sender(new_run, "usdm")
-    pieces: dict[str, bytes] = {}
+    pieces: dict[str, list[bytes]] = {}
     for number, part in enumerate(packed(chaos(sender, stream), set(range(60)))):
         if number in cuts:
             renew(resumed, pieces, new_run("usdm", keyframe_us=3 * SECOND_US).pipeline)

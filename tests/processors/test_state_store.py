@@ -4,7 +4,8 @@ from typing import Any, NamedTuple
 import msgspec
 import pytest
 
-from processors.state_store import Loaded, StateReadError, StateStore, choose, read_states
+from processors.pieces import Piece
+from processors.state_store import Loaded, Place, StateReadError, StateStore, choose, read_states
 from schemas.codec import Decoder, Encoder, schema_text
 from schemas.records import State
 from tickerplant.kafka import TopicPartition
@@ -31,26 +32,36 @@ def test_pieces_written_before_their_head_do_not_count() -> None:
         (1, piece("A", 20)),  # the crash came before B and the head
     ]  # fmt: skip
 
-    assert choose(written) == Loaded(10, {"A": b"A@10", "B": b"B@10", "": b"@10"}, {"A": 0, "B": 0})
+    assert choose(written) == Loaded(
+        10,
+        {"": (b"@10",), "A": (b"A@10",), "B": (b"B@10",)},
+        {"": Place(0, 0, 10), "A": Place(0, 0, 10), "B": Place(0, 0, 10)},
+    )
 
 
 def test_the_newest_piece_up_to_the_head_counts_whichever_slot_it_has() -> None:
     written = [(0, piece("A", 10)), (0, piece("", 10)), (1, piece("A", 20)), (0, piece("", 20)), (0, piece("A", 30))]
 
-    assert choose(written) == Loaded(20, {"A": b"A@20", "": b"@20"}, {"A": 1})
+    assert choose(written) == Loaded(20, {"": (b"@20",), "A": (b"A@20",)}, {"": Place(0, 0, 20), "A": Place(1, 0, 20)})
+
+
+def write(store: StateStore, wholes: dict[str, bytes], next_offset: int) -> None:
+    for name, payload in wholes.items():
+        store.write(Piece(name, payload), next_offset)
+    store.write_head(b"h", next_offset)
 
 
 def test_slots_are_written_in_turn_and_go_on_after_a_restart() -> None:
     outputs: Any = FakeOutputs()
     store = StateStore(outputs, FakeEncoders(), topic="raw.binance", partition=3)  # type: ignore[arg-type]
-    store.write({"A": b"1"}, b"h", 1)
-    store.write({"A": b"2", "B": b"2"}, b"h", 2)
+    write(store, {"A": b"1"}, 1)
+    write(store, {"A": b"2", "B": b"2"}, 2)
     heir = StateStore(outputs, FakeEncoders(), topic="raw.binance", partition=3)  # type: ignore[arg-type]
-    heir.resume(Loaded(2, {}, {"A": 1, "B": 0}))
-    heir.write({"A": b"3", "B": b"3"}, b"h", 3)
+    heir.resume(Loaded(2, {}, {"": Place(1, 0, 2), "A": Place(1, 0, 2), "B": Place(0, 0, 2)}))
+    write(heir, {"A": b"3", "B": b"3"}, 3)
 
     assert [key.removeprefix(b"raw.binance|3|") for key in outputs.keys] == [
-        b"A|0", b"|0", b"A|1", b"B|0", b"|0", b"A|0", b"B|1", b"|0",
+        b"A|0", b"|0", b"A|1", b"B|0", b"|1", b"A|0", b"B|1", b"|0",
     ]  # fmt: skip
 
 

@@ -406,7 +406,7 @@ def test_state_of_before_there_were_several_connections_is_read(new_run: Callabl
     pair.deltas("a", 101)
     pair.trades("a", 10)
     symbol = "BTC/USDT"
-    piece = msgspec.msgpack.decode(pair.run.pipeline.changed_states()[symbol])
+    piece = msgspec.msgpack.decode(pair.run.pipeline.changed_states()[symbol].payload)
     old = piece[:9]
     old[8] = old[8][:16]
     pair.run.pipeline = new_run("spot").pipeline

@@ -172,13 +172,14 @@ class Processor:
             moved = {tp: each for tp, each in mine.items() if each.next_offset > each.captured_offset}
             captured = {tp: worker.capture() for tp, worker in moved.items()}
             for tp, worker in moved.items():
-                await self._write_pieces(worker, captured[tp])
+                await self._write_pieces(tp, worker, captured[tp])
                 await self._delivered(worker, captured[tp].mark)
-            marks = {tp: worker.write_head(captured[tp]) for tp, worker in moved.items()}
-            for tp, worker in moved.items():
+            kept = {tp: worker for tp, worker in moved.items() if self._workers.get(tp) is worker}
+            marks = {tp: worker.write_head(captured[tp]) for tp, worker in kept.items()}
+            for tp, worker in kept.items():
                 await self._delivered(worker, marks[tp])
-            if captured:
-                await _commit(app, {tp: each.next_offset for tp, each in captured.items()})
+            if kept:
+                await _commit(app, {tp: captured[tp].next_offset for tp in kept})
             self._show_books()
 
     async def snapshot_for_ever(self, app: Any) -> None:
@@ -256,10 +257,13 @@ class Processor:
                 self._workers[tp].skip_to(earliest)
                 offsets[tp] = earliest
 
-    async def _write_pieces(self, worker: PartitionWorker, captured: Captured) -> None:
-        """Write a snapshot's pieces, a slice at a time: messages are processed in between."""
+    async def _write_pieces(self, tp: TP, worker: PartitionWorker, captured: Captured) -> None:
+        """Write a snapshot's pieces, a slice at a time, with messages processed in between, while it is our partition.
+
+        Pieces of another owner must not be overwritten by ours.
+        """
         waiting_bytes = 0
-        while written_bytes := worker.write_pieces(captured, SLICE_S):
+        while self._workers.get(tp) is worker and (written_bytes := worker.write_pieces(captured, SLICE_S)):
             waiting_bytes += written_bytes
             if waiting_bytes > MOST_WAITING_STATE_BYTES:
                 await self._delivered(worker, worker.outputs.mark())

@@ -31,7 +31,7 @@ from tickerplant.room import local_reserve
 from tickerplant.settings import Settings, Venue
 
 ROLE: Final = "produce"
-FLUSH_S: Final = 8.0
+FLUSH_S: Final = 5.0
 QUEUE_BYTES: Final = 512 * 1024 * 1024  # above what the gates let wait, so that sending never blocks the event loop
 CLOCK_S: Final = 1.0
 BASE36: Final = "0123456789abcdefghijklmnopqrstuvwxyz"
@@ -62,6 +62,8 @@ def run(settings: Settings, *, is_patient: bool = False) -> None:
             left = publisher.flush(FLUSH_S)
             if left:
                 logger().error("raw records not delivered", count=left)
+        for intake in intakes.values():
+            intake.check()
         if left:
             raise DependencyError("kafka", settings.kafka.bootstrap_servers, f"{left} raw records were not delivered")
 

@@ -131,6 +131,14 @@ class Intake:
             now_us = self._now_us()
             await asyncio.sleep((next_close_time_us(now_us, self._linger_us) - now_us) / 1_000_000)
 
+    def check(self) -> None:
+        """Serve what was delivered.
+
+        Raises:
+            DeliveryError: a record could not be delivered.
+        """
+        self._outlet.poll()
+
     def close(self) -> None:
         """Hand out all that was taken in."""
         for packer in self._packers:

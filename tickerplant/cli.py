@@ -15,7 +15,7 @@ import click
 import msgspec
 
 from tickerplant.configuration import lines, read_settings, shown
-from tickerplant.errors import DEPENDENCY_AWAY_CODE, DependencyError, UserError
+from tickerplant.errors import DEPENDENCY_AWAY_CODE, DependencyError, TickerplantError, UserError
 from tickerplant.logs import configure_logs, logger
 from tickerplant.masking import masked_output
 from tickerplant.settings import Settings, load_settings
@@ -51,6 +51,9 @@ def _run_command() -> int:
     except UserError as error:
         click.echo(f"tickerplant: {error}", err=True)
         return 2
+    except TickerplantError as error:  # starting again may help
+        click.echo(f"tickerplant: {error}", err=True)
+        return 1
     except Exception:  # noqa: BLE001  # printed here, where what is printed is masked
         traceback.print_exc()
         return 1

@@ -21,7 +21,7 @@ STABLE_AFTER_S = 60.0
 STOP_WAIT_S = 9.5
 """All roles together have this long to drain, within the 10 s that containers are given; then they are killed, which
 loses nothing that Kafka has: it is read again."""
-LEAST_WAIT_S = 1.0
+LEAST_WAIT_S = 0.5
 USER_ERROR_CODE = 2
 SINK_NICENESS = 10
 """Sinks work in chunks of a second: on a full machine they wait, not the way to the cleaned topics."""

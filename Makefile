@@ -6,8 +6,10 @@ READY := $(VENV)/.ready
 DEMO ?=
 FUZZ_SECONDS ?= 60
 TARGETS ?=
+SECONDS ?= 600
+SEED ?= 1
 
-.PHONY: help install demo test fuzz check bench format lock clean
+.PHONY: help install demo test fuzz kill check bench format lock clean
 
 help: ## This list.
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
@@ -29,6 +31,9 @@ test: $(READY) ## All tests, on a local stack of their own.
 
 fuzz: $(READY) ## Hostile input for all readers, guided by coverage. Options: make fuzz FUZZ_SECONDS=600 TARGETS="avro parse-binance".
 	$(BIN)/python -m fuzz $(TARGETS) --seconds $(FUZZ_SECONDS)
+
+kill: $(READY) ## Kill and pause roles and servers at random, then count. Options: make kill SECONDS=600 SEED=1.
+	KILL_SECONDS=$(SECONDS) KILL_SEED=$(SEED) $(BIN)/python -m pytest -s tests/outages/test_kills.py
 
 check: $(READY) ## Lint, format, types, layers.
 	$(BIN)/ruff check .

@@ -51,6 +51,7 @@ class Line:
     lags: LagReader
     reviver: Reviver | None = None
     stopping: threading.Event = field(default_factory=threading.Event)
+    keeper: threading.Thread = field(default_factory=threading.Thread)  # runs `supervise`
 
     @property
     def venue(self) -> SimulatedVenue:
@@ -147,7 +148,7 @@ def running(settings: Settings, rate: int) -> Iterator[Line]:
     write_settings(settings, config)
     supervisor = Supervisor(config, roles_of(settings), settings.local.home / "logs")
     line = Line(settings, supervisor, LagReader(settings))
-    keeper = threading.Thread(target=line.supervise)
+    line.keeper = threading.Thread(target=line.supervise)
     try:
         stack.up(settings, print)
         reserve = local_reserve(settings)
@@ -159,7 +160,7 @@ def running(settings: Settings, rate: int) -> Iterator[Line]:
         background.start(settings, background.VENUE, arguments)
         until(line.venue.is_up, "the venue answers")
         supervisor.start()
-        keeper.start()
+        line.keeper.start()
         symbols = line.venue.listed_symbols("spot")
         until(lambda: len(line.venue.status()["subscribed"]) >= symbols * len(CHANNELS), "all is subscribed")
         until(lambda: len(line.roles()) == len(supervisor.roles) and not line.missing(), "all roles are ready")
@@ -168,8 +169,8 @@ def running(settings: Settings, rate: int) -> Iterator[Line]:
         yield line
     finally:
         line.stopping.set()
-        if keeper.ident is not None:
-            keeper.join()
+        if line.keeper.ident is not None:
+            line.keeper.join()
         supervisor.stop()
         line.lags.close()
         background.stop(settings, print)

@@ -54,19 +54,27 @@ ID: Final = ("source_topic", "source_partition", "source_offset", "source_index"
 Ids = set[tuple[Any, ...]]
 
 
-def connect(settings: ClickHouse, *, answer_s: float = ANSWER_S) -> Client:
+def connect(settings: ClickHouse) -> Client:
     """Connect, and make sure that somebody answers.
-
-    Args:
-        answer_s: how long an answer may take, seconds; to `SELECT 1` and to connect at most 5.
 
     Raises:
         DependencyError: nobody does.
         UserError: user or password are refused.
     """
+    client = make_client(settings, ANSWER_S)
+    greet(client, settings)
+    return client
+
+
+def make_client(settings: ClickHouse, answer_s: float) -> Client:
+    """Make a client, which connects when it is first used, and again after `disconnect`.
+
+    Args:
+        answer_s: how long an answer may take, seconds; a connection 5 at most.
+    """
     # The driver logs a traceback for each failed try; we say once that the store is down.
     logging.getLogger("clickhouse_driver").setLevel(logging.CRITICAL)
-    client = Client(
+    return Client(
         **clickhouse_options(settings),
         connect_timeout=min(CONNECT_S, answer_s),
         send_receive_timeout=answer_s,
@@ -74,20 +82,23 @@ def connect(settings: ClickHouse, *, answer_s: float = ANSWER_S) -> Client:
         compression="lz4",
         client_name="tickerplant",
     )
+
+
+def greet(client: Client, settings: ClickHouse) -> None:
+    """Ask for a 1; raises as `connect`, and leaves the client disconnected then."""
+    address = f"{settings.host}:{settings.port}"
     try:
         client.execute("SELECT 1")
-    except ServerException as error:
-        raise UserError(f"ClickHouse at {settings.host}:{settings.port} refuses: {_line(error)}") from error
     except (Error, OSError, EOFError) as error:
         client.disconnect()
+        if isinstance(error, ServerException) and error.code not in BUSY:
+            raise UserError(f"ClickHouse at {address} refuses: {_line(error)}") from error
         if untrusted := distrust(error):
             text = f"{untrusted}; see clickhouse.secure and clickhouse.ca_location"
-            raise UserError(f"ClickHouse at {settings.host}:{settings.port} is not trusted: {text}") from error
-        address = f"{settings.host}:{settings.port}"
+            raise UserError(f"ClickHouse at {address} is not trusted: {text}") from error
         if settings.secure:
             raise DependencyError("clickhouse", address, "is it running, and is this its port for TLS?") from error
         raise DependencyError("clickhouse", address) from error
-    return client
 
 
 class ClickHouseStore:
@@ -101,6 +112,7 @@ class ClickHouseStore:
         self._settings = settings.clickhouse
         self._limits = Limits(rows=sink.flush_rows, size_bytes=sink.flush_bytes, age_s=sink.flush_ms / 1000)
         self._client: Client | None = None
+        self._asking: Client | None = None
 
     @property
     def limits(self) -> Limits:
@@ -123,9 +135,11 @@ class ClickHouseStore:
             raise StoreBusyError(f"connection lost: {type(error).__name__} {error}") from error
 
     def check(self, timeout_s: float) -> None:
-        """Connect anew and ask for a 1; raises as `Store.check`."""
+        """Ask for a 1 over a connection that is kept for that; raises as `Store.check`."""
+        # One client for ever: each holds a megabyte until it is collected.
+        self._asking = self._asking or make_client(self._settings, timeout_s)
         try:
-            connect(self._settings, answer_s=timeout_s).disconnect()
+            greet(self._asking, self._settings)
         except DependencyError as error:
             reason = str(error.__cause__ or error).splitlines()[0]
             raise DependencyError("clickhouse", error.address, reason) from error

@@ -2,11 +2,13 @@
 
 from tickerplant.health import KAFKA, PROBE_TIMEOUT_S, REGISTRY, Probe
 from tickerplant.kafka import BrokerProbe
-from tickerplant.registry import Registry
+from tickerplant.registry import RegistryProbe
 from tickerplant.settings import Settings
 
 
 def common_probes(settings: Settings) -> dict[str, Probe]:
     """Make the probes of broker and registry."""
-    registry = Registry(settings)
-    return {KAFKA: BrokerProbe(settings, PROBE_TIMEOUT_S), REGISTRY: lambda: registry.check(PROBE_TIMEOUT_S)}
+    return {
+        KAFKA: BrokerProbe(settings, PROBE_TIMEOUT_S),
+        REGISTRY: RegistryProbe(settings, PROBE_TIMEOUT_S),
+    }

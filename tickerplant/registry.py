@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable, Iterator
 from contextlib import closing, contextmanager
+from functools import cached_property
 from typing import TypeVar
 
 import httpx2
@@ -74,15 +75,6 @@ class Registry:
             for topic in topics:
                 self._lookup(client, topic, topic.record)
 
-    def check(self, timeout_s: float) -> None:
-        """Make sure that the registry answers within a time.
-
-        Raises:
-            DependencyError: it does not.
-        """
-        with self._connected(timeout_s) as client:
-            client.get_compatibility()
-
     def decoder(self, record: type[R]) -> Decoder[R]:
         """Make a decoder that fetches writers' schemas as their ids are met."""
         return Decoder(record, self.schema_text)
@@ -122,20 +114,48 @@ class Registry:
         return found.schema_id
 
     @contextmanager
-    def _connected(self, timeout_s: float = TIMEOUT_S) -> Iterator[SchemaRegistryClient]:
+    def _connected(self) -> Iterator[SchemaRegistryClient]:
         """Connect; whatever goes wrong on the way is a DependencyError."""
-        try:
-            with closing(SchemaRegistryClient({**self._options, "timeout": timeout_s})) as client:
-                yield client
-        except NO_ANSWER as error:
-            if isinstance(error, SchemaRegistryError) and error.http_status_code in REFUSALS:
-                what = "see registry.username and registry.password"
-                raise UserError(f"schema registry at {self._url} refuses ({error.http_status_code}): {what}") from error
-            if untrusted := distrust(error):
-                what = f"{untrusted}; see registry.ca_location"
-                raise UserError(f"schema registry at {self._url} is not trusted: {what}") from error
-            reason = str(error).splitlines()[0] if str(error) else type(error).__name__
-            raise DependencyError("schema registry", self._url, reason) from error
+        with _answering(self._url), closing(SchemaRegistryClient(self._options)) as client:
+            yield client
+
+
+class RegistryProbe:
+    """Asks whether the registry answers, with one client for ever: each holds a megabyte until it is collected.
+
+    Raises:
+        DependencyError: from a call, where it does not answer within the time.
+        UserError: from a call, where it refuses us.
+    """
+
+    def __init__(self, settings: Settings, timeout_s: float) -> None:
+        self._url = settings.registry.url
+        self._options = {**registry_options(settings.registry), "url": self._url, "max.retries": 0}
+        self._timeout_s = timeout_s
+
+    @cached_property
+    def _client(self) -> SchemaRegistryClient:
+        return SchemaRegistryClient({**self._options, "timeout": self._timeout_s})
+
+    def __call__(self) -> None:
+        """Ask for the compatibility of all subjects, which is one word."""
+        with _answering(self._url):
+            self._client.get_compatibility()
+
+
+@contextmanager
+def _answering(url: str) -> Iterator[None]:
+    try:
+        yield
+    except NO_ANSWER as error:
+        if isinstance(error, SchemaRegistryError) and error.http_status_code in REFUSALS:
+            what = "see registry.username and registry.password"
+            raise UserError(f"schema registry at {url} refuses ({error.http_status_code}): {what}") from error
+        if untrusted := distrust(error):
+            what = f"{untrusted}; see registry.ca_location"
+            raise UserError(f"schema registry at {url} is not trusted: {what}") from error
+        reason = str(error).splitlines()[0] if str(error) else type(error).__name__
+        raise DependencyError("schema registry", url, reason) from error
 
 
 def _register(client: SchemaRegistryClient, topic: Topic) -> None:

@@ -12,7 +12,7 @@ from sinks.stores import STORES, make_store
 from tickerplant.errors import DependencyError, UserError
 from tickerplant.kafka import BrokerProbe
 from tickerplant.probes import common_probes
-from tickerplant.registry import Registry
+from tickerplant.registry import RegistryProbe
 from tickerplant.settings import ClickHouse, Kafka, ObjectStore, Settings
 from tickerplant.settings import Registry as RegistrySettings
 
@@ -42,7 +42,7 @@ def probe(settings: Settings, name: str) -> None:
     if name == "kafka":
         BrokerProbe(settings, TIMEOUT_S)()
     elif name == "registry":
-        Registry(settings).check(TIMEOUT_S)
+        RegistryProbe(settings, TIMEOUT_S)()
     else:
         make_store(settings, name).check(TIMEOUT_S)
 

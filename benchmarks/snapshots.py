@@ -1,30 +1,30 @@
-"""One partition of 1,000 symbols with books of 1,000 levels a side, 2,000 deltas/s: what its snapshots cost.
+"""One partition of 1,000 symbols with books of 1,000 levels a side, 2,000 deltas/s: what its snapshots cost a message.
 
-A message waits for all that runs on the processor's loop; its time is from when it is due until it is processed. Runs
-without snapshots and with one a second take turns.
+The clock is the processor time of the thread, so that other programs on the machine do not count: a message is due each
+half millisecond, and waits for the messages before it and for what snapshots do on the same loop. Runs without
+snapshots and with one a second take turns.
 
 Run: python -m benchmarks.snapshots
 """
 
-import asyncio
 import json
 import random
 import sys
 import tempfile
 import time
 from collections.abc import Iterator
-from contextlib import suppress
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any, Final
+from unittest.mock import patch
 
-import uvloop
 from faust.types import TP
 
+import processors.worker
 from benchmarks.inputs import LISTING_URL, TERMS
-from processors.app import Processor
-from processors.outputs import Outputs
+from processors.app import SLICE_S, YIELD_EVERY_S, Processor
 from processors.state_store import Loaded, load
+from processors.worker import Captured
 from schemas.codec import Encoder
 from schemas.records import Frame, FrameKind, RawFrames, Source, State
 from schemas.topics import raw_topic
@@ -39,8 +39,8 @@ SYMBOLS: Final = [f"S{number}USDT" for number in range(1000)]
 LEVELS: Final = 1000  # a side
 CHANGES: Final = 10  # a side and delta
 RATE_HZ: Final = 2000
-WARM_UP_S: Final = 3.0
-RUN_S: Final = 20.0
+SNAPSHOT_S: Final = 1.0
+RUN_S: Final = 10.0
 TURNS: Final = 2
 PARTITION: Final = TP(raw_topic("binance").name, 0)
 
@@ -53,71 +53,97 @@ def measure() -> dict[str, Any]:
         stack.up(settings, lambda line: print(line, file=sys.stderr))
         try:
             deploy(settings)
-            loop = uvloop.new_event_loop()
-            try:
-                figures = loop.run_until_complete(_measure(settings))
-            finally:
-                loop.close()
-            return figures | restoring(settings)
+            with patch.object(processors.worker, "perf_counter", time.thread_time):
+                return _measure(settings) | restoring(settings)
         finally:
             stack.down(settings, lambda _line: None)
 
 
-async def _measure(settings: Settings) -> dict[str, Any]:
-    processor = Processor(settings)
-    worker = processor._worker(PARTITION, Loaded())  # noqa: SLF001  # as on assignment, without Faust
-    processor._workers = {PARTITION: worker}  # noqa: SLF001
-    processor._follow(processor._workers)  # noqa: SLF001
-    counted = Counted(worker.outputs)
-    worker.outputs.write = counted  # type: ignore[method-assign]
+def _measure(settings: Settings) -> dict[str, Any]:
+    loop = Loop(Processor(settings))
     messages = Messages(Registry(settings).encoder(raw_topic("binance"), RawFrames))
     for message in messages.books():
-        await processor.take(message)
-    await with_snapshots(processor, messages, WARM_UP_S)
-    first_bytes, steady_bytes = counted.written, 0
-    without: list[float] = []
-    beside: list[float] = []
+        loop.take(message)
+    loop.run([], wants_snapshots=True)
+    first_bytes, steady_bytes = loop.written, 0
+    spent_s = [0.0, 0.0]
+    times: list[list[float]] = [[], []]
     for _ in range(TURNS):
-        without += await paced(processor, messages, RUN_S)
-        await with_snapshots(processor, messages, WARM_UP_S)  # what changed meanwhile
-        before = counted.written
-        beside += await with_snapshots(processor, messages, RUN_S)
-        steady_bytes = counted.written - before
-    await processor.snapshot(FAUST)
-    processor.close()
-    figures = {"first_snapshot_mb": round(first_bytes / 2**20, 1), "state_kb_per_s": round(steady_bytes / RUN_S / 1024)}
-    for name, each in zip(("off", "on"), (without, beside), strict=True):
+        for wants_snapshots in (False, True):
+            made = [messages.delta() for _ in range(int(RUN_S * RATE_HZ))]
+            before, began_s = loop.written, time.thread_time()
+            times[wants_snapshots] += loop.run(made, wants_snapshots=wants_snapshots)
+            spent_s[wants_snapshots] += time.thread_time() - began_s
+            steady_bytes = loop.written - before
+            loop.run([], wants_snapshots=True)  # what changed meanwhile
+    loop.processor.close()
+    figures = {
+        "first_snapshot_mb": round(first_bytes / 2**20, 1),
+        "state_kb_per_s": round(steady_bytes / RUN_S / 1024),
+    }
+    for name, each, each_s in zip(("off", "on"), times, spent_s, strict=True):
         figures |= {f"p{percent}_ms_{name}": percentile_ms(each, percent) for percent in (50, 99, 99.9)}
+        figures |= {f"us_per_frame_{name}": round(each_s / len(each) * 1_000_000)}
     return figures
 
 
-async def with_snapshots(processor: Processor, messages: "Messages", run_s: float) -> list[float]:
-    """Process for a while, with a snapshot a second beside."""
+class Loop:
+    """What `processors.app` does on its loop, on the clock of the thread."""
 
-    async def for_ever() -> None:
-        while True:
-            await asyncio.sleep(processor.settings.processor.snapshot_s)
-            await processor.snapshot(FAUST)
+    def __init__(self, processor: Processor) -> None:
+        self.processor = processor
+        self.worker = processor._worker(PARTITION, Loaded())  # noqa: SLF001  # as on assignment, without Faust
+        self.written = 0
+        self._write = self.worker.outputs.write
+        self.worker.outputs.write = self._count  # type: ignore[method-assign]
+        self._captured: Captured | None = None
+        self._mark: dict[str, int] | None = None
 
-    task = asyncio.ensure_future(for_ever())
-    try:
-        return await paced(processor, messages, run_s)
-    finally:
-        task.cancel()
-        with suppress(asyncio.CancelledError):
-            await task
+    def run(self, messages: list[Any], *, wants_snapshots: bool) -> list[float]:
+        """Process messages at their times, with a snapshot a second, or one at the end of none.
 
+        Returns:
+            The seconds from when each was due until it was processed.
+        """
+        times: list[float] = []
+        now_s, snapshot_s = 0.0, 0.0
+        while len(times) < len(messages) or (wants_snapshots and self._captured is not None) or not (messages or now_s):
+            began_s, done = time.thread_time(), len(times)
+            if wants_snapshots and now_s >= snapshot_s and self._go_on():
+                snapshot_s = now_s + SNAPSHOT_S
+            while len(times) < len(messages):
+                at_s = now_s + time.thread_time() - began_s
+                due_s = len(times) / RATE_HZ
+                if due_s > at_s or at_s > now_s + YIELD_EVERY_S:
+                    break
+                self.take(messages[len(times)])
+                times.append(now_s + time.thread_time() - began_s - due_s)
+            self.processor._publisher.poll()  # noqa: SLF001
+            now_s += time.thread_time() - began_s
+            if done == len(times) < len(messages) and (self._captured is None or self._mark is not None):
+                now_s = max(now_s, len(times) / RATE_HZ)  # nothing to do until then
+        return times
 
-async def paced(processor: Processor, messages: "Messages", run_s: float) -> list[float]:
-    """Process messages when they are due; returns the seconds from then until each was processed."""
-    began_s, times = time.monotonic(), []
-    for number in range(int(run_s * RATE_HZ)):
-        message, due_s = messages.delta(), began_s + number / RATE_HZ
-        while (left_s := due_s - time.monotonic()) > 0:  # noqa: ASYNC110  # this waits for a time
-            await asyncio.sleep(left_s)
-        await processor.take(message)
-        times.append(time.monotonic() - due_s)
-    return times
+    def take(self, message: Any) -> None:
+        """Process a message."""
+        self.worker.step(message.offset, message.value, int(message.timestamp * 1_000_000))
+
+    def _go_on(self) -> bool:
+        """Do the next step of a snapshot; True = it stands."""
+        worker = self.worker
+        if self._captured is None:
+            self._captured = worker.capture()
+        elif self._mark is not None:
+            if worker.outputs.is_delivered(self._mark):
+                self._captured = self._mark = None
+                return True
+        elif not worker.write_pieces(self._captured, SLICE_S) and worker.outputs.is_delivered(self._captured.mark):
+            self._mark = worker.write_head(self._captured)
+        return False
+
+    def _count(self, topic: str, key: bytes, value: bytes) -> None:
+        self.written += len(key) + len(value)
+        self._write(topic, key, value)
 
 
 class Messages:
@@ -176,41 +202,15 @@ def asks() -> range:
     return range(LEVELS + 1, 2 * LEVELS + 1)
 
 
-class Uncommitted:
-    """The part of a Faust application that a snapshot uses; offsets are committed nowhere."""
-
-    def __init__(self) -> None:
-        self.consumer = SimpleNamespace(_thread=self)
-
-    async def commit(self, _offsets: Any) -> None:
-        """Do nothing."""
-
-
-FAUST: Final = Uncommitted()
-
-
-class Counted:
-    """Counts the bytes of state that are written."""
-
-    def __init__(self, outputs: Outputs) -> None:
-        self.written = 0
-        self._write = outputs.write
-
-    def __call__(self, topic: str, key: bytes, value: bytes) -> None:
-        """Count and pass on."""
-        self.written += len(key) + len(value)
-        self._write(topic, key, value)
-
-
 def restoring(settings: Settings) -> dict[str, Any]:
     """Measure how long it takes to load the state and to make books of it."""
     processor = Processor(settings)
-    began_s = time.monotonic()
+    began_s = time.thread_time()
     loaded = load(settings, Registry(settings).decoder(State), PARTITION.topic, 0)
-    loaded_s = time.monotonic()
+    loaded_s = time.thread_time()
     processor._worker(PARTITION, loaded)  # noqa: SLF001
     processor.close()
-    return {"load_s": round(loaded_s - began_s, 2), "restore_s": round(time.monotonic() - loaded_s, 2)}
+    return {"load_s": round(loaded_s - began_s, 2), "restore_s": round(time.thread_time() - loaded_s, 2)}
 
 
 def percentile_ms(times_s: list[float], percent: float) -> float:

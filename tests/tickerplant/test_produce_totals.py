@@ -141,10 +141,30 @@ def test_a_record_that_kafka_refuses_ends_the_producer_in_one_line(settings: Set
     assert "Traceback" not in errors
 
 
+def test_a_topic_that_is_deleted_ends_the_producer_and_the_next_one_says_what_to_do(settings: Settings) -> None:
+    with producer(settings) as process:
+        until(lambda: records(settings) > ENOUGH_RECORDS, "raw records come")
+        client = admin(settings)  # held: its end would cancel what it was asked
+        for future in client.delete_topics([RAW + settings.kafka.topic_suffix]).values():
+            future.result(timeout=10)
+        _, errors = process.communicate(timeout=2 * WAIT_S)
+    with producer(settings) as process:
+        _, again = process.communicate(timeout=WAIT_S)
+
+    assert process.returncode == 2
+    assert "run `tickerplant deploy`" in again
+    assert RAW in errors.strip().splitlines()[-1]
+    assert "Traceback" not in errors
+
+
+def admin(settings: Settings) -> AdminClient:
+    return AdminClient({"bootstrap.servers": settings.kafka.bootstrap_servers})
+
+
 def limit(settings: Settings, name: str, value: str) -> None:
     """Change a setting of the raw topic."""
     entry = ConfigEntry(name, value, incremental_operation=AlterConfigOpType.SET)
     resource = ConfigResource(ResourceType.TOPIC, RAW + settings.kafka.topic_suffix, incremental_configs=[entry])
-    admin = AdminClient({"bootstrap.servers": settings.kafka.bootstrap_servers})
-    for future in admin.incremental_alter_configs([resource]).values():
+    client = admin(settings)
+    for future in client.incremental_alter_configs([resource]).values():
         future.result(timeout=10)

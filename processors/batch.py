@@ -9,6 +9,23 @@ from schemas.records import ControlCommand, DeadLetter, Derived, Frame, Instrume
 STAGE = "processor"
 
 
+def bad_record(batch: "Batch", value: bytes, reason: str) -> "Batch":
+    """Make a dead letter of a whole raw record that could not be used, in a batch of its own."""
+    batch.records.append(
+        DeadLetter(
+            event_time_us=batch.event_time_us,
+            stage=STAGE,
+            venue=batch.venue,
+            reason=reason,
+            payload=value,
+            source_topic=batch.topic,
+            source_partition=batch.partition,
+            source_offset=batch.offset,
+        )
+    )
+    return batch
+
+
 @dataclass(slots=True)
 class Batch:
     """Collects what is derived from the raw record at `topic`, `partition`, `offset`.

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from time import perf_counter
 from typing import Final
 
-from processors.batch import STAGE, Batch
+from processors.batch import Batch, bad_record
 from processors.errors import FrameError
 from processors.outputs import Outputs
 from processors.pipeline import Pipeline
@@ -151,18 +151,7 @@ class PartitionWorker:
 
     def _bad_record(self, offset: int, value: bytes, timestamp_us: int, reason: str) -> Batch:
         batch = Batch(self._venue, self._topic, self._partition, offset, timestamp_us)
-        batch.records.append(
-            DeadLetter(
-                event_time_us=batch.event_time_us,
-                stage=STAGE,
-                venue=self._venue,
-                reason=reason,
-                payload=value,
-                source_topic=self._topic,
-                source_partition=self._partition,
-                source_offset=offset,
-            )
-        )
+        bad_record(batch, value, reason)
         self.pipeline.next_offset = offset + 1
         return batch
 

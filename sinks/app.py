@@ -60,7 +60,7 @@ def run(settings: Settings, store: str, *, stop: Event | None = None, is_patient
 
 
 def _drain(settings: Settings, store: Store, health: Health, stopping: Event) -> None:
-    log = KafkaLog(settings, f"tickerplant.sink.{store.name}")
+    log = KafkaLog(settings, f"tickerplant.sink.{store.name}{settings.kafka.topic_suffix}")
     try:
         drain = Drain(log, store, _tools(settings, store, health, stopping))
         logger().info("sink started", store=store.name)

@@ -110,6 +110,7 @@ class ClickHouseStore:
     def __init__(self, settings: Settings) -> None:
         sink = settings.sink
         self._settings = settings.clickhouse
+        self._suffix = settings.clickhouse.table_suffix
         self._limits = Limits(rows=sink.flush_rows, size_bytes=sink.flush_bytes, age_s=sink.flush_ms / 1000)
         self._client: Client | None = None
         self._asking: Client | None = None
@@ -171,8 +172,9 @@ class ClickHouseStore:
         """Ask which source ids the table has, within the range of each source in the chunk."""
         sources = chunk.rows.group_by(list(ID[:2])).aggregate([("source_offset", "min"), ("source_offset", "max")])
         query = (
-            f"SELECT {', '.join(identity(chunk.table))} FROM {chunk.table.name} WHERE source_topic = %(topic)s "  # noqa: S608  # own names
-            "AND source_partition = %(partition)s AND source_offset BETWEEN %(low)s AND %(high)s"
+            f"SELECT {', '.join(identity(chunk.table))} FROM {chunk.table.name}{self._suffix} "  # noqa: S608  # own names
+            "WHERE source_topic = %(topic)s AND source_partition = %(partition)s "
+            "AND source_offset BETWEEN %(low)s AND %(high)s"
         )
         known: Ids = set()
         for source in sources.to_pylist():
@@ -188,7 +190,7 @@ class ClickHouseStore:
     def _insert(self, chunk: Chunk, rows: pa.Table, token_suffix: str) -> None:
         names, values = insert_columns(rows)
         self._connected().execute(
-            f"INSERT INTO {chunk.table.name} ({', '.join(names)}) VALUES",
+            f"INSERT INTO {chunk.table.name}{self._suffix} ({', '.join(names)}) VALUES",
             values,
             columnar=True,
             settings={**INSERT_SETTINGS, "insert_deduplication_token": token(chunk) + token_suffix},

@@ -15,6 +15,7 @@ SINK_GROUPS: Final = {"sink-clickhouse": "tickerplant.sink.clickhouse", "sink-pa
 ASSIGNED_GROUPS: Final = {
     "produce": "tickerplant.producer",
     "process": "tickerplant.processor.state",
+    "checkpoint": "tickerplant.processor.state",
     "subscribe": "tickerplant.subscriber",
 }
 """Named by consumers that join no group and commit nothing: Kafka wants to be asked about them nevertheless."""
@@ -28,6 +29,7 @@ TOPICS: Final[dict[str, dict[Operation, Sequence[str]]]] = {
     "deploy": {"CREATE": ALL, "DESCRIBE": ALL},
     "produce": {"WRITE": RAW, "READ": (COMMAND.name,)},
     "process": {"READ": (*RAW, STATE.name), "WRITE": (*DERIVED, COMMAND.name, STATE.name)},
+    "checkpoint": {"READ": (*RAW, STATE.name)},
     "sink-clickhouse": {"READ": STORED, "WRITE": (DEAD_SINK.name, SINK_COMMIT.name)},
     "sink-parquet": {"READ": STORED, "WRITE": (DEAD_SINK.name, SINK_COMMIT.name)},
     "lag-exporter": {"DESCRIBE": ALL},
@@ -64,11 +66,11 @@ def _on_groups(role: str, suffix: str) -> Iterator[Right]:
     if role == "process":
         needs[PROCESSOR_GROUP + suffix] = "READ"
     if role in SINK_GROUPS:
-        needs[SINK_GROUPS[role]] = "READ"
+        needs[SINK_GROUPS[role] + suffix] = "READ"
     if role in ASSIGNED_GROUPS:
         needs[ASSIGNED_GROUPS[role]] = "DESCRIBE"
     if role == "lag-exporter":
-        needs = dict.fromkeys((PROCESSOR_GROUP, PROCESSOR_GROUP + suffix, *SINK_GROUPS.values()), "DESCRIBE")
+        needs = dict.fromkeys((group + suffix for group in (PROCESSOR_GROUP, *SINK_GROUPS.values())), "DESCRIBE")
     for name, operation in needs.items():
         yield Right(role=role, resource="group", name=name, operation=operation)
 

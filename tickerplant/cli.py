@@ -225,6 +225,70 @@ def lag_exporter(config: Path | None, as_json: bool) -> None:
     _run_role(lambda: exporter.run(settings), as_json=as_json, is_patient=False)
 
 
+@cli.command(help=f"Keep the state of processors in the lake, each hour, for replays to start at. {RUN_HELP}")
+@config_option
+@json_option
+@click.option("--once", is_flag=True, help="Write one checkpoint of each partition that has moved, and end.")
+def checkpoint(config: Path | None, as_json: bool, once: bool) -> None:
+    """Run the checkpoint role."""
+    settings = _role_settings(config, "checkpoint")
+    from tickerplant.replay import keeper
+
+    if not once:
+        _run_role(lambda: keeper.run(settings), as_json=as_json, is_patient=False)
+        return
+    written = keeper.keep_once(settings)
+    if as_json:
+        click.echo(msgspec.json.encode(written))
+        return
+    for each in written:
+        click.echo(f"{each['topic']}:{each['partition']} offset {each['next_offset']}: {each['pieces']} pieces")
+
+
+@cli.command()
+@config_option
+@json_option
+@click.option("--topic", help="Raw topic, e.g. raw.binance.")
+@click.option("--into", help="Suffix of what is written: 1 to 32 of a-z, 0-9, _.")
+@click.option("--symbols", multiple=True, help="Only these, e.g. BTC/USDT,ETH/USDT; may be repeated. Default: all.")
+@click.option("--from", "start", help="First instant: ISO 8601 with zone, or µs. Default: all that is kept.")
+@click.option("--to", "end", help="First instant after the range.")
+@click.option("--from-archive", "archive", help="Read the raw archive of this lake (s3://... or folder) instead.")
+@click.option("--allow-gaps", is_flag=True, help="Go on where raw records are missing.")
+@click.option("--again", is_flag=True, help="Drop an earlier replay of this name first.")
+@click.option("--resume", "is_resumed", is_flag=True, help="Go on with an earlier replay of this name.")
+@click.option("--verify", "is_checked", is_flag=True, help="Compare with the live rows; exit code 1 = they differ.")
+@click.option("--drop", metavar="SUFFIX", help="Remove topics, tables and lake of a replay, and end.")
+def replay(
+    config: Path | None,
+    as_json: bool,
+    topic: str | None,
+    into: str | None,
+    again: bool,
+    is_resumed: bool,
+    is_checked: bool,
+    drop: str | None,
+    **options: Any,
+) -> int:
+    """Make cleaned topics, tables and Parquet again from raw records, beside the live ones."""
+    from tickerplant.replay.run import drop_replay, run_replay
+    from tickerplant.replay.wish import make_wish
+
+    configure_logs("replay", "warning")
+    settings = load_settings(config)
+    if drop is not None:
+        _show(drop_replay(settings, drop), as_json=as_json)
+        return 0
+    if topic is None or into is None:
+        raise UserError("a replay needs --topic and --into, e.g. --topic raw.binance --into again")
+    if again and is_resumed:
+        raise UserError("--again drops the earlier replay, --resume goes on with it: give one of them")
+    wish = make_wish(topic=topic, into=into, **options)
+    summary = run_replay(settings, wish, again=again, resume=is_resumed, check=is_checked, quiet=as_json)
+    _show(summary, as_json=as_json)
+    return 1 if summary.get("differences") else 0
+
+
 @cli.command()
 @json_option
 @click.argument("config", type=click.Path(path_type=Path, dir_okay=False))

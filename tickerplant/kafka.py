@@ -44,6 +44,8 @@ __all__ = [
     "check_broker",
     "consumer",
     "create_topics",
+    "delete_groups",
+    "delete_topics",
     "end_offsets",
     "is_serving",
     "partition_count",
@@ -347,6 +349,46 @@ def create_topics(settings: Settings, topics: Iterable[Topic]) -> list[str]:
                 refused = refusal(settings, error.args[0])
                 raise UserError(f"topic {name} cannot be created: {refused or error.args[0].str()}") from error
     return sorted(futures)
+
+
+def delete_topics(settings: Settings, names: Iterable[str]) -> list[str]:
+    """Delete those of these topics (full names) that exist, and wait until they are gone; returns their names.
+
+    Raises:
+        DependencyError: the broker does not answer, or they are not gone in time.
+        UserError: it refuses.
+    """
+    doomed = sorted(set(names) & set(topic_partitions(settings)))
+    if not doomed:
+        return []
+    admin = AdminClient(common_config(settings))  # held: its end would cancel what it was asked
+    for name, future in admin.delete_topics(doomed).items():
+        try:
+            future.result()
+        except KafkaException as error:
+            if error.args[0].code() != KafkaError.UNKNOWN_TOPIC_OR_PART:
+                raise UserError(f"topic {name} cannot be deleted: {error.args[0].str()}") from error
+    deadline_s = time.monotonic() + CONNECT_TIMEOUT_S
+    while set(doomed) & set(topic_partitions(settings)):
+        if time.monotonic() > deadline_s:
+            raise DependencyError("kafka", settings.kafka.bootstrap_servers, f"{doomed[0]} is not gone yet")
+        time.sleep(SETTLING_POLL_S)
+    return doomed
+
+
+def delete_groups(settings: Settings, groups: Iterable[str]) -> None:
+    """Forget what consumer groups committed; those that are not there are fine.
+
+    Raises:
+        UserError: one of them has members.
+    """
+    admin = AdminClient(common_config(settings))
+    for name, future in admin.delete_consumer_groups(list(groups)).items():
+        try:
+            future.result()
+        except KafkaException as error:
+            if error.args[0].code() != KafkaError.GROUP_ID_NOT_FOUND:
+                raise UserError(f"consumer group {name} cannot be deleted: {error.args[0].str()}") from error
 
 
 def end_offsets(client: Consumer, partitions: Sequence[TopicPartition]) -> dict[tuple[str, int], int]:

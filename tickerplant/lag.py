@@ -88,8 +88,8 @@ def read_lag(settings: Settings) -> list[Lag]:
 
 
 def group_name(base: str, settings: Settings) -> str:
-    """Name one of our groups as the broker knows it: that of processors carries the suffix of its topics."""
-    return base + settings.kafka.topic_suffix if base == PROCESSOR else base
+    """Name one of our groups as the broker knows it: with the suffix of its topics."""
+    return base + settings.kafka.topic_suffix
 
 
 def own_topics(settings: Settings, existing: Iterable[str]) -> list[str]:

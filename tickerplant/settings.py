@@ -100,6 +100,7 @@ class ClickHouse(Section):
     verify: bool = True  # with `secure`: refuse a certificate that no known authority has signed for this host
     ca_location: File = None  # PEM; None = the usual authorities
     retention_days: Count = 90
+    table_suffix: str = ""  # appended to every table name, as a replay does for itself
 
 
 class Producer(Section):
@@ -137,6 +138,7 @@ class Processor(Section):
     workers: Count = 1
     keyframe_s: Positive = 10.0
     snapshot_s: Positive = 1.0
+    checkpoint_s: Positive = 3600.0  # the role `checkpoint` keeps the state in the lake this often, for replays
     dead_letter_limit: Count = 1000  # consecutive bad frames after which the process stops
     stuck_after_s: Positive = 60.0  # raw records wait, nothing is done, no server is away: the process ends itself
 

@@ -53,6 +53,7 @@ def roles_of(settings: Settings) -> tuple[Role, ...]:
         Role("process", ("process", "--wait"), 1, settings.processor.workers),
         Role("sink-clickhouse", ("sink", "clickhouse", "--wait"), 2, niceness=SINK_NICENESS),
         Role("sink-parquet", ("sink", "parquet", "--wait"), 2, niceness=SINK_NICENESS),
+        Role("checkpoint", ("checkpoint",), 2, niceness=SINK_NICENESS),
         Role("lag-exporter", ("lag-exporter",), 2, niceness=SINK_NICENESS),
     )
 

@@ -1,0 +1,120 @@
+"""Replays of a live run with a crash in it, on the real stack: rows are those of the live run."""
+
+from contextlib import closing
+from typing import Any
+
+import pytest
+
+from sinks.clickhouse import connect
+from tickerplant.errors import UserError
+from tickerplant.kafka import topic_partitions
+from tickerplant.replay import stores
+from tickerplant.replay.run import drop_replay, run_replay
+from tickerplant.replay.wish import Wish, replay_settings
+from tickerplant.settings import Settings
+
+pytestmark = [
+    pytest.mark.stack,
+    pytest.mark.timeout(240),
+    # the registry's client keeps its connections open until it is collected
+    pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning"),
+]
+
+MIDDLE_US = 4_500_000  # after the checkpoint, of 6 s in all
+
+
+def replayed(live: Settings, into: str, **options: Any) -> dict[str, Any]:
+    names = {"again", "resume"} & set(options)
+    how = {name: options.pop(name) for name in names}
+    return run_replay(live, Wish(topic="raw.binance", into=into, **options), check=True, quiet=True, **how)
+
+
+def rows(settings: Settings, query: str) -> list[tuple[Any, ...]]:
+    with closing(_Client(settings)) as client:
+        return client.rows(query.replace("TICK", f"market_data.tick{settings.clickhouse.table_suffix}"))
+
+
+class _Client:
+    def __init__(self, settings: Settings) -> None:
+        self._client = connect(settings.clickhouse)
+
+    def rows(self, query: str) -> list[tuple[Any, ...]]:
+        return list(self._client.execute(query))
+
+    def close(self) -> None:
+        self._client.disconnect()
+
+
+def test_a_replay_of_the_topic_gives_the_live_rows_marked(live: Settings) -> None:
+    summary = replayed(live, "whole")
+
+    assert summary["first_difference"] == ""
+    assert summary["compared"]["clickhouse market_data.tick"] > 1000
+    assert summary["compared"]["parquet cleaned/depth"] > 500
+    assert summary["compared"]["parquet reference/instrument"] > 0
+    assert summary["compared"]["clickhouse metadata.dead_letters"] > 0
+    replay = replay_settings(live, "whole")
+    assert rows(replay, "SELECT countIf(NOT has(splitByChar(',', flags), 'REPLAY')) FROM TICK") == [(0,)]
+    assert rows(live, "SELECT countIf(has(splitByChar(',', flags), 'REPLAY')) FROM TICK") == [(0,)]
+
+
+def test_a_replay_from_the_middle_starts_at_a_checkpoint(live: Settings, begin_us: int) -> None:
+    summary = replayed(live, "middle", from_us=begin_us + MIDDLE_US, to_us=begin_us + MIDDLE_US + 1_000_000)
+
+    assert (summary["first_difference"], summary["warnings"]) == ("", [])
+    assert summary["compared"]["clickhouse market_data.tick"] > 100
+    first_us, last_us = rows(
+        replay_settings(live, "middle"), "SELECT min(event_time_us), max(event_time_us) FROM TICK"
+    )[0]
+    assert begin_us + MIDDLE_US <= first_us < last_us < begin_us + MIDDLE_US + 1_000_000
+
+
+def test_a_replay_of_the_archive_gives_the_live_rows(live: Settings) -> None:
+    summary = replayed(live, "archived", archive=live.object_store.root, symbols=frozenset({"ETH/USDT"}))
+
+    assert summary["first_difference"] == ""
+    assert rows(replay_settings(live, "archived"), "SELECT DISTINCT symbol FROM TICK") == [("ETH/USDT",)]
+
+
+def test_an_altered_row_is_found_and_named(live: Settings) -> None:
+    replayed(live, "altered")
+    suffix = replay_settings(live, "altered").clickhouse.table_suffix
+    with closing(_Client(live)) as client:
+        client.rows(
+            f"INSERT INTO market_data.tick{suffix} SELECT * REPLACE (price + 1 AS price) FROM market_data.tick{suffix} "
+            "FINAL ORDER BY source_partition, source_offset, source_index LIMIT 1"
+        )
+
+    summary = replayed(live, "altered", resume=True)
+
+    assert summary["differences"] == 1
+    assert "clickhouse market_data.tick raw.binance:0:" in summary["first_difference"]
+    assert "price live" in summary["first_difference"]
+
+
+def test_a_resumed_replay_writes_nothing_twice(live: Settings) -> None:
+    first = replayed(live, "twice")
+    again = replayed(live, "twice", resume=True)
+
+    assert (again["rows"], again["first_difference"]) == (first["rows"], "")
+    with pytest.raises(UserError, match=r"exists .*--again drops it first, --resume"):
+        replayed(live, "twice")
+    with pytest.raises(UserError, match="begun with another symbols"):
+        replayed(live, "twice", resume=True, symbols=frozenset({"BTC/USDT"}))
+
+
+def test_a_dropped_replay_leaves_nothing(live: Settings, begin_us: int) -> None:
+    replayed(live, "gone", to_us=begin_us + 1_000_000)
+    dropped = drop_replay(live, "gone")
+
+    assert dropped == {"dropped": "gone", "topics": 10, "tables": 10, "lakes": 1}
+    assert stores.existing(replay_settings(live, "gone")) == []
+    with pytest.raises(UserError, match="no replay gone"):
+        drop_replay(live, "gone")
+
+
+def test_nothing_in_range_is_one_line_and_leaves_nothing(live: Settings, begin_us: int) -> None:
+    with pytest.raises(UserError, match="nothing in this range"):
+        replayed(live, "empty", to_us=begin_us - 1_000_000)
+
+    assert not [name for name in topic_partitions(live) if name.endswith(".empty")]

@@ -1,0 +1,150 @@
+"""`tickerplant checkpoint`: the newest state of every raw partition → the lake, each hour; processors lose no time."""
+
+import signal
+import time
+from contextlib import closing
+from threading import Event
+from typing import Any, Final
+
+from processors.state_store import LOAD_GROUP, StateReadError, load
+from schemas.codec import CodecError, Decoder
+from schemas.records import RawFrames, State
+from schemas.topics import STATE, raw_topic
+from schemas.venues import SYMBOLOGIES
+from sinks.store import StoreBusyError
+from tickerplant import metrics
+from tickerplant.errors import DependencyError, UserError
+from tickerplant.health import KAFKA, OBJECT_STORE, Health, watched
+from tickerplant.kafka import KafkaException, TopicPartition, consumer, topic_partitions
+from tickerplant.logs import logger
+from tickerplant.registry import Registry
+from tickerplant.replay import checkpoint
+from tickerplant.replay.checkpoint import Checkpoint
+from tickerplant.replay.lake import Lake
+from tickerplant.settings import Settings
+
+ROLE: Final = "checkpoint"
+BEAT_S: Final = 1.0
+AGAIN_S: Final = 30.0
+READ_S: Final = 10.0
+AWAY: Final = (DependencyError, StateReadError, StoreBusyError)
+
+
+def run(settings: Settings, *, stop: Event | None = None) -> None:
+    """Keep checkpoints until SIGTERM, SIGINT or `stop`; blocks. What is away is asked again half a minute later.
+
+    Raises:
+        UserError: the metrics port is in use, or a server refuses us.
+    """
+    stopping = stop or Event()
+    if stop is None:
+        for number in (signal.SIGTERM, signal.SIGINT):
+            signal.signal(number, lambda *_: stopping.set())
+    health = Health(ROLE, is_patient=True)
+    metrics.ERRORS.labels(ROLE, KAFKA)  # a counter that first shows as 1 was never seen to rise
+    with watched(settings, health, {}):
+        health.works()
+        due_s = time.monotonic()
+        while not stopping.wait(BEAT_S):
+            health.beat()
+            if time.monotonic() >= due_s:
+                due_s = time.monotonic() + (settings.processor.checkpoint_s if _keep(settings, health) else AGAIN_S)
+
+
+def _keep(settings: Settings, health: Health) -> bool:
+    """Write checkpoints; False = something is away."""
+    try:
+        written = keep(settings)
+    except AWAY as error:
+        missing = OBJECT_STORE if isinstance(error, StoreBusyError) else KAFKA
+        metrics.ERRORS.labels(ROLE, missing).inc()
+        health.down(missing, str(error))
+        return False
+    for dependency in (KAFKA, OBJECT_STORE):
+        health.up(dependency)
+    logger().info("checkpoints written", count=len(written))
+    return True
+
+
+def keep_once(settings: Settings) -> list[dict[str, Any]]:
+    """Write checkpoints as `keep`; what is away is told as a mistake that can be mended."""
+    try:
+        return keep(settings)
+    except (StateReadError, StoreBusyError) as error:
+        raise UserError(f"no checkpoint: {error}") from error
+
+
+def keep(settings: Settings) -> list[dict[str, Any]]:
+    """Write the newest state of each raw partition that has moved since its last checkpoint.
+
+    Returns:
+        Topic, partition, offset, event time and number of pieces of each one written.
+
+    Raises:
+        StateReadError: the state cannot be read.
+        StoreBusyError: the lake does not take it now.
+        DependencyError: a server does not answer.
+        UserError: a server refuses us.
+    """
+    existing = topic_partitions(settings)
+    suffix = settings.kafka.topic_suffix
+    if STATE.name + suffix not in existing:
+        raise UserError(f"topic {STATE.name}{suffix} does not exist: run `tickerplant deploy`")
+    registry, lake = Registry(settings), Lake(settings.object_store)
+    states, frames = registry.decoder(State), registry.decoder(RawFrames)
+    names = [raw_topic(venue).name for venue in sorted(SYMBOLOGIES)]
+    found = [
+        _keep_partition(settings, lake, (states, frames), (name, partition))
+        for name in names
+        for partition in range(existing.get(name + suffix, 0))
+    ]
+    return [each for each in found if each is not None]
+
+
+def _keep_partition(
+    settings: Settings, lake: Lake, decoders: tuple[Decoder[State], Decoder[RawFrames]], place: tuple[str, int]
+) -> dict[str, Any] | None:
+    topic, partition = place
+    loaded = load(settings, decoders[0], topic, partition)
+    known = {each.next_offset for each in checkpoint.places(lake, topic, partition)}
+    if not loaded.pieces or loaded.next_offset in known:
+        return None
+    time_us = _event_time_us(settings, decoders[1], place, loaded.next_offset - 1)
+    found = Checkpoint(
+        topic=topic,
+        partition=partition,
+        next_offset=loaded.next_offset,
+        event_time_us=time_us,
+        pieces=loaded.pieces,
+    )
+    checkpoint.write(lake, found)
+    return {
+        "topic": topic,
+        "partition": partition,
+        "next_offset": found.next_offset,
+        "event_time_us": time_us,
+        "pieces": len(found.pieces),
+    }
+
+
+def _event_time_us(settings: Settings, decoder: Decoder[RawFrames], place: tuple[str, int], offset: int) -> int:
+    """Ask when the last raw record of a state was taken in; for one that cannot be read, when it was written.
+
+    Raises:
+        DependencyError: it cannot be asked.
+    """
+    where = TopicPartition(place[0] + settings.kafka.topic_suffix, place[1], offset)
+    address = settings.kafka.bootstrap_servers
+    with closing(consumer(settings, LOAD_GROUP)) as client:
+        try:
+            client.assign([where])
+            messages = [each for each in client.consume(1, READ_S) if each.error() is None]
+        except KafkaException as error:
+            raise DependencyError(KAFKA, address, str(error.args[0])) from error
+    if not messages:
+        raise DependencyError(KAFKA, address, f"{where.topic}:{where.partition} offset {offset} cannot be read")
+    value = messages[0].value()
+    try:
+        return decoder.decode(value if isinstance(value, bytes) else b"").event_time_us
+    except CodecError:
+        return messages[0].timestamp()[1] * 1000

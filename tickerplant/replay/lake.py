@@ -1,0 +1,87 @@
+"""Listing and reading a lake, on S3 or in a folder."""
+
+import contextlib
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import fsspec
+import pyarrow as pa
+import pyarrow.parquet as pq
+from botocore.exceptions import BotoCoreError, ClientError  # type: ignore[import-untyped]  # comes with s3fs
+
+from sinks.parquet import Bucket, Folder, s3_options
+from tickerplant.errors import DependencyError, UserError
+from tickerplant.settings import ObjectStore
+
+
+class Lake:
+    """Objects below a root; paths are relative to it.
+
+    Raises:
+        DependencyError: from each method, where the store does not answer.
+        UserError: from each method, where it refuses us.
+    """
+
+    def __init__(self, settings: ObjectStore, root: str | None = None) -> None:
+        self._settings = settings.model_copy(update={"root": root or settings.root})
+        self.root = self._settings.root.rstrip("/")
+        self._is_s3 = self.root.startswith("s3://")
+        self._base = self.root.removeprefix("s3://").removeprefix("file://")
+        self._fs = fsspec.filesystem("s3", **s3_options(settings)) if self._is_s3 else fsspec.filesystem("file")
+        if not self._is_s3:
+            self._base = str(Path(self._base).absolute())
+
+    def names(self, folder: str) -> list[str]:
+        """List what lies directly in a folder, sorted; empty = nothing, or no such folder."""
+        with self._answering(), contextlib.suppress(FileNotFoundError):
+            found = self._fs.ls(f"{self._base}/{folder}", detail=False, refresh=True)
+            return sorted({str(path).rstrip("/").rpartition("/")[2] for path in found})
+        return []
+
+    def read(self, path: str) -> bytes:
+        """Read an object.
+
+        Raises:
+            UserError: there is none.
+        """
+        with self._answering():
+            return bytes(self._fs.cat_file(f"{self._base}/{path}"))
+
+    def read_table(self, path: str) -> pa.Table:
+        """Read a Parquet object, without the columns that its path tells.
+
+        Raises:
+            UserError: there is none, or it is no Parquet.
+        """
+        try:
+            return pq.ParquetFile(pa.BufferReader(self.read(path))).read()
+        except pa.ArrowInvalid as error:
+            raise UserError(f"{self.root}/{path} is no Parquet file: {error}") from None
+
+    def create(self, path: str, content: bytes) -> None:
+        """Write an object unless it exists; raises as the store of the Parquet sink does."""
+        place: Any = Bucket(self._settings) if self._is_s3 else Folder(Path(self._base))
+        place.open()
+        place.create(path, pa.py_buffer(content))
+        place.close()
+
+    def remove(self) -> bool:
+        """Remove everything below the root; False = there was nothing."""
+        with self._answering():
+            if not self._fs.exists(self._base):
+                return False
+            self._fs.rm(self._base, recursive=True)
+            return True
+
+    @contextlib.contextmanager
+    def _answering(self) -> Iterator[None]:
+        address = self._settings.endpoint_url or "AWS" if self._is_s3 else self._base
+        try:
+            yield
+        except FileNotFoundError as error:
+            raise UserError(f"{error.filename or error} does not exist") from None
+        except PermissionError as error:
+            raise UserError(f"{self.root} may not be read: {error}") from None
+        except (OSError, BotoCoreError, ClientError) as error:
+            raise DependencyError("object store", address, f"{type(error).__name__} {error}") from error

@@ -1,0 +1,180 @@
+"""Replay of one raw partition, in a process of its own: raw records through the live pipeline, what is wanted out."""
+
+import gc
+from collections.abc import Callable, Iterable
+from contextlib import closing
+from dataclasses import dataclass, field
+from typing import Final
+
+from processors.batch import Batch, bad_record
+from processors.errors import FrameError
+from processors.outputs import Encoders, Outputs
+from processors.pipeline import Pipeline
+from schemas.records import RawFrames
+from schemas.topics import CLEANED, raw_topic
+from tickerplant.errors import DependencyError, TickerplantError
+from tickerplant.kafka import Consumer, Publisher, TopicPartition, consumer
+from tickerplant.once import source_of
+from tickerplant.registry import Registry
+from tickerplant.replay import checkpoint
+from tickerplant.replay.lake import Lake
+from tickerplant.replay.selection import Marks, Selection
+from tickerplant.replay.source import GROUP, ArchiveObjects, ArchiveSource, Order, Taken, TopicSource
+from tickerplant.replay.wish import Wish
+from tickerplant.settings import Settings
+
+LINGER_MS: Final = 20.0
+FLUSH_S: Final = 600.0
+TELL_RECORDS: Final = 64
+TIMEOUT_S: Final = 10.0
+GC_ALLOCATIONS: Final = 50_000
+
+Tell = Callable[[int, int], None]
+"""Told now and then: offsets done, and frames."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Task:
+    """One raw partition to replay.
+
+    Args:
+        live, replay: settings to read under, and to write under.
+        partition_count: of the raw topic.
+        place: the checkpoint to start at; None = from `start` with empty state.
+        start, end: first raw offset to read, and the one after the last.
+        objects: of the raw archive; None = the topic is read.
+    """
+
+    wish: Wish
+    live: Settings
+    replay: Settings
+    partition: int
+    partition_count: int
+    start: int
+    end: int
+    place: checkpoint.Place | None = None
+    objects: ArchiveObjects | None = None
+    is_resumed: bool = False
+
+
+@dataclass
+class Done:
+    """What became of a task.
+
+    Args:
+        frames: that were processed; `covered`: raw records within the range.
+        symbols: canonical symbols of what was written.
+        error: why it ended early; empty = it did not.
+    """
+
+    partition: int
+    frames: int = 0
+    covered: int = 0
+    records: int = 0
+    missing: int = 0
+    symbols: set[str] = field(default_factory=set)
+    error: str = ""
+
+
+def replay_partition(task: Task, tell: Tell) -> Done:
+    """Replay one partition; blocks until all is with the broker.
+
+    Errors of ours are told in the answer: they have to pass from one process to another.
+    """
+    gc.freeze()
+    gc.set_threshold(GC_ALLOCATIONS, 20, 100)
+    done = Done(task.partition)
+    try:
+        _replay(task, tell, done)
+    except TickerplantError as error:
+        done.error = str(error)
+    return done
+
+
+def _replay(task: Task, tell: Tell, done: Done) -> None:
+    pipeline = _pipeline(task)
+    order = Order(f"{task.wish.topic}:{task.partition}", task.start, allow_gaps=task.wish.allow_gaps)
+    registry = Registry(task.replay)
+    publisher = Publisher(task.replay, linger_ms=LINGER_MS)
+    outputs = Outputs(publisher, Encoders(registry), topic=task.wish.topic, partition=task.partition)
+    selection = Selection(
+        from_us=task.wish.from_us,
+        to_us=task.wish.to_us,
+        symbols=task.wish.symbols,
+        marks=written_marks(task.replay, task.partition) if task.is_resumed else {},
+    )
+    encode = registry.encoder(raw_topic(task.wish.venue), RawFrames).encode
+    for taken in _source(task, order):
+        batch = process(pipeline, task, taken, encode)
+        done.frames += len(taken.raw.frames) if taken.raw is not None else 0
+        if selection.covers(batch.event_time_us):
+            done.covered += 1
+            wanted = selection.of(batch)
+            outputs.send(wanted)
+            done.records += len(wanted.records)
+            done.symbols.update(getattr(each, "symbol", "") for each in wanted.records)
+        publisher.poll()
+        if taken.offset % TELL_RECORDS == 0:
+            tell(taken.offset + 1 - task.start, done.frames)
+    done.missing = order.missing
+    if publisher.flush(FLUSH_S):
+        raise DependencyError("kafka", task.replay.kafka.bootstrap_servers, "it does not take what is replayed")
+    tell(task.end - task.start, done.frames)
+
+
+def _pipeline(task: Task) -> Pipeline:
+    """Make the pipeline as the live processor does, with the state of the checkpoint."""
+    pipeline = Pipeline(
+        task.wish.venue,
+        task.wish.topic,
+        task.partition,
+        partition_count=task.partition_count,
+        keyframe_us=int(task.live.processor.keyframe_s * 1_000_000),
+    )
+    if task.place is not None:
+        found = checkpoint.read(Lake(task.live.object_store), task.wish.topic, task.partition, task.place)
+        for name, payload in found.loaded().pieces.items():
+            pipeline.restore(name, payload)
+    return pipeline
+
+
+def _source(task: Task, order: Order) -> Iterable[Taken]:
+    if task.objects is None:
+        return TopicSource(task.live, task.wish.topic, task.partition, task.start, task.end, order)
+    return ArchiveSource(task.objects, task.partition, task.start, task.end, order)
+
+
+def process(pipeline: Pipeline, task: Task, taken: Taken, encode: Callable[[RawFrames], bytes]) -> Batch:
+    """Process a raw record as the live processor does, those that cannot be used included."""
+    if taken.raw is None:
+        reason, value = taken.reason, taken.value
+    else:
+        try:
+            return pipeline.process(taken.offset, taken.raw)
+        except FrameError as error:
+            reason, value = str(error), taken.value or encode(taken.raw)
+    pipeline.next_offset = taken.offset + 1
+    batch = Batch(task.wish.venue, task.wish.topic, task.partition, taken.offset, taken.written_us)
+    return bad_record(batch, value, reason)
+
+
+def written_marks(settings: Settings, partition: int) -> Marks:
+    """Ask how far an earlier run of a replay came: the last source of each of its topics."""
+    with closing(consumer(settings, GROUP)) as client:
+        found = {
+            topic.name: _last_source(client, topic.name + settings.kafka.topic_suffix, partition) for topic in CLEANED
+        }
+    return {name: mark for name, mark in found.items() if mark is not None}
+
+
+def _last_source(client: Consumer, name: str, partition: int) -> tuple[int, int] | None:
+    place = TopicPartition(name, partition)
+    first, end = client.get_watermark_offsets(place, timeout=TIMEOUT_S)
+    if first == end:
+        return None
+    client.assign([TopicPartition(name, partition, end - 1)])
+    for message in client.consume(1, TIMEOUT_S):
+        source = source_of(message.headers())
+        if message.error() is None and source is not None:
+            return source.offset, source.index
+    raise DependencyError("kafka", name, "the last record of an earlier run cannot be read")

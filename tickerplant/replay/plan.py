@@ -1,0 +1,141 @@
+"""From a wish to tasks: where each raw partition begins and ends, and at which checkpoint."""
+
+from collections.abc import Callable
+from contextlib import closing
+from dataclasses import dataclass, field
+from typing import Final
+
+from schemas.topics import raw_topic
+from tickerplant.errors import UserError
+from tickerplant.kafka import OffsetReader
+from tickerplant.replay import checkpoint
+from tickerplant.replay.lake import Lake
+from tickerplant.replay.partition import Task
+from tickerplant.replay.source import ArchiveObjects, by_partition, find_objects
+from tickerplant.replay.wish import FIRST_US, LAST_US, Wish, replay_settings
+from tickerplant.settings import Settings
+
+LATE_US: Final = 60_000_000
+"""A raw record may reach Kafka this long after it was taken in; what comes later than that is not looked for."""
+
+Ranges = dict[int, tuple[int, int]]
+"""Raw partition → first offset that is kept, and the one after the last."""
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What is to be done, and what the user should know of it."""
+
+    replay: Settings
+    tasks: list[Task]
+    warnings: list[str] = field(default_factory=list)
+
+
+def make_plan(live: Settings, wish: Wish, *, is_resumed: bool) -> Plan:
+    """Find out what there is to read.
+
+    Raises:
+        UserError: there is nothing, or not in this range.
+        DependencyError: a server does not answer.
+    """
+    count = _partition_count(live, wish)
+    warnings: list[str] = []
+    objects: dict[int, ArchiveObjects] = {}
+    places = _places(live, wish, count, warnings)
+    if wish.archive is None:
+        ranges = _topic_ranges(live, wish, count)
+    else:
+        known_us = [each.event_time_us for each in places.values() if each is not None]
+        first_us = min(known_us) if len(known_us) == count else FIRST_US
+        lake = Lake(live.object_store, wish.archive)
+        topic = raw_topic(wish.venue).name + live.kafka.topic_suffix
+        objects = find_objects(lake, topic, wish.venue, first_us, wish.to_us)
+        ranges = by_partition(objects)
+    replay = replay_settings(live, wish.into, partitions=count)
+
+    def task(number: int) -> Task:
+        place = _usable(places.get(number), ranges[number], wish, number, warnings)
+        return Task(
+            wish=wish,
+            live=live,
+            replay=replay,
+            partition=number,
+            partition_count=count,
+            start=place.next_offset if place else ranges[number][0],
+            end=ranges[number][1],
+            place=place,
+            objects=objects.get(number),
+            is_resumed=is_resumed,
+        )
+
+    tasks = [task(number) for number, (first, end) in sorted(ranges.items()) if first < end]
+    tasks = [each for each in tasks if each.start < each.end]
+    if not tasks:
+        raise UserError(f"there is nothing in this range of {wish.topic}")
+    return Plan(replay, tasks, warnings)
+
+
+def _partition_count(live: Settings, wish: Wish) -> int:
+    """Ask for the partitions of the raw topic; a processor knows by them which instruments are its own."""
+    name = wish.topic + live.kafka.topic_suffix
+    with closing(OffsetReader(live)) as reader:
+        found = reader.partitions().get(name)
+    if found is None and wish.archive is None:
+        raise UserError(f"topic {name} does not exist; --from-archive reads the raw archive")
+    return found or live.kafka.partitions
+
+
+def _topic_ranges(live: Settings, wish: Wish, count: int) -> Ranges:
+    """Tell what is kept, up to the first record that was written well after the end that was asked for."""
+    name = wish.topic + live.kafka.topic_suffix
+    with closing(OffsetReader(live)) as reader:
+        kept = reader.watermarks({name: count})
+        if wish.to_us == LAST_US:
+            return {place[1]: span for place, span in kept.items()}
+        late_ms = (wish.to_us + LATE_US) // 1000
+        ends = reader.offsets_at(dict.fromkeys(kept, late_ms))
+    return {place[1]: (first, _or(ends.get(place), end)) for place, (first, end) in kept.items()}
+
+
+def _or(offset: int | None, end: int) -> int:
+    return end if offset is None else offset
+
+
+def _places(live: Settings, wish: Wish, count: int, warnings: list[str]) -> dict[int, checkpoint.Place | None]:
+    """Choose the checkpoint of each partition; none where the replay is of all that is kept."""
+    if wish.from_us == FIRST_US:
+        return {}
+    lake = Lake(live.object_store)
+    found = {
+        number: checkpoint.newest_before(checkpoint.places(lake, wish.topic, number), wish.from_us)
+        for number in range(count)
+    }
+    _warn_of(found, lambda place: place is None, "no checkpoint before --from", wish, warnings)
+    return found
+
+
+def _warn_of(
+    found: dict[int, checkpoint.Place | None],
+    is_bad: Callable[[checkpoint.Place | None], bool],
+    why: str,
+    wish: Wish,
+    warnings: list[str],
+) -> None:
+    bad = [str(number) for number, place in found.items() if is_bad(place)]
+    if bad:
+        warnings.append(f"{why} for {wish.topic} partition {', '.join(bad)}: read from the beginning of what is kept")
+
+
+def _usable(
+    place: checkpoint.Place | None, kept: tuple[int, int], wish: Wish, number: int, warnings: list[str]
+) -> checkpoint.Place | None:
+    """Tell whether what follows a checkpoint is kept; warn where the state cannot be that of the live run."""
+    if place is not None and place.next_offset >= kept[0]:
+        return place
+    if kept[0] > 0:
+        what = "the checkpoint is older than what is kept" if place else "what came before is not kept"
+        warnings.append(
+            f"{wish.topic} partition {number} begins at offset {kept[0]}: {what}, so counters and books may "
+            "differ from the live run's"
+        )
+    return None

@@ -1,0 +1,275 @@
+"""`tickerplant replay`: partitions in parallel processes, both sinks beside them, until all is stored."""
+
+import multiprocessing
+import os
+import time
+from collections.abc import Iterator, Sequence
+from concurrent.futures import Future, ProcessPoolExecutor
+from concurrent.futures.process import BrokenProcessPool
+from contextlib import closing, contextmanager
+from multiprocessing.process import BaseProcess
+from pathlib import Path
+from typing import Any, Final
+
+from rich.console import Console
+from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeRemainingColumn
+
+from tickerplant.errors import UserError
+from tickerplant.kafka import OffsetReader
+from tickerplant.lag import SINKS, Lag, LagReader, group_name
+from tickerplant.logs import configure_logs
+from tickerplant.replay import stores
+from tickerplant.replay.partition import Done, Task, replay_partition
+from tickerplant.replay.plan import Plan, make_plan
+from tickerplant.replay.verify import Range, Verdict, verify
+from tickerplant.replay.wish import Wish, checked_suffix, replay_settings
+from tickerplant.settings import Settings
+
+SPAWN: Final = multiprocessing.get_context("spawn")
+STORES: Final = ("clickhouse", "parquet")
+POLL_S: Final = 0.2
+STOP_S: Final = 20.0
+STILL_S: Final = 120.0
+LIVE_WAIT_S: Final = 30.0
+NICENESS: Final = 5
+
+Board = Any
+"""Shared integers: offsets done of each task, then frames of each task."""
+
+
+def run_replay(
+    live: Settings, wish: Wish, *, again: bool = False, resume: bool = False, check: bool = False, quiet: bool = False
+) -> dict[str, Any]:
+    """Replay, and compare with the live rows if asked; blocks.
+
+    Args:
+        again: drop an earlier replay of this name first.
+        resume: go on with an earlier replay of this name, which was interrupted, or check it.
+        check: compare with the live rows.
+        quiet: no progress bar.
+
+    Returns:
+        What was done: frames, rows of each table, seconds, and, if checked, the differences.
+
+    Raises:
+        UserError: it cannot be done, and why; what was written so far stays, for `resume`.
+        DependencyError: a server does not answer.
+    """
+    console = Console(stderr=True, quiet=quiet)
+    plan = make_plan(live, wish, is_resumed=resume)
+    _make_room(plan.replay, wish, again=again, resume=resume)
+    for warning in plan.warnings:
+        Console(stderr=True).print(f"tickerplant: {warning}", highlight=False, soft_wrap=True)
+    began_s = time.monotonic()
+    stores.make(live, plan.replay, wish.manifest())
+    with _sinks(plan.replay) as sinks:
+        done = _run_tasks(plan.tasks, sinks, console)
+        if not sum(each.covered for each in done):
+            _stop(sinks)
+            stores.drop(plan.replay)
+            raise UserError(f"there is nothing in this range of {wish.topic}")
+        replayed_s = time.monotonic() - began_s
+        _drain(plan.replay, sinks)
+    summary = _summary(plan, done, replayed_s=replayed_s, seconds=time.monotonic() - began_s)
+    unseen = sorted(wish.symbols - set().union(*(each.symbols for each in done)))
+    if unseen and not resume:
+        Console(stderr=True).print(f"tickerplant: nothing in this range is of {', '.join(unseen)}", highlight=False)
+    if check:
+        summary |= _checked(live, plan, console).summary()
+    return summary
+
+
+def drop_replay(live: Settings, into: str) -> dict[str, Any]:
+    """Remove topics, tables and lake of a replay.
+
+    Raises:
+        UserError: there is none of this name.
+    """
+    replay = replay_settings(live, checked_suffix(into))
+    if not stores.existing(replay):
+        raise UserError(f"there is no replay {into}")
+    return {"dropped": into, **stores.drop(replay)}
+
+
+def _make_room(replay: Settings, wish: Wish, *, again: bool, resume: bool) -> None:
+    """Make sure that nothing is in the way, or that what is there is of the same replay."""
+    found = stores.existing(replay)
+    if resume:
+        manifest = stores.read_manifest(replay)
+        if manifest is None:
+            raise UserError(f"there is no replay {wish.into} to resume")
+        different = [name for name, value in wish.manifest().items() if manifest.get(name) != value]
+        if different:
+            raise UserError(f"replay {wish.into} was begun with another {different[0]}: {manifest.get(different[0])}")
+    elif found and again:
+        stores.drop(replay)
+    elif found:
+        raise UserError(f"replay {wish.into} exists ({found[0]}): --again drops it first, --resume goes on with it")
+
+
+def _run_tasks(tasks: Sequence[Task], sinks: Sequence[BaseProcess], console: Console) -> list[Done]:
+    board = SPAWN.Array("q", 2 * len(tasks), lock=False)
+    workers = min(len(tasks), os.cpu_count() or 1)
+    with ProcessPoolExecutor(workers, mp_context=SPAWN, initializer=_enter, initargs=(board,)) as pool:
+        futures = [pool.submit(_run_task, task, number) for number, task in enumerate(tasks)]
+        try:
+            _watch(tasks, futures, sinks, board, console)
+            done = [future.result() for future in futures]
+        except BrokenProcessPool:
+            raise UserError("a process of the replay was killed; --resume goes on where it was") from None
+        finally:
+            pool.shutdown(wait=False, cancel_futures=True)
+    failed = [each.error for each in done if each.error]
+    if failed:
+        raise UserError(failed[0])
+    return done
+
+
+_board: list[Board] = []  # of this process, set once by the pool
+
+
+def _enter(board: Board) -> None:
+    """Prepare a process of the pool."""
+    configure_logs("replay", "warning")
+    _board.append(board)
+
+
+def _run_task(task: Task, number: int) -> Done:
+    board = _board[0]
+    frames_at = len(board) // 2 + number
+
+    def tell(offsets: int, frames: int) -> None:
+        board[number], board[frames_at] = offsets, frames
+
+    return replay_partition(task, tell)
+
+
+def _watch(
+    tasks: Sequence[Task], futures: Sequence[Future[Done]], sinks: Sequence[BaseProcess], board: Board, console: Console
+) -> None:
+    """Show progress until all partitions are done."""
+    total = sum(task.end - task.start for task in tasks)
+    columns = (
+        TextColumn("replay"),
+        BarColumn(),
+        TaskProgressColumn(),
+        TextColumn("{task.fields[rate]} frames/s"),
+        TimeRemainingColumn(),
+    )
+    began_s = time.monotonic()
+    with Progress(*columns, console=console, transient=True) as progress:
+        bar = progress.add_task("replay", total=total, rate="-")
+        while not all(future.done() for future in futures):
+            _check(sinks)
+            frames = sum(board[len(tasks) :])
+            rate = f"{frames / max(0.001, time.monotonic() - began_s):,.0f}"
+            progress.update(bar, completed=sum(board[: len(tasks)]), rate=rate)
+            time.sleep(POLL_S)
+
+
+@contextmanager
+def _sinks(replay: Settings) -> Iterator[list[BaseProcess]]:
+    """Run both sinks beside the replay."""
+    folder = replay.local.home
+    folder.mkdir(parents=True, exist_ok=True)
+    processes: list[BaseProcess] = [
+        SPAWN.Process(target=_sink, args=(replay, store, folder / f"{store}.log"), daemon=True) for store in STORES
+    ]
+    for process in processes:
+        process.start()
+    try:
+        yield processes
+    finally:
+        _stop(processes)
+
+
+def _sink(replay: Settings, store: str, log: Path) -> None:
+    """Be a sink; what it says goes into a file."""
+    with log.open("ab") as file:
+        os.dup2(file.fileno(), 1)
+        os.dup2(file.fileno(), 2)
+    os.nice(NICENESS)
+    configure_logs(f"sink-{store}", replay.log_level)
+    from sinks import app  # noqa: PLC0415  # in this process alone
+
+    app.run(replay, store)
+
+
+def _stop(processes: Sequence[BaseProcess]) -> None:
+    for process in processes:
+        if process.is_alive():
+            process.terminate()
+    for process in processes:
+        process.join(STOP_S)
+        if process.is_alive():
+            process.kill()
+            process.join()
+
+
+def _check(sinks: Sequence[BaseProcess]) -> None:
+    dead = [store for store, process in zip(STORES, sinks, strict=True) if not process.is_alive()]
+    if dead:
+        raise UserError(f"the {dead[0]} sink of the replay ended; see its log in the folder of the replay, --resume")
+
+
+def _drain(replay: Settings, sinks: Sequence[BaseProcess]) -> None:
+    """Wait until both sinks have committed all that the replay wrote."""
+    moved_s, before = time.monotonic(), -1
+    with closing(LagReader(replay)) as reader:
+        while waiting := _waiting(reader.read()) or _waiting(reader.read()):
+            _check(sinks)
+            if waiting != before:
+                moved_s, before = time.monotonic(), waiting
+            if time.monotonic() - moved_s > STILL_S:
+                raise UserError(f"the sinks of the replay store nothing more; see {replay.local.home}, --resume")
+            time.sleep(POLL_S)
+
+
+def _waiting(lags: Sequence[Lag]) -> int:
+    return sum(lag.records for lag in lags)
+
+
+def _summary(plan: Plan, done: Sequence[Done], *, replayed_s: float, seconds: float) -> dict[str, Any]:
+    frames = sum(each.frames for each in done)
+    return {
+        "into": plan.tasks[0].wish.into,
+        "frames": frames,
+        "rows": stores.count_rows(plan.replay),
+        "seconds": round(seconds, 3),
+        "frames_per_s": round(frames / replayed_s),
+        "missing_offsets": sum(each.missing for each in done),
+        "warnings": plan.warnings,
+    }
+
+
+def _checked(live: Settings, plan: Plan, console: Console) -> Verdict:
+    """Compare with the live rows, once live processor and sinks have come as far as the replay."""
+    wish = plan.tasks[0].wish
+    ranges = {task.partition: (task.start, task.end) for task in plan.tasks}
+    console.print("comparing with the live rows ...", highlight=False)
+    _await_live(live, wish.topic, ranges)
+    return verify(live, plan.replay, Range(wish, ranges))
+
+
+def _await_live(live: Settings, topic: str, ranges: dict[int, tuple[int, int]]) -> None:
+    """Wait, half a minute at most, until what the live processor made of the range is stored; it may not run."""
+    deadline_s = time.monotonic() + LIVE_WAIT_S
+    name = topic + live.kafka.topic_suffix
+    with closing(OffsetReader(live)) as reader:
+        partitions = reader.partitions()
+        if name not in partitions:
+            return
+        group = group_name("tickerplant.processor", live)
+        while time.monotonic() < deadline_s:
+            committed = reader.committed(group, {name: partitions[name]})
+            if all(committed.get((name, number), 0) >= end for number, (_, end) in ranges.items()):
+                break
+            time.sleep(POLL_S)
+        made = {each: partitions[each] for each in stores.topics(live)[:-1] if each in partitions}
+        ends = {place: end for place, (first, end) in reader.watermarks(made).items() if end > first}
+        for sink in SINKS:
+            while time.monotonic() < deadline_s:
+                committed = reader.committed(group_name(sink, live), made)
+                if all(committed.get(place, 0) >= end for place, end in ends.items()):
+                    break
+                time.sleep(POLL_S)

@@ -1,0 +1,68 @@
+"""Which derived records a replay writes, and how they are marked; pure."""
+
+from dataclasses import dataclass, replace
+from typing import Final
+
+import msgspec
+
+from processors.batch import Batch
+from processors.flags import join_flags
+from schemas.records import Candle, Depth, Derivative, Derived, Tick, Ticker
+from schemas.topics import BY_RECORD
+
+REPLAY: Final = "REPLAY"
+FLAGGED: Final = (Tick, Depth, Ticker, Candle, Derivative)
+
+Marks = dict[str, tuple[int, int]]
+"""Topic (without suffix) → highest (source offset, source index) that it has."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Selection:
+    """Choose by time of the raw record and by symbol.
+
+    Args:
+        symbols: empty = all records. Else what has no symbol (connections, dead letters) is left out: it belongs
+            to none of them.
+        marks: what an earlier run of the same replay wrote, which is not written again.
+    """
+
+    from_us: int
+    to_us: int
+    symbols: frozenset[str]
+    marks: Marks
+
+    def covers(self, event_time_us: int) -> bool:
+        """Tell whether what comes of a raw record of this time is written."""
+        return self.from_us <= event_time_us < self.to_us
+
+    def of(self, batch: Batch) -> Batch:
+        """Give what is written of a batch: marked, and without its commands, which were carried out long ago."""
+        if not self.covers(batch.event_time_us):
+            return replace(batch, records=[], commands=[])
+        records = [marked(each) for each in batch.records if self._wants(each)]
+        return replace(batch, records=records, commands=[])
+
+    def _wants(self, record: Derived) -> bool:
+        if self.symbols and getattr(record, "symbol", "") not in self.symbols:
+            return False
+        if not self.marks:
+            return True
+        mark = self.marks.get(BY_RECORD[type(record)].name)
+        return mark is None or (record.source_offset, record.source_index) > mark
+
+
+def marked(record: Derived) -> Derived:
+    """Join REPLAY into the flags of a record that has flags."""
+    if isinstance(record, FLAGGED):
+        return msgspec.structs.replace(record, flags=join_flags(REPLAY, *record.flags.split(",")))
+    return record
+
+
+def unmarked(flags: str) -> str:
+    """Take REPLAY out of flags.
+
+    >>> unmarked("LATE,REPLAY")
+    'LATE'
+    """
+    return join_flags(*(flag for flag in flags.split(",") if flag != REPLAY))

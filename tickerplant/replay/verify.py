@@ -1,0 +1,239 @@
+"""Rows of a replay against live rows, by source id, in both stores: every column, REPLAY in `flags` aside.
+
+Both sides are read in the order of their source ids and walked together, so memory does not grow with the range.
+"""
+
+import math
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import closing
+from dataclasses import dataclass, field
+from typing import Any, Final
+
+import pyarrow as pa
+import pyarrow.compute as pc
+from clickhouse_driver import Client
+
+from schemas.records import DeadLetter, Instrument
+from schemas.topics import CLEANED
+from sinks.clickhouse import connect
+from sinks.tables import TABLES, Table
+from tickerplant.replay.lake import Lake
+from tickerplant.replay.selection import unmarked
+from tickerplant.replay.source import NAME
+from tickerplant.replay.wish import Wish
+from tickerplant.settings import Settings
+
+ID: Final = ("source_offset", "source_index")
+OFFSETS_AT_ONCE: Final = 20_000
+"""Raw offsets of one query: bounds what ClickHouse sorts."""
+STAGE: Final = "processor"
+
+Row = Mapping[str, Any]
+
+
+@dataclass(frozen=True)
+class Range:
+    """What is compared: the wish, and for each raw partition the first offset, and the one after the last."""
+
+    wish: Wish
+    offsets: Mapping[int, tuple[int, int]]
+
+
+@dataclass
+class Difference:
+    """The first difference: rows (None = it is missing there) and the columns in which they differ."""
+
+    store: str
+    table: str
+    partition: int
+    columns: list[str]
+    live: Row | None
+    replayed: Row | None
+
+    def line(self) -> str:
+        """Say it in one line for people."""
+        row = self.live or self.replayed or {}
+        place = f"{row.get('source_topic')}:{self.partition}:{row.get('source_offset')}:{row.get('source_index')}"
+        where = f"{self.store} {self.table} {place}"
+        if self.live is None or self.replayed is None:
+            return f"{where}: only in the {'replay' if self.live is None else 'live rows'}: {_shown(row)}"
+        values = (f"{name} live {self.live[name]!r}, replayed {self.replayed[name]!r}" for name in self.columns)
+        return f"{where}: {'; '.join(values)} | live {_shown(self.live)} | replayed {_shown(self.replayed)}"
+
+
+@dataclass
+class Verdict:
+    """What a comparison found: rows that were compared, by store and table, and how many differ."""
+
+    compared: dict[str, int] = field(default_factory=dict)
+    differences: int = 0
+    first: Difference | None = None
+
+    def summary(self) -> dict[str, Any]:
+        """Make the part of the command's answer."""
+        return {
+            "compared": self.compared,
+            "differences": self.differences,
+            "first_difference": self.first.line() if self.first else "",
+        }
+
+    def compare(self, store: str, table: str, partition: int, live: Iterable[Row], replayed: Iterable[Row]) -> None:
+        """Walk along both sides, each in the order of source ids; rows there twice are a difference too."""
+        compared = 0
+        for left, right in paired(live, replayed):
+            compared += 1
+            columns = [] if left is None or right is None else differing(left, right)
+            if left is None or right is None or columns:
+                self.differences += 1
+                self.first = self.first or Difference(store, table, partition, columns, left, right)
+        name = f"{store} {table}"
+        self.compared[name] = self.compared.get(name, 0) + compared
+
+
+def verify(live: Settings, replay: Settings, span: Range) -> Verdict:
+    """Compare a replay with the live rows.
+
+    `symbols.mapping` keeps the newest list alone, so instruments are compared in Parquet only.
+
+    Raises:
+        DependencyError: a store does not answer.
+    """
+    verdict = Verdict()
+    with closing(_Tables(live)) as live_tables, closing(_Tables(replay)) as replay_tables:
+        for table in (TABLES[topic.name] for topic in CLEANED):
+            if table.record is Instrument:
+                continue
+            for number, offsets in span.offsets.items():
+                left, right = (each.rows(table, span, number, offsets) for each in (live_tables, replay_tables))
+                verdict.compare("clickhouse", table.name, number, left, right)
+    for topic in CLEANED:
+        table = TABLES[topic.name]
+        for number in span.offsets:
+            left, right = (lake_rows(each, topic.name, table, span, number) for each in (live, replay))
+            verdict.compare("parquet", table.folder, number, left, right)
+    return verdict
+
+
+def paired(live: Iterable[Row], replayed: Iterable[Row]) -> Iterator[tuple[Row | None, Row | None]]:
+    """Pair rows of the same source id of two sides that are ordered by it; None = it is missing on that side."""
+    left_rows, right_rows = iter(live), iter(replayed)
+    left, right = next(left_rows, None), next(right_rows, None)
+    while left is not None or right is not None:
+        if right is None or (left is not None and _id(left) < _id(right)):
+            yield left, None
+            left = next(left_rows, None)
+        elif left is None or _id(right) < _id(left):
+            yield None, right
+            right = next(right_rows, None)
+        else:
+            yield left, right
+            left, right = next(left_rows, None), next(right_rows, None)
+
+
+def differing(live: Row, replayed: Row) -> list[str]:
+    """Name the columns in which two rows differ; REPLAY in `flags` is none."""
+    names = [*live, *(name for name in replayed if name not in live)]
+    return [name for name in names if not _same(name, live.get(name), replayed.get(name))]
+
+
+def _same(name: str, left: Any, right: Any) -> bool:
+    if left == right:
+        return True
+    if name == "flags" and isinstance(left, str) and isinstance(right, str):
+        return unmarked(left) == unmarked(right)
+    if isinstance(left, float) and isinstance(right, float):
+        return math.isnan(left) and math.isnan(right)
+    if isinstance(left, list | tuple) and isinstance(right, list | tuple) and len(left) == len(right):
+        return all(_same("", one, other) for one, other in zip(left, right, strict=True))
+    return False
+
+
+def _id(row: Row) -> tuple[int, int]:
+    return row["source_offset"], row["source_index"]
+
+
+def _shown(row: Row) -> str:
+    text = ", ".join(f"{name}={value!r}" for name, value in row.items())
+    return text if len(text) <= 2000 else f"{text[:2000]} ..."  # a book has thousands of levels
+
+
+class _Tables:
+    """Rows of ClickHouse, in the order of their source ids."""
+
+    def __init__(self, settings: Settings) -> None:
+        self._client: Client = connect(settings.clickhouse)
+        self._suffix = settings.clickhouse.table_suffix
+
+    def rows(self, table: Table, span: Range, partition: int, offsets: tuple[int, int]) -> Iterator[Row]:
+        """Read the rows that came of a raw partition, some thousand raw offsets at a time."""
+        wish = span.wish
+        conditions = [
+            "source_topic = %(topic)s AND source_partition = %(partition)s",
+            "source_offset BETWEEN %(low)s AND %(high)s",
+            "event_time_us >= %(from_us)s AND event_time_us < %(to_us)s",
+        ]
+        if wish.symbols:
+            conditions.append("symbol IN %(symbols)s")
+        if table.record is DeadLetter:
+            conditions.append("stage = %(stage)s")
+        query = (
+            f"SELECT * FROM {table.name}{self._suffix} FINAL WHERE {' AND '.join(conditions)} "  # noqa: S608  # own names
+            f"ORDER BY {', '.join(ID)}"
+        )
+        if wish.symbols and table.record is DeadLetter:
+            return
+        for low in range(offsets[0], offsets[1], OFFSETS_AT_ONCE):
+            values = {
+                "topic": wish.topic,
+                "partition": partition,
+                "low": low,
+                "high": min(low + OFFSETS_AT_ONCE, offsets[1]) - 1,
+                "from_us": wish.from_us,
+                "to_us": wish.to_us,
+                "symbols": tuple(sorted(wish.symbols)) or ("",),
+                "stage": STAGE,
+            }
+            rows = self._client.execute_iter(query, values, with_column_types=True)
+            names = [name for name, _type in next(rows)]
+            for row in rows:
+                yield dict(zip(names, row, strict=True))
+
+    def close(self) -> None:
+        """Disconnect."""
+        self._client.disconnect()
+
+
+def lake_rows(settings: Settings, topic: str, table: Table, span: Range, partition: int) -> Iterator[Row]:
+    """Read the rows of a lake that came of a raw partition, an object at a time, in the order of their source ids."""
+    lake = Lake(settings.object_store)
+    base = f"{table.folder}/venue={span.wish.venue}"
+    found: dict[tuple[int, str], list[str]] = {}
+    for day in lake.names(base):
+        for name in lake.names(f"{base}/{day}"):
+            match = NAME.fullmatch(name)
+            is_ours = match and match["topic"] == topic + settings.kafka.topic_suffix
+            if match and is_ours and int(match["partition"]) == partition:
+                found.setdefault((int(match["start"]), match["life"] or ""), []).append(f"{base}/{day}/{name}")
+    for paths in (found[key] for key in sorted(found)):
+        rows = pa.concat_tables([lake.read_table(path) for path in paths])
+        yield from _wanted(rows, span, partition).to_pylist()
+
+
+def _wanted(rows: pa.Table, span: Range, partition: int) -> pa.Table:
+    wish, (first, end) = span.wish, span.offsets[partition]
+    conditions: Sequence[Any] = [
+        pc.equal(rows["source_topic"], wish.topic),
+        pc.equal(rows["source_partition"], partition),
+        pc.greater_equal(rows["source_offset"], first),
+        pc.less(rows["source_offset"], end),
+        pc.greater_equal(rows["event_time_us"], wish.from_us),
+        pc.less(rows["event_time_us"], wish.to_us),
+    ]
+    if wish.symbols:
+        names = pa.array(sorted(wish.symbols))
+        known = rows["symbol"] if "symbol" in rows.column_names else pa.nulls(rows.num_rows, pa.string())
+        conditions = [*conditions, pc.fill_null(pc.is_in(known, names), fill_value=False)]
+    mask = conditions[0]
+    for condition in conditions[1:]:
+        mask = pc.and_(mask, condition)
+    return rows.filter(mask).sort_by([(name, "ascending") for name in ID])

@@ -76,31 +76,22 @@ def test_a_replay_of_the_archive_gives_the_live_rows(live: Settings) -> None:
     assert rows(replay_settings(live, "archived"), "SELECT DISTINCT symbol FROM TICK") == [("ETH/USDT",)]
 
 
-def test_an_altered_row_is_found_and_named(live: Settings) -> None:
-    replayed(live, "altered")
-    suffix = replay_settings(live, "altered").clickhouse.table_suffix
-    with closing(_Client(live)) as client:
-        client.rows(
-            f"INSERT INTO market_data.tick{suffix} SELECT * REPLACE (price + 1 AS price) FROM market_data.tick{suffix} "
-            "FINAL ORDER BY source_partition, source_offset, source_index LIMIT 1"
-        )
+def test_a_resumed_replay_writes_nothing_twice_and_finds_an_altered_row(live: Settings, begin_us: int) -> None:
+    wish: dict[str, Any] = {"into": "twice", "to_us": begin_us + 1_000_000}
+    first = replayed(live, **wish)
+    suffix = replay_settings(live, "twice").clickhouse.table_suffix
+    altered = f"SELECT * REPLACE (price + 1 AS price) FROM market_data.tick{suffix} FINAL"
+    rows(live, f"INSERT INTO market_data.tick{suffix} {altered} ORDER BY source_partition, source_offset LIMIT 1")
 
-    summary = replayed(live, "altered", resume=True)
+    again = replayed(live, **wish, resume=True)
 
-    assert summary["differences"] == 1
-    assert "clickhouse market_data.tick raw.binance:0:" in summary["first_difference"]
-    assert "price live" in summary["first_difference"]
-
-
-def test_a_resumed_replay_writes_nothing_twice(live: Settings) -> None:
-    first = replayed(live, "twice")
-    again = replayed(live, "twice", resume=True)
-
-    assert (again["rows"], again["first_difference"]) == (first["rows"], "")
+    assert (first["differences"], again["rows"], again["differences"]) == (0, first["rows"], 1)
+    assert "clickhouse market_data.tick raw.binance:0:" in again["first_difference"]
+    assert "price live 10" in again["first_difference"]
     with pytest.raises(UserError, match=r"exists .*--again drops it first, --resume"):
-        replayed(live, "twice")
+        replayed(live, **wish)
     with pytest.raises(UserError, match="begun with another symbols"):
-        replayed(live, "twice", resume=True, symbols=frozenset({"BTC/USDT"}))
+        replayed(live, **wish, resume=True, symbols=frozenset({"BTC/USDT"}))
 
 
 def test_a_dropped_replay_leaves_nothing(live: Settings, begin_us: int) -> None:

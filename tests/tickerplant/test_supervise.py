@@ -65,7 +65,7 @@ def test_roles_drain_each_after_those_that_feed_it() -> None:
 
     names = [role.name for role in roles_of(Settings(venues=(venue,)))]
 
-    assert names == ["produce", "process", "sink-clickhouse", "sink-parquet", "lag-exporter"]
+    assert names == ["produce", "process", "sink-clickhouse", "sink-parquet", "checkpoint", "lag-exporter"]
 
 
 def test_without_venues_no_producer_runs() -> None:

@@ -1,0 +1,148 @@
+"""What a replay is asked for, what it writes, which gaps it sees, and how rows are compared; in memory."""
+
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from processors.batch import Batch
+from schemas.records import DeadLetter, QualityEvent, Tick
+from schemas.topics import TICK
+from tickerplant.errors import UserError
+from tickerplant.replay.selection import Selection, marked, unmarked
+from tickerplant.replay.source import NAME, GapError, Order
+from tickerplant.replay.verify import differing, paired
+from tickerplant.replay.wish import make_wish, replay_settings
+from tickerplant.settings import Settings
+
+
+@pytest.mark.parametrize(
+    ("changes", "why"),
+    [
+        ({"topic": "cleaned.tick"}, "cannot be replayed; there are raw.binance"),
+        ({"topic": "raw.nowhere"}, "cannot be replayed"),
+        ({"into": "Big"}, "cannot name a replay"),
+        ({"into": ""}, "cannot name a replay"),
+        ({"start": "yesterday"}, "is no time"),
+        ({"start": "latest"}, "is no time"),
+        ({"start": "2026-11-21T00:00:00"}, "names no time zone"),
+        ({"start": "2026-11-21T00:00:00Z", "end": "2026-11-20T00:00:00Z"}, "is not before --to"),
+        ({"symbols": ["BTCUSDT"]}, "no canonical symbol"),
+    ],
+)
+def test_a_mistake_is_one_line(changes: dict[str, Any], why: str) -> None:
+    with pytest.raises(UserError, match=why) as raised:
+        make_wish(**{"topic": "raw.binance", "into": "fixed", **changes})
+
+    assert "\n" not in str(raised.value)
+
+
+def test_times_may_be_microseconds_and_symbols_a_list() -> None:
+    wish = make_wish(topic="raw.binance", into="x", start="1795219200000000", symbols=["BTC/USDT, ETH/USDT"])
+
+    assert (wish.from_us, wish.symbols) == (1_795_219_200_000_000, frozenset({"BTC/USDT", "ETH/USDT"}))
+
+
+def test_a_replay_writes_nowhere_where_something_live_is() -> None:
+    live = Settings()
+    replay = replay_settings(live, "fixed")
+
+    assert replay.kafka.topic_suffix == ".fixed"
+    assert replay.clickhouse.table_suffix == "__fixed"
+    assert replay.object_store.root == f"{live.object_store.root}-fixed"
+    assert replay.local.home != live.local.home
+
+
+def tick(index: int, symbol: str = "BTC/USDT", flags: str = "") -> Tick:
+    return Tick(
+        event_time_us=5,
+        venue="BINANCE",
+        symbol=symbol,
+        asset_class="CRYPTO",
+        kind="TRADE",
+        price=1.0,
+        quantity=1.0,
+        sequence_id=index,
+        flags=flags,
+        source_offset=7,
+        source_index=index,
+    )
+
+
+def batch(event_time_us: int) -> Batch:
+    found = Batch("BINANCE", "raw.binance", 0, 7, event_time_us)
+    event = QualityEvent(event_time_us=5, venue="BINANCE", symbol="", kind="CONNECT", source_offset=7, source_index=2)
+    letter = DeadLetter(event_time_us=5, stage="processor", reason="", payload=b"", source_offset=7, source_index=3)
+    found.records = [tick(0), tick(1, "ETH/USDT"), event, letter]
+    found.commands = [None]  # type: ignore[list-item]  # dropped, whatever they are
+    return found
+
+
+def selected(event_time_us: int = 5, **changes: Any) -> list[int]:
+    wish: dict[str, Any] = {"from_us": 5, "to_us": 6, "symbols": frozenset(), "marks": {}, **changes}
+    found = Selection(**wish).of(batch(event_time_us))
+    assert found.commands == []
+    return [each.source_index for each in found.records]
+
+
+def test_what_is_written_belongs_to_the_range_the_symbols_and_no_earlier_run() -> None:
+    assert selected() == [0, 1, 2, 3]
+    assert selected(4) == selected(6) == []
+    assert selected(symbols=frozenset({"ETH/USDT"})) == [1]
+    assert selected(marks={TICK.name: (7, 0)}) == [1, 2, 3]
+
+
+@given(st.sets(st.sampled_from(["LATE", "OFF_BOOK", "UNJOINED", "REPLAY"])))
+def test_replay_joins_the_flags_and_comes_out_of_them(flags: set[str]) -> None:
+    text = ",".join(sorted(flags))
+    found = marked(tick(0, flags=",".join(sorted(flags - {"REPLAY"}))))
+
+    assert isinstance(found, Tick)
+    assert found.flags == ",".join(sorted(flags | {"REPLAY"}))
+    assert unmarked(text) == ",".join(sorted(flags - {"REPLAY"}))
+
+
+def test_a_missing_offset_is_told_unless_it_may_be_missing() -> None:
+    strict, lenient = (Order("raw.binance:0", 5, allow_gaps=allowed) for allowed in (False, True))
+    for order in (strict, lenient):
+        order.expect(3, 9)
+    lenient.expect(12, 20)
+
+    assert lenient.missing == 2
+    with pytest.raises(GapError, match="offsets 10 to 11 of"):
+        strict.expect(12, 20)
+
+
+def test_names_of_archived_objects_are_read_with_dashes_in_their_lives() -> None:
+    name = "raw.binance-3-0000000000000000000-0000000000000000149-WW4E8a-_.parquet"
+    match = NAME.fullmatch(name)
+
+    assert match
+    assert (match["topic"], match["partition"], int(match["end"]), match["life"]) == (
+        "raw.binance",
+        "3",
+        149,
+        "WW4E8a-_",
+    )
+
+
+@given(
+    st.sets(st.tuples(st.integers(0, 9), st.integers(0, 3))), st.sets(st.tuples(st.integers(0, 9), st.integers(0, 3)))
+)
+def test_every_row_of_either_side_is_seen_once(live: set[tuple[int, int]], replayed: set[tuple[int, int]]) -> None:
+    def ordered(ids: set[tuple[int, int]]) -> list[dict[str, int]]:
+        return [{"source_offset": offset, "source_index": index} for offset, index in sorted(ids)]
+
+    pairs = list(paired(ordered(live), ordered(replayed)))
+
+    assert [left for left, _ in pairs if left is not None] == ordered(live)
+    assert [right for _, right in pairs if right is not None] == ordered(replayed)
+    assert sum(left is not None and right is not None for left, right in pairs) == len(live & replayed)
+
+
+def test_rows_differ_by_column_but_not_by_replay_nor_by_nan() -> None:
+    live = {"price": float("nan"), "flags": "LATE", "bids": [(1.0, 2.0)], "trade_id": "1"}
+
+    assert differing(live, {**live, "flags": "LATE,REPLAY", "price": float("nan")}) == []
+    assert differing(live, {**live, "flags": "REPLAY", "bids": [(1.0, 3.0)]}) == ["flags", "bids"]

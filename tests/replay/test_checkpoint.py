@@ -14,14 +14,14 @@ from tickerplant.settings import ObjectStore
 
 
 def made(next_offset: int, event_time_us: int = 1_000_000) -> Checkpoint:
-    pieces = {"": b"head", "BTC/USDT": bytes(range(256)) * 40}
+    pieces = {"": (b"head",), "BTC/USDT": (bytes(range(256)) * 40, b"change")}
     return Checkpoint(
         topic="raw.binance", partition=3, next_offset=next_offset, event_time_us=event_time_us, pieces=pieces
     )
 
 
-@given(st.dictionaries(st.text(), st.binary()), st.integers(0, 2**62), st.integers(0, 2**62))
-def test_what_was_encoded_is_read_back(pieces: dict[str, bytes], next_offset: int, time_us: int) -> None:
+@given(st.dictionaries(st.text(), st.lists(st.binary()).map(tuple)), st.integers(0, 2**62), st.integers(0, 2**62))
+def test_what_was_encoded_is_read_back(pieces: dict[str, tuple[bytes, ...]], next_offset: int, time_us: int) -> None:
     found = Checkpoint(topic="raw.binance", partition=0, next_offset=next_offset, event_time_us=time_us, pieces=pieces)
 
     assert decode(encode(found)) == found

@@ -42,7 +42,7 @@ class Checkpoint(msgspec.Struct, frozen=True, kw_only=True):
     partition: int
     next_offset: int
     event_time_us: int
-    pieces: dict[str, bytes]
+    pieces: dict[str, tuple[bytes, ...]]
 
     @property
     def place(self) -> Place:

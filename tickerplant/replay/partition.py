@@ -7,12 +7,12 @@ from dataclasses import dataclass, field
 from typing import Final
 
 from processors.batch import Batch, bad_record
-from processors.errors import FrameError
+from processors.errors import FrameError, StateError
 from processors.outputs import Encoders, Outputs
 from processors.pipeline import Pipeline
 from schemas.records import RawFrames
 from schemas.topics import CLEANED, raw_topic
-from tickerplant.errors import DependencyError, TickerplantError
+from tickerplant.errors import DependencyError, TickerplantError, UserError
 from tickerplant.kafka import Consumer, Publisher, TopicPartition, consumer
 from tickerplant.once import source_of
 from tickerplant.registry import Registry
@@ -26,6 +26,7 @@ from tickerplant.settings import Settings
 LINGER_MS: Final = 20.0
 FLUSH_S: Final = 600.0
 TELL_RECORDS: Final = 64
+FORGET_RECORDS: Final = 16_384
 TIMEOUT_S: Final = 10.0
 GC_ALLOCATIONS: Final = 50_000
 
@@ -116,6 +117,8 @@ def _replay(task: Task, tell: Tell, done: Done) -> None:
         publisher.poll()
         if taken.offset % TELL_RECORDS == 0:
             tell(taken.offset + 1 - task.start, done.frames)
+        if taken.offset % FORGET_RECORDS == 0:
+            pipeline.changed_states()  # kept for snapshots, of which there are none here
     done.missing = order.missing
     if publisher.flush(FLUSH_S):
         raise DependencyError("kafka", task.replay.kafka.bootstrap_servers, "it does not take what is replayed")
@@ -133,8 +136,13 @@ def _pipeline(task: Task) -> Pipeline:
     )
     if task.place is not None:
         found = checkpoint.read(Lake(task.live.object_store), task.wish.topic, task.partition, task.place)
-        for name, payload in found.loaded().pieces.items():
-            pipeline.restore(name, payload)
+        try:
+            for name, payloads in found.loaded().pieces.items():
+                pipeline.restore(name, *payloads)
+        except StateError as error:
+            raise UserError(
+                f"checkpoint {task.place.name} cannot be used: {error}; remove it to use the one before"
+            ) from error
     return pipeline
 
 

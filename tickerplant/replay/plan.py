@@ -15,7 +15,7 @@ from tickerplant.replay.source import ArchiveObjects, by_partition, find_objects
 from tickerplant.replay.wish import FIRST_US, LAST_US, Wish, replay_settings
 from tickerplant.settings import Settings
 
-LATE_US: Final = 60_000_000
+LATE_US: Final = 3600 * 1_000_000
 """A raw record may reach Kafka this long after it was taken in; what comes later than that is not looked for."""
 
 Ranges = dict[int, tuple[int, int]]

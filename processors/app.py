@@ -24,7 +24,8 @@ from processors.pipeline import Pipeline
 from processors.state_store import Loaded, StateAwayError, StateStore, load
 from processors.venues import VENUES
 from processors.watch import KafkaWitness, Position, works
-from processors.worker import METRIC_STAGE, Captured, PartitionWorker
+from processors.worker import LEASE_US, METRIC_STAGE, Captured, PartitionWorker, outputs_of
+from processors.written import Written, find_written
 from schemas.records import RawFrames, State
 from schemas.topics import raw_topic
 from tickerplant import metrics
@@ -86,6 +87,8 @@ class Processor:
         self._publisher = Publisher(settings)
         self._workers: dict[TP, PartitionWorker] = {}
         self._progress: dict[TP, Progress] = {}
+        self._offsets = OffsetReader(settings)
+        self._lease_us = max(LEASE_US, int(settings.processor.snapshot_s * 3_000_000))
         self._yielded_s = time.monotonic()
         self._turns = 0
         self._loading = 0  # calls that load state now
@@ -99,9 +102,11 @@ class Processor:
         if worker is None:  # revoked while it lay in Faust's buffer
             return
         try:
-            while self._publisher.waiting_records() > MOST_WAITING_RECORDS:
+            while self._publisher.waiting_records() > MOST_WAITING_RECORDS or worker.is_over:
                 self._publisher.poll()
                 await asyncio.sleep(POLL_S)
+                if self._workers.get(message.tp) is not worker:  # revoked meanwhile
+                    return
             written_us = int(message.timestamp * 1_000_000)
             worker.step(message.offset, message.value, written_us)
             progress = self._progress[message.tp]
@@ -115,7 +120,11 @@ class Processor:
             self._yielded_s = time.monotonic()
 
     async def assign(self, app: Any) -> None:
-        """Load the state of all assigned partitions and commit its offsets, so that Faust goes on from there."""
+        """Load the state of all assigned partitions and commit its offsets, so that Faust goes on from there.
+
+        What was written after the state is found in the outputs, to be left out; a first snapshot tells so before
+        anything is processed, and from where on the next owner has to look.
+        """
         self._turns += 1
         generation = app.consumer_generation_id
         self._loading += 1
@@ -134,20 +143,32 @@ class Processor:
     async def _assign(self, app: Any) -> None:
         _hasten_fetches(app)
         generation = app.consumer_generation_id
+        while self._publisher.waiting_records() and app.consumer_generation_id == generation:
+            self._publisher.poll(POLL_S)  # of an assignment before: it must be found, too
+            await asyncio.sleep(POLL_S)
         assigned = [tp for tp in sorted(app.consumer.assignment()) if tp.topic in self.venues]
         found: dict[TP, Loaded] = {}
         for tp in assigned:
             while tp not in found and app.consumer_generation_id == generation:
                 await self._load(tp, found)
-        if app.consumer_generation_id != generation:
+        written: Written | None = None
+        while written is None and app.consumer_generation_id == generation:
+            written = await self._find_written(found)
+        if written is None or app.consumer_generation_id != generation:
             return  # assigned anew meanwhile: another call follows
-        self._workers = {tp: self._worker(tp, loaded) for tp, loaded in found.items()}
+        self._workers = {tp: self._worker(tp, loaded, written) for tp, loaded in found.items()}
         self._follow(self._workers)
         offsets = {tp: worker.next_offset for tp, worker in self._workers.items() if worker.next_offset}
         await self._skip_lost(app, offsets)
         if offsets:
             await _commit(app, offsets)
-        self._log.info("partitions assigned", partitions=[f"{tp.topic}:{tp.partition}" for tp in assigned])
+        await self.snapshot(app)
+        self._log.info(
+            "partitions assigned",
+            partitions=[f"{tp.topic}:{tp.partition}" for tp in assigned],
+            records_searched=written.read_records,
+            written_before={f"{tp.topic}:{tp.partition}": each.written for tp, each in self._workers.items()},
+        )
 
     async def revoke(self, app: Any) -> None:
         """Take a last snapshot and forget all state: whatever stays assigned is loaded again."""
@@ -169,17 +190,21 @@ class Processor:
         self._snapshot_lock = self._snapshot_lock or asyncio.Lock()
         async with self._snapshot_lock:
             mine = {tp: each for tp, each in self._workers.items() if partitions is None or tp in partitions}
-            moved = {tp: each for tp, each in mine.items() if each.next_offset > each.captured_offset}
+            moved = {tp: each for tp, each in mine.items() if each.is_due}
             captured = {tp: worker.capture() for tp, worker in moved.items()}
             for tp, worker in moved.items():
                 await self._write_pieces(tp, worker, captured[tp])
                 await self._delivered(worker, captured[tp].mark)
+            if not await self._is_owner(app, moved):
+                return
             kept = {tp: worker for tp, worker in moved.items() if self._workers.get(tp) is worker}
             marks = {tp: worker.write_head(captured[tp]) for tp, worker in kept.items()}
             for tp, worker in kept.items():
                 await self._delivered(worker, marks[tp])
-            if kept:
-                await _commit(app, {tp: captured[tp].next_offset for tp in kept})
+                worker.stands(captured[tp])
+            offsets = {tp: captured[tp].next_offset for tp in kept if captured[tp].next_offset}
+            if offsets:
+                await _commit(app, offsets)
             self._show_books()
 
     async def snapshot_for_ever(self, app: Any) -> None:
@@ -210,6 +235,7 @@ class Processor:
     def close(self) -> None:
         """Wait for what is still on its way."""
         self._publisher.flush(CLOSE_S)
+        self._offsets.close()
 
     async def _load(self, tp: TP, found: dict[TP, Loaded]) -> None:
         """Load the state of a partition; where the broker is away meanwhile, leave it for another try."""
@@ -220,7 +246,31 @@ class Processor:
             self._log.warning("state not loaded yet", reason=str(error))
             await asyncio.sleep(LOAD_AGAIN_S)
 
-    def _worker(self, tp: TP, loaded: Loaded) -> PartitionWorker:
+    async def _find_written(self, found: Mapping[TP, Loaded]) -> Written | None:
+        """Find what was written after these states; None = the broker is away meanwhile."""
+        heads = {(raw_topic(self.venues[tp.topic]).name, tp.partition): outputs_of(each) for tp, each in found.items()}
+        args = (self.settings, self._offsets, heads)
+        try:
+            return await asyncio.get_running_loop().run_in_executor(None, find_written, *args)
+        except StateAwayError as error:
+            self._log.warning("outputs not searched yet", reason=str(error))
+            await asyncio.sleep(LOAD_AGAIN_S)
+            return None
+
+    async def _is_owner(self, app: Any, workers: Mapping[TP, PartitionWorker]) -> bool:
+        """Ask whether partitions are ours still, where another may have them: a woken one must not undo its state.
+
+        All are forgotten where not: they will be assigned anew.
+        """
+        doubted = {tp: each.captured_offset for tp, each in workers.items() if each.until_us and each.is_over}
+        if not doubted or await _commit(app, doubted):
+            return True
+        self._log.warning("partitions are another's", partitions=[f"{tp.topic}:{tp.partition}" for tp in doubted])
+        self._workers = {}
+        self._follow({})
+        return False
+
+    def _worker(self, tp: TP, loaded: Loaded, written: Written) -> PartitionWorker:
         venue = self.venues[tp.topic]
         topic = raw_topic(venue).name
         processor = self.settings.processor
@@ -231,7 +281,8 @@ class Processor:
             partition_count=self.partition_counts[tp.topic],
             keyframe_us=int(processor.keyframe_s * 1_000_000),
         )
-        outputs = Outputs(self._publisher, self._encoders, topic=topic, partition=tp.partition)
+        ends = written.ends_of(tp.partition)
+        outputs = Outputs(self._publisher, self._encoders, topic=topic, partition=tp.partition, ends=ends)
         worker = PartitionWorker(
             pipeline,
             outputs,
@@ -242,8 +293,9 @@ class Processor:
             partition=tp.partition,
             dead_letter_limit=processor.dead_letter_limit,
             now_us=now_us,
+            lease_us=self._lease_us,
         )
-        worker.resume(loaded)
+        worker.resume(loaded, written.marks[topic, tp.partition])
         return worker
 
     async def _skip_lost(self, app: Any, offsets: dict[TP, int]) -> None:
@@ -449,6 +501,9 @@ def _hasten_fetches(app: Any) -> None:
     fetcher._fetch_min_bytes = FETCH_LEAST_BYTES  # noqa: SLF001
 
 
-async def _commit(app: Any, offsets: dict[TP, int]) -> None:
-    """Commit offsets past Faust's own bookkeeping, which needs every message acknowledged in turn."""
-    await app.consumer._thread.commit(offsets)  # noqa: SLF001  # there is no public way (faust-streaming 0.15.3)
+async def _commit(app: Any, offsets: Mapping[TP, int]) -> bool:
+    """Commit offsets past Faust's own bookkeeping, which needs every message acknowledged in turn.
+
+    Returns whether the coordinator took them: not, where the partitions are another's.
+    """
+    return bool(await app.consumer._thread.commit(offsets))  # noqa: SLF001  # there is no public way (faust-streaming 0.15.3)

@@ -15,15 +15,27 @@ MOST_KEYS: Final = 100_000
 
 
 class Deliveries:
-    """Counts records of one topic and partition on their way; delivered in order, so counts tell how far."""
+    """Counts records of one topic and partition on their way; delivered in order, so counts tell how far.
 
-    __slots__ = ("delivered", "sent")
+    Args:
+        first_offset: none of the records is written below it.
+    """
 
-    def __init__(self) -> None:
+    __slots__ = ("_first_offset", "_last", "delivered", "sent")
+
+    def __init__(self, first_offset: int = 0) -> None:
         self.sent = 0
         self.delivered = 0
+        self._first_offset = first_offset
+        self._last: Message | None = None
 
-    def __call__(self, error: KafkaError | None, _message: Message) -> None:
+    @property
+    def next_offset(self) -> int:
+        """An offset that no record is below which is not delivered yet."""
+        offset = None if self._last is None else self._last.offset()  # None = a repeat that the broker dropped
+        return self._first_offset if offset is None else offset + 1
+
+    def __call__(self, error: KafkaError | None, message: Message) -> None:
         """Note a delivery; called by the publisher.
 
         Raises:
@@ -32,6 +44,7 @@ class Deliveries:
         if error is not None:
             raise DeliveryError(f"Kafka refused a record: {error.str()}")
         self.delivered += 1
+        self._last = message
 
 
 class Encoders:
@@ -58,13 +71,23 @@ class Outputs:
 
     Args:
         topic: the raw topic, as it stands in the sources.
+        ends: where the topics end, as far as known; nothing of ours is under way to them.
     """
 
-    def __init__(self, publisher: Publisher, encoders: Encoders, *, topic: str, partition: int) -> None:
+    def __init__(
+        self,
+        publisher: Publisher,
+        encoders: Encoders,
+        *,
+        topic: str,
+        partition: int,
+        ends: Mapping[str, int] | None = None,
+    ) -> None:
         self.publisher = publisher
         self._encoders = encoders
         self._partition = partition
         self._source = f"{topic}:{partition}:"
+        self._first_ends = dict(ends or {})
         self._deliveries: dict[str, Deliveries] = {}
         self._keys: dict[tuple[str, str], bytes] = {}
 
@@ -93,10 +116,15 @@ class Outputs:
         """Tell whether all that was queued at a mark is with the broker."""
         return all(self._deliveries[topic].delivered >= sent for topic, sent in mark.items())
 
+    def ends(self) -> dict[str, int]:
+        """Tell, for each output, an offset that none of the records is below which are not delivered yet."""
+        sent = {topic: each.next_offset for topic, each in self._deliveries.items() if topic in self._first_ends}
+        return self._first_ends | sent
+
     def _queue(self, topic: str, partition: int, key: bytes, value: bytes, headers: Headers | None = None) -> None:
         deliveries = self._deliveries.get(topic)
         if deliveries is None:
-            deliveries = self._deliveries[topic] = Deliveries()
+            deliveries = self._deliveries[topic] = Deliveries(self._first_ends.get(topic, 0))
         deliveries.sent += 1
         self.publisher.send(topic, partition, key, value, headers, deliveries)
 

@@ -115,8 +115,17 @@ class MarketPiece(msgspec.Struct, array_like=True):
     instruments: list[Instrument]
 
 
+class OutputsPiece(msgspec.Struct, array_like=True):
+    """Where the records after a snapshot stand in the outputs, for an owner to come: see `processors/written.py`."""
+
+    since_us: int  # by the owner's clock: what it writes after the snapshot is stamped from here on
+    until_us: int  # up to here: it waits for its next snapshot then
+    ends: dict[str, int]  # topic → an offset that none of them is below
+    written: dict[str, tuple[int, int]]  # topic → highest (offset, index) of owners before, where that is above
+
+
 class HeadPiece(msgspec.Struct, array_like=True):
-    """What belongs to the partition as a whole."""
+    """What belongs to the partition as a whole; fields with a default were added since."""
 
     version: int
     next_offset: int
@@ -124,6 +133,7 @@ class HeadPiece(msgspec.Struct, array_like=True):
     frames: dict[str, int]  # connection → number of its next frame
     throttle: Counts
     event_time_us: int = 0  # of the last raw record that could be read; 0 = there was none, or an older program wrote
+    outputs: OutputsPiece | None = None
 
 
 _ENCODER = msgspec.msgpack.Encoder()

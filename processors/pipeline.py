@@ -30,6 +30,7 @@ from processors.pieces import (
     STATE_VERSION,
     HeadPiece,
     MarketPiece,
+    OutputsPiece,
     Piece,
     SymbolPiece,
     capture_symbol,
@@ -179,8 +180,8 @@ class Pipeline:
         self.freeze()
         return {piece.name: piece for piece in iter(self.next_piece, None)}
 
-    def head(self) -> bytes:
-        """Capture what belongs to the partition as a whole."""
+    def head(self, outputs: OutputsPiece | None = None) -> bytes:
+        """Capture what belongs to the partition as a whole, with how far its outputs have come."""
         return encode_piece(
             HeadPiece(
                 version=STATE_VERSION,
@@ -189,6 +190,7 @@ class Pipeline:
                 frames=self._next_numbers,
                 throttle=self._throttle.capture(),
                 event_time_us=self._event_time_us,
+                outputs=outputs,
             )
         )
 

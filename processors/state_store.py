@@ -168,9 +168,14 @@ class StateStore:
         self._places = dict(loaded.places)
 
     def write(self, piece: Piece, next_offset: int) -> None:
-        """Queue a piece of the state as of an offset; at most one of each name before `write_head`."""
+        """Queue a piece of the state as of an offset; at most one of each name before `write_head`.
+
+        One that is written again as of the same offset, as heads are, takes its own place: the last one counts.
+        """
         before = self._places.get(piece.name, Place())
-        place = self._places[piece.name] = before.after(next_offset, is_whole=piece.is_whole)
+        is_again = piece.is_whole and before.next_offset == next_offset
+        place = before if is_again else before.after(next_offset, is_whole=piece.is_whole)
+        self._places[piece.name] = place
         count = max(1, -(-len(piece.payload) // PART_BYTES))
         for part in range(count):
             state = State(

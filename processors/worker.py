@@ -1,6 +1,7 @@
 """One raw partition: bytes in, records queued, metrics counted, state captured. No Faust here."""
 
 from collections import Counter
+from collections.abc import Mapping
 from dataclasses import dataclass
 from time import perf_counter
 from typing import Final
@@ -8,7 +9,9 @@ from typing import Final
 from processors.batch import Batch, bad_record
 from processors.errors import FrameError
 from processors.outputs import Outputs
+from processors.pieces import HEAD, HeadPiece, OutputsPiece, decode_piece
 from processors.pipeline import Pipeline
+from processors.silence import Mark, Marks, Silence, highest
 from processors.state_store import Loaded, StateStore
 from schemas.codec import CodecError, Decoder
 from schemas.records import DeadLetter, QualityEvent, RawFrames, Tick
@@ -19,6 +22,7 @@ from tickerplant.errors import TickerplantError, UserError
 
 METRIC_STAGE: Final = "process"
 US: Final = 1_000_000
+LEASE_US: Final = 8 * US  # below the session: who was paused for longer than that does not go on as if nothing were
 
 
 class OffsetError(TickerplantError):
@@ -32,6 +36,17 @@ class Captured:
     next_offset: int
     head: bytes
     mark: dict[str, int]
+    until_us: int
+
+
+def outputs_of(loaded: Loaded) -> OutputsPiece | None:
+    """Find how far the outputs had come as of a state; None = there is none, or it is of a program that kept none.
+
+    Raises:
+        StateError: it cannot be read.
+    """
+    head = loaded.pieces.get(HEAD)
+    return None if head is None else decode_piece(HeadPiece, HEAD, head[-1]).outputs
 
 
 class PartitionWorker:
@@ -40,6 +55,7 @@ class PartitionWorker:
     Args:
         decoder: of raw records.
         dead_letter_limit: consecutive bad frames or records after which `step` raises.
+        lease_us: for how long it may go on after a snapshot was taken, before the next one stands.
     """
 
     def __init__(
@@ -54,15 +70,19 @@ class PartitionWorker:
         partition: int,
         dead_letter_limit: int,
         now_us: NowUs,
+        lease_us: int = LEASE_US,
     ) -> None:
         self.pipeline = pipeline
         self.outputs = outputs
         self.captured_offset = 0  # up to which state was captured
+        self.until_us = 0  # when it must wait for its next snapshot; 0 = none was written by this owner
         self._store = store
         self._decoder = decoder
         self._venue, self._topic, self._partition = venue, topic, partition
         self._limit = dead_letter_limit
-        self._now_us = now_us
+        self._now_us, self._lease_us = now_us, lease_us
+        self._silence = Silence()
+        self._captured_us = 0
         self._expected_offset: int | None = None
         self._bad_records = 0
         self._captured: Captured | None = None
@@ -73,8 +93,23 @@ class PartitionWorker:
         """Offset of the raw record to be processed next; 0 = nothing was processed."""
         return self._expected_offset or 0
 
-    def resume(self, loaded: Loaded) -> None:
-        """Go on from a loaded state.
+    @property
+    def written(self) -> Marks:
+        """What earlier owners have written of records that are to come; empty = nothing is left out any more."""
+        return self._silence.marks
+
+    @property
+    def is_due(self) -> bool:
+        """Tell whether a snapshot is wanted: something was processed, or the lease is to be renewed."""
+        return self.next_offset > self.captured_offset or self._now_us() - self._captured_us > self._lease_us // 3
+
+    @property
+    def is_over(self) -> bool:
+        """Tell whether it must wait for its next snapshot."""
+        return self._now_us() > self.until_us
+
+    def resume(self, loaded: Loaded, written: Mapping[str, Mark] | None = None) -> None:
+        """Go on from a loaded state, and leave out what was written since.
 
         Raises:
             StateError: it cannot be read.
@@ -82,8 +117,10 @@ class PartitionWorker:
         for name, payloads in loaded.pieces.items():
             self.pipeline.restore(name, *payloads)
         self._store.resume(loaded)
-        if loaded.pieces:
+        if loaded.next_offset:  # 0 = an owner ended before it processed anything: retention tells the first one
             self._expected_offset = self.captured_offset = loaded.next_offset
+        head = outputs_of(loaded)
+        self._silence = Silence(highest(head.written if head else {}, written or {}))
 
     def skip_to(self, offset: int) -> None:
         """Accept that raw records before this offset are gone."""
@@ -103,6 +140,8 @@ class PartitionWorker:
             raise OffsetError(f"{self._topic}:{self._partition} jumps from {self._expected_offset} to {offset}")
         self._expected_offset = offset + 1
         raw, batch = self._processed(offset, value or b"", timestamp_us)
+        if self._silence:
+            batch = self._left(batch)
         sent = self.outputs.send(batch)
         self._count(raw, batch, sent, value or b"")
         metrics.BATCH_SECONDS.labels(METRIC_STAGE).observe(perf_counter() - began_s)
@@ -115,7 +154,10 @@ class PartitionWorker:
         """
         if self._captured is None:
             self.pipeline.freeze()
-            self._captured = Captured(self.next_offset, self.pipeline.head(), self.outputs.mark())
+            self._captured_us = self._now_us()
+            until_us = self._captured_us + self._lease_us
+            head = self.pipeline.head(OutputsPiece(self._captured_us, until_us, self.outputs.ends(), self.written))
+            self._captured = Captured(self.next_offset, head, self.outputs.mark(), until_us)
         return self._captured
 
     def write_pieces(self, captured: Captured, budget_s: float) -> int:
@@ -138,6 +180,15 @@ class PartitionWorker:
         self._store.write_head(captured.head, captured.next_offset)
         self._captured, self.captured_offset = None, captured.next_offset
         return self.outputs.mark()
+
+    def stands(self, captured: Captured) -> None:
+        """Go on for another while, now that a snapshot is delivered."""
+        self.until_us = captured.until_us
+
+    def _left(self, batch: Batch) -> Batch:
+        rest = self._silence.rest(batch)
+        metrics.LEFT_OUT.labels(METRIC_STAGE).inc(len(batch.records) - len(rest.records))
+        return rest
 
     def _processed(self, offset: int, value: bytes, timestamp_us: int) -> tuple[RawFrames | None, Batch]:
         try:

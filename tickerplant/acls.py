@@ -28,7 +28,7 @@ ALL: Final = tuple(topic.name for topic in catalogue(SYMBOLOGIES))
 TOPICS: Final[dict[str, dict[Operation, Sequence[str]]]] = {
     "deploy": {"CREATE": ALL, "DESCRIBE": ALL},
     "produce": {"WRITE": RAW, "READ": (COMMAND.name,)},
-    "process": {"READ": (*RAW, STATE.name), "WRITE": (*DERIVED, COMMAND.name, STATE.name)},
+    "process": {"READ": (*RAW, *DERIVED, STATE.name), "WRITE": (*DERIVED, COMMAND.name, STATE.name)},
     "checkpoint": {"READ": (*RAW, STATE.name)},
     "sink-clickhouse": {"READ": STORED, "WRITE": (DEAD_SINK.name, SINK_COMMIT.name)},
     "sink-parquet": {"READ": STORED, "WRITE": (DEAD_SINK.name, SINK_COMMIT.name)},

@@ -67,6 +67,9 @@ DEAD_LETTERS: Final = Counter("stage_dead_letters_total", "Items sent to the dea
 REDUNDANT: Final = Counter(
     "stage_redundant_total", "Items dropped because another connection had brought them before.", ["venue"]
 )
+LEFT_OUT: Final = Counter(
+    "stage_left_out_total", "Records left out after a restart because they had been written before.", ["stage"]
+)
 QUEUE: Final = Gauge("stage_queue_records", "Items waiting inside a stage.", ["stage"])
 STAGE_LATENCY: Final = Histogram(
     "stage_latency_seconds",

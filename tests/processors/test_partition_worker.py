@@ -1,18 +1,25 @@
 """A partition's worker without Kafka: offsets, dead letters, metrics, state from one owner to the next."""
 
 from collections.abc import Callable
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
+from hypothesis import given
+from hypothesis import settings as hypothesis_settings
+from hypothesis import strategies as st
 from prometheus_client import REGISTRY
 
+from processors.batch import Batch
 from processors.outputs import Encoders, Outputs
 from processors.pipeline import Pipeline
+from processors.silence import Marks, Silence, highest
 from processors.state_store import Loaded, StateStore, choose
-from processors.worker import OffsetError, PartitionWorker
+from processors.worker import LEASE_US, OffsetError, PartitionWorker, outputs_of
+from processors.written import Written
 from schemas.codec import Decoder, Encoder, UnknownSchemaError, schema_text
-from schemas.records import DeadLetter, RawFrames, State, Tick
-from schemas.topics import DEAD_PROCESSOR, STATE, TICK, Topic
+from schemas.records import ControlCommand, DeadLetter, RawFrames, State, Tick
+from schemas.topics import CLEANED, DEAD_PROCESSOR, STATE, TICK, Topic
 from tickerplant.errors import UserError
 from tickerplant.kafka import DeliveryError, KafkaError
 
@@ -42,6 +49,7 @@ class MemoryPublisher:
     """Keeps what is sent; `deliver` calls back."""
 
     def __init__(self) -> None:
+        self.delivered, self.is_repeating = 1000, False
         self.sent: list[tuple[str, int, bytes, bytes, Any]] = []
         self._waiting: list[Callable[..., None]] = []
 
@@ -51,18 +59,23 @@ class MemoryPublisher:
         self._waiting.append(on_delivered)
 
     def deliver(self, error: Any = None) -> None:
+        """Deliver all that waits, at offsets from 1000 on; in a repeat the broker names none."""
         waiting, self._waiting = self._waiting, []
         for callback in waiting:
-            callback(error, None)
+            offset, self.delivered = self.delivered, self.delivered + 1
+            callback(error, SimpleNamespace(offset=lambda offset=offset: None if self.is_repeating else offset))
 
 
 class Owner:
     """A worker and all it works with."""
 
-    def __init__(self, loaded: Loaded | None = None) -> None:
+    now_us = 0
+
+    def __init__(self, loaded: Loaded | None = None, written: Marks | None = None) -> None:
         self.publisher, self.registry = MemoryPublisher(), MemoryRegistry()
         encoders = Encoders(self.registry)  # type: ignore[arg-type]  # the part of a Registry that is used
-        outputs = Outputs(self.publisher, encoders, topic=TOPIC, partition=0)  # type: ignore[arg-type]  # likewise
+        ends = {topic.name: 100 for topic in CLEANED}
+        outputs = Outputs(self.publisher, encoders, topic=TOPIC, partition=0, ends=ends)  # type: ignore[arg-type]  # likewise
         self.worker = PartitionWorker(
             Pipeline("BINANCE", TOPIC, 0),
             outputs,
@@ -72,9 +85,9 @@ class Owner:
             topic=TOPIC,
             partition=0,
             dead_letter_limit=LIMIT,
-            now_us=lambda: 0,
+            now_us=lambda: self.now_us,
         )
-        self.worker.resume(loaded or Loaded())
+        self.worker.resume(loaded or Loaded(), written)
 
     def step(self, offset: int, value: bytes) -> None:
         self.worker.step(offset, value, 7_000_000)
@@ -83,14 +96,23 @@ class Owner:
         decoder = self.registry.decoder(shape)
         return [decoder.decode(value) for name, _, _, value, *_ in self.publisher.sent if name == topic.name]
 
-    def saved(self) -> Loaded:
-        """Write the state, and choose what a next owner would load."""
+    def written(self, cut: float = 1.0) -> list[tuple[str, bytes]]:
+        """List the (topic, source) of what was sent, of each output only this share."""
+        sent = [(name, headers[0][1]) for name, _, _, _, headers, *_ in self.publisher.sent if headers]
+        topics = {name: [each for each in sent if each[0] == name] for name, _ in sent}
+        return [each for mine in topics.values() for each in mine[: round(len(mine) * cut)]]
+
+    def saved(self, *before: "Owner") -> Loaded:
+        """Write the state, and choose what a next owner would load after these."""
         captured = self.worker.capture()
         while self.worker.write_pieces(captured, 0.0):
             pass
         self.worker.write_head(captured)
+        return choose(state for owner in (*before, self) for state in owner.states())
+
+    def states(self) -> list[tuple[int, State]]:
         keys = [key for name, _, key, *_ in self.publisher.sent if name == STATE.name]
-        return choose((int(key.split(b"|")[3]), state) for key, state in zip(keys, self.of(State, STATE), strict=True))
+        return [(int(key.split(b"|")[3]), state) for key, state in zip(keys, self.of(State, STATE), strict=True)]
 
 
 @pytest.fixture
@@ -204,3 +226,163 @@ def test_what_another_connection_brought_is_counted(owner: Owner, values: list[b
 
     assert [tick.trade_id for tick in owner.of(Tick, TICK)] == ["1", "2"]
     assert sample("stage_redundant_total", venue="BINANCE") == before + 1
+
+
+def found(sent: list[tuple[str, bytes]]) -> Marks:
+    """What a search of the outputs finds of this partition."""
+    written = Written(marks={(TOPIC, 0): {}})
+    for name, source in sent:
+        written.note(name, source)
+    return written.marks[TOPIC, 0]
+
+
+@pytest.fixture(scope="module")
+def mixed(new_run: Any) -> list[bytes]:
+    """Raw records that give ticks, depth, quality events, dead letters and commands."""
+    feed, encoder = new_run("spot").feed, Encoder(RawFrames, SCHEMA_ID)
+    frames = [[feed.frame(LISTING, "INSTRUMENTS")]]
+    for number in range(1, 20):
+        frames.append([feed.message(TRADE, t=number), feed.message("btcusdt@depth@100ms", U=number, u=number)])
+        if number % 7 == 3:
+            frames[-1] += [feed.snapshot(number, [["1.0", "1"]]), feed.frame(b"", "DISCONNECT")]
+        if number % 5 == 1:
+            frames[-1] += [feed.frame(b"?"), feed.message(TRADE, t=number + 30), feed.message(TRADE, t=number + 31)]
+    return [encoder.encode(feed.record(*each)) for each in frames]
+
+
+@hypothesis_settings(max_examples=40)
+@given(st.integers(0, 18), st.integers(0, 19), st.lists(st.floats(0, 1), min_size=2, max_size=2))
+def test_wherever_owners_end_topics_hold_each_record_once(
+    mixed: list[bytes], snapshot: int, crash: int, cuts: list[float]
+) -> None:
+    """Each output is cut at another id, twice in a row; the second owner ends after its first snapshot."""
+    whole, first = Owner(), Owner()
+    for offset, value in enumerate(mixed):
+        whole.step(offset, value)
+    for offset, value in enumerate(mixed[:snapshot]):
+        first.step(offset, value)
+    loaded, counted = first.saved(), first.written()
+    for offset, value in enumerate(mixed[:crash]):
+        first.step(offset, value)
+    held = counted + [each for each in first.written(cuts[0]) if each not in counted]
+    second = Owner(loaded, found(held))
+    reloaded = second.saved(first)
+    for offset, value in enumerate(mixed[:crash]):
+        second.step(offset, value)
+    after = second.written(cuts[1])
+    third = Owner(reloaded, found(after))
+    for offset, value in enumerate(mixed):
+        third.step(offset, value)
+    topics = held + after + third.written()
+
+    assert len(topics) == len(set(topics))
+    assert set(topics) == set(whole.written())
+    assert not third.worker.written
+
+
+def test_commands_of_records_that_were_written_are_not_sent_again() -> None:
+    """Those of the last one may not have been sent: they are, again."""
+    silence, kept = Silence({TICK.name: (4, 0), DEAD_PROCESSOR.name: (5, 3)}), []
+    command = ControlCommand(
+        event_time_us=0, venue="BINANCE", market="spot", venue_symbol="BTCUSDT", command="SNAPSHOT", reason=""
+    )
+    for offset in (3, 4, 5, 6):
+        batch = Batch("BINANCE", TOPIC, 0, offset, 0, commands=[command])
+        kept += [offset] * len(silence.rest(batch).commands)
+
+    assert kept == [5, 6]
+
+
+def test_what_is_left_out_is_counted_and_not_as_ticks(values: list[bytes]) -> None:
+    labels = {"venue": "BINANCE", "symbol": "BTC/USDT", "asset_class": "CRYPTO"}
+    ticks, left_out = sample("ingestion_ticks_total", **labels), sample("stage_left_out_total", stage="process")
+    owner = Owner(None, {TICK.name: (4, 0)})
+    for offset, value in enumerate(values):
+        owner.step(offset, value)
+
+    assert sample("ingestion_ticks_total", **labels) - ticks == 2
+    assert sample("stage_left_out_total", stage="process") - left_out == 4
+
+
+def test_a_head_tells_ends_that_no_later_record_is_below(owner: Owner, values: list[bytes]) -> None:
+    for offset in (0, 1):
+        owner.step(offset, values[offset])
+    undelivered = outputs_of(owner.saved())
+    owner.publisher.deliver()
+    owner.step(2, values[2])
+    delivered = outputs_of(owner.saved())
+    owner.publisher.is_repeating = True
+    owner.publisher.deliver()
+    unknown = outputs_of(owner.saved())
+
+    assert undelivered is not None
+    assert delivered is not None
+    assert unknown is not None
+    assert undelivered.ends == {topic.name: 100 for topic in CLEANED}
+    assert delivered.ends[TICK.name] == 1002  # the instrument, the tick, then pieces and head
+    assert delivered.ends["cleaned.depth"] == 100
+    assert unknown.ends[TICK.name] == 100
+
+
+def test_a_worker_waits_for_its_snapshot_when_its_time_is_over(owner: Owner, values: list[bytes]) -> None:
+    before_any = owner.worker.is_over
+    owner.worker.stands(owner.worker.capture())
+    owner.now_us = LEASE_US
+    in_time = owner.worker.is_over
+    owner.now_us += 1
+    too_late = owner.worker.is_over
+    owner.worker.stands(owner.worker.capture())
+
+    assert (before_any, in_time, too_late, owner.worker.is_over) == (False, False, True, False)
+    del values
+
+
+def test_a_quiet_partition_renews_its_time_well_before_it_is_over(owner: Owner) -> None:
+    owner.worker.stands(owner.worker.capture())
+    at_once = owner.worker.is_due
+    owner.now_us = LEASE_US // 2
+
+    assert (at_once, owner.worker.is_due) == (False, True)
+
+
+def test_an_owner_that_ended_before_it_processed_anything_left_where_to_look(values: list[bytes]) -> None:
+    opened = Owner().saved()
+    heir = Owner(opened, {TICK.name: (2, 0)})
+    for offset, value in enumerate(values, 7):  # what retention has left
+        heir.step(offset, value)
+
+    assert opened.next_offset == 0
+    assert outputs_of(opened) is not None
+    assert len(heir.of(Tick, TICK)) == 6
+
+
+def test_state_of_a_program_that_kept_no_ends_is_gone_on_from(values: list[bytes]) -> None:
+    first = Owner()
+    for offset, value in enumerate(values[:3]):
+        first.step(offset, value)
+    saved = first.saved()
+    old = Loaded(saved.next_offset, saved.pieces | {"": (first.worker.pipeline.head(),)}, saved.places)
+    heir = Owner(old)
+    heir.step(3, values[3])
+
+    assert outputs_of(old) is None
+    assert [each.sequence_id for each in heir.of(Tick, TICK)] == [3]
+
+
+def test_silence_ends_once_all_is_passed() -> None:
+    silence = Silence(highest({TICK.name: (5, 1)}, {TICK.name: (4, 9)}))
+    before = bool(silence)
+    for offset in (4, 5):
+        silence.rest(Batch("BINANCE", TOPIC, 0, offset, 0))
+
+    assert before
+    assert not silence
+
+
+def test_sources_of_other_partitions_are_not_taken_for_ours() -> None:
+    written = Written(marks={(TOPIC, 0): {}})
+    for source in (b"raw.binance:0:7:2", b"raw.binance:0:7:10", b"raw.binance:1:9:0", b"raw.okx:0:9:0"):
+        written.note(TICK.name, source)
+
+    assert written.marks == {(TOPIC, 0): {TICK.name: (7, 10)}}
+    assert written.read_records == 4

@@ -158,11 +158,6 @@ def expected(new_run: Any, records: list[RawFrames], shape: type) -> list[Any]:
     return list(run_here.of(shape))
 
 
-def distinct(records: list[Any]) -> list[Any]:
-    """Drop repeats as a sink does: by source."""
-    return list({(each.source_offset, each.source_index): each for each in records}.values())
-
-
 def test_output_on_kafka_is_that_of_the_pipeline(alone: Settings, tmp_path: Path, new_run: Any) -> None:
     records = stream(new_run)
     with processor(alone, tmp_path) as process:
@@ -175,9 +170,7 @@ def test_output_on_kafka_is_that_of_the_pipeline(alone: Settings, tmp_path: Path
     assert read(alone, Depth) == expected(new_run, records, Depth)
 
 
-def test_killed_and_started_again_nothing_is_lost_or_counted_anew(
-    alone: Settings, tmp_path: Path, new_run: Any
-) -> None:
+def test_killed_and_started_again_topics_hold_each_record_once(alone: Settings, tmp_path: Path, new_run: Any) -> None:
     records = stream(new_run)
     values = encoded(alone, records)
     for number in range(4):
@@ -187,11 +180,11 @@ def test_killed_and_started_again_nothing_is_lost_or_counted_anew(
             eventually(lambda: len(read(alone, Tick)) > seen)  # noqa: B023  # asked within this turn
             process.kill()
     with processor(alone, tmp_path):
-        eventually(lambda: len(distinct(read(alone, Tick))) == RECORDS - 1)
-        eventually(lambda: len(distinct(read(alone, Depth))) == RECORDS)  # a snapshot among them
+        eventually(lambda: len(read(alone, Tick)) >= RECORDS - 1)
+        eventually(lambda: len(read(alone, Depth)) >= RECORDS)  # a snapshot among them
 
-    assert distinct(read(alone, Tick)) == expected(new_run, records, Tick)
-    assert distinct(read(alone, Depth)) == expected(new_run, records, Depth)
+    assert read(alone, Tick) == expected(new_run, records, Tick)
+    assert read(alone, Depth) == expected(new_run, records, Depth)
 
 
 def test_after_a_drain_nothing_is_repeated(alone: Settings, tmp_path: Path, new_run: Any) -> None:

@@ -181,7 +181,8 @@ def _is_end(message: Message) -> bool:
 
 
 def _source_header(message: Message) -> bytes | None:
-    for name, value in message.headers() or ():
+    headers = message.headers()
+    for name, value in headers.items() if isinstance(headers, dict) else headers or ():
         if name == SOURCE_HEADER and isinstance(value, bytes):
             return value
     return None

@@ -128,11 +128,13 @@ class Publisher:
         value: bytes | None,
         headers: Headers | None = None,
         on_delivered: Callable[[KafkaError | None, Message], None] | None = None,
+        time_us: int = 0,
     ) -> None:
         """Queue one record (value None = tombstone); waits while the queue is full.
 
         Args:
             on_delivered: called from `poll`, `send` or `flush` when the broker has it; the default notes failures.
+            time_us: what Kafka is told of its time, in whole milliseconds; 0 = now.
 
         Raises:
             DeliveryError: an earlier record could not be delivered.
@@ -144,7 +146,9 @@ class Publisher:
         callback = on_delivered or self._noted
         while True:
             try:
-                self._producer.produce(name, value, key, partition, on_delivery=callback, headers=headers)
+                self._producer.produce(
+                    name, value, key, partition, on_delivery=callback, timestamp=time_us // 1000, headers=headers
+                )
             except BufferError:
                 self.poll(0.05)
             else:

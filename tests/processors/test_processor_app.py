@@ -158,6 +158,11 @@ def expected(new_run: Any, records: list[RawFrames], shape: type) -> list[Any]:
     return list(run_here.of(shape))
 
 
+def distinct(records: list[Any]) -> list[Any]:
+    """Drop repeats as a sink does: by source."""
+    return list({(each.source_offset, each.source_index): each for each in records}.values())
+
+
 def test_output_on_kafka_is_that_of_the_pipeline(alone: Settings, tmp_path: Path, new_run: Any) -> None:
     records = stream(new_run)
     with processor(alone, tmp_path) as process:

@@ -187,7 +187,8 @@ def start_again(line: Any, until: Callable[..., None]) -> dict[str, int]:
 
 def has_settled(line: Any) -> bool:
     books = scrape(line.settings, ("processor_books",)).by_label("processor_books", "state")
-    return not line.missing() and books.get("valid", 0) > 0 and not books.get("invalid")
+    are_there = len(line.roles()) == len(line.supervisor.roles) and not line.missing()
+    return are_there and books.get("valid", 0) > 0 and not books.get("invalid")
 
 
 @pytest.fixture(scope="module")

@@ -3,7 +3,7 @@
 import gc
 import signal
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from threading import Event, current_thread, main_thread
 from types import FrameType
 from typing import Final
@@ -46,7 +46,7 @@ def run(settings: Settings, store: str, *, stop: Event | None = None, is_patient
     health = Health(f"sink-{store}", is_patient=is_patient)
     probes = {**common_probes(settings), target.dependency: lambda: target.check(PROBE_TIMEOUT_S)}
     health.starts()
-    with watched(settings, health, probes):
+    with closing(target), watched(settings, health, probes):
         for topic in stored_topics():
             partition_count(settings, topic.name)
         target.open()
@@ -55,8 +55,6 @@ def run(settings: Settings, store: str, *, stop: Event | None = None, is_patient
                 _drain(settings, target, health, stopping)
             except LogWentBackError as error:
                 raise UserError(f"{error}: start the sink again") from error
-            finally:
-                target.close()
 
 
 def _drain(settings: Settings, store: Store, health: Health, stopping: Event) -> None:

@@ -132,7 +132,7 @@ class ClickHouseStore:
         except Error as error:
             raise self._judge(error) from error
         except (OSError, EOFError, DependencyError) as error:
-            self.close()
+            self._drop()
             raise StoreBusyError(f"connection lost: {type(error).__name__} {error}") from error
 
     def check(self, timeout_s: float) -> None:
@@ -146,7 +146,13 @@ class ClickHouseStore:
             raise DependencyError("clickhouse", error.address, reason) from error
 
     def close(self) -> None:
-        """Disconnect."""
+        """Disconnect, once nobody checks any more."""
+        self._drop()
+        if self._asking is not None:
+            self._asking.disconnect()
+        self._asking = None
+
+    def _drop(self) -> None:
         if self._client is not None:
             self._client.disconnect()
         self._client = None
@@ -198,7 +204,7 @@ class ClickHouseStore:
 
     def _judge(self, error: Error) -> Exception:
         """Retryable or fatal: the one place that decides."""
-        self.close()
+        self._drop()
         if isinstance(error, NetworkError | SocketTimeoutError) or error.code in BUSY:
             return StoreBusyError(_line(error))
         return UserError(f"ClickHouse refuses to be written to: {_line(error)}; was `tickerplant deploy` run?")

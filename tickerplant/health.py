@@ -12,7 +12,7 @@ import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from typing import Any, Final
+from typing import Any, Final, Protocol, runtime_checkable
 
 import msgspec
 
@@ -40,6 +40,14 @@ PROBE: Final = "probe"
 
 Probe = Callable[[], None]
 """Asks a dependency; returns within a few seconds, raises DependencyError where it does not answer."""
+
+
+@runtime_checkable
+class Closing(Protocol):
+    """A probe that holds a connection."""
+
+    def close(self) -> None:
+        """Let go of it."""
 
 
 @dataclass(frozen=True)
@@ -196,8 +204,10 @@ def watched(settings: Settings, health: Health, probes: Mapping[str, Probe]) -> 
         forget_metrics(settings, health.role)
     finally:
         stopping.set()
-        for thread in threads:
+        for thread, probe in zip(threads, probes.values(), strict=True):
             thread.join(JOIN_S)
+            if isinstance(probe, Closing) and not thread.is_alive():
+                probe.close()
 
 
 def _wait_for(health: Health, probes: Iterable[str]) -> None:

@@ -289,6 +289,11 @@ class BrokerProbe:
         reason = self._reason or "no broker can be reached"
         raise DependencyError("kafka", self._settings.kafka.bootstrap_servers, reason) from cause
 
+    def close(self) -> None:
+        """Let go of the connection."""
+        if (client := self.__dict__.pop("_client", None)) is not None:
+            client.close()
+
     def _noted(self, error: KafkaError) -> None:
         self._told(error)
         if error.code() == KafkaError._ALL_BROKERS_DOWN:  # noqa: SLF001  # the library's own errors all start so

@@ -142,6 +142,11 @@ class RegistryProbe:
         with _answering(self._url):
             self._client.get_compatibility()
 
+    def close(self) -> None:
+        """Let go of the connection."""
+        if (client := self.__dict__.pop("_client", None)) is not None:
+            client.close()
+
 
 @contextmanager
 def _answering(url: str) -> Iterator[None]:

@@ -3,6 +3,7 @@
 import socket
 import time
 from collections.abc import Iterator
+from contextlib import closing
 from pathlib import Path
 
 import pytest
@@ -40,11 +41,14 @@ def at(port: int) -> Settings:
 
 def probe(settings: Settings, name: str) -> None:
     if name == "kafka":
-        BrokerProbe(settings, TIMEOUT_S)()
+        with closing(BrokerProbe(settings, TIMEOUT_S)) as ask_broker:
+            ask_broker()
     elif name == "registry":
-        RegistryProbe(settings, TIMEOUT_S)()
+        with closing(RegistryProbe(settings, TIMEOUT_S)) as ask_registry:
+            ask_registry()
     else:
-        make_store(settings, name).check(TIMEOUT_S)
+        with closing(make_store(settings, name)) as store:
+            store.check(TIMEOUT_S)
 
 
 @pytest.mark.stack

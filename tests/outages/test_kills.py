@@ -181,6 +181,7 @@ def start_again(line: Any, until: Callable[..., None]) -> dict[str, int]:
     line.supervisor.roles = [role for role in line.supervisor.roles if role.name != "produce"]
     line.supervisor.start()
     until(lambda: len(line.roles()) == len(line.supervisor.roles) and not line.missing(), "all are ready again")
+    until(lambda: not any(each.records for _ in range(2) for each in line.lags.read()), "all is stored")
     line.supervisor.stop()
     return {name: count - before[name] for name, count in ends(line.settings).items() if count != before[name]}
 

@@ -70,7 +70,7 @@ def _fuzz(target: Target, options: list[str], corpus: Path) -> None:
         (corpus / hashlib.sha256(seed).hexdigest()[:16]).write_bytes(seed)
     common = [
         f"-max_len={MOST_INPUT_BYTES}",
-        "-timeout=20",
+        "-timeout=60",
         "-rss_limit_mb=3000",
         "-print_final_stats=1",
         "-verbosity=0",

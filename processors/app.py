@@ -30,6 +30,7 @@ from schemas.records import RawFrames, State
 from schemas.topics import raw_topic
 from tickerplant import metrics
 from tickerplant.clock import now_us
+from tickerplant.errors import UserError
 from tickerplant.health import Health, watched
 from tickerplant.kafka import OffsetReader, Publisher, check_broker, partition_count
 from tickerplant.logs import logger
@@ -38,6 +39,7 @@ from tickerplant.progress import Progress
 from tickerplant.registry import Registry
 from tickerplant.security import kafka_ssl_context
 from tickerplant.settings import Kafka, Settings
+from tickerplant.tally import DeadLetterLimit
 from tickerplant.watchdog import Work, guarded
 
 APP_ID: Final = "tickerplant.processor"
@@ -89,6 +91,7 @@ class Processor:
         self._progress: dict[TP, Progress] = {}
         self._offsets = OffsetReader(settings)
         self._lease_us = max(LEASE_US, int(settings.processor.snapshot_s * 3_000_000))
+        self._app: Any = None
         self._yielded_s = time.monotonic()
         self._turns = 0
         self._loading = 0  # calls that load state now
@@ -112,6 +115,10 @@ class Processor:
             progress = self._progress[message.tp]
             progress.next_offset, progress.written_us = worker.next_offset, written_us
             self._publisher.poll()
+        except UserError as error:  # it comes again at each start: what is done is kept, so that it is not repeated
+            self.failure = self.failure or error
+            await self._keep()
+            raise
         except Exception as error:
             self.failure = self.failure or error
             raise
@@ -142,6 +149,7 @@ class Processor:
 
     async def _assign(self, app: Any) -> None:
         _hasten_fetches(app)
+        self._app = app
         generation = app.consumer_generation_id
         while self._publisher.waiting_records() and app.consumer_generation_id == generation:
             self._publisher.poll(POLL_S)  # of an assignment before: it must be found, too
@@ -174,11 +182,8 @@ class Processor:
         """Take a last snapshot and forget all state: whatever stays assigned is loaded again."""
         self._turns += 1
         self._is_settled = False
-        try:
-            await asyncio.wait_for(self.snapshot(app), LAST_SNAPSHOT_S)
-        except TimeoutError:
-            metrics.ERRORS.labels(METRIC_STAGE, "last_snapshot").inc()
-            self._log.warning("last snapshot not delivered in time", seconds=LAST_SNAPSHOT_S)
+        self._app = app
+        await self._keep()
         self._workers = {}
         self._follow({})
 
@@ -237,6 +242,14 @@ class Processor:
         self._publisher.flush(CLOSE_S)
         self._offsets.close()
 
+    async def _keep(self) -> None:
+        """Take a last snapshot of what is whole."""
+        try:
+            await asyncio.wait_for(self.snapshot(self._app), LAST_SNAPSHOT_S)
+        except TimeoutError:
+            metrics.ERRORS.labels(METRIC_STAGE, "last_snapshot").inc()
+            self._log.warning("last snapshot not delivered in time", seconds=LAST_SNAPSHOT_S)
+
     async def _load(self, tp: TP, found: dict[TP, Loaded]) -> None:
         """Load the state of a partition; where the broker is away meanwhile, leave it for another try."""
         args = (self.settings, self._state_decoder, raw_topic(self.venues[tp.topic]).name, tp.partition)
@@ -274,12 +287,14 @@ class Processor:
         venue = self.venues[tp.topic]
         topic = raw_topic(venue).name
         processor = self.settings.processor
+        limit = DeadLetterLimit(processor.dead_letter_limit, processor.dead_letter_share, processor.dead_letter_window)
         pipeline = Pipeline(
             venue,
             topic,
             tp.partition,
             partition_count=self.partition_counts[tp.topic],
             keyframe_us=int(processor.keyframe_s * 1_000_000),
+            limit=limit,
         )
         ends = written.ends_of(tp.partition)
         outputs = Outputs(self._publisher, self._encoders, topic=topic, partition=tp.partition, ends=ends)
@@ -291,7 +306,8 @@ class Processor:
             venue=venue,
             topic=topic,
             partition=tp.partition,
-            dead_letter_limit=processor.dead_letter_limit,
+            limit=limit,
+            takes_unknown_ids=self.settings.registry.unknown_id == "dead_letter",
             now_us=now_us,
             lease_us=self._lease_us,
         )

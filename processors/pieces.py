@@ -24,6 +24,7 @@ from processors.symbol_state import SymbolState
 from processors.throttle import What
 from processors.timed import Timed, TimedLine
 from schemas.records import Instrument
+from tickerplant.tally import Tally
 
 STATE_VERSION: Final = 2
 READABLE_VERSIONS: Final = (1, 2)  # 1 = all pieces are whole, instruments of a market in one
@@ -134,6 +135,7 @@ class HeadPiece(msgspec.Struct, array_like=True):
     throttle: Counts
     event_time_us: int = 0  # of the last raw record that could be read; 0 = there was none, or an older program wrote
     outputs: OutputsPiece | None = None
+    tally: Tally = msgspec.field(default_factory=Tally)
 
 
 _ENCODER = msgspec.msgpack.Encoder()

@@ -46,6 +46,7 @@ from schemas.quality import stale_channel
 from schemas.records import Derived, Frame, Instrument, RawFrames, Source
 from schemas.symbology import SymbolError, Symbology, partition_of
 from schemas.venues import SYMBOLOGIES
+from tickerplant.tally import DEFAULT_LIMIT, DeadLetterLimit, Tally
 
 FIRST_US: Final = FIRST_MS * 1000
 LAST_US: Final = LAST_MS * 1000
@@ -77,6 +78,7 @@ class Pipeline:
         partition: of the raw topic.
         partition_count: instruments of other partitions are not published; None = all are.
         keyframe_us: how often the whole of each valid book is published.
+        limit: by which `tally` is counted; it is for others to stop at it.
         assume_instruments: derive instruments that no list named from their symbols (for files without a list).
     """
 
@@ -89,13 +91,15 @@ class Pipeline:
         partition_count: int | None = None,
         keyframe_us: int = DEFAULT_KEYFRAME_US,
         assume_instruments: bool = False,
+        limit: DeadLetterLimit = DEFAULT_LIMIT,
     ) -> None:
         self.next_offset = 0
-        self.bad_frames = 0  # dead letters since the last message that could be used; our own CLOCK proves nothing
+        self.tally = Tally()  # messages that could be used, dead letters that could not; our own CLOCK proves nothing
         self._venue, self._topic, self._partition = venue, topic, partition
         self._partition_count = partition_count
         self._keyframe_us = keyframe_us
         self._assumes = assume_instruments
+        self._limit = limit
         self._parse = VENUES[venue].parse
         self._book_rule = VENUES[venue].book_rule
         self._names = SYMBOLOGIES[venue]
@@ -191,6 +195,7 @@ class Pipeline:
                 throttle=self._throttle.capture(),
                 event_time_us=self._event_time_us,
                 outputs=outputs,
+                tally=self.tally,
             )
         )
 
@@ -206,6 +211,7 @@ class Pipeline:
             self._next_numbers = head.frames
             self._throttle.restore(head.throttle)
             self._event_time_us = head.event_time_us
+            self.tally = head.tally
         elif name.startswith(MARKET_PREFIX):
             instruments = decode_piece(MarketPiece, name, payloads[-1]).instruments
             self._symbology.update(instruments)
@@ -228,7 +234,7 @@ class Pipeline:
             self._next_numbers[source.connection] = frame.number + 1
             if frame.kind == "MESSAGE" or frame.kind == "HTTP":  # noqa: PLR1714  # one comparison for most frames
                 self._use_items(batch, self._parse(source.market, frame))
-                self.bad_frames = 0
+                self.tally.good()
             else:
                 self._use_event(batch, frame)
         except FrameError as error:
@@ -363,7 +369,7 @@ class Pipeline:
             batch.event("FRAME_LOSS", sequences=sequences, count=number - expected, detail=connection)
 
     def _bury(self, batch: Batch, frame: Frame, reason: str) -> None:
-        self.bad_frames += 1
+        self._limit.add_bad(self.tally)
         batch.dead_letter(frame, reason[:REASON_CHARS])
         self._note(batch, What("DEAD_LETTER", batch.market), reason)
 

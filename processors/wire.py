@@ -15,10 +15,10 @@ Id = Annotated[int, msgspec.Meta(ge=0, le=MAX_INT64)]
 PreviousId = Annotated[int, msgspec.Meta(ge=-1, le=MAX_INT64)]
 FIRST_MS: Final = 946_684_800_000  # 2000-01-01
 LAST_MS: Final = 4_102_444_800_000  # 2100-01-01
-Instant = Annotated[int, msgspec.Meta(ge=FIRST_MS, lt=LAST_MS * 1000)]
-"""ms or µs since the UTC epoch, of this century: what lies elsewhere is no time, and would make a day of its own."""
-OptionalInstant = Annotated[int, msgspec.Meta(ge=0, lt=LAST_MS * 1000)]
-"""The same, or 0 = the venue tells none."""
+Instant = Annotated[int, msgspec.Meta(ge=0, lt=LAST_MS * 1000)]
+"""ms or µs since the UTC epoch, or 0 = the venue tells none; `time_us` refuses what lies outside of this century."""
+KnownInstant = Annotated[int, msgspec.Meta(ge=FIRST_MS, lt=LAST_MS * 1000)]
+"""The same without 0: for what means nothing without its time."""
 
 LEAST_AMOUNT: Final = 1e-30
 MOST_AMOUNT: Final = 1e30

@@ -13,12 +13,13 @@ from processors.pieces import HEAD, HeadPiece, OutputsPiece, decode_piece
 from processors.pipeline import Pipeline
 from processors.silence import Mark, Marks, Silence, highest
 from processors.state_store import Loaded, StateStore
-from schemas.codec import CodecError, Decoder
+from schemas.codec import CodecError, Decoder, UnknownSchemaError
 from schemas.records import DeadLetter, QualityEvent, RawFrames, Tick
 from schemas.topics import DEAD_PROCESSOR
 from tickerplant import metrics
 from tickerplant.clock import NowUs
 from tickerplant.errors import TickerplantError, UserError
+from tickerplant.tally import DeadLetterLimit
 
 METRIC_STAGE: Final = "process"
 US: Final = 1_000_000
@@ -54,7 +55,8 @@ class PartitionWorker:
 
     Args:
         decoder: of raw records.
-        dead_letter_limit: consecutive bad frames or records after which `step` raises.
+        limit: of frames and records that cannot be used, at which `step` raises.
+        takes_unknown_ids: records of an unknown schema id are dead letters, instead of an error.
         lease_us: for how long it may go on after a snapshot was taken, before the next one stands.
     """
 
@@ -68,9 +70,10 @@ class PartitionWorker:
         venue: str,
         topic: str,
         partition: int,
-        dead_letter_limit: int,
+        limit: DeadLetterLimit,
         now_us: NowUs,
         lease_us: int = LEASE_US,
+        takes_unknown_ids: bool = False,
     ) -> None:
         self.pipeline = pipeline
         self.outputs = outputs
@@ -79,19 +82,20 @@ class PartitionWorker:
         self._store = store
         self._decoder = decoder
         self._venue, self._topic, self._partition = venue, topic, partition
-        self._limit = dead_letter_limit
+        self._limit = limit
+        self._takes_unknown_ids = takes_unknown_ids
         self._now_us, self._lease_us = now_us, lease_us
         self._silence = Silence()
         self._captured_us = 0
         self._expected_offset: int | None = None
-        self._bad_records = 0
         self._captured: Captured | None = None
+        self._is_whole = True  # False = the pipeline has taken in what was not sent: its state must not be kept
         metrics.DEAD_LETTERS.labels(METRIC_STAGE, venue)  # a counter that first shows as 1 was never seen to rise
 
     @property
     def next_offset(self) -> int:
-        """Offset of the raw record to be processed next; 0 = nothing was processed."""
-        return self._expected_offset or 0
+        """Offset of the raw record to be processed next, as far as state may be kept; 0 = nothing was processed."""
+        return (self._expected_offset or 0) if self._is_whole else self.captured_offset
 
     @property
     def written(self) -> Marks:
@@ -101,6 +105,8 @@ class PartitionWorker:
     @property
     def is_due(self) -> bool:
         """Tell whether a snapshot is wanted: something was processed, or the lease is to be renewed."""
+        if not self._is_whole:
+            return False
         return self.next_offset > self.captured_offset or self._now_us() - self._captured_us > self._lease_us // 3
 
     @property
@@ -131,21 +137,26 @@ class PartitionWorker:
 
         Raises:
             OffsetError: records between the last one and this are missing.
-            UserError: too many in a row could not be used.
+            UserError: too many could not be used, or its schema id is unknown; the record was not taken then.
         """
         began_s = perf_counter()
         if self._expected_offset is not None and offset != self._expected_offset:
             if offset < self._expected_offset:
                 return
             raise OffsetError(f"{self._topic}:{self._partition} jumps from {self._expected_offset} to {offset}")
-        self._expected_offset = offset + 1
+        was_reached = self._limit.is_reached(self.pipeline.tally)
         raw, batch = self._processed(offset, value or b"", timestamp_us)
+        reached = self._reached(batch)
+        if reached and was_reached:
+            raise UserError(reached)
         if self._silence:
             batch = self._left(batch)
         sent = self.outputs.send(batch)
+        self._expected_offset, self._is_whole = offset + 1, True
         self._count(raw, batch, sent, value or b"")
         metrics.BATCH_SECONDS.labels(METRIC_STAGE).observe(perf_counter() - began_s)
-        self._check_limit(batch)
+        if reached:
+            raise UserError(reached)
 
     def capture(self) -> Captured:
         """Begin a snapshot of the state as it is now, or go on with one that was begun and has no head yet.
@@ -191,27 +202,41 @@ class PartitionWorker:
         return rest
 
     def _processed(self, offset: int, value: bytes, timestamp_us: int) -> tuple[RawFrames | None, Batch]:
+        raw = None
         try:
             raw = self._decoder.decode(value)
+            self._is_whole = False  # until what it gives is sent
             batch = self.pipeline.process(offset, raw)
+        except UnknownSchemaError as error:
+            if not self._takes_unknown_ids:
+                raise UserError(self._unknown_id(offset, error)) from None
+            batch = self._bad_record(offset, value, timestamp_us, str(error))
         except (CodecError, FrameError) as error:
-            self._bad_records += 1
-            return None, self._bad_record(offset, value, timestamp_us, str(error))
-        self._bad_records = 0
+            batch = self._bad_record(offset, value, timestamp_us, str(error))
         return raw, batch
 
+    def _unknown_id(self, offset: int, error: UnknownSchemaError) -> str:
+        place = f"{self._topic}:{self._partition} offset {offset}"
+        help_text = 'or set registry.unknown_id = "dead_letter" to pass over such records'
+        return f"{place}: {error} Its subject would be {self._topic}-value; {help_text}"
+
     def _bad_record(self, offset: int, value: bytes, timestamp_us: int, reason: str) -> Batch:
+        self._is_whole = False
         batch = Batch(self._venue, self._topic, self._partition, offset, timestamp_us)
         bad_record(batch, value, reason)
         self.pipeline.next_offset = offset + 1
+        self._limit.add_bad(self.pipeline.tally)
         return batch
 
-    def _check_limit(self, batch: Batch) -> None:
-        bad = max(self._bad_records, self.pipeline.bad_frames)
-        if bad >= self._limit:
-            reasons = [record.reason for record in batch.records if isinstance(record, DeadLetter)]
-            last = reasons[-1] if reasons else "see " + DEAD_PROCESSOR.name
-            raise UserError(f"{bad} frames in a row could not be used, up to {self._topic}:{batch.offset}: {last}")
+    def _reached(self, batch: Batch) -> str:
+        """Tell why to stop; "" = the limit is not reached, or not by this batch."""
+        if not self._limit.is_reached(self.pipeline.tally):
+            return ""
+        reasons = [record.reason for record in batch.records if isinstance(record, DeadLetter)]
+        if not reasons:
+            return ""
+        why = self._limit.reason(self.pipeline.tally, "frames", "processor")
+        return f"{why}; the last at {self._topic}:{self._partition} offset {batch.offset}: {reasons[-1]}"
 
     def _count(self, raw: RawFrames | None, batch: Batch, sent: Counter[str], value: bytes) -> None:
         frames = raw.frames if raw is not None else []

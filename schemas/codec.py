@@ -26,6 +26,7 @@ from schemas.records import Record
 
 HEADER = struct.Struct(">bI")
 MOST_REFUSED = 1000
+ASK_EVERY = 1000
 MOST_INT = 2**31
 MALFORMED = (
     EOFError,
@@ -105,6 +106,7 @@ class Decoder(Generic[R]):
         self._writer_schema = writer_schema
         self._writers: dict[int, Any] = {}
         self._refused: dict[int, str] = {}
+        self._unknown: dict[int, int] = {}
 
     def decode(self, value: bytes) -> R:
         """Decode one framed record.
@@ -141,7 +143,7 @@ class Decoder(Generic[R]):
         """Find the schema that an id stands for; one that is not of our record is asked for once."""
         if schema_id in self._refused:
             raise WireFormatError(self._refused[schema_id])
-        text = self._writer_schema(schema_id)
+        text = self._asked(schema_id)
         try:
             writer = self._read_writer(text)
         except (ValueError, TypeError, KeyError, RecursionError, SchemaParseException, UnknownType) as error:
@@ -151,6 +153,21 @@ class Decoder(Generic[R]):
             raise WireFormatError(reason[:200]) from error
         self._writers[schema_id] = writer
         return writer
+
+    def _asked(self, schema_id: int) -> str:
+        """Ask for a schema; for one that was not known, again only after many records: the asking takes long."""
+        times = self._unknown.get(schema_id, 0)
+        if times % ASK_EVERY:
+            self._unknown[schema_id] = times + 1
+            raise UnknownSchemaError(schema_id)
+        try:
+            text = self._writer_schema(schema_id)
+        except UnknownSchemaError:
+            if len(self._unknown) < MOST_REFUSED:
+                self._unknown[schema_id] = times + 1
+            raise
+        self._unknown.pop(schema_id, None)
+        return text
 
     def _read_writer(self, text: str) -> Any:
         avro = json.loads(text)

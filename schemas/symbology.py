@@ -9,9 +9,12 @@ AAPL, EUR/USD      equity, forex
 
 from collections.abc import Iterable, Iterator
 from datetime import UTC, datetime
+from typing import Final
 from zlib import crc32
 
 from schemas.records import Instrument
+
+SEPARATORS: Final = frozenset("/:@|, ")
 
 
 class SymbolError(ValueError):
@@ -21,9 +24,15 @@ class SymbolError(ValueError):
 def canonical_symbol(base: str, quote: str, *, expiry_time_us: int = 0, perpetual: bool = False) -> str:
     """Name a spot pair, a perpetual, or a dated future (expiry in µs since the UTC epoch; 0 = none).
 
+    Raises:
+        SymbolError: base or quote is empty, or has what separates parts of symbols, keys and names of state.
+
     >>> canonical_symbol("btc", "USD", expiry_time_us=1_798_185_600_000_000)
     'BTC/USD:20261225'
     """
+    for name in (base, quote):
+        if not name or not name.isprintable() or not SEPARATORS.isdisjoint(name):
+            raise SymbolError(f"{name[:40]!r} cannot stand in a symbol")
     pair = f"{base.upper()}/{quote.upper()}"
     if perpetual:
         return f"{pair}:PERP"

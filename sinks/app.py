@@ -27,6 +27,7 @@ from tickerplant.logs import logger
 from tickerplant.probes import common_probes
 from tickerplant.registry import Registry
 from tickerplant.settings import Settings
+from tickerplant.tally import DeadLetterLimit
 
 TAKE_REST_S: Final = 1.2
 FINISH_S: Final = 6.0
@@ -89,8 +90,22 @@ def _tools(settings: Settings, store: Store, health: Health, stopping: Event) ->
         publisher, registry.encoder(SINK_COMMIT, SinkCommit), partitions=partition_count(settings, SINK_COMMIT.name)
     )
     suffix = settings.kafka.topic_suffix
-    reader = RowReader(registry.decoder, stage=f"sink.{store.name}", topic_suffix=suffix)
-    return Tools(reader=reader, letters=letters, commits=commits, health=health, is_stopping=stopping.is_set)
+    reader = RowReader(
+        registry.decoder,
+        stage=f"sink.{store.name}",
+        topic_suffix=suffix,
+        takes_unknown_ids=settings.registry.unknown_id == "dead_letter",
+    )
+    return Tools(
+        reader=reader,
+        letters=letters,
+        commits=commits,
+        health=health,
+        is_stopping=stopping.is_set,
+        limit=DeadLetterLimit(
+            settings.sink.dead_letter_limit, settings.sink.dead_letter_share, settings.sink.dead_letter_window
+        ),
+    )
 
 
 @contextmanager

@@ -21,9 +21,13 @@ from schemas.records import DeadLetter
 from sinks.columns import Row, columns
 from sinks.position import Marks, Position
 from sinks.tables import Table
+from tickerplant.tally import DEFAULT_LIMIT, DeadLetterLimit, Tally
 
 COMPACT_ROWS: Final = 512
 """Rows are turned into columns in groups of this size: as Python objects they take ten times the memory."""
+
+
+NONE_REFUSED: Final = Tally()
 
 
 class LogWentBackError(ValueError):
@@ -72,6 +76,8 @@ class Chunk:
     is_doubtful: bool = False
     marks_before: Marks = field(default_factory=dict)
     marks_after: Marks = field(default_factory=dict)
+    unread_before: Tally = field(default_factory=Tally)
+    unread_after: Tally = field(default_factory=Tally)
     size_bytes: int = 0
 
     @cached_property
@@ -89,13 +95,19 @@ class Chunk:
         """Tell whether there is nothing to write, only an offset to commit."""
         return not (self.row_count or self.letters)
 
-    def intent(self) -> Position:
-        """Tell the position to commit before it is written."""
-        return Position(offset=self.span.start, pending_end=self.span.end, marks=self.marks_before)
+    def intent(self, refused: Tally = NONE_REFUSED) -> Position:
+        """Tell the position to commit before it is written; `refused`: rows of all before it."""
+        return Position(
+            offset=self.span.start,
+            pending_end=self.span.end,
+            marks=self.marks_before,
+            unread=self.unread_before,
+            refused=refused,
+        )
 
-    def done(self) -> Position:
-        """Tell the position to commit once it is written."""
-        return Position(offset=self.span.end + 1, marks=self.marks_after)
+    def done(self, refused: Tally = NONE_REFUSED) -> Position:
+        """Tell the position to commit once it is written; `refused`: rows of all before it and its own."""
+        return Position(offset=self.span.end + 1, marks=self.marks_after, unread=self.unread_after, refused=refused)
 
 
 def drop_repeats(rows: Sequence[Row], marks: dict[tuple[str, int], tuple[int, int]]) -> list[Row]:
@@ -117,6 +129,7 @@ class _Open:
     start: int
     opened_s: float
     marks_before: Marks
+    unread_before: Tally
     end: int = -1
     rows: list[Row] = field(default_factory=list)
     batches: list[pa.RecordBatch] = field(default_factory=list)
@@ -136,6 +149,7 @@ class Buffer:
         position: where the last owner stood; None = nothing was ever committed.
         doubtful_below: chunks that start below this offset are doubtful (see `Chunk`).
         limits: when a chunk is full.
+        dead_letter_limit: by which `unread` is counted; it is for others to stop at it.
     """
 
     def __init__(
@@ -147,8 +161,11 @@ class Buffer:
         position: Position | None = None,
         generation: str = "",
         doubtful_below: int = 0,
+        dead_letter_limit: DeadLetterLimit = DEFAULT_LIMIT,
     ) -> None:
         self.table = table
+        self.unread = position.unread.copy() if position else Tally()
+        self._dead_limit = dead_letter_limit
         self._place = place
         self._generation = generation
         self._limits = limits
@@ -159,7 +176,7 @@ class Buffer:
         self._open: _Open | None = None
         self._closed: deque[Chunk] = deque()
         if self._pending_end is not None:
-            self._open = _Open(self._next_offset, 0.0, dict(self._marks))
+            self._open = _Open(self._next_offset, 0.0, dict(self._marks), self.unread.copy())
 
     @property
     def size_bytes(self) -> int:
@@ -178,6 +195,7 @@ class Buffer:
             LogWentBackError: the offset is not above the last one.
         """
         chunk = self._chunk_for(offset, now_s)
+        self.unread.good()
         fresh = drop_repeats(rows, self._marks) if self.table.drops_repeats else rows
         chunk.rows.extend(fresh)
         chunk.row_count += len(fresh)
@@ -190,6 +208,7 @@ class Buffer:
     def add_letter(self, offset: int, letter: DeadLetter, *, now_s: float) -> None:
         """Take a record that could not be read; raises as `add`."""
         chunk = self._chunk_for(offset, now_s)
+        self._dead_limit.add_bad(self.unread)
         chunk.letters.append(letter)
         chunk.size_bytes += len(letter.payload)
         self._close_if_full(chunk)
@@ -218,7 +237,7 @@ class Buffer:
             # Compaction or retention removed the last records of the range: what is left of it is all of it.
             self._close(self._open)
         if self._open is None:
-            self._open = _Open(offset, now_s, dict(self._marks))
+            self._open = _Open(offset, now_s, dict(self._marks), self.unread.copy())
         self._next_offset = offset + 1
         self._open.end = offset
         return self._open
@@ -245,6 +264,8 @@ class Buffer:
                 is_doubtful=is_pending or chunk.start < self._doubtful_below,
                 marks_before=chunk.marks_before,
                 marks_after=dict(self._marks),
+                unread_before=chunk.unread_before,
+                unread_after=self.unread.copy(),
                 size_bytes=chunk.size_bytes,
             )
         )

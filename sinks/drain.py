@@ -13,7 +13,7 @@ store down                 consumption is paused, polling goes on (the membershi
 
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Final, NamedTuple, Protocol
 
 from schemas.records import DeadLetter, SinkCommit
@@ -24,12 +24,14 @@ from sinks.letters import Letters, refused_letter
 from sinks.observe import Observer
 from sinks.position import Position
 from sinks.rows import Entry, RowReader
-from sinks.store import Store, StoreBusyError
+from sinks.store import Refused, Store, StoreBusyError
 from sinks.tables import table_of
 from tickerplant.clock import NowUs, now_us
+from tickerplant.errors import UserError
 from tickerplant.health import Health
 from tickerplant.logs import logger
 from tickerplant.progress import Progress
+from tickerplant.tally import DeadLetterLimit, Tally
 
 POLL_ENTRIES: Final = 4000
 POLL_S: Final = 0.05
@@ -38,6 +40,7 @@ HELD_BYTES: Final = 48 * 1024 * 1024
 SHOW_S: Final = 1.0
 QUIET_S: Final = 0.4
 """A poll that brings nothing for so long has reached the end: a fetch waits half of it for more to come."""
+STOP_S: Final = 5.0
 WRITES: Final = "writes"
 BACKOFF_FIRST_S: Final = 0.1
 BACKOFF_MOST_S: Final = 5.0
@@ -96,6 +99,8 @@ class Lane:
 
     Args:
         commit: what is to be told of the chunk that is stored and not committed; None = nothing.
+        refused: rows that were offered to the store, and those that it refused.
+        is_blocked: a record was met that stops the sink: nothing after it is taken.
     """
 
     buffer: Buffer
@@ -103,6 +108,8 @@ class Lane:
     intended: Span | None = None
     stored: Span | None = None
     commit: SinkCommit | None = None
+    refused: Tally = field(default_factory=Tally)
+    is_blocked: bool = False
 
 
 class Due(NamedTuple):
@@ -130,6 +137,7 @@ class Tools:
     now_s: Callable[[], float] = time.monotonic
     now_us: NowUs = now_us
     held_bytes: int = HELD_BYTES
+    limit: DeadLetterLimit = field(default_factory=DeadLetterLimit)
 
 
 class Drain:
@@ -144,6 +152,7 @@ class Drain:
         self._logger = logger()
         self._poll_s = min(POLL_S, store.limits.age_s / 4)
         self._missing: set[str] = set()
+        self._stop: UserError | None = None
         self._shown_s = -SHOW_S
         log.subscribe(self)
 
@@ -167,6 +176,9 @@ class Drain:
             LogWentBackError: a topic was made anew under us.
         """
         self._fill(self._poll_s)
+        if self._stop is not None:  # what stands before it is stored first
+            self.finish(STOP_S)
+            raise self._stop
         self._flush()
         self._show()
 
@@ -194,11 +206,13 @@ class Drain:
             position=found.position,
             generation=found.generation,
             doubtful_below=0 if found.position else found.end_offset,
+            dead_letter_limit=self._tools.limit,
         )
         progress = self._observer.progress(*place)
         progress.next_offset = found.position.offset if found.position else 0
         progress.hear(found.end_offset)
-        return Lane(buffer, progress)
+        refused = found.position.refused.copy() if found.position else Tally()
+        return Lane(buffer, progress, refused=refused)
 
     def _drop(self, place: Place) -> bool:
         """Forget a partition; False = it was not ours."""
@@ -224,14 +238,24 @@ class Drain:
 
     def _take(self, entry: Entry, size_bytes: int, now_s: float) -> None:
         lane = self._lanes.get((entry.topic, entry.partition))
-        if lane is None:
-            return  # revoked by the same poll that brought it
-        lane.progress.next_offset, lane.progress.written_us = entry.offset + 1, entry.written_us
-        found = self._tools.reader.read(entry)
-        if isinstance(found, DeadLetter):
-            lane.buffer.add_letter(entry.offset, found, now_s=now_s)
+        if lane is None or lane.is_blocked:
+            return  # revoked by the same poll that brought it, or it stands behind one that stops us
+        try:
+            found = self._tools.reader.read(entry)
+            if isinstance(found, DeadLetter):
+                self._take_letter(lane, entry, found, now_s)
+            else:
+                lane.buffer.add(entry.offset, found, size_bytes=size_bytes, now_s=now_s)
+        except UserError as error:
+            lane.is_blocked, self._stop = True, self._stop or error
         else:
-            lane.buffer.add(entry.offset, found, size_bytes=size_bytes, now_s=now_s)
+            lane.progress.next_offset, lane.progress.written_us = entry.offset + 1, entry.written_us
+
+    def _take_letter(self, lane: Lane, entry: Entry, letter: DeadLetter, now_s: float) -> None:
+        tally = lane.buffer.unread.copy()
+        self._tools.limit.add_bad(tally)
+        self._check(tally, "records", f"{entry.topic} [{entry.partition}] offset {entry.offset}", letter)
+        lane.buffer.add_letter(entry.offset, letter, now_s=now_s)
 
     def _due(self) -> list[Due]:
         """Find the oldest due chunk of each partition."""
@@ -255,7 +279,7 @@ class Drain:
     def _announce(self, due: Sequence[Due]) -> bool:
         """Commit the intent of every chunk that will be written and has none yet."""
         new = [each for each in due if each.lane.intended != each.chunk.span and not each.chunk.is_empty]
-        if new and not self._log.commit({each.place: each.chunk.intent() for each in new}):
+        if new and not self._log.commit({each.place: each.chunk.intent(each.lane.refused) for each in new}):
             return False
         for each in new:
             each.lane.intended = each.chunk.span
@@ -267,7 +291,7 @@ class Drain:
             if not self._is_ours(due) or self._is_stored(due):
                 return
             try:
-                due.lane.commit = self._write(due.chunk)
+                due.lane.commit = self._write(due)
             except StoreBusyError as error:
                 self._wait(error, delay_s)
             else:
@@ -276,10 +300,14 @@ class Drain:
             if self._tools.is_stopping():
                 return
 
-    def _write(self, chunk: Chunk) -> SinkCommit | None:
-        begun_s = self._tools.now_s()
+    def _write(self, due: Due) -> SinkCommit | None:
+        chunk, begun_s = due.chunk, self._tools.now_s()
         refused = self._store.write(chunk) if chunk.row_count else []
-        letters = [*chunk.letters, *(refused_letter(chunk, each, self._store.name) for each in refused)]
+        refusals = [refused_letter(chunk, each, self._store.name) for each in refused]
+        tally = self._counted(due, refused)
+        if refusals:
+            self._check(tally, "rows", f"{chunk.span.topic} [{chunk.span.partition}]", refusals[-1])
+        letters = [*chunk.letters, *refusals]
         if letters:
             self._tools.letters.send(letters)
         for letter in letters:
@@ -288,9 +316,31 @@ class Drain:
         if chunk.row_count:
             seconds = self._tools.now_s() - begun_s
             self._observer.stored(chunk, seconds=seconds, now_us=now_us, refused=len(refused))
+        due.lane.refused = tally
         if not is_told(chunk):
             return None
         return sink_commit(chunk, stage=f"sink.{self._store.name}", dead_letters=len(letters), now_us=now_us)
+
+    def _counted(self, due: Due, refused: Sequence[Refused]) -> Tally:
+        """Count the rows of a chunk in their order."""
+        tally, next_row = due.lane.refused.copy(), 0
+        for each in refused:
+            if each.row > next_row:
+                tally.good(each.row - next_row)
+            self._tools.limit.add_bad(tally)
+            next_row = each.row + 1
+        if due.chunk.row_count > next_row:
+            tally.good(due.chunk.row_count - next_row)
+        return tally
+
+    def _check(self, tally: Tally, what: str, place: str, letter: DeadLetter) -> None:
+        """Stop where too much cannot be used; what was not committed is read again by the next owner.
+
+        Raises:
+            UserError: the limit is reached.
+        """
+        if self._tools.limit.is_reached(tally):
+            raise UserError(f"{self._tools.limit.reason(tally, what, 'sink')}; the last at {place}: {letter.reason}")
 
     def _wait(self, error: StoreBusyError, delay_s: float) -> None:
         """Let time pass while polling, without taking more than was under way."""
@@ -315,7 +365,7 @@ class Drain:
         """Tell and commit what is stored, and forget it once that is accepted."""
         if not stored or not self._tell([each.lane.commit for each in stored if each.lane.commit]):
             return
-        if not self._log.commit({each.place: each.chunk.done() for each in stored}):
+        if not self._log.commit({each.place: each.chunk.done(each.lane.refused) for each in stored}):
             return
         for each in stored:
             each.lane.buffer.drop_first()

@@ -1,6 +1,7 @@
 """Where a sink stands in a partition, as it is kept in Kafka: a committed offset and the metadata string beside it.
 
-Metadata is JSON: `{"end": 99, "marks": [["raw.binance", 1, 1000, 3]]}`. `end` is there while a write is under way:
+Metadata is JSON: `{"end": 99, "marks": [["raw.binance", 1, 1000, 3]], "unread": [2, 70, 5]}`; tallies (see `Tally`) are
+there while dead letters are counted, `end` while a write is under way:
 the range from the committed offset to `end`, both included, may or may not be in the store.
 """
 
@@ -9,6 +10,8 @@ from dataclasses import dataclass, field
 from typing import Any, Final
 
 import msgspec
+
+from tickerplant.tally import Tally
 
 Marks = Mapping[tuple[str, int], tuple[int, int]]
 """Source topic and partition → highest (offset, index) that was taken from it."""
@@ -29,11 +32,15 @@ class Position:
         offset: the first record that is not (or, with `pending_end`, not surely) in the store.
         pending_end: last offset of a write under way; None = none is.
         marks: what was taken from each source before `offset`.
+        unread: records before `offset`, and those that could not be read.
+        refused: rows before `offset`, and those that the store refused.
     """
 
     offset: int
     pending_end: int | None = None
     marks: Marks = field(default_factory=dict)
+    unread: Tally = field(default_factory=Tally)
+    refused: Tally = field(default_factory=Tally)
 
     def metadata(self) -> str:
         """Write all but the offset.
@@ -45,6 +52,10 @@ class Position:
         values: dict[str, Any] = {"marks": marks}
         if self.pending_end is not None:
             values["end"] = self.pending_end
+        tallies = {"unread": self.unread, "refused": self.refused}
+        values |= {
+            name: tally for name, tally in tallies.items() if tally.bad
+        }  # a window begins with the first bad one
         encoded = msgspec.json.encode(values)
         if len(encoded) > METADATA_BYTES:
             raise PositionError(
@@ -56,6 +67,8 @@ class Position:
 class _Metadata(msgspec.Struct, frozen=True):
     end: int | None = None
     marks: list[tuple[str, int, int, int]] = msgspec.field(default_factory=list)
+    unread: Tally = msgspec.field(default_factory=Tally)
+    refused: Tally = msgspec.field(default_factory=Tally)
 
 
 def read_position(offset: int, metadata: str | None) -> Position:
@@ -70,7 +83,13 @@ def read_position(offset: int, metadata: str | None) -> Position:
         found = msgspec.json.decode(metadata, type=_Metadata)
     except (msgspec.MsgspecError, RecursionError) as error:
         raise PositionError(f"commit metadata is not ours: {error}") from None
-    return Position(offset=offset, pending_end=found.end, marks=dict(_marks(found)))
+    return Position(
+        offset=offset,
+        pending_end=found.end,
+        marks=dict(_marks(found)),
+        unread=found.unread,
+        refused=found.refused,
+    )
 
 
 def _marks(found: _Metadata) -> Iterator[tuple[tuple[str, int], tuple[int, int]]]:

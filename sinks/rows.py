@@ -1,17 +1,13 @@
 """Bytes of a topic's records → rows of its table."""
 
-from collections import Counter
 from collections.abc import Callable
-from typing import Any, Final, NamedTuple
+from typing import Any, NamedTuple
 
 from schemas.codec import Decoder, UnknownSchemaError, WireFormatError
 from schemas.records import DeadLetter, Record
 from sinks.columns import Row, frame_rows
 from sinks.tables import RAW, table_of
 from tickerplant.errors import UserError
-
-BAD_RECORDS_LIMIT: Final = 1000
-"""So many unreadable records of a topic in a row stop the sink, instead of emptying it into the dead letters."""
 
 MakeDecoder = Callable[[type[Record]], Decoder[Any]]
 
@@ -33,14 +29,17 @@ class RowReader:
         make_decoder: makes the decoder of a record class.
         stage: who refuses what cannot be read.
         topic_suffix: what topics are called beyond their name in the catalogue.
+        takes_unknown_ids: records of an unknown schema id are dead letters, instead of an error.
     """
 
-    def __init__(self, make_decoder: MakeDecoder, *, stage: str, topic_suffix: str = "") -> None:
+    def __init__(
+        self, make_decoder: MakeDecoder, *, stage: str, topic_suffix: str = "", takes_unknown_ids: bool = False
+    ) -> None:
         self._make_decoder = make_decoder
         self._stage = stage
         self._suffix = topic_suffix
+        self._takes_unknown_ids = takes_unknown_ids
         self._decoders: dict[str, Decoder[Any]] = {}
-        self._bad_in_a_row: Counter[str] = Counter()  # by topic: another one that is sound proves nothing
 
     def name(self, topic: str) -> str:
         """Tell a topic's name in the catalogue."""
@@ -50,18 +49,18 @@ class RowReader:
         """Decode to rows (none for a tombstone), or tell why not as a dead letter.
 
         Raises:
-            UserError: the schema id is unknown, or too many records in a row were unreadable.
+            UserError: the schema id is unknown.
         """
         if entry.value is None:
             return []
         try:
-            rows = self._rows(entry, entry.value)
+            return self._rows(entry, entry.value)
         except UnknownSchemaError as error:
-            raise UserError(f"{entry.topic} [{entry.partition}] offset {entry.offset}: {error}") from None
+            if not self._takes_unknown_ids:
+                raise UserError(self._unknown_id(entry, error)) from None
+            return self._letter(entry, entry.value, error)
         except (WireFormatError, IndexError) as error:
             return self._letter(entry, entry.value, error)
-        self._bad_in_a_row[entry.topic] = 0
-        return rows
 
     def _rows(self, entry: Entry, value: bytes) -> list[Row]:
         decoder = self._decoders.get(entry.topic) or self._decoder(entry.topic)
@@ -74,10 +73,12 @@ class RowReader:
         decoder = self._decoders[topic] = self._make_decoder(table_of(self.name(topic)).record)
         return decoder
 
+    def _unknown_id(self, entry: Entry, error: UnknownSchemaError) -> str:
+        place = f"{entry.topic} [{entry.partition}] offset {entry.offset}"
+        help_text = 'or set registry.unknown_id = "dead_letter" to pass over such records'
+        return f"{place}: {error} Its subject would be {self.name(entry.topic)}-value; {help_text}"
+
     def _letter(self, entry: Entry, value: bytes, error: Exception) -> DeadLetter:
-        self._bad_in_a_row[entry.topic] += 1
-        if self._bad_in_a_row[entry.topic] > BAD_RECORDS_LIMIT:
-            raise UserError(f"{entry.topic}: {BAD_RECORDS_LIMIT + 1} unreadable records in a row, the last: {error}")
         name = self.name(entry.topic)
         return DeadLetter(
             event_time_us=0,

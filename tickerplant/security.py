@@ -117,7 +117,12 @@ def _urls(settings: Settings) -> Iterator[str]:
     for number, venue in enumerate(settings.venues):
         urls |= {f"venues.{number}.websocket_url": venue.websocket_url, f"venues.{number}.rest_url": venue.rest_url}
     for name, url in urls.items():
-        if url is not None and "@" in urlsplit(url).netloc:
+        try:
+            host = urlsplit(url or "").netloc
+        except ValueError as error:
+            yield f"{name} is no URL: {error}"
+            continue
+        if "@" in host:
             yield f"{name} holds credentials, and URLs are shown: use the settings for user and password instead"
 
 

@@ -20,6 +20,7 @@ VENUES_EXAMPLE = 'e.g. [{"venue": "BINANCE", "market": "spot", "symbols": ["BTCU
 Port = Annotated[int, Field(ge=0, le=65535)]
 Positive = Annotated[float, Field(gt=0)]
 Count = Annotated[int, Field(ge=1)]
+Share = Annotated[float, Field(gt=0, le=1)]
 
 EMPTY_IS_NONE = BeforeValidator(lambda value: None if value == "" else value)  # as `${NAME:-}` of Compose leaves it
 Text = Annotated[str | None, EMPTY_IS_NONE]
@@ -71,6 +72,7 @@ class Registry(Section):
     """The schema registry (Confluent API)."""
 
     url: str = "http://127.0.0.1:18081/apis/ccompat/v7"
+    unknown_id: Literal["stop", "dead_letter"] = "stop"  # what to do with a record whose schema is not registered
     username: Text = None
     password: Secret = None
     ca_location: File = None  # PEM; None = the usual authorities
@@ -139,7 +141,9 @@ class Processor(Section):
     keyframe_s: Positive = 10.0
     snapshot_s: Positive = 1.0
     checkpoint_s: Positive = 3600.0  # the role `checkpoint` keeps the state in the lake this often, for replays
-    dead_letter_limit: Count = 1000  # consecutive bad frames after which the process stops
+    dead_letter_limit: Count = 1000  # consecutive bad frames of a partition at which the process stops
+    dead_letter_share: Share = 0.5  # of dead_letter_window frames, at which it stops too
+    dead_letter_window: Count = 10_000
     stuck_after_s: Positive = 60.0  # raw records wait, nothing is done, no server is away: the process ends itself
 
 
@@ -151,6 +155,9 @@ class Sink(Section):
     flush_bytes: Count = 16 * 1024 * 1024
     parquet_roll_s: Positive = 10.0
     parquet_roll_bytes: Count = 64 * 1024 * 1024
+    dead_letter_limit: Count = 1000  # consecutive records of a partition, unreadable or refused, at which it stops
+    dead_letter_share: Share = 0.5  # of dead_letter_window records, at which it stops too
+    dead_letter_window: Count = 10_000
 
 
 class Metrics(Section):

@@ -9,7 +9,7 @@ from typing import Any, Final, Literal
 import msgspec
 from msgspec import UNSET, Raw, Struct, field
 
-from processors.wire import Id, Instant, OptionalInstant, PreviousId, Wire
+from processors.wire import Id, Instant, KnownInstant, PreviousId, Wire
 
 
 class Envelope(Struct, gc=False, forbid_unknown_fields=True):
@@ -74,8 +74,8 @@ class QuoteData(Message, gc=False, kw_only=True):
     """`@bookTicker`; spot sends neither event nor times."""
 
     event: Literal["bookTicker"] = field(name="e", default="bookTicker")
-    event_time: OptionalInstant = field(name="E", default=0)
-    time: OptionalInstant = field(name="T", default=0)
+    event_time: Instant = field(name="E", default=0)
+    time: Instant = field(name="T", default=0)
     symbol: str = field(name="s")
     sequence: Id = field(name="u")
     bid: str = field(name="b")
@@ -89,7 +89,7 @@ class DepthData(Message, gc=False, kw_only=True):
 
     event: Literal["depthUpdate"] = field(name="e")
     event_time: Instant = field(name="E")
-    time: OptionalInstant = field(name="T", default=0)
+    time: Instant = field(name="T", default=0)
     symbol: str = field(name="s")
     first_sequence: Id = field(name="U")
     sequence: Id = field(name="u")
@@ -110,8 +110,8 @@ class KlineEvent(Message, gc=False, kw_only=True):
 class KlineData(Message, gc=False, kw_only=True):
     """The candle inside; COIN-M counts contracts in v and V, base currency in q and Q."""
 
-    open_time: Instant = field(name="t")
-    close_time: Instant = field(name="T")
+    open_time: KnownInstant = field(name="t")
+    close_time: KnownInstant = field(name="T")
     symbol: str = field(name="s")
     interval: str = field(name="i")
     first_trade_id: Any = field(name="f", default=None)
@@ -168,7 +168,7 @@ class MarkPriceData(Message, gc=False, kw_only=True):
     settle_price: Any = field(name="P", default=None)
     index_price: str = field(name="i", default="")
     funding_rate: str = field(name="r", default="")
-    next_funding_time: OptionalInstant = field(name="T", default=0)
+    next_funding_time: Instant = field(name="T", default=0)
 
 
 class ForceOrderEvent(Message, gc=False, kw_only=True):
@@ -199,8 +199,8 @@ class SnapshotData(Message, gc=False, kw_only=True):
     """Body of a REST depth answer; spot sends no times, only COIN-M the symbol."""
 
     sequence: Id = field(name="lastUpdateId")
-    event_time: OptionalInstant = field(name="E", default=0)
-    time: OptionalInstant = field(name="T", default=0)
+    event_time: Instant = field(name="E", default=0)
+    time: Instant = field(name="T", default=0)
     symbol: str = ""
     pair_name: Any = field(name="pair", default=None)
     bids: Raw

@@ -142,7 +142,7 @@ def _parts(market: str, name: str) -> tuple[str, InstrumentKind, int]:
 
 def _expiry_time_us(name: str, day: str) -> int:
     try:
-        expiry = datetime.strptime(day, "%y%m%d").replace(hour=EXPIRY_HOUR, tzinfo=UTC)
+        expiry = datetime.strptime(f"20{day}", "%Y%m%d").replace(hour=EXPIRY_HOUR, tzinfo=UTC)
     except ValueError:
         raise SymbolError(f"{name}: {day} is no day YYMMDD") from None
     return int(expiry.timestamp()) * 1_000_000

@@ -1,6 +1,8 @@
 """What fuzzing found, each by the smallest input that did harm."""
 
 import json
+import struct
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -15,10 +17,14 @@ from schemas.codec import HEADER, Decoder, UnknownSchemaError, WireFormatError, 
 from schemas.records import DeadLetter, Frame, RawFrames, Source, Tick
 from schemas.venues import binance
 from sinks.position import PositionError, read_position
+from tickerplant.errors import UserError
 from tickerplant.local.gateway.columns import column_type
+from tickerplant.local.gateway.compression import _checksum, read_frame
 from tickerplant.local.gateway.faults import ProtocolError, QueryError
-from tickerplant.local.gateway.statements import parse
+from tickerplant.local.gateway.statements import parse, require_read_only
+from tickerplant.local.gateway.wire import Buffer
 from tickerplant.recordings import RecordingError, read_recording
+from tickerplant.settings import load_settings
 
 NOW_US = 1_700_000_000_000_000
 RECURSIVE = '{"type":"record","name":"Tick","fields":[{"name":"next","type":"Tick"}]}'
@@ -208,3 +214,36 @@ def test_an_unknown_schema_id_is_told_as_such() -> None:
 
     with pytest.raises(UnknownSchemaError):
         Decoder(Tick, unknown).decode(HEADER.pack(0, 2))
+
+
+@pytest.mark.parametrize("base", ["@TC", "B/C", "A:B", "A|B", "A B", "A\n", "\0"])
+def test_an_asset_named_like_a_part_of_something_else_makes_no_symbol(base: str) -> None:
+    body = json.dumps({"symbols": [ENTRY | {"baseAsset": base}]}).encode()
+
+    assert binance.instruments("coinm", body, NOW_US) == []
+    assert len(binance.unreadable("coinm", body)) == 1
+
+
+def test_a_contract_of_the_nineties_is_one_of_the_2090s() -> None:
+    assert binance.assumed_instrument("coinm", "BTCUSD_961226", 0).symbol == "BTC/USD:20961226"
+
+
+def test_a_statement_of_what_python_alone_takes_for_blanks_is_a_syntax_error() -> None:
+    with pytest.raises(QueryError, match="Syntax error"):
+        require_read_only(parse(b"\x1e"))
+
+
+def test_a_compressed_frame_cannot_promise_more_than_lz4_can_hold() -> None:
+    body = struct.pack("<BII", 0x82, 9 + 40, 100_000_000) + b"\0" * 40
+    buffer = Buffer(1024)
+    buffer.feed(_checksum(body) + body)
+    with pytest.raises(ProtocolError, match="promises 100000000"):
+        next(read_frame(buffer))
+
+
+@pytest.mark.parametrize("url", ["http://.3.0.1[:990", "http://a:b:c", "http://[::1"])
+def test_a_url_that_is_none_is_a_users_mistake(tmp_path: Path, url: str) -> None:
+    path = tmp_path / "settings.toml"
+    path.write_text(f'[object_store]\nroot = "s3://b"\nendpoint_url = "{url}"\n[registry]\nurl = "{url}"\n')
+    with suppress(UserError):
+        load_settings(path, {})

@@ -22,6 +22,7 @@ from schemas.records import ControlCommand, DeadLetter, RawFrames, State, Tick
 from schemas.topics import CLEANED, DEAD_PROCESSOR, STATE, TICK, Topic
 from tickerplant.errors import UserError
 from tickerplant.kafka import DeliveryError, KafkaError
+from tickerplant.tally import DeadLetterLimit
 
 TOPIC = "raw.binance"
 TRADE = "btcusdt@trade"
@@ -71,26 +72,39 @@ class Owner:
 
     now_us = 0
 
-    def __init__(self, loaded: Loaded | None = None, written: Marks | None = None) -> None:
+    def __init__(
+        self,
+        loaded: Loaded | None = None,
+        written: Marks | None = None,
+        *,
+        limit: DeadLetterLimit | None = None,
+        takes_unknown_ids: bool = False,
+    ) -> None:
         self.publisher, self.registry = MemoryPublisher(), MemoryRegistry()
         encoders = Encoders(self.registry)  # type: ignore[arg-type]  # the part of a Registry that is used
         ends = {topic.name: 100 for topic in CLEANED}
         outputs = Outputs(self.publisher, encoders, topic=TOPIC, partition=0, ends=ends)  # type: ignore[arg-type]  # likewise
         self.worker = PartitionWorker(
-            Pipeline("BINANCE", TOPIC, 0),
+            Pipeline("BINANCE", TOPIC, 0, limit=limit or DeadLetterLimit(LIMIT)),
             outputs,
             StateStore(outputs, encoders, topic=TOPIC, partition=0),
             decoder=self.registry.decoder(RawFrames),
             venue="BINANCE",
             topic=TOPIC,
             partition=0,
-            dead_letter_limit=LIMIT,
+            limit=limit or DeadLetterLimit(LIMIT),
+            takes_unknown_ids=takes_unknown_ids,
             now_us=lambda: self.now_us,
         )
         self.worker.resume(loaded or Loaded(), written)
 
     def step(self, offset: int, value: bytes) -> None:
         self.worker.step(offset, value, 7_000_000)
+
+    def run(self, log: list[bytes]) -> None:
+        """Process a log from its start."""
+        for offset, value in enumerate(log):
+            self.step(offset, value)
 
     def of(self, shape: Any, topic: Topic) -> list[Any]:
         decoder = self.registry.decoder(shape)
@@ -149,7 +163,7 @@ def test_a_record_seen_before_is_passed_over_and_a_hole_is_refused(owner: Owner,
         owner.step(4, values[4])
 
 
-@pytest.mark.parametrize("bad", [b"", b"garbage", b"\x00\x00\x00\x00\x01", UNKNOWN_ID.to_bytes(5, "big") + b"x"])
+@pytest.mark.parametrize("bad", [b"", b"garbage", b"\x00\x00\x00\x00\x01", b"\x01\x00\x00\x00\x01"])
 def test_what_cannot_be_decoded_is_a_dead_letter_with_its_place(owner: Owner, values: list[bytes], bad: bytes) -> None:
     for offset, value in enumerate([values[0], bad, values[1]]):
         owner.step(offset, value)
@@ -160,11 +174,13 @@ def test_what_cannot_be_decoded_is_a_dead_letter_with_its_place(owner: Owner, va
 
 
 def test_so_many_bad_records_in_a_row_end_the_process(owner: Owner, values: list[bytes]) -> None:
-    for offset, value in enumerate([b"bad", b"bad", values[0], b"bad", b"bad"]):
+    for offset, value in enumerate([values[0], b"bad", b"bad", values[1], b"bad", b"bad"]):
         owner.step(offset, value)
 
-    with pytest.raises(UserError, match=rf"{LIMIT} frames in a row could not be used, up to raw\.binance:5"):
-        owner.step(5, b"bad")
+    with pytest.raises(
+        UserError, match=rf"{LIMIT} frames in a row .*processor.dead_letter_limit.* raw\.binance:0 offset 6"
+    ):
+        owner.step(6, b"bad")
 
 
 def test_so_many_bad_frames_in_a_row_end_the_process(owner: Owner, new_run: Any) -> None:
@@ -173,6 +189,93 @@ def test_so_many_bad_frames_in_a_row_end_the_process(owner: Owner, new_run: Any)
 
     with pytest.raises(UserError, match=f"{LIMIT} frames in a row"):
         owner.step(0, Encoder(RawFrames, SCHEMA_ID).encode(feed.record(*frames)))
+
+
+def poisoned(values: list[bytes]) -> list[bytes]:
+    """A list, then good and bad in turn."""
+    return [values[0], *(each for value in values[1:] for each in (value, b"bad"))]
+
+
+def test_good_frames_between_do_not_let_a_topic_be_emptied(values: list[bytes]) -> None:
+    owner = Owner(limit=DeadLetterLimit(100, 0.5, 8))
+    log = poisoned(values)
+    with pytest.raises(UserError, match=r"4 of 7 frames .*processor.dead_letter_share"):
+        owner.run(log)
+
+    assert len(owner.of(DeadLetter, DEAD_PROCESSOR)) == 4
+
+
+def test_started_again_it_stops_at_the_next_bad_frame_and_makes_no_more_dead_letters(values: list[bytes]) -> None:
+    limit = DeadLetterLimit(100, 0.5, 8)
+    log = [*poisoned(values), *[b"bad"] * 9]
+    owner = Owner(limit=limit)
+    with pytest.raises(UserError):
+        owner.run(log)
+    saved, first = owner.saved(), owner.worker.next_offset
+    for _ in range(3):
+        again = Owner(saved, limit=limit)
+        with pytest.raises(UserError, match=" of "):
+            again.run(log)
+
+        assert again.of(DeadLetter, DEAD_PROCESSOR) == []
+        assert first <= again.worker.next_offset  # the record that it stopped at is still to come
+        assert log[again.worker._expected_offset or 0] == b"bad"
+
+
+def test_a_raised_limit_lets_it_go_on(values: list[bytes]) -> None:
+    owner = Owner(limit=DeadLetterLimit(2))
+    log = [b"bad", b"bad", b"bad", values[0], values[1]]
+    with pytest.raises(UserError):
+        owner.run(log)
+    again = Owner(owner.saved(), limit=DeadLetterLimit(10))
+    for offset, value in enumerate(log):
+        again.step(offset, value)
+
+    assert len(again.of(DeadLetter, DEAD_PROCESSOR)) == 1
+    assert len(again.of(Tick, TICK)) == 1
+
+
+def test_a_version_that_can_use_what_came_goes_on_by_itself(values: list[bytes]) -> None:
+    owner = Owner(limit=DeadLetterLimit(2))
+    with pytest.raises(UserError):
+        owner.run([values[0], b"bad", b"bad"])
+    again = Owner(owner.saved(), limit=DeadLetterLimit(2))
+    again.step(3, values[1])
+    again.step(4, b"bad")
+
+    assert len(again.of(Tick, TICK)) == 1
+
+
+def test_an_unknown_schema_id_ends_the_process_and_is_not_passed_over(owner: Owner, values: list[bytes]) -> None:
+    owner.step(0, values[0])
+    with pytest.raises(
+        UserError, match=r"raw\.binance:0 offset 1: schema id 9 .*deploy.*raw\.binance-value.*unknown_id"
+    ):
+        owner.step(1, UNKNOWN_ID.to_bytes(5, "big") + b"x")
+
+    assert owner.of(DeadLetter, DEAD_PROCESSOR) == []
+    assert owner.worker.capture().next_offset == 1
+
+
+def test_an_unknown_schema_id_is_a_dead_letter_where_that_is_set(values: list[bytes]) -> None:
+    owner = Owner(takes_unknown_ids=True)
+    for offset, value in enumerate([values[0], UNKNOWN_ID.to_bytes(5, "big") + b"x", values[1]]):
+        owner.step(offset, value)
+
+    assert len(owner.of(DeadLetter, DEAD_PROCESSOR)) == len(owner.of(Tick, TICK)) == 1
+
+
+def test_a_record_that_raises_is_still_to_come_for_the_next_owner(
+    owner: Owner, values: list[bytes], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    owner.step(0, values[0])
+    owner.worker.capture()
+    owner.step(1, values[1])
+    monkeypatch.setattr(owner.worker.outputs, "send", lambda _batch: 1 / 0)
+    with pytest.raises(ZeroDivisionError):
+        owner.step(2, values[2])
+
+    assert owner.worker.next_offset == 1  # what the pipeline knows of the record must not be kept
 
 
 def test_metrics_have_the_names_that_dashboards_expect(owner: Owner, values: list[bytes]) -> None:

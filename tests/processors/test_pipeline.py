@@ -249,13 +249,13 @@ def test_the_start_of_a_topic_cut_by_retention_is_no_frame_loss(spot: Any) -> No
 
 def test_bad_frames_are_counted_until_a_message_is_good_whatever_we_wrote_between(spot: Any) -> None:
     spot.take(spot.feed.frame(b"x"), spot.feed.frame(b"y"))
-    assert spot.pipeline.bad_frames == 2
+    assert spot.pipeline.tally.in_a_row == 2
 
     spot.take(spot.feed.frame(b"", "CLOCK"), spot.feed.frame(b"", "SENT"))
-    assert spot.pipeline.bad_frames == 2
+    assert spot.pipeline.tally.in_a_row == 2
 
     spot.take(spot.feed.message(TRADE))
-    assert spot.pipeline.bad_frames == 0
+    assert spot.pipeline.tally.in_a_row == 0
 
 
 def test_a_frame_of_an_unknown_kind_or_source_is_a_dead_letter(spot: Any) -> None:

@@ -1,5 +1,6 @@
 """The Faust application on real Kafka: recovery, drain, dead letters, and errors before Faust starts."""
 
+import re
 import signal
 import subprocess
 import sys
@@ -10,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import tomli_w
 
 from processors.app import run
 from schemas.codec import Decoder
@@ -208,20 +210,50 @@ def test_after_a_drain_nothing_is_repeated(alone: Settings, tmp_path: Path, new_
 def test_records_that_cannot_be_decoded_are_dead_letters(alone: Settings, tmp_path: Path, new_run: Any) -> None:
     good = encoded(alone, stream(new_run, 5))
     unknown_schema = b"\x00\x7f\xff\xff\xff"
-    with processor(alone, tmp_path):
+    registry = alone.registry.model_copy(update={"unknown_id": "dead_letter"})
+    with processor(alone.model_copy(update={"registry": registry}), tmp_path):
         publish(alone, [good[0], b"garbage", unknown_schema, *good[1:]])
         eventually(lambda: len(read(alone, Tick)) == 4)
 
     assert [each.payload for each in read(alone, DeadLetter)] == [b"garbage", unknown_schema]
 
 
-def test_too_many_bad_records_in_a_row_stop_the_process(alone: Settings, tmp_path: Path) -> None:
-    with processor(alone, tmp_path) as process:
-        publish(alone, [b"garbage"] * 20)
-        eventually(lambda: process.poll() is not None)
+def stopped(settings: Settings, folder: Path) -> tuple[int, str]:
+    """Run the role as users do until it stops; returns exit code and the last line of its output."""
+    path = folder / "settings.toml"
+    path.write_text(tomli_w.dumps(settings.model_dump(mode="json", exclude_none=True)))
+    command = [sys.executable, "-m", "tickerplant", "process", "--config", str(path)]
+    done = subprocess.run(command, check=False, capture_output=True, text=True, timeout=2 * WAIT_S)
+    return done.returncode, done.stderr.strip().splitlines()[-1]
 
-        assert process.returncode != 0
-    assert "could not be used" in (tmp_path / "process.log").read_text()
+
+def test_a_poisoned_topic_stops_the_process_each_time_with_one_line_and_bounded_letters(
+    alone: Settings, tmp_path: Path, new_run: Any
+) -> None:
+    limits = {"dead_letter_limit": 100, "dead_letter_window": 40, "dead_letter_share": 0.3}
+    settings = alone.model_copy(update={"processor": alone.processor.model_copy(update=limits)})
+    good = encoded(alone, stream(new_run, 100))
+    publish(alone, [good[0], *(value for each in good[1:] for value in (each, b"garbage"))])
+    ends = [stopped(settings, tmp_path) for _ in range(3)]
+
+    assert [code for code, _ in ends] == [2, 2, 2]
+    assert all(
+        re.match(r"tickerplant: \d+ of \d+ frames could not be used: .*dead_letter_share", line) for _, line in ends
+    )
+    assert {len(distinct(read(alone, DeadLetter))), len(read(alone, DeadLetter))} == {12}
+
+
+def test_an_unknown_schema_id_stops_the_process_and_is_read_again(
+    alone: Settings, tmp_path: Path, new_run: Any
+) -> None:
+    good = encoded(alone, stream(new_run, 5))
+    publish(alone, [*good[:3], b"\x00\x7f\xff\xff\xff", *good[3:]])
+    ends = [stopped(alone, tmp_path) for _ in range(2)]
+
+    assert [code for code, _ in ends] == [2, 2]
+    assert all("offset 3: schema id 2147483647" in line and "raw.binance-value" in line for _, line in ends)
+    assert read(alone, DeadLetter) == []
+    assert len(read(alone, Tick)) == 2
 
 
 @pytest.mark.parametrize("hang", HANGS)

@@ -27,6 +27,7 @@ from sinks.tables import table_of
 from tickerplant.errors import DependencyError
 from tickerplant.health import Health
 from tickerplant.settings import ClickHouse, Settings
+from tickerplant.tally import DeadLetterLimit
 
 Place = tuple[str, int]
 TOPIC = "cleaned.tick"
@@ -226,6 +227,7 @@ class World:
     clock: list[float] = field(default_factory=lambda: [0.0])
     limits: Limits = field(default_factory=lambda: Limits(rows=4, size_bytes=10_000, age_s=1.0))
     real_store: Store | None = None
+    limit: DeadLetterLimit = field(default_factory=DeadLetterLimit)
 
     def start(self, faults: Faults | None = None, *, held_bytes: int = 10**9) -> tuple[Drain, MemoryLog, Any]:
         """Start a process, with the store in memory unless a real one is set."""
@@ -242,6 +244,7 @@ class World:
             now_s=lambda: self.clock[0],
             now_us=lambda: NOW_US,
             held_bytes=held_bytes,
+            limit=self.limit,
         )
         return Drain(log, store, tools), log, store
 
@@ -251,6 +254,13 @@ class World:
         while not self.is_drained():
             drain.step()
             assert log.polls < 1000
+
+    def run_refusing(self, refuses: Callable[[dict[str, Any]], bool]) -> None:
+        """Run a process whose store refuses some rows."""
+        drain, _log, store = self.start()
+        store.refuses = refuses
+        while not self.is_drained():
+            drain.step()
 
     def dies(self, faults: Faults) -> None:
         """Run a process that must die."""

@@ -5,8 +5,10 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from prometheus_client import REGISTRY
 
+from sinks.chunk import Limits
 from sinks.position import read_position
 from tickerplant.errors import UserError
+from tickerplant.tally import DeadLetterLimit
 
 A = ("cleaned.tick", 0)
 B = ("cleaned.tick", 1)
@@ -260,11 +262,75 @@ def test_a_refused_row_becomes_a_dead_letter_and_the_rest_goes_on(filled: Any) -
 
 
 def test_too_many_unreadable_records_in_a_row_stop_the_sink(world: Any) -> None:
-    world.broker.append(A, *([b"junk?"] * 1001))
-    drain, _log, _store = world.start()
+    world.limit = DeadLetterLimit(50)
+    world.broker.append(A, *([b"junk?"] * 60))
 
-    with pytest.raises(UserError, match="1001 unreadable records in a row"):
+    with pytest.raises(
+        UserError, match=r"50 records in a row .* sink.dead_letter_limit; the last at cleaned\.tick \[0\] offset 49"
+    ):
+        world.run()
+
+
+@pytest.mark.parametrize("refuse", [False, True])
+def test_good_records_between_do_not_let_a_topic_be_emptied(world: Any, tick: Any, value: Any, *, refuse: bool) -> None:
+    world.limit = DeadLetterLimit(1000, 0.5, 40)
+    good = [value(tick(offset, price=-1.0 if refuse and offset % 2 else 1.0)) for offset in range(100)]
+    world.broker.append(
+        A, *(good if refuse else [each for pair in zip(good, [b"junk"] * 100, strict=True) for each in pair])
+    )
+    for _ in range(3):
+        with pytest.raises(UserError, match=r"20 of [34][0-9] r.* sink\.dead_letter_share"):
+            world.run_refusing(lambda row: row["price"] < 0)
+
+    assert len(world.letters.letters) == (18 if refuse else 19)  # the chunk that reaches the limit is refused whole
+
+
+def test_a_sink_started_again_stops_at_the_same_record_without_more_dead_letters(
+    world: Any, tick: Any, value: Any
+) -> None:
+    world.limit = DeadLetterLimit(10)
+    world.broker.append(A, *map(value, map(tick, range(4))), *([b"junk"] * 9))
+    world.run()
+    letters, place = len(world.letters.letters), world.broker.committed[A]
+    world.broker.append(A, *([b"junk"] * 100))
+    world.broker.append(B, value(tick(0, partition=1)))
+    for _ in range(5):
+        with pytest.raises(UserError, match="10 records in a row"):
+            world.run()
+
+    assert (letters, place) == (len(world.letters.letters), world.broker.committed[A])
+    assert [*ids(4), *ids(1, 1)] == world.stored_ids()  # nothing else waits for it
+
+
+def test_a_raised_limit_lets_a_stopped_sink_go_on(world: Any, tick: Any, value: Any) -> None:
+    world.limit = DeadLetterLimit(10)
+    world.broker.append(A, *([b"junk"] * 12), value(tick(0)))
+    with pytest.raises(UserError):
+        world.run()
+    world.limit = DeadLetterLimit(100)
+    world.run()
+
+    assert len(world.letters.letters) == 12
+    assert ids(1) == world.stored_ids()
+
+
+@settings(deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(data=st.lists(st.booleans(), min_size=1, max_size=60), cuts=st.integers(1, 9))
+def test_the_tally_does_not_depend_on_chunks_or_restarts(
+    new_world: Any, tick: Any, value: Any, data: list[bool], cuts: int
+) -> None:
+    by_one, by_many = new_world(), new_world()
+    by_many.limits = Limits(rows=cuts, size_bytes=10_000, age_s=1.0)
+    for world in (by_one, by_many):
+        world.broker.append(A, *(value(tick(offset)) if good else b"junk" for offset, good in enumerate(data)))
+    while not by_one.is_drained():
+        drain, _log, _store = by_one.start()
         drain.step()
+        drain.step()
+        drain.finish(1.0)
+    by_many.run()
+
+    assert by_one.broker.committed.get(A) == by_many.broker.committed.get(A)
 
 
 def test_tombstones_move_the_offset_only(world: Any, tick: Any, value: Any) -> None:

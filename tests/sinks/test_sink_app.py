@@ -1,22 +1,27 @@
 """Both sinks on the real stack: Kafka, registry, ClickHouse, S3."""
 
 import multiprocessing
+import subprocess
+import sys
 import time
 from collections.abc import Callable, Iterator
+from contextlib import closing
 from multiprocessing.process import BaseProcess
+from pathlib import Path
 from typing import Any
 
 import pyarrow.dataset as ds
 import pytest
+import tomli_w
 from pyarrow.fs import FSSpecHandler, PyFileSystem
 
 from schemas.records import Frame, RawFrames, Source, Tick
-from schemas.topics import TICK, catalogue, raw_topic
+from schemas.topics import DEAD_SINK, TICK, catalogue, raw_topic
 from sinks import app
 from sinks.clickhouse import connect
 from sinks.parquet import Bucket
 from tickerplant.errors import UserError
-from tickerplant.kafka import Publisher, create_topics
+from tickerplant.kafka import Publisher, TopicPartition, consumer, create_topics
 from tickerplant.registry import Registry
 from tickerplant.settings import Settings
 
@@ -151,6 +156,38 @@ def test_raw_frames_and_unreadable_records_arrive(settings: Settings, sinks: Any
     client.disconnect()
 
     assert found == [("\x01junk",)]
+
+
+def test_a_poisoned_topic_stops_the_sink_each_time_with_one_line_and_no_more_letters(
+    settings: Settings, send: Any, tmp_path: Path
+) -> None:
+    own = settings.model_copy(update={"sink": settings.sink.model_copy(update={"dead_letter_limit": 20})})
+    send(range(50))
+    publisher = Publisher(own)
+    for _ in range(200):
+        publisher.send(TICK.name, 0, b"k", b"\x01junk")
+    publisher.flush()
+    path = tmp_path / "settings.toml"
+    path.write_text(tomli_w.dumps(with_secrets(own)))
+    command = [sys.executable, "-m", "tickerplant", "sink", "parquet", "--config", str(path)]
+    ends = [subprocess.run(command, check=False, capture_output=True, text=True, timeout=120) for _ in range(2)]
+    with closing(consumer(own, "test.letters")) as client:
+        name = DEAD_SINK.name + own.kafka.topic_suffix
+        letters = sum(client.get_watermark_offsets(TopicPartition(name, part), timeout=10)[1] for part in (0, 1))
+
+    assert [end.returncode for end in ends] == [2, 2]
+    assert all("20 records in a row could not be used" in end.stderr.splitlines()[-1] for end in ends)
+    assert letters == 19
+    assert list(range(50)) == in_lake(settings)
+
+
+def with_secrets(settings: Settings) -> dict[str, Any]:
+    """Make settings as a file holds them; secrets print as asterisks."""
+    values = settings.model_dump(mode="json", exclude_none=True)
+    for name in ("access_key", "secret_key"):
+        values["object_store"][name] = getattr(settings.object_store, name).get_secret_value()
+    values["clickhouse"]["password"] = settings.clickhouse.password.get_secret_value()
+    return values
 
 
 def test_missing_topics_are_a_clear_error(settings: Settings) -> None:

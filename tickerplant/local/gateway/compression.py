@@ -18,6 +18,8 @@ SLICE_BYTES = 1024 * 1024
 _CHECKSUM_BYTES = 16
 _HEADER = struct.Struct("<BII")  # method, size of this header and the payload, size once decompressed
 _FRAME_LIMIT_BYTES = 128 * 1024 * 1024
+_LZ4_MOST_RATIO = 255
+"""A byte of LZ4 stands for no more: what promises more would only make us reserve memory."""
 
 
 def compress(data: bytes | memoryview) -> bytes:
@@ -60,12 +62,17 @@ def _content(method: int, payload: bytes, content_bytes: int) -> bytes:
 
 
 def _decompress(method: int, payload: bytes, content_bytes: int) -> bytes:
+    if method == LZ4 and content_bytes > _LZ4_MOST_RATIO * len(payload):
+        raise ProtocolError(f"a compressed frame of {len(payload)} bytes that promises {content_bytes}")
     if method == LZ4:
         return bytes(lz4.block.decompress(payload, uncompressed_size=content_bytes))
     if method == ZSTD:
         # The size in the ZSTD frame itself is the sender's word: the reader stops at what our header promised.
+        content = bytearray()
         with zstandard.ZstdDecompressor().stream_reader(payload) as stream:
-            return bytes(stream.read(content_bytes))
+            while piece := stream.read(min(SLICE_BYTES, content_bytes - len(content))):
+                content += piece
+        return bytes(content)
     if method == NONE:
         return payload
     raise ProtocolError(f"compression method {method:#x} is none of LZ4, ZSTD, NONE")

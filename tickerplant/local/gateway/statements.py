@@ -208,7 +208,9 @@ def require_read_only(statement: Statement) -> None:
     Raises:
         QueryError: 164 (READONLY), or 62 (SYNTAX_ERROR) where the text is no statement at all.
     """
-    first = statement.text.split(None, 1)[0].upper()
+    first = next(
+        iter(statement.text.split(None, 1)), ""
+    ).upper()  # a text of what only Python takes for blanks has none
     if statement.kind is Kind.COMMAND and first not in _CHANGES:
         raise QueryError(SYNTAX_ERROR, f"Syntax error: no statement begins with {first}")
     if statement.kind not in {Kind.SELECT, Kind.SHOW}:

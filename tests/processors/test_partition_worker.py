@@ -269,7 +269,7 @@ def test_a_record_that_raises_is_still_to_come_for_the_next_owner(
     owner: Owner, values: list[bytes], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     owner.step(0, values[0])
-    owner.worker.capture()
+    owner.saved()
     owner.step(1, values[1])
     monkeypatch.setattr(owner.worker.outputs, "send", lambda _batch: 1 / 0)
     with pytest.raises(ZeroDivisionError):

@@ -334,6 +334,21 @@ def top(config: Path | None, as_json: bool, once: bool) -> None:
     watch(load_settings(config), once=once or as_json, as_json=as_json)
 
 
+@cli.command("dead-letters")
+@config_option
+@json_option
+@click.option(
+    "--stage", type=click.Choice(("processor", "sink", "sink.clickhouse", "sink.parquet")), help="Only these."
+)
+@click.option("--since", help="e.g. 30m, 2h, 7d, or 2026-11-21T09:00. Default: all that are kept.")
+@click.option("--lines", type=click.IntRange(0), default=5, show_default=True, help="How many of the last letters.")
+def dead_letters(config: Path | None, as_json: bool, stage: str | None, since: str | None, lines: int) -> None:
+    """List what could not be used: by reason, with counts, and the last letters; payloads in base64 with --json."""
+    from tickerplant.dead_letters import show
+
+    show(load_settings(config), stage=stage, since=since, lines=lines, as_json=as_json)
+
+
 @cli.command()
 @config_option
 @json_option

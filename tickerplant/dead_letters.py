@@ -1,0 +1,145 @@
+"""`tickerplant dead-letters`: what could not be used, by reason, and the last of it, for a person on call."""
+
+import re
+from collections import deque
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
+from typing import Final
+
+import click
+import msgspec
+
+from schemas.records import DeadLetter
+from schemas.topics import DEAD_PROCESSOR, DEAD_SINK
+from tickerplant.clock import now_us
+from tickerplant.errors import UserError
+from tickerplant.settings import Settings
+from tickerplant.subscription import Subscription, Wish
+
+SPAN = re.compile(r"(\d+(?:\.\d+)?)([smhd])")
+UNITS: Final = {"s": 1, "m": 60, "h": 3600, "d": 86400}
+PARTICULARS = re.compile(r"'[^']*'|\"[^\"]*\"|\d+")
+"""What differs between two letters of one cause: quoted values and numbers."""
+SHOWN_CHARS: Final = 100
+US: Final = 1_000_000
+
+
+@dataclass
+class Group:
+    """Letters of one stage, venue and market whose reasons differ in particulars alone; times are in µs."""
+
+    stage: str
+    venue: str
+    market: str
+    reason: str
+    count: int = 0
+    first_time_us: int = 0
+    last_time_us: int = 0
+    last_place: str = ""
+
+    def add(self, letter: DeadLetter) -> None:
+        """Count one more; letters may come in any order of time."""
+        self.first_time_us = min(self.first_time_us or letter.event_time_us, letter.event_time_us)
+        if letter.event_time_us >= self.last_time_us:
+            self.last_time_us, self.last_place = letter.event_time_us, place(letter)
+        self.count += 1
+
+
+@dataclass
+class Summary:
+    """All letters, the most frequent groups first, and the last ones."""
+
+    count: int = 0
+    groups: list[Group] = field(default_factory=list)
+    letters: list[DeadLetter] = field(default_factory=list)
+
+
+def show(settings: Settings, *, stage: str | None, since: str | None, lines: int, as_json: bool) -> None:
+    """Print the dead letters of a stage (None = all) since a time (None = all that are kept).
+
+    Raises:
+        UserError: `since` is no time.
+        DependencyError: Kafka or the registry does not answer.
+    """
+    start_us = since_us(since, now_us()) if since else None
+    found = summarize(read(settings, stage, start_us), lines)
+    if as_json:
+        click.echo(msgspec.json.encode(found))
+        return
+    for line in described(found):
+        click.echo(line)
+
+
+def read(settings: Settings, stage: str | None, start_us: int | None) -> Iterator[DeadLetter]:
+    """Read what is in the topics by now, each letter once."""
+    for topic in (DEAD_PROCESSOR, DEAD_SINK):
+        if stage and not topic.name.removeprefix("dlq.").startswith(stage.partition(".")[0]):
+            continue
+        wish = Wish(topic=topic, start="earliest" if start_us is None else start_us, follows=False)
+        with Subscription[DeadLetter](settings, wish) as letters:
+            yield from (each for each in letters if not stage or f"{each.stage}.".startswith(f"{stage}."))
+
+
+def summarize(letters: Iterable[DeadLetter], most: int) -> Summary:
+    """Count letters by cause and keep the last ones."""
+    groups: dict[tuple[str, str, str, str], Group] = {}
+    newest: deque[DeadLetter] = deque(maxlen=most)
+    count = 0
+    for letter in letters:
+        key = (letter.stage, letter.venue, letter.market, PARTICULARS.sub("…", letter.reason))
+        groups.setdefault(key, Group(*key)).add(letter)
+        newest.append(letter)
+        count += 1
+    ordered = sorted(groups.values(), key=lambda group: (-group.count, group.stage, group.reason))
+    return Summary(count, ordered, sorted(newest, key=lambda letter: letter.event_time_us))
+
+
+def described(found: Summary) -> Iterator[str]:
+    """Write a summary as lines."""
+    yield f"{found.count} dead letters, {len(found.groups)} reasons"
+    for group in found.groups:
+        market = f"{group.venue} {group.market}".strip() or "-"
+        yield f"{group.count:>9}  {group.stage}  {market}  {_line(group.reason)}"
+        yield f"{'':>9}  {_time(group.first_time_us)} to {_time(group.last_time_us)}, the last at {group.last_place}"
+    for letter in found.letters:
+        yield f"{_time(letter.event_time_us)}  {letter.stage}  {place(letter)}  {_line(letter.reason)}"
+        yield f"    {_line(letter.payload.decode('utf-8', 'backslashreplace'))}"
+
+
+def since_us(text: str, now_us: int) -> int:
+    """Read `90s`, `30m`, `2h`, `7d` before now, or an ISO 8601 time (UTC where it names no zone), as µs.
+
+    Raises:
+        UserError: it is neither.
+
+    >>> since_us("1m", 100_000_000)
+    40000000
+    """
+    span = SPAN.fullmatch(text)
+    if span:
+        return max(0, now_us - int(float(span[1]) * UNITS[span[2]] * US))
+    try:
+        time = datetime.fromisoformat(text)
+    except ValueError:
+        raise UserError(f"{text!r} is no time: give 30m, 2h, 7d, or e.g. 2026-11-21T09:00") from None
+    since_epoch = (time if time.tzinfo else time.replace(tzinfo=UTC)) - datetime(1970, 1, 1, tzinfo=UTC)
+    return max(0, since_epoch // timedelta(microseconds=1))
+
+
+def place(letter: DeadLetter) -> str:
+    """Name where the letter's source stands."""
+    return f"{letter.source_topic}:{letter.source_partition} offset {letter.source_offset}"
+
+
+def _time(time_us: int) -> str:
+    try:
+        return f"{datetime.fromtimestamp(time_us / US, UTC):%Y-%m-%dT%H:%M:%SZ}"
+    except (ValueError, OverflowError, OSError):
+        return f"{time_us} µs"
+
+
+def _line(text: str) -> str:
+    """Shorten to one line that a terminal can show."""
+    shown = "".join(char if char.isprintable() else "\N{REPLACEMENT CHARACTER}" for char in text[:SHOWN_CHARS])
+    return shown + ("…" if len(text) > SHOWN_CHARS else "")

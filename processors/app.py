@@ -196,6 +196,8 @@ class Processor:
         async with self._snapshot_lock:
             mine = {tp: each for tp, each in self._workers.items() if partitions is None or tp in partitions}
             moved = {tp: each for tp, each in mine.items() if each.is_due}
+            if not await self._is_owner(app, moved):  # its pieces would stand in the place of the new owner's
+                return
             captured = {tp: worker.capture() for tp, worker in moved.items()}
             for tp, worker in moved.items():
                 await self._write_pieces(tp, worker, captured[tp])

@@ -289,9 +289,18 @@ class Pipeline:
             listed = self._names.instruments(batch.market, frame.payload, batch.event_time_us)
         except ValueError as error:
             raise FrameError(f"instrument list: {str(error)[:REASON_CHARS]}") from error
-        for instrument in self._take_in(batch.market, listed):
+        renamed = [each for each in listed if self._is_renamed(each)]
+        for instrument in self._take_in(batch.market, [each for each in listed if not self._is_renamed(each)]):
             if self._is_ours(instrument):
                 batch.instrument(instrument)
+        if renamed:
+            names = ", ".join(f"{each.venue_symbol[:40]!r} {each.symbol[:40]}" for each in renamed[:3])
+            raise FrameError(f"instrument list: {len(renamed)} had another symbol until now: {names}")
+
+    def _is_renamed(self, instrument: Instrument) -> bool:
+        """Tell whether what runs under one canonical symbol is now listed under another: state is kept by symbol."""
+        state = self._states.get((instrument.market, instrument.venue_symbol))
+        return state is not None and state.instrument.symbol != instrument.symbol
 
     def _take_in(self, market: str, instruments: Iterable[Instrument]) -> list[Instrument]:
         changed = self._symbology.update(instruments)

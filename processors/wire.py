@@ -23,7 +23,7 @@ KnownInstant = Annotated[int, msgspec.Meta(ge=FIRST_MS, lt=LAST_MS * 1000)]
 LEAST_AMOUNT: Final = 1e-30
 MOST_AMOUNT: Final = 1e30
 """Prices and sizes lie between, or are 0: products and quotients of three of them are still finite."""
-NUMBER = re.compile(r"-?[0-9]+(\.[0-9]+)?([eE][+-]?[0-9]+)?")
+NUMBER = re.compile(r"-?([0-9]+\.?[0-9]*|\.[0-9]+)([eE][+-]?[0-9]+)?")
 
 MALFORMED: Final = (msgspec.DecodeError, UnicodeDecodeError, RecursionError)
 """What msgspec raises for bytes: no JSON, or not of the shape; strings that are not UTF-8; too deeply nested."""

@@ -14,7 +14,7 @@ from processors.pieces import SymbolPiece, decode_piece, encode_piece
 from processors.pipeline import Pipeline
 from processors.wire import amount, levels, signed, time_us
 from schemas.codec import HEADER, Decoder, UnknownSchemaError, WireFormatError, schema_text
-from schemas.records import DeadLetter, Frame, RawFrames, Source, Tick
+from schemas.records import DeadLetter, Frame, Instrument, RawFrames, Source, Tick
 from schemas.venues import binance
 from sinks.position import PositionError, read_position
 from tickerplant.errors import UserError
@@ -120,8 +120,17 @@ def new_pipeline() -> Pipeline:
     return pipeline
 
 
-def trade(symbol: str) -> bytes:
-    data = {"e": "trade", "E": 1672515782136, "s": symbol, "t": 1, "p": "1", "q": "1", "T": 1672515782134, "m": True}
+def trade(symbol: str, trade_id: int = 1) -> bytes:
+    data = {
+        "e": "trade",
+        "E": 1672515782136,
+        "s": symbol,
+        "t": trade_id,
+        "p": "1",
+        "q": "1",
+        "T": 1672515782134,
+        "m": True,
+    }
     return json.dumps({"stream": "btcusdt@trade", "data": data}).encode()
 
 
@@ -247,3 +256,20 @@ def test_a_url_that_is_none_is_a_users_mistake(tmp_path: Path, url: str) -> None
     path.write_text(f'[object_store]\nroot = "s3://b"\nendpoint_url = "{url}"\n[registry]\nurl = "{url}"\n')
     with suppress(UserError):
         load_settings(path, {})
+
+
+def test_what_runs_under_one_symbol_is_not_renamed_by_a_list(new_pipeline: Pipeline) -> None:
+    entries = [
+        {"symbol": "BTCUSDT", "baseAsset": "BTX", "quoteAsset": "USDT"},
+        {"symbol": "E", "baseAsset": "E", "quoteAsset": "Q"},
+    ]
+    records = new_pipeline.process(
+        1, raw(number=1, kind="INSTRUMENTS", payload=json.dumps({"symbols": entries}).encode())
+    ).records
+    again = new_pipeline.process(2, raw(number=2, kind="MESSAGE", payload=trade("BTCUSDT", 2))).records
+
+    assert [each.symbol for each in records if isinstance(each, Instrument)] == ["E/Q"]
+    assert [each.reason for each in records if isinstance(each, DeadLetter)] == [
+        "instrument list: 1 had another symbol until now: 'BTCUSDT' BTX/USDT"
+    ]
+    assert [(each.symbol, each.sequence_id) for each in again if isinstance(each, Tick)] == [("BTC/USDT", 2)]

@@ -31,6 +31,7 @@ from tickerplant.supervise import Supervisor, roles_of
 
 WAIT_S = 180.0
 """Patience with a machine that does much else."""
+ROLES = ("produce", "process", "sink-clickhouse", "sink-parquet", "lag-exporter")
 CHANNELS = ("trade", "bookTicker", "depth")
 SERVERS = {each.name: each for each in stack.SERVERS}
 
@@ -146,7 +147,8 @@ def running(settings: Settings, rate: int) -> Iterator[Line]:
     """A pipeline that has begun to store, and what it needs; ended in the end."""
     config = settings.local.home / "tickerplant.toml"
     write_settings(settings, config)
-    supervisor = Supervisor(config, roles_of(settings), settings.local.home / "logs")
+    roles = [role for role in roles_of(settings) if role.name in ROLES]
+    supervisor = Supervisor(config, roles, settings.local.home / "logs")
     line = Line(settings, supervisor, LagReader(settings))
     line.keeper = threading.Thread(target=line.supervise)
     try:

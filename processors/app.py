@@ -97,6 +97,7 @@ class Processor:
         self._loading = 0  # calls that load state now
         self._is_settled = False
         self._snapshot_lock: asyncio.Lock | None = None
+        self._waits_to_load = False
         self._log = logger()
 
     async def take(self, message: Any) -> None:
@@ -139,6 +140,7 @@ class Processor:
             await self._assign(app)
         finally:
             self._loading -= 1
+            self._waits_to_load = False
         self._is_settled = app.consumer_generation_id == generation
 
     def position(self, beat: object) -> Position:
@@ -258,8 +260,7 @@ class Processor:
         try:
             found[tp] = await asyncio.get_running_loop().run_in_executor(None, load, *args)
         except StateAwayError as error:
-            self._log.warning("state not loaded yet", reason=str(error))
-            await asyncio.sleep(LOAD_AGAIN_S)
+            await self._wait_to_load("state not loaded yet", error)
 
     async def _find_written(self, found: Mapping[TP, Loaded]) -> Written | None:
         """Find what was written after these states; None = the broker is away meanwhile."""
@@ -268,9 +269,15 @@ class Processor:
         try:
             return await asyncio.get_running_loop().run_in_executor(None, find_written, *args)
         except StateAwayError as error:
-            self._log.warning("outputs not searched yet", reason=str(error))
-            await asyncio.sleep(LOAD_AGAIN_S)
+            await self._wait_to_load("outputs not searched yet", error)
             return None
+
+    async def _wait_to_load(self, event: str, error: StateAwayError) -> None:
+        """Wait for the broker; of tries that fail in a row the first is told."""
+        if not self._waits_to_load:
+            self._log.warning(event, reason=str(error))
+        self._waits_to_load = True
+        await asyncio.sleep(LOAD_AGAIN_S)
 
     async def _is_owner(self, app: Any, workers: Mapping[TP, PartitionWorker]) -> bool:
         """Ask whether partitions are ours still, where another may have them: a woken one must not undo its state.

@@ -78,6 +78,11 @@ SETTLING = frozenset(
 T = TypeVar("T")
 
 
+LEADER_MOVES = frozenset(
+    {KafkaError.FENCED_LEADER_EPOCH, KafkaError.UNKNOWN_LEADER_EPOCH, KafkaError.NOT_LEADER_FOR_PARTITION}
+)
+
+
 class DeliveryError(TickerplantError):
     """Kafka refused a record for good: what was to be written would have a hole, so the process must end."""
 
@@ -283,6 +288,7 @@ class BrokerProbe:
                 self._reason, cause = self._reason or error.args[0].str(), error
             else:
                 self._is_up = True
+                self._client.poll(0)  # what was told of the outage meanwhile is over
                 return
         self._is_up = False
         self._told.check()
@@ -465,10 +471,7 @@ class OffsetReader:
         if not times_ms:
             return {}
         specs = {TopicPartition(*place): OffsetSpec.for_timestamp(time_ms) for place, time_ms in times_ms.items()}
-        futures = self._admin.list_offsets(specs, request_timeout=CONNECT_TIMEOUT_S)
-        with self._answering():
-            found = {(each.topic, each.partition): future.result().offset for each, future in futures.items()}
-        return {place: offset if offset >= 0 else None for place, offset in found.items()}
+        return {place: offset if offset >= 0 else None for place, offset in self._list_offsets(specs).items()}
 
     def groups(self) -> dict[str, str]:
         """Ask for all consumer groups: name → state, e.g. `stable`, `empty`."""
@@ -496,9 +499,22 @@ class OffsetReader:
     def _offsets(self, places: list[TopicPartition], spec: OffsetSpec) -> dict[tuple[str, int], int]:
         if not places:
             return {}
-        futures = self._admin.list_offsets(dict.fromkeys(places, spec), request_timeout=CONNECT_TIMEOUT_S)
+        return self._list_offsets(dict.fromkeys(places, spec))
+
+    def _list_offsets(self, specs: dict[TopicPartition, OffsetSpec]) -> dict[tuple[str, int], int]:
+        """Ask; once more where leaders have changed: an admin client finds out by another question alone."""
+        try:
+            return self._ask_offsets(specs)
+        except KafkaException as error:
+            if error.args[0].code() not in LEADER_MOVES:
+                raise refusal(self._settings, error.args[0]) or self._told.missing() from error
+        _list_topics(self._admin, self._told, CONNECT_TIMEOUT_S)
         with self._answering():
-            return {(each.topic, each.partition): future.result().offset for each, future in futures.items()}
+            return self._ask_offsets(specs)
+
+    def _ask_offsets(self, specs: dict[TopicPartition, OffsetSpec]) -> dict[tuple[str, int], int]:
+        futures = self._admin.list_offsets(specs, request_timeout=CONNECT_TIMEOUT_S)
+        return {(each.topic, each.partition): future.result().offset for each, future in futures.items()}
 
     @contextmanager
     def _answering(self) -> Iterator[None]:

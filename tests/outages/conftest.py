@@ -20,6 +20,7 @@ from tickerplant.demo.report import Findings
 from tickerplant.demo.venue import SimulatedVenue
 from tickerplant.deploy import deploy
 from tickerplant.errors import DependencyError
+from tickerplant.kafka import OffsetReader
 from tickerplant.lag import GROUPS, LagReader
 from tickerplant.local import background, process, stack
 from tickerplant.local.ports import with_local
@@ -31,6 +32,7 @@ from tickerplant.supervise import Supervisor, roles_of
 
 WAIT_S = 180.0
 """Patience with a machine that does much else."""
+RAW = "raw.binance"
 ROLES = ("produce", "process", "sink-clickhouse", "sink-parquet", "lag-exporter")
 CHANNELS = ("trade", "bookTicker", "depth")
 SERVERS = {each.name: each for each in stack.SERVERS}
@@ -50,6 +52,7 @@ class Line:
     settings: Settings
     supervisor: Supervisor
     lags: LagReader
+    offsets: OffsetReader
     reviver: Reviver | None = None
     stopping: threading.Event = field(default_factory=threading.Event)
     keeper: threading.Thread = field(default_factory=threading.Thread)  # runs `supervise`
@@ -87,6 +90,12 @@ class Line:
 
     def start(self, servers: Sequence[str]) -> None:
         stack.up(self.settings, print, servers=tuple(SERVERS[name] for name in servers))
+
+    def tells_offsets(self) -> bool:
+        """Tell whether offsets can be asked for over a connection that was there before, as processors do."""
+        with contextlib.suppress(DependencyError):
+            return bool(self.offsets.watermarks({RAW: self.settings.kafka.partitions}))
+        return False
 
     def died(self) -> list[str]:
         return stack.died(self.settings)
@@ -149,7 +158,7 @@ def running(settings: Settings, rate: int) -> Iterator[Line]:
     write_settings(settings, config)
     roles = [role for role in roles_of(settings) if role.name in ROLES]
     supervisor = Supervisor(config, roles, settings.local.home / "logs")
-    line = Line(settings, supervisor, LagReader(settings))
+    line = Line(settings, supervisor, LagReader(settings), OffsetReader(settings))
     line.keeper = threading.Thread(target=line.supervise)
     try:
         stack.up(settings, print)
@@ -175,6 +184,7 @@ def running(settings: Settings, rate: int) -> Iterator[Line]:
             line.keeper.join()
         supervisor.stop()
         line.lags.close()
+        line.offsets.close()
         background.stop(settings, print)
         stack.down(settings, print)
 

@@ -32,11 +32,13 @@ class Outage:
     Args:
         number: the signal; SIGSTOP = they hang, and go on at SIGCONT.
         dying: roles that are killed while their servers are away.
+        least_s: how long it lasts at least, once it is noticed.
     """
 
     servers: tuple[str, ...]
     number: int = signal.SIGKILL
     dying: tuple[str, ...] = ()
+    least_s: float = 0.0
 
     def expected(self) -> dict[str, set[str]]:
         """Tell what each role should miss."""
@@ -55,7 +57,7 @@ OUTAGES = {
     "clickhouse": Outage(("clickhouse",)),
     "broker and clickhouse": Outage(("broker", "clickhouse")),
     "broker and registry, in which two roles die": Outage(("broker", "registry"), dying=("process", "sink-clickhouse")),
-    "broker that hangs": Outage(("broker",), signal.SIGSTOP),
+    "broker that hangs": Outage(("broker",), signal.SIGSTOP, least_s=8.0),  # after 10 s members are out, leaders new,
 }
 
 
@@ -103,12 +105,13 @@ class Story:
 def suffer(line: Any, outage: Outage, outage_s: float, until: Callable[..., None]) -> Seen:
     """Let one outage come and go."""
     lines, restarts = line.log_sizes(), line.supervisor.restarts()
+    until(line.tells_offsets, "offsets are told")
     line.signal(outage.servers, outage.number)
     expected = outage.expected()
     until(lambda: line.missing() == expected, f"{outage.servers} missed as {expected}, not {line.missing()}")
     for role in outage.dying:
         os.kill(line.supervisor.pids()[role], signal.SIGKILL)
-    end_s = time.monotonic() + outage_s
+    end_s = time.monotonic() + max(outage_s, outage.least_s)
     until(lambda: time.monotonic() > end_s, "the outage lasts")
     until(lambda: line.missing() == expected, "those that died wait as well")
     missing, were_live = line.missing(), line.are_live()
@@ -118,6 +121,7 @@ def suffer(line: Any, outage: Outage, outage_s: float, until: Callable[..., None
         line.start(outage.servers)
     back_s = time.monotonic()
     until(lambda: not line.missing(), "all are ready again")
+    until(line.tells_offsets, "offsets are told again")
     before = line.processed()
     until(lambda: any(line.processed().get(place, 0) > offset for place, offset in before.items()), "it goes on")
     return Seen(

@@ -41,14 +41,13 @@ from processors.pieces import (
 from processors.symbol_state import SymbolState
 from processors.throttle import Throttle, What
 from processors.venues import VENUES
-from processors.wire import FIRST_MS, LAST_MS
+from processors.wire import LAST_MS
 from schemas.quality import stale_channel
 from schemas.records import Derived, Frame, Instrument, RawFrames, Source
 from schemas.symbology import SymbolError, Symbology, partition_of
 from schemas.venues import SYMBOLOGIES
 from tickerplant.tally import DEFAULT_LIMIT, DeadLetterLimit, Tally
 
-FIRST_US: Final = FIRST_MS * 1000
 LAST_US: Final = LAST_MS * 1000
 MOST_FRAMES: Final = 2**62
 MOST_CONNECTIONS: Final = 4096
@@ -403,12 +402,11 @@ def _list_name(instrument: Instrument) -> str:
 
 
 def _check_record(raw: RawFrames) -> None:
-    """Refuse times of other centuries and counters that no connection reaches: they would spoil what is derived."""
-    if not FIRST_US <= raw.event_time_us < LAST_US:
+    """Refuse times and counters that no producer writes: they would spoil what is derived."""
+    if not 0 <= raw.event_time_us < LAST_US:
         raise FrameError(f"raw record says it was taken in at {raw.event_time_us}")
     for frame in raw.frames:
-        time_us = frame.recv_time_us  # 0 = not known
-        if not ((FIRST_US <= time_us < LAST_US or time_us == 0) and 0 <= frame.number < MOST_FRAMES):
+        if not (0 <= frame.recv_time_us < LAST_US and 0 <= frame.number < MOST_FRAMES):
             raise FrameError(f"frame {frame.number} says it was read at {frame.recv_time_us}")
 
 

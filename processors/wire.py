@@ -13,11 +13,14 @@ T = TypeVar("T", bound=msgspec.Struct)
 MAX_INT64 = 2**63 - 1
 Id = Annotated[int, msgspec.Meta(ge=0, le=MAX_INT64)]
 PreviousId = Annotated[int, msgspec.Meta(ge=-1, le=MAX_INT64)]
-FIRST_MS: Final = 946_684_800_000  # 2000-01-01
 LAST_MS: Final = 4_102_444_800_000  # 2100-01-01
+FIRST_US_INSTANT: Final = 10**14
 Instant = Annotated[int, msgspec.Meta(ge=0, lt=LAST_MS * 1000)]
-"""ms or µs since the UTC epoch, or 0 = the venue tells none; `time_us` refuses what lies outside of this century."""
-KnownInstant = Annotated[int, msgspec.Meta(ge=FIRST_MS, lt=LAST_MS * 1000)]
+"""ms or µs since the UTC epoch, before 2100 (`time_us` looks at both); 0 = the venue tells none.
+
+What lies too far ahead is no time, and would make a day of its own; what lies behind is for `flags.py` to tell.
+"""
+KnownInstant = Annotated[int, msgspec.Meta(gt=0, lt=LAST_MS * 1000)]
 """The same without 0: for what means nothing without its time."""
 
 LEAST_AMOUNT: Final = 1e-30
@@ -69,16 +72,16 @@ class Wire(Generic[T]):
 
 
 def time_us(instant: int) -> int:
-    """Turn ms or µs (told apart by their size) into µs; 0 stays 0.
+    """Turn ms or µs (told apart by their size) into µs.
 
     Raises:
-        FrameError: it lies between the two, or before this century.
+        FrameError: it is neither, before 2100.
     """
-    if FIRST_MS <= instant < LAST_MS:
+    if 0 <= instant < LAST_MS:
         return instant * 1000
-    if FIRST_MS * 1000 <= instant < LAST_MS * 1000 or instant == 0:
+    if FIRST_US_INSTANT <= instant < LAST_MS * 1000:
         return instant
-    raise FrameError(f"{instant} is no time of this century, in ms or µs")
+    raise FrameError(f"{instant} is no time before 2100, in ms or µs")
 
 
 def amount(text: str) -> float:

@@ -103,7 +103,7 @@ def _read_toml(path: Path) -> dict[str, Any]:
         raise UserError(f"no settings file at {path}; start from tickerplant.example.toml") from None
     except OSError as error:
         raise UserError(f"{path} cannot be read: {error.strerror}") from None
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError, RecursionError) as error:
         raise UserError(f"{path} is not valid TOML: {error}") from None
 
 

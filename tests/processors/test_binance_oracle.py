@@ -20,7 +20,7 @@ from schemas.records import Frame
 
 WRONG = object()
 DECIMAL = re.compile(r"(?:\d+\.?\d*|\.\d+)(?:[eE][+-]?\d{1,3})?", re.ASCII)
-CENTURY_MS = (946_684_800_000, 4_102_444_800_000)
+YEAR_2100_MS = 4_102_444_800_000
 
 
 def amount(value: Any) -> Any:
@@ -41,13 +41,10 @@ def identifier(value: Any) -> Any:
 
 
 def time(value: Any) -> Any:
-    """ms or µs of this century → µs; 0 = none."""
-    if identifier(value) in (WRONG, 0):
-        return identifier(value)
-    first, last = CENTURY_MS
-    if first <= value < last:
-        return value * 1000
-    return value if first * 1000 <= value < last * 1000 else WRONG
+    """ms before 2100, or µs of times since 1973 → µs; 0 = none."""
+    if identifier(value) is WRONG or value >= YEAR_2100_MS * 1000:
+        return WRONG
+    return value * 1000 if value < YEAR_2100_MS else value if value >= 10**14 else WRONG
 
 
 def known_time(value: Any) -> Any:

@@ -156,6 +156,8 @@ class Publisher:
                 )
             except BufferError:
                 self.poll(0.05)
+            except KafkaException as error:  # refused before it is queued, as for a topic that is gone
+                raise self._failed(error.args[0], name) from error
             else:
                 self.sent_records += 1
                 return
@@ -206,8 +208,9 @@ class Publisher:
         self._failure = error.args[0]
         return self._failed(error.args[0])
 
-    def _failed(self, error: KafkaError) -> TickerplantError:
-        return refusal(self.settings, error) or DeliveryError(f"Kafka refused a record: {error.str()}")
+    def _failed(self, error: KafkaError, topic: str = "") -> TickerplantError:
+        what = f"a record of {topic}" if topic else "a record"
+        return refusal(self.settings, error) or DeliveryError(f"Kafka refused {what}: {error.str()}")
 
 
 def common_config(settings: Settings) -> dict[str, Any]:
@@ -356,6 +359,7 @@ def create_topics(settings: Settings, topics: Iterable[Topic]) -> list[str]:
         return []
     admin = AdminClient(common_config(settings))  # held: its end would cancel what it was asked
     futures = admin.create_topics(new)
+    created = []
     for name, future in futures.items():
         try:
             future.result()
@@ -363,7 +367,9 @@ def create_topics(settings: Settings, topics: Iterable[Topic]) -> list[str]:
             if error.args[0].code() != KafkaError.TOPIC_ALREADY_EXISTS:
                 refused = refusal(settings, error.args[0])
                 raise UserError(f"topic {name} cannot be created: {refused or error.args[0].str()}") from error
-    return sorted(futures)
+        else:
+            created.append(name)
+    return sorted(created)
 
 
 def delete_topics(settings: Settings, names: Iterable[str]) -> list[str]:

@@ -252,7 +252,7 @@ def test_lag_by_commit_and_by_position_are_told_of_each_stage_and_stranger(
     troubled: Prometheus, pipeline: Settings
 ) -> None:
     suffix = pipeline.kafka.topic_suffix
-    groups = (f"tickerplant.processor{suffix}", "tickerplant.sink.clickhouse", "tickerplant.sink.parquet")
+    groups = [f"tickerplant.{role}{suffix}" for role in ("processor", "sink.clickhouse", "sink.parquet")]
     stages = ("process", "sink.clickhouse", "sink.parquet")
 
     await_data(

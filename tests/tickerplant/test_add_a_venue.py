@@ -26,6 +26,7 @@ TRADE = (
     b'{"stream":"BTC-USD@trades","data":{"product":"BTC-USD","id":7,"price":"100.5","size":"2","taker":"sell",'
     b'"time":1723161255000}}'
 )
+NOW_US = 1_723_161_255_001_000
 ENTRY = Venue(venue="example", market="spot", symbols=("*",), channels=("trades",))
 
 
@@ -56,7 +57,7 @@ def members(protocol: type) -> set[str]:
 
 
 def frame(number: int, payload: bytes, kind: Any = "MESSAGE") -> Frame:
-    return Frame(source=0, number=number, kind=kind, recv_time_us=2_000_000, payload=payload)
+    return Frame(source=0, number=number, kind=kind, recv_time_us=NOW_US, payload=payload)
 
 
 def test_each_file_offers_what_its_protocol_asks_for(example: dict[str, ModuleType]) -> None:
@@ -78,7 +79,9 @@ def test_a_producer_plans_its_connections(example: dict[str, ModuleType]) -> Non
 
 def test_a_processor_turns_its_frames_into_records(example: dict[str, ModuleType]) -> None:
     payloads = [frame(0, LIST, "INSTRUMENTS"), frame(1, b'{"id":1}'), frame(2, TRADE), frame(3, TRADE[:-9])]
-    raw = RawFrames(venue="EXAMPLE", event_time_us=3, sources=[Source(market="spot", connection="c")], frames=payloads)
+    raw = RawFrames(
+        venue="EXAMPLE", event_time_us=NOW_US, sources=[Source(market="spot", connection="c")], frames=payloads
+    )
 
     records = Pipeline("EXAMPLE", "raw.example", 0).process(0, raw).records
 

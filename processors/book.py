@@ -1,6 +1,9 @@
 """A price-level book: absolute sizes by price, sorted only when it is read; it can tell what changed lately."""
 
+from bisect import bisect_left
 from collections.abc import Iterable
+
+from processors.items import Texts
 
 Levels = tuple[list[float], list[float]]
 
@@ -15,13 +18,18 @@ class Book:
         self.asks: dict[float, float] = {}
         self._changed: tuple[set[float], set[float]] | None = None  # prices, since `follow`; None = all may have
 
-    def replace(self, bids: Levels, asks: Levels) -> None:
+    def replace(self, bids: Levels, asks: Levels, texts: Texts | None = None) -> None:
         """Forget all levels and take these; sizes of 0 are left out."""
         self.clear()
-        self.apply(bids, asks)
+        self.apply(bids, asks, texts)
 
-    def apply(self, bids: Levels, asks: Levels) -> None:
-        """Set levels, in parallel lists of prices and sizes; size 0 removes the level, if it is there."""
+    def apply(self, bids: Levels, asks: Levels, texts: Texts | None = None) -> None:
+        """Set levels, in parallel lists of prices and sizes; size 0 removes the level, if it is there.
+
+        Args:
+            texts: the digits of these levels; a `TextBook` alone keeps them.
+        """
+        del texts
         _apply(self.bids, *bids)
         _apply(self.asks, *asks)
         if self._changed is not None:
@@ -60,8 +68,69 @@ class Book:
         """List bids from the highest down and asks from the lowest up, each as prices and sizes."""
         return _sorted(self.bids, reverse=True), _sorted(self.asks, reverse=False)
 
+    def texts_of(self, bids: Iterable[float], asks: Iterable[float]) -> Texts | None:
+        """Tell the digits of levels by price, "" for those that are not there; None = this book keeps none."""
+        del bids, asks
+        return None
+
     def __len__(self) -> int:
         return len(self.bids) + len(self.asks)
+
+
+class TextBook(Book):
+    """A book that keeps the digits that were sent, too, and prices in order: for checksums, and to cut what is deep."""
+
+    __slots__ = ("_ask_order", "_ask_texts", "_bid_order", "_bid_texts")
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._bid_order: list[float] = []  # rising, as both are
+        self._ask_order: list[float] = []
+        self._bid_texts: dict[float, tuple[str, str]] = {}
+        self._ask_texts: dict[float, tuple[str, str]] = {}
+
+    def apply(self, bids: Levels, asks: Levels, texts: Texts | None = None) -> None:
+        """Set levels as `Book` does, and their digits; those of levels without any are forgotten."""
+        _order(self._bid_order, bids)
+        _order(self._ask_order, asks)
+        super().apply(bids, asks)
+        told = texts or Texts([""] * len(bids[0]), [""] * len(bids[0]), [""] * len(asks[0]), [""] * len(asks[0]))
+        _keep(self._bid_texts, bids, told.bid_prices, told.bid_sizes)
+        _keep(self._ask_texts, asks, told.ask_prices, told.ask_sizes)
+
+    def clear(self) -> None:
+        """Forget all levels."""
+        super().clear()
+        for each in (self._bid_order, self._ask_order, self._bid_texts, self._ask_texts):
+            each.clear()
+
+    def is_crossed(self) -> bool:
+        """Compare the best prices."""
+        return bool(self._bid_order and self._ask_order) and self._bid_order[-1] >= self._ask_order[0]
+
+    def texts_of(self, bids: Iterable[float], asks: Iterable[float]) -> Texts | None:
+        """Tell the digits of levels by price."""
+        bid_texts = [self._bid_texts.get(price, ("", "")) for price in bids]
+        ask_texts = [self._ask_texts.get(price, ("", "")) for price in asks]
+        return Texts(
+            [price for price, _ in bid_texts],
+            [size for _, size in bid_texts],
+            [price for price, _ in ask_texts],
+            [size for _, size in ask_texts],
+        )
+
+    def best_texts(self, most: int) -> tuple[list[tuple[str, str]], list[tuple[str, str]]] | None:
+        """List the digits of the best levels, the best first; None = not of all of these were any sent."""
+        bids = [self._bid_texts[price] for price in self._bid_order[: -most - 1 : -1]]
+        asks = [self._ask_texts[price] for price in self._ask_order[:most]]
+        return (bids, asks) if all(price for price, _ in (*bids, *asks)) else None
+
+    def cut(self, most: int) -> tuple[list[float], list[float]]:
+        """Remove all but so many best levels a side; returns the prices of bids and asks that are removed."""
+        bids, asks = self._bid_order[:-most], self._ask_order[most:]
+        if bids or asks:
+            self.apply((bids, [0.0] * len(bids)), (asks, [0.0] * len(asks)))
+        return bids, asks
 
 
 def _apply(side: dict[float, float], prices: Iterable[float], sizes: Iterable[float]) -> None:
@@ -80,3 +149,27 @@ def _sizes(side: dict[float, float], changed: set[float]) -> Levels:
 def _sorted(side: dict[float, float], *, reverse: bool) -> Levels:
     prices = sorted(side, reverse=reverse)
     return prices, [side[price] for price in prices]
+
+
+def _order(order: list[float], changed: Levels) -> None:
+    """Bring the rising prices of a side up to date with changed levels."""
+    if len(changed[0]) > len(order):  # most of the book: to sort it once is cheaper
+        new = {price: bool(size) for price, size in zip(*changed, strict=True)}
+        kept = [price for price in order if price not in new]
+        order[:] = sorted([*kept, *(price for price, is_there in new.items() if is_there)])
+        return
+    for price, size in zip(*changed, strict=True):
+        at = bisect_left(order, price)
+        is_there = at < len(order) and order[at] == price
+        if size and not is_there:
+            order.insert(at, price)
+        elif is_there and not size:
+            del order[at]
+
+
+def _keep(texts: dict[float, tuple[str, str]], levels: Levels, prices: list[str], sizes: list[str]) -> None:
+    for price, size, price_text, size_text in zip(*levels, prices, sizes, strict=True):
+        if size:
+            texts[price] = price_text, size_text
+        else:
+            texts.pop(price, None)

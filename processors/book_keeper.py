@@ -10,23 +10,31 @@ from typing import Final
 
 import msgspec
 
-from processors.book import Book
+from processors.book import Book, TextBook
 from processors.book_rules import BookRule
 from processors.dedupe import Holes
-from processors.items import BookDelta, BookSnapshot
+from processors.items import BookChecksum, BookDelta, BookSnapshot
+from schemas.records import Instrument
 
 MOST_BUFFERED_DELTAS: Final = 2_000
 MOST_BUFFERED_LEVELS: Final = 40_000
 PATIENCE_US: Final = 30_000_000  # the producer fetches a snapshot by itself after it subscribes
 FIRST_WAIT_US: Final = 2_000_000
 MOST_WAIT_US: Final = 60_000_000
+STABLE_US: Final = 60_000_000  # a book that stood for less is one more failure
 EMPTY_BELIEVED: Final = 3  # times in a row that a venue has to say that there are no levels while updates come
 
 
 class PublishDelta(msgspec.Struct, frozen=True, gc=False):
-    """Publish the delta at hand; snapshot_id 0 = it is applied to no book."""
+    """Publish the delta at hand; snapshot_id 0 = it is applied to no book.
+
+    Args:
+        cut_bids: prices of levels that fell out of the book with it, without a word of the venue; `cut_asks` as well.
+    """
 
     snapshot_id: int
+    cut_bids: tuple[float, ...] = ()
+    cut_asks: tuple[float, ...] = ()
 
 
 class PublishSnapshot(msgspec.Struct, frozen=True, gc=False):
@@ -55,6 +63,7 @@ Effect = PublishDelta | PublishSnapshot | Report | Resnapshot
 UNJOINED: Final = PublishDelta(0)
 LATE: Final = Report("OUT_OF_ORDER")
 CROSSED: Final = Report("CROSSED")
+STALE: Final = Report("STALE")
 
 
 class BookKeeper:
@@ -63,10 +72,14 @@ class BookKeeper:
     Args:
         rule: how the venue's update ids chain.
         keyframe_us: how often the whole of a valid book is published.
+        instrument: what it is; replaced when the venue's list changes.
     """
 
-    def __init__(self, rule: BookRule, keyframe_us: int) -> None:
+    def __init__(self, rule: BookRule, keyframe_us: int, instrument: Instrument) -> None:
         self.book = Book()
+        self.instrument = instrument
+        self.most_levels = 0  # a side; 0 = the venue tells each level that goes
+        self.moved_time_us = 0  # when the exchange time of what came last rose; kept where the rule looks at it
         self.is_valid = False
         self.snapshot_id = 0  # of the book that stands; rises with every snapshot and keyframe
         self.sequence = 0  # last update id the book contains
@@ -87,6 +100,7 @@ class BookKeeper:
         self.reason = "no snapshot came"
         self.stood_time_us = 0  # when the book last began to stand
         self.empty_snapshots = 0  # in a row
+        self.is_denied = False  # the book was given up for what it held, and a snapshot is owed
 
     def follows(self, delta: BookDelta) -> bool:
         """Tell whether nothing is missing before a delta above `last_seen`."""
@@ -100,7 +114,11 @@ class BookKeeper:
         """Take in a delta with sizes in base currency; nothing comes back for one that was seen before."""
         last = self.last_seen
         if delta.sequence <= last:
-            return self._take_late(delta)
+            if not (self.is_chained and self._rule.falls_back(last, delta)):
+                return self._take_late(delta)
+            self.sequence = min(self.sequence, delta.sequence - 1)
+        if self._rule.stale_after_us and delta.exchange_time_us > self.exchange_time_us:
+            self.moved_time_us = now_us
         is_gap = False
         if not self.is_chained or not self._rule.follows(last, delta):
             is_gap = self.is_chained
@@ -113,13 +131,26 @@ class BookKeeper:
         if is_gap if self.is_joined else not self._rule.joins(self.sequence, delta):
             return self._lose(delta, now_us)
         self._apply(delta)
-        published: tuple[Effect, ...] = (PublishDelta(self.snapshot_id),)
+        published: tuple[Effect, ...] = (self._published(),)
+        if delta.checksum is not None and not self._is_sum(delta.checksum):
+            return (*published, *self._deny(delta.checksum, now_us))
         if is_gap:  # the snapshot bridges it: the book is right, the record of changes is not whole
             published = (self._gap(last, delta), *published)
         return (*published, *self._check(now_us)) if now_us >= self.next_keyframe_us else published
 
+    def on_checksum(self, item: BookChecksum, now_us: int) -> Sequence[Effect]:
+        """Hold a valid book against its checksum."""
+        if not self.is_valid or self._is_sum(item.checksum):
+            return ()
+        return self._deny(item.checksum, now_us)
+
     def on_snapshot(self, snapshot: BookSnapshot, now_us: int) -> Sequence[Effect]:
-        """Take in a snapshot: join the buffered deltas, or ask for another; older than a valid book = ignored."""
+        """Take in a snapshot: join the buffered deltas, or ask for another; older than a valid book = ignored.
+
+        One that came in the stream replaces the book, whatever it was.
+        """
+        if snapshot.is_in_stream:
+            return self._replace(snapshot, now_us)
         if self.is_valid and snapshot.sequence <= self.sequence:
             return ()
         doubt = self._doubt(snapshot)
@@ -145,13 +176,17 @@ class BookKeeper:
         """Publish a keyframe, or ask for a snapshot, where it is time."""
         if not self.is_due(now_us):
             return ()
+        if self._is_stale(now_us):
+            self.is_denied = True
+            reason = f"its time has stood still since {self.exchange_time_us}"
+            return (STALE, *self._reset(reason), *self._request(reason, now_us))
         return self._check(now_us) if self.is_valid else self._request(self.reason, now_us)
 
     def is_due(self, now_us: int) -> bool:
         """Tell whether `on_clock` would do anything."""
         if self.is_valid:
-            return now_us >= self.next_keyframe_us
-        return bool(self.buffer) and now_us >= self.request_at_us
+            return now_us >= self.next_keyframe_us or self._is_stale(now_us)
+        return (bool(self.buffer) or self.is_denied) and now_us >= self.request_at_us
 
     def level_count(self) -> int:
         """Count the levels of the book and of the deltas that wait."""
@@ -176,16 +211,64 @@ class BookKeeper:
     def on_disconnect(self, reason: str, now_us: int) -> Sequence[Effect]:
         """Give up the book: what comes next does not follow."""
         self._clear_buffer()
-        self.is_chained = False
+        self.is_chained = self.is_denied = False
         self.request_at_us = now_us + PATIENCE_US
         return self._reset(reason)
 
-    def restart(self, now_us: int) -> Sequence[Effect]:
-        """Give up the book and forget the stream's ids: the venue counts anew."""
-        effects = self.on_disconnect("update ids start again", now_us)
+    def restart(self, now_us: int, reason: str = "update ids start again") -> Sequence[Effect]:
+        """Give up the book and forget the stream's ids: the venue counts anew, or nobody knows what is missing."""
+        effects = self.on_disconnect(reason, now_us)
         self.last_seen, self.request_at_us = 0, 0
+        self.is_denied = True
         self.holes = Holes()
-        return (*effects, *self._request("update ids start again", now_us))
+        return (*effects, *self._request(reason, now_us))
+
+    def announce(self, snapshot_id: int, now_us: int) -> Sequence[Effect]:
+        """Publish a book that was kept silently, above the last snapshot id that was published."""
+        self.snapshot_id = snapshot_id + 1
+        self.next_keyframe_us = now_us + self._keyframe_us
+        return (PublishSnapshot(is_keyframe=False), Report("BOOK_READY", to_sequence=self.sequence, count=0))
+
+    def _replace(self, snapshot: BookSnapshot, now_us: int) -> Sequence[Effect]:
+        """Take a snapshot of the stream for the book: what came before it is in it."""
+        doubt = self._doubt(snapshot)
+        if doubt:
+            return (*self._reset(doubt), *self._refuse(doubt, now_us))
+        was_valid = self.is_valid
+        if self._rule.stale_after_us and snapshot.exchange_time_us > self.exchange_time_us:
+            self.moved_time_us = now_us
+        self._clear_buffer()
+        self._stand(snapshot, now_us)
+        self.last_seen, self.is_chained, self.is_joined = snapshot.sequence, True, True
+        if snapshot.checksum is not None and not self._is_sum(snapshot.checksum):
+            return self._deny(snapshot.checksum, now_us)
+        published = PublishSnapshot(is_keyframe=False)
+        return (published,) if was_valid else (published, Report("BOOK_READY", to_sequence=self.sequence, count=0))
+
+    def _published(self) -> PublishDelta:
+        """Publish the delta just applied, with the levels that it pushed out of the book."""
+        if self.most_levels and isinstance(self.book, TextBook):
+            bids, asks = self.book.cut(self.most_levels)
+            return PublishDelta(self.snapshot_id, tuple(bids), tuple(asks))
+        return PublishDelta(self.snapshot_id)
+
+    def _is_sum(self, checksum: int) -> bool:
+        """Tell whether the book has this checksum, as far as can be told."""
+        rule = self._rule.checksum
+        if rule is None or not isinstance(self.book, TextBook):
+            return True
+        best = self.book.best_texts(rule.levels)
+        return best is None or rule.of(*best, self.instrument) == checksum
+
+    def _deny(self, checksum: int, now_us: int) -> Sequence[Effect]:
+        """Give up a book that does not have its checksum."""
+        reason = f"the book does not have the checksum {checksum}"
+        self.is_chained, self.is_denied = False, True
+        return (Report("CHECKSUM", to_sequence=self.sequence), *self._reset(reason), *self._request(reason, now_us))
+
+    def _is_stale(self, now_us: int) -> bool:
+        most_us = self._rule.stale_after_us
+        return bool(most_us) and self.is_valid and now_us - self.moved_time_us > most_us
 
     def _doubt(self, snapshot: BookSnapshot) -> str:
         """Say why a snapshot cannot be right; empty = it can."""
@@ -254,24 +337,29 @@ class BookKeeper:
         self.reason = reason
         if now_us < self.request_at_us:
             return ()
+        if self.last_request_us <= self.stood_time_us and now_us - self.stood_time_us >= STABLE_US:
+            self.request_wait_us = FIRST_WAIT_US
         self.last_request_us = now_us
         self.request_at_us = now_us + self.request_wait_us
         self.request_wait_us = min(2 * self.request_wait_us, MOST_WAIT_US)
         return (Resnapshot(reason),)
 
     def _stand(self, snapshot: BookSnapshot, now_us: int) -> None:
-        self.book.replace((snapshot.bid_prices, snapshot.bid_sizes), (snapshot.ask_prices, snapshot.ask_sizes))
+        bids, asks = (snapshot.bid_prices, snapshot.bid_sizes), (snapshot.ask_prices, snapshot.ask_sizes)
+        if (snapshot.texts is not None) is not isinstance(self.book, TextBook):
+            self.book = Book() if snapshot.texts is None else TextBook()
+        self.book.replace(bids, asks, snapshot.texts)
+        self.most_levels = snapshot.most_levels
         self.sequence, self.exchange_time_us = snapshot.sequence, snapshot.exchange_time_us
-        self.is_valid, self.is_joined = True, False
+        self.is_valid, self.is_joined, self.is_denied = True, False, False
         self.stood_time_us = now_us
         self.snapshot_id += 1
         self.next_keyframe_us = now_us + self._keyframe_us
-        self.request_wait_us = FIRST_WAIT_US
-        self.request_at_us = self.last_request_us + FIRST_WAIT_US if self.last_request_us else 0
+        self.request_at_us = self.last_request_us + self.request_wait_us if self.last_request_us else 0
         self.reason = "no snapshot came"
 
     def _apply(self, delta: BookDelta) -> None:
-        self.book.apply((delta.bid_prices, delta.bid_sizes), (delta.ask_prices, delta.ask_sizes))
+        self.book.apply((delta.bid_prices, delta.bid_sizes), (delta.ask_prices, delta.ask_sizes), delta.texts)
         self.sequence, self.exchange_time_us = delta.sequence, delta.exchange_time_us
         self.is_joined = True
 

@@ -1,37 +1,68 @@
-"""How update ids of a book chain: does a delta join a snapshot, does it follow the one before, what is missing."""
+"""How a venue's books hold together: does a delta join a snapshot, does it follow the one before, what is missing."""
 
+from collections.abc import Sequence
 from typing import Protocol
 
 from processors.items import BookDelta
+from schemas.records import Instrument
+
+TextLevel = tuple[str, str]
+"""Price and size in the digits that were sent."""
 
 
-class BookRule(Protocol):
+class Checksum(Protocol):
+    """A venue's checksum of the best levels of a book."""
+
+    levels: int  # of each side
+
+    def of(self, bids: Sequence[TextLevel], asks: Sequence[TextLevel], instrument: Instrument) -> int:
+        """Make it of the best levels, the best first."""
+
+
+class BookRule:
     """A venue's rule; deltas that a snapshot contains (last id <= the snapshot's) are sorted out before.
 
-    `ids_are_shared`: all connections number the same update alike, so that it may be taken from whichever is first.
-    Where each connection counts for itself (OKX, Kraken), each needs a book of its own, one of which is published, and
-    the lead changes at a snapshot; that is not built, and such a rule is refused.
+    Args:
+        ids_are_shared: all connections number the same update alike, so that it may be taken from whichever is first;
+            else each connection has a book of its own, one of which is published.
+        checksum: None = the venue sends none.
+        stale_after_us: a book whose exchange time stands still for so long is no longer believed; 0 = it is.
     """
 
-    ids_are_shared: bool
+    has_ids = True
+    """The venue numbers updates; else they are counted as they come."""
+
+    def __init__(
+        self, *, ids_are_shared: bool = True, checksum: Checksum | None = None, stale_after_us: int = 0
+    ) -> None:
+        self.ids_are_shared = ids_are_shared
+        self.checksum = checksum
+        self.stale_after_us = stale_after_us
 
     def joins(self, snapshot_sequence: int, delta: BookDelta) -> bool:
         """Tell whether a delta above a snapshot is the first to be applied to it."""
+        raise NotImplementedError
 
     def follows(self, last_sequence: int, delta: BookDelta) -> bool:
         """Tell whether nothing is missing between the last id applied and a delta above it."""
+        raise NotImplementedError
+
+    def falls_back(self, last_sequence: int, delta: BookDelta) -> bool:
+        """Tell whether a delta not above the last id follows it all the same: the venue counts anew."""
+        del last_sequence, delta
+        return False
 
     def missing(self, last_sequence: int, delta: BookDelta) -> tuple[int, int]:
         """Name the first and last id missing before a delta that does not follow."""
+        raise NotImplementedError
 
     def start(self, delta: BookDelta) -> int:
         """Name the first id that a delta accounts for."""
+        raise NotImplementedError
 
 
-class FirstIdRule:
+class FirstIdRule(BookRule):
     """The first id of a delta is the last one before it plus 1; a delta may overlap what it joins."""
-
-    ids_are_shared = True
 
     def joins(self, snapshot_sequence: int, delta: BookDelta) -> bool:
         """U <= L + 1."""
@@ -50,14 +81,12 @@ class FirstIdRule:
         return delta.first_sequence
 
 
-class PreviousIdRule:
+class PreviousIdRule(BookRule):
     """A delta names the last id of the one before it (pu); ids between pu and U changed other books.
 
     The documented first delta has U <= L <= u; one with pu <= L < U follows the snapshot just as well, since no delta
     lies between pu and U.
     """
-
-    ids_are_shared = True
 
     def joins(self, snapshot_sequence: int, delta: BookDelta) -> bool:
         """Check pu <= L."""
@@ -67,6 +96,10 @@ class PreviousIdRule:
         """Check pu == last u."""
         return delta.previous_sequence == last_sequence
 
+    def falls_back(self, last_sequence: int, delta: BookDelta) -> bool:
+        """Check u < pu == last u: only a venue that counts anew sends that."""
+        return delta.sequence < delta.previous_sequence == last_sequence
+
     def missing(self, last_sequence: int, delta: BookDelta) -> tuple[int, int]:
         """From last u + 1 to pu."""
         return last_sequence + 1, max(delta.previous_sequence, last_sequence + 1)
@@ -74,3 +107,15 @@ class PreviousIdRule:
     def start(self, delta: BookDelta) -> int:
         """Go on from pu."""
         return delta.previous_sequence + 1
+
+
+class CountedRule(FirstIdRule):
+    """Updates have no ids: they are counted as they come, and what is lost shows by checksums or on the connection.
+
+    Two connections cannot be compared, so each has a book of its own.
+    """
+
+    has_ids = False
+
+    def __init__(self, *, checksum: Checksum | None = None, stale_after_us: int = 0) -> None:
+        super().__init__(ids_are_shared=False, checksum=checksum, stale_after_us=stale_after_us)

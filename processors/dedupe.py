@@ -1,12 +1,14 @@
 """Which whole-numbered ids of a venue were seen: exact, in the memory of the holes among them."""
 
 from bisect import bisect_right
+from itertools import islice
 
 import msgspec
 
 MOST_INTERVALS = 512
 MOST_HOLES = 64
 MOST_COPIES = 256
+MOST_RECENT = 1024
 
 
 class Hole(msgspec.Struct, frozen=True, gc=False):
@@ -80,6 +82,35 @@ class SeenIds:
         if len(self._starts) > self._most:
             del self._starts[1]
             del self._ends[0]
+
+
+class RecentIds:
+    """The ids seen last, for venues whose ids only tell trades apart; the oldest are forgotten."""
+
+    __slots__ = ("_fresh", "_most", "ids")
+
+    def __init__(self, most: int = MOST_RECENT) -> None:
+        self.ids: dict[int | str, None] = {}
+        self._most = most
+        self._fresh = 0  # added since `follow`
+
+    def add(self, number: int | str) -> bool:
+        """Note an id; True = it is new."""
+        if number in self.ids:
+            return False
+        self.ids[number] = None
+        self._fresh += 1
+        if len(self.ids) > self._most:
+            del self.ids[next(iter(self.ids))]
+        return True
+
+    def follow(self) -> None:
+        """Note from now on what is added, for `fresh`."""
+        self._fresh = 0
+
+    def fresh(self) -> list[int | str]:
+        """List what was added since `follow`, in order."""
+        return list(islice(self.ids, max(0, len(self.ids) - self._fresh), None))
 
 
 class Holes:

@@ -5,7 +5,7 @@ Sizes are in the venue's unit (contracts, or base currency); `exchange_time_us` 
 
 import msgspec
 
-from schemas.records import Side
+from schemas.records import DerivativeKind, Side
 
 
 class Item(msgspec.Struct, frozen=True, gc=False):
@@ -16,26 +16,33 @@ class Item(msgspec.Struct, frozen=True, gc=False):
 
 
 class Trade(Item, frozen=True, gc=False):
-    """One trade; `side` is the aggressor's."""
+    """One trade; `side` is the aggressor's.
+
+    Args:
+        trade_id: by which trades are told apart and, where the rule says so, counted.
+        name: the venue's own id, where it is not that number (UUIDs, ETH-123).
+    """
 
     trade_id: int
     price: float
     size: float
     side: Side
     is_off_book: bool = False
+    name: str = ""
 
 
 class AggTrade(Item, frozen=True, gc=False):
-    """Trades of one order at one price, summed by the venue."""
+    """Trades of one order at one price, summed by the venue; fields as in `Trade`."""
 
     trade_id: int
     price: float
     size: float
     side: Side
+    name: str = ""
 
 
 class Quote(Item, frozen=True, gc=False):
-    """Best bid and ask; price 0 = that side is empty."""
+    """Best bid and ask; price 0 = that side is empty. Where a venue numbers no quotes, `sequence` is its time."""
 
     sequence: int
     bid: float
@@ -44,18 +51,43 @@ class Quote(Item, frozen=True, gc=False):
     ask_size: float
 
 
+class Texts(msgspec.Struct, frozen=True, array_like=True):
+    """Digits of levels as they were sent, parallel to the numbers: checksums are made of these."""
+
+    bid_prices: list[str]
+    bid_sizes: list[str]
+    ask_prices: list[str]
+    ask_sizes: list[str]
+
+
 class BookSnapshot(Item, frozen=True, gc=False):
-    """A whole book, in parallel lists."""
+    """A whole book, in parallel lists.
+
+    Args:
+        is_in_stream: it came among the deltas, and the next one follows it; else it is to be joined to them.
+        most_levels: what falls out of so many a side, the venue does not tell; 0 = it tells all.
+        texts: None = the venue sends no checksum.
+        checksum: of this book; None = none was sent.
+    """
 
     sequence: int
     bid_prices: list[float]
     bid_sizes: list[float]
     ask_prices: list[float]
     ask_sizes: list[float]
+    is_in_stream: bool = False
+    most_levels: int = 0
+    texts: Texts | None = None
+    checksum: int | None = None
 
 
 class BookDelta(Item, frozen=True, gc=False):
-    """Changed levels of a book, absolute sizes, 0 = remove; update ids first to last; `previous_sequence` 0 = none."""
+    """Changed levels of a book, absolute sizes, 0 = remove; update ids first to last; `previous_sequence` 0 = none.
+
+    Args:
+        texts: None = the venue sends no checksum.
+        checksum: of the book with this delta; None = none was sent.
+    """
 
     first_sequence: int
     sequence: int
@@ -64,17 +96,30 @@ class BookDelta(Item, frozen=True, gc=False):
     bid_sizes: list[float]
     ask_prices: list[float]
     ask_sizes: list[float]
+    texts: Texts | None = None
+    checksum: int | None = None
+
+
+class BookChecksum(Item, frozen=True, gc=False):
+    """The book's checksum at this place of the stream, where it is a message of its own."""
+
+    checksum: int
 
 
 class TickerItem(Item, frozen=True, gc=False, kw_only=True, tag=True):
-    """24-hour statistics; `base_volume` = the venue's figure in base currency, None = `volume` is to be converted."""
+    """24-hour statistics; `base_volume` = the venue's figure in base currency, None = `volume` is to be converted.
 
-    last: float
-    last_size: float
-    open: float
-    high: float
-    low: float
-    volume: float
+    Args:
+        is_partial: what is None has not changed since the item before; else it is not told.
+    """
+
+    is_partial: bool = False
+    last: float | None
+    last_size: float | None = None
+    open: float | None = None
+    high: float | None = None
+    low: float | None = None
+    volume: float | None
     base_volume: float | None = None
     quote_volume: float | None = None
     trade_count: int = 0
@@ -97,12 +142,12 @@ class CandleItem(Item, frozen=True, gc=False, kw_only=True, tag=True):
     low: float
     close: float
     volume: float
-    taker_buy_volume: float
+    taker_buy_volume: float | None = None
     base_volume: float | None = None
     quote_volume: float | None = None
     taker_buy_base_volume: float | None = None
     taker_buy_quote_volume: float | None = None
-    trade_count: int
+    trade_count: int = 0
     is_closed: bool
 
 
@@ -113,6 +158,17 @@ class MarkPrice(Item, frozen=True, gc=False, tag=True):
     index_price: float | None
     funding_rate: float | None
     next_funding_time_us: int
+
+
+class DerivativeItem(Item, frozen=True, gc=False, tag=True):
+    """One fact about a contract: funding rate (`next_time_us` = when it is due), mark or index price, open interest.
+
+    `value` of OPEN_INTEREST is in the venue's unit, as sizes are.
+    """
+
+    kind: DerivativeKind
+    value: float
+    next_time_us: int = 0
 
 
 class Liquidation(Item, frozen=True, gc=False):
@@ -136,16 +192,26 @@ class UnknownField(msgspec.Struct, frozen=True, gc=False):
     field: str
 
 
+class ConnectionGap(msgspec.Struct, frozen=True, gc=False):
+    """Messages of this connection are missing, of whichever symbols: by numbers that count all of its messages."""
+
+    first: int
+    last: int
+
+
 AnyItem = (
     Trade
     | AggTrade
     | Quote
     | BookSnapshot
     | BookDelta
+    | BookChecksum
     | TickerItem
     | CandleItem
     | MarkPrice
+    | DerivativeItem
     | Liquidation
+    | ConnectionGap
     | Notice
     | UnknownField
 )

@@ -1,7 +1,7 @@
 """Items without memory → records: the venue's tickers, candles, mark prices, liquidations; sizes to base currency."""
 
 from processors.batch import Batch
-from processors.items import BookDelta, BookSnapshot, CandleItem, Liquidation, MarkPrice, TickerItem
+from processors.items import BookDelta, BookSnapshot, CandleItem, DerivativeItem, Liquidation, MarkPrice, TickerItem
 from schemas.records import Candle, Derivative, DerivativeKind, Instrument, Side, Ticker
 
 
@@ -29,6 +29,8 @@ def base_delta(instrument: Instrument, delta: BookDelta) -> BookDelta:
         _base_sizes(instrument, delta.bid_prices, delta.bid_sizes),
         delta.ask_prices,
         _base_sizes(instrument, delta.ask_prices, delta.ask_sizes),
+        delta.texts,
+        delta.checksum,
     )
 
 
@@ -42,11 +44,17 @@ def base_snapshot(instrument: Instrument, snapshot: BookSnapshot) -> BookSnapsho
         _base_sizes(instrument, snapshot.bid_prices, snapshot.bid_sizes),
         snapshot.ask_prices,
         _base_sizes(instrument, snapshot.ask_prices, snapshot.ask_sizes),
+        snapshot.is_in_stream,
+        snapshot.most_levels,
+        snapshot.texts,
+        snapshot.checksum,
     )
 
 
 def add_ticker(batch: Batch, instrument: Instrument, item: TickerItem) -> None:
     """Add the venue's 24-hour statistics."""
+    assert item.last is not None, "`TimedStreams` completes what is partial"
+    assert item.volume is not None, "the same"
     base_volume, quote_volume = _volumes(instrument, item.volume, item.base_volume, item.quote_volume)
     batch.records.append(
         Ticker(
@@ -61,7 +69,7 @@ def add_ticker(batch: Batch, instrument: Instrument, item: TickerItem) -> None:
             bid_size=_quoted_size(instrument, item.bid_size, item.bid),
             ask_size=_quoted_size(instrument, item.ask_size, item.ask),
             last=item.last,
-            last_size=base_size(instrument, item.last_size, item.last),
+            last_size=_quoted_size(instrument, item.last_size, item.last),
             open=item.open,
             high=item.high,
             low=item.low,
@@ -81,9 +89,11 @@ def add_ticker(batch: Batch, instrument: Instrument, item: TickerItem) -> None:
 def add_candle(batch: Batch, instrument: Instrument, item: CandleItem) -> None:
     """Add the venue's candle."""
     base_volume, quote_volume = _volumes(instrument, item.volume, item.base_volume, item.quote_volume)
-    taker_base, taker_quote = _volumes(
-        instrument, item.taker_buy_volume, item.taker_buy_base_volume, item.taker_buy_quote_volume
-    )
+    taker_base, taker_quote = None, item.taker_buy_quote_volume
+    if item.taker_buy_volume is not None:
+        taker_base, taker_quote = _volumes(
+            instrument, item.taker_buy_volume, item.taker_buy_base_volume, item.taker_buy_quote_volume
+        )
     batch.records.append(
         Candle(
             event_time_us=batch.event_time_us,
@@ -123,6 +133,15 @@ def add_mark_price(batch: Batch, instrument: Instrument, item: MarkPrice) -> Non
         _add_derivative(batch, instrument, item, "FUNDING_RATE", item.funding_rate, next_time_us=next_us)
 
 
+def add_derivative(batch: Batch, instrument: Instrument, item: DerivativeItem) -> None:
+    """Add one fact about a contract; open interest of inverse contracts has no price to be turned into base with.
+
+    It stays in quote currency there: contracts times what each is worth.
+    """
+    value = item.value * instrument.contract_multiplier if item.kind == "OPEN_INTEREST" else item.value
+    _add_derivative(batch, instrument, item, item.kind, value, next_time_us=item.next_time_us)
+
+
 def add_liquidation(batch: Batch, instrument: Instrument, item: Liquidation) -> None:
     """Add a liquidation."""
     quantity = base_size(instrument, item.size, item.price)
@@ -132,7 +151,7 @@ def add_liquidation(batch: Batch, instrument: Instrument, item: Liquidation) -> 
 def _add_derivative(
     batch: Batch,
     instrument: Instrument,
-    item: MarkPrice | Liquidation,
+    item: MarkPrice | DerivativeItem | Liquidation,
     kind: DerivativeKind,
     value: float,
     *,

@@ -13,13 +13,14 @@ from typing import Final, Generic, NamedTuple, TypeVar
 
 import msgspec
 
-from processors.book import Levels
+from processors.book import Levels, TextBook
 from processors.book_keeper import BookKeeper, level_count
 from processors.book_rules import BookRule
 from processors.dedupe import Hole
 from processors.errors import StateError
-from processors.items import AggTrade, BookDelta, Quote, Trade
+from processors.items import AggTrade, BookDelta, Quote, Texts, TickerItem, Trade
 from processors.line import NOTHING, Carrier, Held, Line
+from processors.memory import Memory
 from processors.symbol_state import SymbolState
 from processors.throttle import What
 from processors.timed import Timed, TimedLine
@@ -73,6 +74,11 @@ class KeeperPiece(msgspec.Struct, array_like=True):
     stood_time_us: int = 0
     empty_snapshots: int = 0
     kept_deltas: int = 0
+    most_levels: int = 0
+    moved_time_us: int = 0
+    is_denied: bool = False
+    texts: Texts | None = None  # of the levels of `bids` and `asks`
+    is_whole: bool = True  # of a follower, where the lead's stands in a change
 
 
 class LinePiece(msgspec.Struct, Generic[T], array_like=True):
@@ -107,6 +113,10 @@ class SymbolPiece(msgspec.Struct, array_like=True):
     horizon_us: int = 0
     copies: dict[bytes, dict[str, int]] = {}
     is_whole: bool = True
+    recent_trades: list[int | str] = []  # in a change, those seen since
+    last_ticker: TickerItem | None = None
+    followers: dict[str, KeeperPiece] = {}
+    lead_heard_us: int = 0
 
 
 class MarketPiece(msgspec.Struct, array_like=True):
@@ -136,6 +146,7 @@ class HeadPiece(msgspec.Struct, array_like=True):
     event_time_us: int = 0  # of the last raw record that could be read; 0 = there was none, or an older program wrote
     outputs: OutputsPiece | None = None
     tally: Tally = msgspec.field(default_factory=Tally)
+    memories: dict[str, Memory] = {}  # by connection
 
 
 _ENCODER = msgspec.msgpack.Encoder()
@@ -166,16 +177,20 @@ def decode_piece(shape: type[P], name: str, payload: bytes) -> P:
 def capture_symbol(name: str, state: SymbolState) -> Piece:
     """Encode what changed of a symbol since the last call, or all that is remembered of it where that is better."""
     keeper = state.keeper
-    changes, kept = keeper.book.changes(), keeper.kept_deltas()
-    fresh = list(islice(keeper.buffer, kept, None))
-    is_whole = changes is None or not state.increments.accept(_count(changes, fresh), keeper.level_count())
+    changes = keeper.book.changes()
+    count = 0 if changes is None else _count(changes, _fresh(keeper))
+    is_whole = changes is None or not state.increments.accept(count, keeper.level_count())
     if is_whole:
         state.increments.restart()
-        changes, kept, fresh = keeper.book.sides(), 0, list(keeper.buffer)
-    assert changes is not None
-    keeper_piece = _capture_keeper(state, changes, kept, fresh)
-    keeper.follow()
-    return Piece(name, encode_piece(_capture(state, keeper_piece, is_whole=is_whole)), is_whole)
+    piece = _capture(state, is_whole=is_whole)
+    for each in (keeper, *state.books.keepers.values()):
+        each.follow()
+    state.recent_trades.follow()
+    return Piece(name, encode_piece(piece), is_whole)
+
+
+def _fresh(keeper: BookKeeper) -> list[BookDelta]:
+    return list(islice(keeper.buffer, keeper.kept_deltas(), None))
 
 
 def _count(changes: Sides, buffer: Sequence[BookDelta]) -> int:
@@ -183,7 +198,8 @@ def _count(changes: Sides, buffer: Sequence[BookDelta]) -> int:
     return len(bid_prices) + len(ask_prices) + sum(map(level_count, buffer))
 
 
-def _capture(state: SymbolState, keeper: KeeperPiece, *, is_whole: bool) -> SymbolPiece:
+def _capture(state: SymbolState, *, is_whole: bool) -> SymbolPiece:
+    recent = state.recent_trades
     return SymbolPiece(
         version=STATE_VERSION,
         instrument=state.instrument,
@@ -193,7 +209,7 @@ def _capture(state: SymbolState, keeper: KeeperPiece, *, is_whole: bool) -> Symb
         last_quote=state.last_quote,
         newest_us=state.lateness.newest_us,
         throttle=state.throttle.capture(),
-        keeper=keeper,
+        keeper=_capture_keeper(state.keeper, state.depth_line.sole or state.depth_line.lead, is_whole=is_whole),
         trade_line=_capture_line(state.trade_line),
         agg_trade_line=_capture_line(state.agg_trade_line),
         depth_line=_capture_line(state.depth_line),
@@ -202,10 +218,16 @@ def _capture(state: SymbolState, keeper: KeeperPiece, *, is_whole: bool) -> Symb
         horizon_us=state.lateness.horizon_us,
         copies=state.timed.copies.counts,
         is_whole=is_whole,
+        recent_trades=list(recent.ids) if is_whole else recent.fresh(),
+        last_ticker=state.timed.last_ticker,
+        followers={name: _capture_keeper(each, name, is_whole=is_whole) for name, each in state.books.keepers.items()},
+        lead_heard_us=state.books.lead_heard_us,
     )
 
 
-def restore_symbol(pieces: Sequence[SymbolPiece], rule: BookRule, keyframe_us: int) -> SymbolState:
+def restore_symbol(
+    pieces: Sequence[SymbolPiece], rule: BookRule, keyframe_us: int, *, trades_are_counted: bool = True
+) -> SymbolState:
     """Make the state that pieces were captured from: a whole one and its changes, in order.
 
     Raises:
@@ -214,7 +236,7 @@ def restore_symbol(pieces: Sequence[SymbolPiece], rule: BookRule, keyframe_us: i
     piece = pieces[-1]
     if [each.is_whole for each in pieces] != [True] + [False] * (len(pieces) - 1):
         raise StateError(f"state of {piece.instrument.symbol!r} is not one whole and its changes")
-    state = SymbolState(piece.instrument, rule, keyframe_us)
+    state = SymbolState(piece.instrument, rule, keyframe_us, trades_are_counted=trades_are_counted)
     state.sequence_id = piece.sequence_id
     state.trades.restore(piece.trades)
     state.agg_trades.restore(piece.agg_trades)
@@ -223,8 +245,7 @@ def restore_symbol(pieces: Sequence[SymbolPiece], rule: BookRule, keyframe_us: i
     state.lateness.horizon_us = piece.horizon_us
     state.throttle.restore(piece.throttle)
     try:
-        _restore_keeper(state, piece.keeper)
-        _restore_levels(state, [each.keeper for each in pieces])
+        _restore_books(state, pieces)
     except ValueError as error:
         raise StateError(f"book of {piece.instrument.symbol!r} cannot be read: {error}") from error
     _restore_line(state.trade_line, piece.trade_line)
@@ -234,6 +255,11 @@ def restore_symbol(pieces: Sequence[SymbolPiece], rule: BookRule, keyframe_us: i
     for name, each in piece.timed_lines.items():
         _restore_timed(state.timed.line(name), each)
     state.timed.copies.counts = piece.copies
+    state.timed.last_ticker = piece.last_ticker
+    for each_piece in pieces:
+        for number in each_piece.recent_trades:
+            state.recent_trades.add(number)
+    state.recent_trades.follow()
     if piece.keeper.is_chained and not state.depth_line.is_carried:  # state of a program that knew one connection
         state.depth_line.sole = piece.keeper.connection
     return state
@@ -259,34 +285,54 @@ def _restore_line(line: Line[T], piece: LinePiece[T]) -> None:
     line.waits_since_us, line.lost_since_us = piece.waits_since_us, piece.lost_since_us
 
 
-def _capture_keeper(state: SymbolState, sides: Sides, kept: int, buffer: list[BookDelta]) -> KeeperPiece:
-    keeper = state.keeper
+def _capture_keeper(keeper: BookKeeper, connection: str, *, is_whole: bool) -> KeeperPiece:
+    changes = None if is_whole else keeper.book.changes()
+    bids, asks = changes or keeper.book.sides()
     return KeeperPiece(
         is_valid=keeper.is_valid,
         snapshot_id=keeper.snapshot_id,
         sequence=keeper.sequence,
         exchange_time_us=keeper.exchange_time_us,
-        connection=state.depth_line.sole or state.depth_line.lead,
+        connection=connection,
         last_seen=keeper.last_seen,
         is_joined=keeper.is_joined,
         is_chained=keeper.is_chained,
-        buffer=buffer,
+        buffer=list(keeper.buffer) if changes is None else _fresh(keeper),
         next_keyframe_us=keeper.next_keyframe_us,
         request_at_us=keeper.request_at_us,
         request_wait_us=keeper.request_wait_us,
         last_request_us=keeper.last_request_us,
         reason=keeper.reason,
-        bids=_pack(sides[0]),
-        asks=_pack(sides[1]),
+        bids=_pack(bids),
+        asks=_pack(asks),
         holes=keeper.holes.holes,
         stood_time_us=keeper.stood_time_us,
         empty_snapshots=keeper.empty_snapshots,
-        kept_deltas=kept,
+        kept_deltas=0 if changes is None else keeper.kept_deltas(),
+        most_levels=keeper.most_levels,
+        moved_time_us=keeper.moved_time_us,
+        is_denied=keeper.is_denied,
+        texts=keeper.book.texts_of(bids[0], asks[0]),
+        is_whole=changes is None,
     )
 
 
-def _restore_keeper(state: SymbolState, piece: KeeperPiece) -> None:
-    keeper = state.keeper
+def _restore_books(state: SymbolState, pieces: Sequence[SymbolPiece]) -> None:
+    """Put back the published book and those of other connections, each from its last whole piece on."""
+    last = pieces[-1]
+    _restore_keeper(state.keeper, last.keeper)
+    _restore_levels(state.keeper, [each.keeper for each in pieces])
+    for piece in pieces[1:]:
+        levels = _unpack(piece.keeper.bids), _unpack(piece.keeper.asks)
+        state.increments.add(_count(levels, piece.keeper.buffer))
+    state.books.lead_heard_us = last.lead_heard_us
+    for name, each in last.followers.items():
+        keeper = state.books.keeper(name, last.instrument)
+        _restore_keeper(keeper, each)
+        _restore_levels(keeper, [before.followers[name] for before in pieces if name in before.followers])
+
+
+def _restore_keeper(keeper: BookKeeper, piece: KeeperPiece) -> None:
     keeper.is_valid = piece.is_valid
     keeper.snapshot_id = piece.snapshot_id
     keeper.sequence = piece.sequence
@@ -302,18 +348,28 @@ def _restore_keeper(state: SymbolState, piece: KeeperPiece) -> None:
     keeper.holes.holes = piece.holes
     keeper.stood_time_us = piece.stood_time_us
     keeper.empty_snapshots = piece.empty_snapshots
+    keeper.most_levels = piece.most_levels
+    keeper.moved_time_us = piece.moved_time_us
+    keeper.is_denied = piece.is_denied
 
 
-def _restore_levels(state: SymbolState, pieces: Sequence[KeeperPiece]) -> None:
-    """Put back book and buffer: those of the first piece, then what each other one changed."""
-    keeper: BookKeeper = state.keeper
-    for number, piece in enumerate(pieces):
+def _restore_levels(keeper: BookKeeper, pieces: Sequence[KeeperPiece]) -> None:
+    """Put back book and buffer: those of the last whole piece, then what each one after it changed.
+
+    Raises:
+        StateError: none is whole.
+    """
+    at = max((number for number, piece in enumerate(pieces) if piece.is_whole), default=None)
+    if at is None:
+        raise StateError("a book is not one whole and its changes")
+    if pieces[-1].texts is not None:
+        keeper.book = TextBook()
+    for number, piece in enumerate(pieces[at:]):
         bids, asks = _unpack(piece.bids), _unpack(piece.asks)
         if number == 0:
-            keeper.book.replace(bids, asks)
+            keeper.book.replace(bids, asks, piece.texts)
         else:
-            keeper.book.apply(bids, asks)
-            state.increments.add(_count((bids, asks), piece.buffer))
+            keeper.book.apply(bids, asks, piece.texts)
         keeper.restore_buffer(piece.kept_deltas, piece.buffer)
     keeper.follow()
 

@@ -13,9 +13,12 @@ from processors.errors import FrameError, StateError
 from processors.items import (
     AggTrade,
     AnyItem,
+    BookChecksum,
     BookDelta,
     BookSnapshot,
     CandleItem,
+    ConnectionGap,
+    DerivativeItem,
     Liquidation,
     MarkPrice,
     Notice,
@@ -24,6 +27,7 @@ from processors.items import (
     Trade,
     UnknownField,
 )
+from processors.memory import Memory
 from processors.pieces import (
     HEAD,
     MARKET_PREFIX,
@@ -61,9 +65,11 @@ ON_ITEM: Final[dict[type, Callable[[SymbolState, Batch, Any], None]]] = {
     Quote: SymbolState.on_quote,
     BookDelta: SymbolState.on_delta,
     BookSnapshot: SymbolState.on_snapshot,
+    BookChecksum: SymbolState.on_checksum,
     TickerItem: lambda state, batch, item: state.timed.on_ticker(batch, item),
     CandleItem: lambda state, batch, item: state.timed.on_candle(batch, item),
     MarkPrice: lambda state, batch, item: state.timed.on_mark_price(batch, item),
+    DerivativeItem: lambda state, batch, item: state.timed.on_derivative(batch, item),
     Liquidation: lambda state, batch, item: state.timed.on_liquidation(batch, item),
 }
 
@@ -101,6 +107,8 @@ class Pipeline:
         self._limit = limit
         self._parse = VENUES[venue].parse
         self._book_rule = VENUES[venue].book_rule
+        self._are_counted = VENUES[venue].trades_are_counted
+        self._memories: dict[str, Memory] = {}
         self._names = SYMBOLOGIES[venue]
         self._symbology = Symbology()
         self._states: dict[tuple[str, str], SymbolState] = {}
@@ -195,6 +203,7 @@ class Pipeline:
                 event_time_us=self._event_time_us,
                 outputs=outputs,
                 tally=self.tally,
+                memories=self._memories,
             )
         )
 
@@ -211,6 +220,7 @@ class Pipeline:
             self._throttle.restore(head.throttle)
             self._event_time_us = head.event_time_us
             self.tally = head.tally
+            self._memories = head.memories
         elif name.startswith(MARKET_PREFIX):
             instruments = decode_piece(MarketPiece, name, payloads[-1]).instruments
             self._symbology.update(instruments)
@@ -221,7 +231,9 @@ class Pipeline:
             market = pieces[-1].instrument.market
             if market not in VENUES[self._venue].MARKETS:
                 raise StateError(f"state of {name!r} is of a market {market!r} that is not known")
-            self._add_state(restore_symbol(pieces, self._book_rule(market), self._keyframe_us))
+            counted = self._are_counted(market)
+            rule = self._book_rule(market)
+            self._add_state(restore_symbol(pieces, rule, self._keyframe_us, trades_are_counted=counted))
 
     def _process_frame(self, batch: Batch, raw: RawFrames, frame: Frame) -> None:
         batch.recv_time_us = frame.recv_time_us
@@ -232,7 +244,10 @@ class Pipeline:
                 self._check_number(batch, source.connection, frame.number)
             self._next_numbers[source.connection] = frame.number + 1
             if frame.kind == "MESSAGE" or frame.kind == "HTTP":  # noqa: PLR1714  # one comparison for most frames
-                self._use_items(batch, self._parse(source.market, frame))
+                memory = self._memories.get(source.connection)
+                if memory is None:
+                    memory = self._memories[source.connection] = Memory()
+                self._use_items(batch, self._parse(source.market, frame, memory))
                 self.tally.good()
             else:
                 self._use_event(batch, frame)
@@ -245,6 +260,8 @@ class Pipeline:
                 self._note(batch, What("UNKNOWN_FIELD", batch.market, item.channel, item.field[:REASON_CHARS]))
             elif isinstance(item, Notice):
                 self._note(batch, What("VENUE_NOTICE", batch.market, detail=item.text))
+            elif isinstance(item, ConnectionGap):
+                self._on_loss(batch, item)
             else:
                 state = self._states.get((batch.market, item.symbol)) or self._new_state(batch, item.symbol)
                 if state.instrument.symbol not in self._touched:
@@ -282,6 +299,16 @@ class Pipeline:
                 self._touch(state)
                 state.on_disconnect(batch, "disconnect")
         self._next_numbers.pop(batch.connection, None)
+        self._memories.pop(batch.connection, None)
+
+    def _on_loss(self, batch: Batch, gap: ConnectionGap) -> None:
+        """Messages of a connection are missing: no book that it feeds is believed any more."""
+        count = gap.last - gap.first + 1
+        batch.event("GAP", sequences=(gap.first, gap.last), count=count, detail=batch.connection)
+        for state in self._ordered:
+            if state.instrument.market == batch.market and state.is_carried_by(batch.connection):
+                self._touch(state)
+                state.on_loss(batch, f"{count} messages of the connection are missing")
 
     def _on_instruments(self, batch: Batch, frame: Frame) -> None:
         try:
@@ -337,7 +364,8 @@ class Pipeline:
             raise FrameError(
                 f"{venue_symbol[:40]!r} and {other.instrument.venue_symbol!r} are both {instrument.symbol}"
             )
-        state = SymbolState(instrument, self._book_rule(batch.market), self._keyframe_us)
+        rule, counted = self._book_rule(batch.market), self._are_counted(batch.market)
+        state = SymbolState(instrument, rule, self._keyframe_us, trades_are_counted=counted)
         self._add_state(state)
         return state
 
@@ -370,7 +398,9 @@ class Pipeline:
         expected = self._next_numbers.get(connection)
         if expected is None:
             if len(self._next_numbers) >= MOST_CONNECTIONS:
-                del self._next_numbers[next(iter(self._next_numbers))]
+                oldest = next(iter(self._next_numbers))
+                del self._next_numbers[oldest]
+                self._memories.pop(oldest, None)
             expected = 0 if self._first_offset == 0 else number
         if number > expected:
             sequences = (expected, number - 1)

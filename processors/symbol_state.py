@@ -7,20 +7,23 @@ from collections.abc import Iterable
 from functools import partial
 from typing import Any, Final
 
+from msgspec import structs
+
 from processors.batch import Batch
 from processors.book_keeper import LATE as LATE_DELTA
-from processors.book_keeper import BookKeeper, Effect, PublishDelta, PublishSnapshot, Report
+from processors.book_keeper import BookKeeper, Effect, PublishDelta, PublishSnapshot, Report, Resnapshot
 from processors.book_rules import BookRule
 from processors.chains import BookChain, Rising, TradeChain
-from processors.dedupe import SeenIds
+from processors.dedupe import RecentIds, SeenIds
 from processors.flags import CLOCK_STEP, CROSSED, OFF_BOOK, UNJOINED, Lateness, join_flags
+from processors.followers import Followers, with_cuts
 from processors.increments import Increments
-from processors.items import AggTrade, BookDelta, BookSnapshot, Quote, Trade
-from processors.line import NOTHING, Line
+from processors.items import AggTrade, BookChecksum, BookDelta, BookSnapshot, Quote, Trade
+from processors.line import NOTHING, SILENCE_US, Line
 from processors.normalize import base_delta, base_size, base_snapshot, is_plain
 from processors.throttle import Throttle, What
 from processors.timed import TimedStreams
-from schemas.records import Depth, Instrument, Side, Tick, TickKind
+from schemas.records import Depth, Instrument, Tick, TickKind
 
 TRADE: Final = "trade"
 AGG_TRADE: Final = "aggTrade"
@@ -34,17 +37,24 @@ class SymbolState:
 
     Args:
         instrument: what it is; replaced when the venue's list changes.
-        rule: how update ids of its book chain.
+        rule: how its book holds together.
+        trades_are_counted: ids of its trades rise by one, so that a hole is a loss; else they only tell trades apart.
         keyframe_us: how often its whole book is published.
     """
 
-    def __init__(self, instrument: Instrument, rule: BookRule, keyframe_us: int) -> None:
+    def __init__(
+        self, instrument: Instrument, rule: BookRule, keyframe_us: int, *, trades_are_counted: bool = True
+    ) -> None:
+        self._rule = rule
+        self._are_counted = trades_are_counted
         self.sequence_id = 0
         self.trades = SeenIds()
+        self.recent_trades = RecentIds()  # where they are not counted
         self.agg_trades = SeenIds()
         self.last_quote: Quote | None = None
         self.lateness = Lateness()
-        self.keeper = BookKeeper(rule, keyframe_us)
+        self.keeper = BookKeeper(rule, keyframe_us, instrument)
+        self.books = Followers(rule, keyframe_us)
         self.throttle = Throttle()
         self.timed = TimedStreams(instrument)
         self.increments = Increments(instrument.symbol)
@@ -61,8 +71,9 @@ class SymbolState:
 
     def update(self, instrument: Instrument) -> None:
         """Take in a new version of the instrument."""
-        self.instrument = self.timed.instrument = instrument
+        self.instrument = self.timed.instrument = self.keeper.instrument = instrument
         self._is_plain = is_plain(instrument)
+        self._is_exact = self._is_plain and self._rule.has_ids
 
     def on_trade(self, batch: Batch, trade: Trade, *, in_turn: bool = False) -> None:
         """Add a TRADE, unless its id was seen; a hole in the ids is a GAP.
@@ -70,17 +81,19 @@ class SymbolState:
         Args:
             in_turn: the line has let it through, as for all items.
         """
-        if batch.connection != self.trade_line.sole and not in_turn:
+        if not self._are_counted:
+            self._on_uncounted_trade(batch, trade)
+        elif batch.connection != self.trade_line.sole and not in_turn:
             self.trade_line.take(batch, trade, trade.trade_id)
         elif self._is_new(batch, self.trades, trade.trade_id, TRADE):
-            self._add_trade(batch, "TRADE", trade, trade.side, OFF_BOOK if trade.is_off_book else "")
+            self._add_trade(batch, "TRADE", trade, OFF_BOOK if trade.is_off_book else "")
 
     def on_agg_trade(self, batch: Batch, trade: AggTrade, *, in_turn: bool = False) -> None:
         """Add an AGG_TRADE, unless its id was seen."""
         if batch.connection != self.agg_trade_line.sole and not in_turn:
             self.agg_trade_line.take(batch, trade, trade.trade_id)
         elif self._is_new(batch, self.agg_trades, trade.trade_id, AGG_TRADE):
-            self._add_trade(batch, "AGG_TRADE", trade, trade.side, "")
+            self._add_trade(batch, "AGG_TRADE", trade, "")
 
     def on_quote(self, batch: Batch, quote: Quote, *, in_turn: bool = False) -> None:
         """Add a QUOTE, unless it is the last one once more."""
@@ -103,30 +116,53 @@ class SymbolState:
 
     def on_delta(self, batch: Batch, delta: BookDelta, *, in_turn: bool = False) -> None:
         """Add the delta as Depth, and what follows from it."""
-        if batch.connection != self.depth_line.sole and not in_turn:
+        if not self._rule.ids_are_shared:
+            if not self._leads(batch):
+                self._follow(batch, delta)
+                return
+        elif batch.connection != self.depth_line.sole and not in_turn:
             self.depth_line.take(batch, delta, delta.sequence)
             return
-        if not self._is_plain:
-            delta = base_delta(self.instrument, delta)
+        if not self._is_exact:
+            delta = self._exact_delta(self.keeper, delta)
         effects = self.keeper.on_delta(delta, batch.recv_time_us)
         if not effects:
             self.note(batch, "DUPLICATE", DEPTH)
         self._carry_out(batch, effects, delta)
 
     def on_snapshot(self, batch: Batch, snapshot: BookSnapshot) -> None:
-        """Join the snapshot to the deltas; add what the book then is."""
-        if not self._is_plain:
-            snapshot = base_snapshot(self.instrument, snapshot)
+        """Join the snapshot to the deltas, or take it for the book; add what the book then is."""
+        if not self._rule.ids_are_shared and not self._leads(batch):
+            self._follow(batch, snapshot)
+            return
+        snapshot = self._exact_snapshot(self.keeper, snapshot)
         self._carry_out(batch, self.keeper.on_snapshot(snapshot, batch.recv_time_us))
+
+    def on_checksum(self, batch: Batch, item: BookChecksum) -> None:
+        """Hold the book of this connection against its checksum."""
+        if not self._rule.ids_are_shared and not self._leads(batch):
+            self._follow(batch, item)
+        else:
+            self._carry_out(batch, self.keeper.on_checksum(item, batch.recv_time_us))
+
+    def on_loss(self, batch: Batch, reason: str) -> None:
+        """Give up the book of a connection that lost messages, and ask for another."""
+        if self.depth_line.sole == batch.connection:
+            self._carry_out(batch, self.keeper.restart(batch.recv_time_us, reason))
+            self._hand_over(batch)
+        elif self.books.leave(batch.connection) is not None:
+            batch.command("resnapshot", self.instrument, reason)
 
     def is_carried_by(self, connection: str) -> bool:
         """Tell whether a connection carries any of its streams."""
-        return any(line.sole == connection or connection in line.carriers for line in self.lines())
+        is_lined = any(line.sole == connection or connection in line.carriers for line in self.lines())
+        return is_lined or connection in self.books
 
     def on_disconnect(self, batch: Batch, reason: str) -> None:
         """Forget the closed connection, and give up the book if no other one feeds it."""
         left = [line for line in self.lines() if line.leave(batch, batch.connection)]
-        if self.depth_line in left and not self.depth_line.is_carried:
+        self.books.leave(batch.connection)
+        if self.depth_line in left and not self.depth_line.is_carried and not self._hand_over(batch):
             self._carry_out(batch, self.keeper.on_disconnect(reason, batch.recv_time_us))
 
     def is_due(self, time_us: int) -> bool:
@@ -163,6 +199,75 @@ class SymbolState:
         for what, count in counts:
             symbol, market = self.instrument.symbol, self.instrument.market
             batch.event(what.kind, symbol, market=market, channel=what.channel, count=count, detail=what.detail)
+
+    def _on_uncounted_trade(self, batch: Batch, trade: Trade) -> None:
+        """Add a trade whose id only tells it apart, from whichever connection brings it first."""
+        if self.recent_trades.add(trade.name or trade.trade_id):
+            self.trade_line.lead = batch.connection
+            self._add_trade(batch, "TRADE", trade, OFF_BOOK if trade.is_off_book else "")
+        elif self.trade_line.lead == batch.connection:
+            self.note(batch, "DUPLICATE", TRADE)
+        else:
+            batch.note_redundant(batch.connection)
+
+    def _exact_delta(self, keeper: BookKeeper, delta: BookDelta) -> BookDelta:
+        """Turn sizes into base currency, and count what the venue does not number."""
+        if not self._is_plain:
+            delta = base_delta(self.instrument, delta)
+        if self._rule.has_ids:
+            return delta
+        number = keeper.last_seen + 1
+        return structs.replace(delta, first_sequence=number, sequence=number)
+
+    def _exact_snapshot(self, keeper: BookKeeper, snapshot: BookSnapshot) -> BookSnapshot:
+        if not self._is_plain:
+            snapshot = base_snapshot(self.instrument, snapshot)
+        return snapshot if self._rule.has_ids else structs.replace(snapshot, sequence=keeper.last_seen + 1)
+
+    def _leads(self, batch: Batch) -> bool:
+        """Tell whether this connection's book is the one published; the first one is, and one whose lead is silent."""
+        line = self.depth_line
+        if not line.sole:
+            line.sole = batch.connection
+            self.books.leave(batch.connection)
+        if line.sole == batch.connection:
+            self.books.lead_heard_us = batch.recv_time_us
+            return True
+        return False
+
+    def _follow(self, batch: Batch, item: BookDelta | BookSnapshot | BookChecksum) -> None:
+        """Keep the book of a connection that is not the lead, silently, in case the lead is lost."""
+        batch.note_redundant(batch.connection)
+        keeper, now_us = self.books.keeper(batch.connection, self.instrument), batch.recv_time_us
+        if isinstance(item, BookChecksum):
+            effects = keeper.on_checksum(item, now_us)
+        elif isinstance(item, BookSnapshot):
+            effects = keeper.on_snapshot(self._exact_snapshot(keeper, item), now_us)
+        else:
+            effects = keeper.on_delta(self._exact_delta(keeper, item), now_us)
+        for effect in effects:
+            if isinstance(effect, Resnapshot):
+                batch.command("resnapshot", self.instrument, effect.reason)
+        is_lost = now_us - self.books.lead_heard_us > SILENCE_US
+        if keeper.is_valid and (is_lost or not self.keeper.is_valid):
+            self._take_lead(batch, batch.connection, keeper)
+
+    def _hand_over(self, batch: Batch) -> bool:
+        """Go on with the book of another connection; False = no other one has a book that stands."""
+        heir = self.books.first_valid()
+        if heir is None:
+            return False
+        self._take_lead(batch, *heir)
+        return True
+
+    def _take_lead(self, batch: Batch, connection: str, keeper: BookKeeper) -> None:
+        """Publish another connection's book from now on, as a snapshot that replaces all before."""
+        self.books.leave(connection)
+        snapshot_id, self.keeper = self.keeper.snapshot_id, keeper
+        self.depth_line.sole = connection
+        self.books.lead_heard_us = batch.recv_time_us
+        batch.event("BOOK_LEAD", self.instrument.symbol, channel=DEPTH, detail=connection)
+        self._carry_out(batch, keeper.announce(snapshot_id, batch.recv_time_us))
 
     def _quote_sequence(self) -> int:
         return NOTHING if self.last_quote is None else self.last_quote.sequence
@@ -204,7 +309,7 @@ class SymbolState:
             self.note(batch, CLOCK_STEP, channel)
         return join_flags(flag, late)
 
-    def _add_trade(self, batch: Batch, kind: TickKind, trade: Trade | AggTrade, side: Side, flag: str) -> None:
+    def _add_trade(self, batch: Batch, kind: TickKind, trade: Trade | AggTrade, flag: str) -> None:
         instrument, price, size = self.instrument, trade.price, trade.size
         exchange_us = trade.exchange_time_us
         late = self.lateness.flag(kind, exchange_us, batch)
@@ -222,9 +327,9 @@ class SymbolState:
                 kind=kind,
                 price=price,
                 quantity=size if self._is_plain else base_size(instrument, size, price),
-                side=side,
+                side=trade.side,
                 sequence_id=self.sequence_id,
-                trade_id=str(trade.trade_id),
+                trade_id=trade.name or str(trade.trade_id),
                 flags=flag,
                 source_topic=batch.topic,
                 source_partition=batch.partition,
@@ -272,7 +377,7 @@ class SymbolState:
         for effect in effects:
             if isinstance(effect, PublishDelta):
                 assert delta is not None
-                self._add_delta(batch, delta, effect.snapshot_id)
+                self._add_delta(batch, with_cuts(delta, effect), effect.snapshot_id)
             elif isinstance(effect, PublishSnapshot):
                 self._add_snapshot(batch, is_keyframe=effect.is_keyframe)
             elif effect is LATE_DELTA:

@@ -8,22 +8,24 @@ from collections.abc import Callable
 from typing import Any, Final
 
 import msgspec
+from msgspec import structs
 
 from processors.batch import Batch
 from processors.chains import Rising
 from processors.dedupe import Copies
 from processors.flags import is_ahead
-from processors.items import CandleItem, Liquidation, MarkPrice, TickerItem
+from processors.items import CandleItem, DerivativeItem, Liquidation, MarkPrice, TickerItem
 from processors.line import NOTHING, Line
-from processors.normalize import add_candle, add_liquidation, add_mark_price, add_ticker
+from processors.normalize import add_candle, add_derivative, add_liquidation, add_mark_price, add_ticker
 from schemas.records import Instrument
 
-Timed = TickerItem | CandleItem | MarkPrice
+Timed = TickerItem | CandleItem | MarkPrice | DerivativeItem
 
 ADD: Final[dict[type, Callable[[Batch, Instrument, Any], None]]] = {
     TickerItem: add_ticker,
     CandleItem: add_candle,
     MarkPrice: add_mark_price,
+    DerivativeItem: add_derivative,
 }
 _ENCODER: Final = msgspec.msgpack.Encoder()
 
@@ -55,9 +57,14 @@ class TimedStreams:
         self.instrument = instrument
         self.lines: dict[str, TimedLine] = {}
         self.copies = Copies()
+        self.last_ticker: TickerItem | None = None  # whole; kept for venues that send only what changed
 
     def on_ticker(self, batch: Batch, item: TickerItem) -> None:
-        """Add a ticker."""
+        """Add a ticker; one that tells only what changed is completed, or dropped where nothing came before."""
+        if item.is_partial:
+            self.last_ticker = item = completed(item, self.last_ticker)
+            if item.last is None or item.volume is None:
+                return
         self._take(batch, "ticker", item)
 
     def on_candle(self, batch: Batch, item: CandleItem) -> None:
@@ -67,6 +74,10 @@ class TimedStreams:
     def on_mark_price(self, batch: Batch, item: MarkPrice) -> None:
         """Add a mark price and what comes with it."""
         self._take(batch, "markPrice", item)
+
+    def on_derivative(self, batch: Batch, item: DerivativeItem) -> None:
+        """Add a fact about a contract."""
+        self._take(batch, item.kind, item)
 
     def on_liquidation(self, batch: Batch, item: Liquidation) -> None:
         """Add a liquidation."""
@@ -99,3 +110,11 @@ class TimedStreams:
             return True
         batch.note_redundant(batch.connection)
         return False
+
+
+def completed(item: TickerItem, before: TickerItem | None) -> TickerItem:
+    """Take what a partial ticker does not tell from the one before it."""
+    if before is None:
+        return item
+    told = {name: value for name, value in structs.asdict(item).items() if value is not None and value != 0}
+    return structs.replace(before, **told)

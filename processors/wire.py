@@ -1,6 +1,7 @@
 """JSON of venues → typed structs and numbers: strict about what is used, tolerant of fields we do not know."""
 
 import re
+from datetime import UTC, datetime
 from typing import Annotated, Final, Generic, TypeVar
 
 import msgspec
@@ -28,10 +29,24 @@ MOST_AMOUNT: Final = 1e30
 """Prices and sizes lie between, or are 0: products and quotients of three of them are still finite."""
 NUMBER = re.compile(r"-?([0-9]+\.?[0-9]*|\.[0-9]+)([eE][+-]?[0-9]+)?")
 
+MOST_DIGITS: Final = 64
+FIRST_YEAR, LAST_YEAR = 1990, 2100
+ISO = re.compile(r"(?P<instant>\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d)(\.(?P<fraction>\d{1,9}))?(Z|\+00:?00)")
+
 MALFORMED: Final = (msgspec.DecodeError, UnicodeDecodeError, RecursionError)
 """What msgspec raises for bytes: no JSON, or not of the shape; strings that are not UTF-8; too deeply nested."""
 
 _LEVELS = msgspec.json.Decoder(list[tuple[float, float]], strict=False)
+
+
+class _Row(msgspec.Struct, array_like=True):
+    """A level; what follows its size is skipped."""
+
+    price: float
+    size: float
+
+
+_ROWS = msgspec.json.Decoder(list[_Row], strict=False)
 _FIELDS = msgspec.json.Decoder(dict[str, msgspec.Raw])
 
 
@@ -137,11 +152,95 @@ def levels(body: msgspec.Raw) -> tuple[list[float], list[float]]:
         pairs = _LEVELS.decode(body)
     except MALFORMED as error:
         raise FrameError(f"book levels: {error}") from error
-    if not pairs:
-        return [], []
-    prices = [price for price, _ in pairs]
-    sizes = [size for _, size in pairs]
+    return checked_levels([price for price, _ in pairs], [size for _, size in pairs])
+
+
+def wide_levels(body: msgspec.Raw) -> tuple[list[float], list[float]]:
+    """Read [[price, size, ...], ...], whatever else a level tells, as parallel lists.
+
+    Raises:
+        FrameError: as `levels`.
+    """
+    try:
+        rows = _ROWS.decode(body)
+    except MALFORMED as error:
+        raise FrameError(f"book levels: {error}") from error
+    return checked_levels([row.price for row in rows], [row.size for row in rows])
+
+
+def checked_levels(prices: list[float], sizes: list[float]) -> tuple[list[float], list[float]]:
+    """Check parallel lists of prices and sizes.
+
+    Raises:
+        FrameError: not prices > 0 and sizes >= 0, all in proportion.
+    """
+    if not prices:
+        return prices, sizes
     # none is negative, so a sum within bounds tells that each is, and that none is NaN
     if min(prices) < LEAST_AMOUNT or min(sizes) < 0.0 or not (sum(prices) < MOST_AMOUNT and sum(sizes) < MOST_AMOUNT):
         raise FrameError("book levels: a price or size is out of range")
     return prices, sizes
+
+
+def digits(raw: msgspec.Raw) -> str:
+    """Tell the digits of a JSON number, or of a string that holds one, as they were sent; `amount` reads them.
+
+    Raises:
+        FrameError: it is neither.
+    """
+    text = bytes(raw).strip(b" \t\r\n")
+    if text[:1] == b'"' == text[-1:] and len(text) > 1:
+        text = text[1:-1]
+    if len(text) > MOST_DIGITS or not text.isascii():
+        raise FrameError(f"{text[:40]!r} is not a number")
+    return text.decode()
+
+
+def iso_us(text: str) -> int:
+    """Turn an ISO 8601 time in UTC, with up to nine digits of a second, into µs; what is finer is cut off.
+
+    Raises:
+        FrameError: it is none, or not in this century.
+
+    >>> iso_us("2026-11-29T00:00:00.123456789Z")
+    1795910400123456
+    """
+    found = ISO.fullmatch(text)
+    if found is None:
+        raise FrameError(f"{text[:40]!r} is no time in UTC")
+    try:
+        instant = datetime.fromisoformat(found["instant"]).replace(tzinfo=UTC)
+    except ValueError as error:
+        raise FrameError(f"{text[:40]!r}: {error}") from None
+    if not FIRST_YEAR <= instant.year < LAST_YEAR:
+        raise FrameError(f"{text[:40]!r} is no time before 2100")
+    return int(instant.timestamp()) * 1_000_000 + int((found["fraction"] or "")[:6].ljust(6, "0"))
+
+
+def seconds_us(text: str) -> int:
+    """Turn seconds since the UTC epoch, with any fraction, into µs; what is finer is cut off.
+
+    Raises:
+        FrameError: they are none before 2100.
+
+    >>> seconds_us("1619093489.7489")
+    1619093489748900
+    """
+    whole, _, fraction = text.partition(".")
+    if not (whole.isascii() and whole.isdigit() and (not fraction or (fraction.isascii() and fraction.isdigit()))):
+        raise FrameError(f"{text[:40]!r} are no seconds")
+    micros = int(whole[:MOST_DIGITS]) * 1_000_000 + int(fraction[:6].ljust(6, "0"))
+    if micros >= LAST_MS * 1000:
+        raise FrameError(f"{text[:40]!r} is no time before 2100")
+    return micros
+
+
+def ns_us(instant: int) -> int:
+    """Turn ns since the UTC epoch into µs.
+
+    Raises:
+        FrameError: it is not before 2100.
+    """
+    if not 0 <= instant < LAST_MS * 1_000_000:
+        raise FrameError(f"{instant} is no time before 2100, in ns")
+    return instant // 1000

@@ -18,6 +18,8 @@ QUALITY_KINDS: Final[dict[str, str]] = {
     "CLOCK_STEP": "Exchange times lie over 10 minutes ahead of the receive time: flagged, never the measure of LATE.",
     "FRAME_LOSS": "Frame numbers of a connection have a hole: frames were lost between socket and Kafka.",
     "DEAD_LETTER": "A frame could not be used and went to the dead letters.",
+    "CHECKSUM": "A book does not have the checksum that the venue sends; it is given up until the next snapshot.",
+    "BOOK_LEAD": "The book of another connection is published from here on; detail names it.",
     "VENUE_NOTICE": "The venue said something about its service (maintenance, error answer, shutdown).",
 }
 

@@ -12,8 +12,10 @@ AssetClass = Literal["EQUITY", "CRYPTO", "FOREX", "COMMODITY"]
 Side = Literal["UNKNOWN", "BUY", "SELL"]
 FrameKind = Literal["OTHER", "MESSAGE", "SENT", "HTTP", "INSTRUMENTS", "CONNECT", "DISCONNECT", "CLOCK"]
 TickKind = Literal["OTHER", "TRADE", "QUOTE", "AGG_TRADE"]
-DerivativeKind = Literal["OTHER", "FUNDING_RATE", "MARK_PRICE", "INDEX_PRICE", "OPEN_INTEREST", "LIQUIDATION"]
-InstrumentKind = Literal["OTHER", "SPOT", "PERPETUAL", "FUTURE", "OPTION"]
+DerivativeKind = Literal[
+    "OTHER", "FUNDING_RATE", "MARK_PRICE", "INDEX_PRICE", "OPEN_INTEREST", "LIQUIDATION", "VOLATILITY_INDEX"
+]
+InstrumentKind = Literal["OTHER", "SPOT", "PERPETUAL", "FUTURE", "OPTION", "INDEX"]
 
 
 class Record(msgspec.Struct, frozen=True, kw_only=True, gc=False):

@@ -11,7 +11,8 @@ import msgspec
 from fuzz.seeds import SNAPSHOT, lists, payloads
 from fuzz.target import Target
 from processors.errors import FrameError
-from processors.items import Notice, UnknownField
+from processors.items import ConnectionGap, Notice, Texts, UnknownField
+from processors.memory import Memory
 from processors.pipeline import ON_ITEM
 from processors.venues import VENUES, VenueModule
 from producers.venues import VENUES as WIRES
@@ -74,7 +75,7 @@ def _parser(venue: VenueModule) -> Any:
             payload=payload,
         )
         with suppress(FrameError):
-            for item in venue.parse(market, frame):
+            for item in venue.parse(market, frame, Memory()):
                 check_item(item)
 
     return run
@@ -82,7 +83,7 @@ def _parser(venue: VenueModule) -> Any:
 
 def check_item(item: Any) -> None:
     """Assert that an item is one that records can be made of."""
-    if isinstance(item, UnknownField | Notice):
+    if isinstance(item, UnknownField | Notice | ConnectionGap):
         return
     assert type(item) in ON_ITEM
     for name in item.__struct_fields__:
@@ -98,7 +99,7 @@ def check_value(name: str, value: Any) -> None:
         assert isfinite(value), f"{name} is {value}"
         assert value >= 0 or name in {"funding_rate", "value"}, f"{name} is {value}"
         assert value > 0 or not name.endswith("prices"), f"{name} is {value}"
-    elif isinstance(value, bool) or value is None:
+    elif isinstance(value, bool | Texts) or value is None:
         return
     elif name.endswith("_time_us"):
         assert 0 <= value < YEAR_2100_US, f"{name} is {value}"

@@ -4,6 +4,7 @@ from typing import Final, Protocol
 
 from processors.book_rules import BookRule
 from processors.items import AnyItem
+from processors.memory import Memory
 from processors.venues import binance
 from schemas.records import Frame
 
@@ -14,15 +15,21 @@ class VenueModule(Protocol):
     NAME: str
     MARKETS: tuple[str, ...]
 
-    def parse(self, market: str, frame: Frame) -> list[AnyItem]:
+    def parse(self, market: str, frame: Frame, memory: Memory) -> list[AnyItem]:
         """Parse a MESSAGE or HTTP frame.
+
+        Args:
+            memory: of the frame's connection; for what its later frames need, and nothing else.
 
         Raises:
             FrameError: the frame cannot be used.
         """
 
     def book_rule(self, market: str) -> BookRule:
-        """Tell how update ids of a market's books chain."""
+        """Tell how a market's books hold together."""
+
+    def trades_are_counted(self, market: str) -> bool:
+        """Tell whether ids of a symbol's trades rise by one, so that a hole is a loss; else they tell trades apart."""
 
 
 def _registered(*modules: VenueModule) -> dict[str, VenueModule]:
@@ -34,8 +41,8 @@ def _registered(*modules: VenueModule) -> dict[str, VenueModule]:
         if not module.NAME.isupper() or not module.MARKETS:
             raise ValueError(f"{module.NAME}: a venue's name is in capitals, and it has markets")
         for market in module.MARKETS:
-            if not module.book_rule(market).ids_are_shared:
-                raise ValueError(f"{module.NAME} {market}: a book for each connection is not built yet (decision 13)")
+            module.book_rule(market)
+            module.trades_are_counted(market)
     return found
 
 

@@ -28,6 +28,7 @@ from processors.items import (
     Trade,
     UnknownField,
 )
+from processors.memory import Memory
 from processors.venues import binance_wire as wire
 from processors.wire import MALFORMED, amount, levels, positive, signed, time_us
 from schemas.records import Frame, Side
@@ -47,12 +48,18 @@ def book_rule(market: str) -> BookRule:
     return BOOK_RULES[market]
 
 
-def parse(market: str, frame: Frame) -> Items:
+def trades_are_counted(market: str) -> bool:
+    """Trade ids of a symbol have no holes, in all markets."""
+    return market in BOOK_RULES
+
+
+def parse(market: str, frame: Frame, memory: Memory) -> Items:
     """Parse a MESSAGE or HTTP frame; answers to our own requests yield nothing.
 
     Raises:
         FrameError: malformed, or not a message we know.
     """
+    del memory
     if market not in BOOK_RULES:
         raise FrameError(f"Binance has no market {market!r}")
     return _http(frame) if frame.kind == "HTTP" else _message(market, frame.payload)

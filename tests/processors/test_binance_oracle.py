@@ -15,6 +15,7 @@ from hypothesis import strategies as st
 
 from processors.errors import FrameError
 from processors.items import UnknownField
+from processors.memory import Memory
 from processors.venues import binance
 from schemas.records import Frame
 
@@ -106,7 +107,7 @@ def test_a_field_is_what_the_venue_sent_or_the_frame_is_refused(
     rule, name = FIELDS[market, stream][field]
     expected = rule(value)
     try:
-        items = binance.parse(market, frame({"stream": stream, "data": data}))
+        items = binance.parse(market, frame({"stream": stream, "data": data}), Memory())
     except FrameError:
         assert expected is WRONG or is_fallback(field, value)
         return
@@ -133,7 +134,7 @@ def frame(message: Any) -> Frame:
 def test_book_levels_are_what_the_venue_sent_or_the_frame_is_refused(messages: Any, levels: list[Any]) -> None:
     data = messages["spot", "btcusdt@depth@100ms"] | {"b": levels}
     try:
-        (delta,) = binance.parse("spot", frame({"stream": "btcusdt@depth@100ms", "data": data}))
+        (delta,) = binance.parse("spot", frame({"stream": "btcusdt@depth@100ms", "data": data}), Memory())
     except FrameError:
         assert any(
             price(each) is WRONG or amount(size) is WRONG or price(each) > 1e29 or amount(size) > 1e29

@@ -6,6 +6,7 @@ from typing import Any
 import pytest
 
 from processors.errors import FrameError
+from processors.memory import Memory
 from processors.venues import binance
 from schemas.records import Candle, DeadLetter, Depth, Derivative, Frame, QualityEvent, Tick, Ticker
 
@@ -282,7 +283,7 @@ def test_an_unknown_market_is_refused() -> None:
     frame = Frame(source=0, number=0, kind="MESSAGE", recv_time_us=0, payload=b"{}")
 
     with pytest.raises(FrameError, match="no market 'options'"):
-        binance.parse("options", frame)
+        binance.parse("options", frame, Memory())
 
 
 @pytest.mark.parametrize("request_url", ["", "https://api.example/api/v3/klines?symbol=BTCUSDT", "http://[bad"])

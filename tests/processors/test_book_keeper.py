@@ -9,8 +9,10 @@ from processors import book_keeper
 from processors.book_keeper import UNJOINED, BookKeeper, PublishDelta, PublishSnapshot, Report, Resnapshot
 from processors.book_rules import FirstIdRule, PreviousIdRule
 from processors.items import BookDelta, BookSnapshot
+from schemas.venues import binance
 
 SECOND_US = 1_000_000
+INSTRUMENT = binance.assumed_instrument("spot", "BTCUSDT", 0)
 SNAPSHOT = PublishSnapshot(is_keyframe=False)
 
 
@@ -24,12 +26,12 @@ def snapshot(sequence: int, price: float = 9.0) -> BookSnapshot:
 
 @pytest.fixture
 def spot() -> BookKeeper:
-    return BookKeeper(FirstIdRule(), 10 * SECOND_US)
+    return BookKeeper(FirstIdRule(), 10 * SECOND_US, INSTRUMENT)
 
 
 @pytest.fixture
 def futures() -> BookKeeper:
-    return BookKeeper(PreviousIdRule(), 10 * SECOND_US)
+    return BookKeeper(PreviousIdRule(), 10 * SECOND_US, INSTRUMENT)
 
 
 def feed(keeper: BookKeeper, *items: Any, now_us: int = SECOND_US) -> list[Any]:

@@ -7,7 +7,7 @@ from typing import Any
 import msgspec
 import pytest
 
-from processors import book_rules, symbol_state, venues
+from processors import symbol_state
 from processors.pieces import SymbolPiece
 from schemas.records import Candle, Depth, Derivative, QualityEvent, Tick, Ticker
 
@@ -430,10 +430,3 @@ def test_what_waits_at_the_end_of_a_file_is_not_lost(book: Pair) -> None:
 
     assert [type(each).__name__ for each in rest] == ["QualityEvent", "Tick", "QualityEvent", "QualityEvent", "Depth"]
     assert [each.source_index for each in rest] == [0, 1, 2, 3, 4]
-
-
-def test_a_venue_that_counts_by_connection_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(book_rules.FirstIdRule, "ids_are_shared", False)
-
-    with pytest.raises(ValueError, match="each connection"):
-        venues._registered(*venues.VENUES.values())

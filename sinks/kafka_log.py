@@ -4,9 +4,10 @@ import time
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Final
 
-from schemas.topics import STORED, Topic
+from schemas.topics import DEAD_SINK, STORED, Topic
 from sinks.columns import Place
 from sinks.drain import Assigned, Listener
+from sinks.member import Member
 from sinks.position import Position, PositionError, read_position
 from sinks.rows import Entry
 from tickerplant.errors import DependencyError, UserError
@@ -16,7 +17,6 @@ from tickerplant.kafka import (
     KafkaException,
     Told,
     TopicPartition,
-    consumer,
     refusal,
     topic_ids,
 )
@@ -50,29 +50,25 @@ class KafkaLog:
     def __init__(self, settings: Settings, group: str) -> None:
         self._settings = settings
         wait_ms = max(1, int(settings.sink.flush_ms * FETCH_WAIT_SHARE))
+        self._group = group
+        self._config = {**CONFIG, "fetch.wait.max.ms": wait_ms}
         self._told = Told(settings)
-        config = {**CONFIG, "fetch.wait.max.ms": wait_ms}
-        self._consumer: Consumer = consumer(settings, group, self._told, **config)
+        self._listener: Listener | None = None
+        self._member = self._new_member()
+        self._ours: set[Place] = set()
         self._generations: dict[str, str] = {}
         self._complained: set[int] = set()
         self._logger = logger()
 
     def subscribe(self, listener: Listener) -> None:
-        """Join the group; the listener is told which partitions are ours from within `poll`."""
-
-        def on_assign(client: Consumer, partitions: list[TopicPartition]) -> None:
-            listener.assigned(self._assigned(client, partitions))
-
-        def on_revoke(_client: Consumer, partitions: list[TopicPartition]) -> None:
-            listener.revoked([(each.topic, each.partition) for each in partitions])
-
-        topics = subscription(self._settings.kafka.topic_suffix)
-        self._consumer.subscribe(topics, on_assign=on_assign, on_revoke=on_revoke, on_lost=on_revoke)
+        """Join the group; the listener is told which partitions are ours from within `poll` and `commit`."""
+        self._listener = listener
+        self._join(listener)
 
     def poll(self, most: int, timeout_s: float) -> list[Entry]:
         """Wait for entries; raises UserError where the broker refuses us for good."""
         entries = []
-        for message in self._consumer.consume(most, timeout_s):
+        for message in self._member.fetch(most, timeout_s):
             error = message.error()
             if error is not None:
                 self._check(error)
@@ -91,42 +87,71 @@ class KafkaLog:
             UserError: a position does not fit into a commit.
         """
         try:
-            offsets = [_offset(place, position) for place, position in positions.items()]
-            done = self._consumer.commit(offsets=offsets, asynchronous=False)
+            is_known = self._member.commit([_offset(place, position) for place, position in positions.items()])
         except KafkaException as error:
             self._complain("offsets not committed", error.args[0])
             return False
         except PositionError as error:
             raise UserError(f"too many sources feed one partition: {error}; use more partitions") from error
-        self._complained.clear()
-        return all(each.error is None for each in done or [])
+        if is_known:
+            self._complained.clear()
+        elif self._member.is_stuck(DEAD_SINK.name + self._settings.kafka.topic_suffix):
+            self._join_anew()
+        return is_known
 
     def hold(self) -> None:
         """Pause all partitions that are ours."""
-        self._consumer.pause(self._consumer.assignment())
+        self._member.hold()
 
     def release(self) -> None:
         """Resume all partitions that are ours."""
-        self._consumer.resume(self._consumer.assignment())
+        self._member.release()
 
     def end_offset(self, place: Place) -> int | None:
         """Tell the end as the last fetch told it."""
         try:
-            _low, high = self._consumer.get_watermark_offsets(TopicPartition(*place), cached=True)
+            _low, high = self._member.client.get_watermark_offsets(TopicPartition(*place), cached=True)
         except KafkaException:
             return None
         return int(high) if high >= 0 else None
 
     def close(self) -> None:
         """Leave the group."""
-        self._consumer.close()
+        self._member.leave()
 
-    def _assigned(self, client: Consumer, partitions: list[TopicPartition]) -> dict[Place, Assigned]:
+    def _new_member(self) -> Member:
+        return Member(self._settings, self._group, self._told, self._config)
+
+    def _join(self, listener: Listener) -> None:
+        def on_assign(partitions: list[TopicPartition]) -> None:
+            found = self._assigned(partitions)
+            self._ours.update(found)
+            listener.assigned(found)
+
+        def on_revoke(partitions: list[TopicPartition]) -> None:
+            gone = [(each.topic, each.partition) for each in partitions]
+            self._ours.difference_update(gone)
+            listener.revoked(gone)
+
+        self._member.subscribe(subscription(self._settings.kafka.topic_suffix), on_assign, on_revoke)
+
+    def _join_anew(self) -> None:
+        """Give all partitions up and come back as another member: the group's next generation fences what hangs."""
+        self._logger.warning("a commit is not answered, joining anew", group=self._group)
+        if self._listener is not None:
+            self._listener.revoked(sorted(self._ours))
+            self._ours.clear()
+            self._member.leave()
+            self._member = self._new_member()
+            self._join(self._listener)
+
+    def _assigned(self, partitions: list[TopicPartition]) -> dict[Place, Assigned]:
         """Ask where the last owners stood, and which topics these are; a broker that just started may need a while.
 
         Raises:
             DependencyError: it does not answer.
         """
+        client = self._member.client
         deadline_s = time.monotonic() + ASSIGN_S
         while True:
             try:

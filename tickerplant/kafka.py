@@ -328,7 +328,10 @@ def topic_ids(settings: Settings, topics: Iterable[str]) -> dict[str, str]:
     """
     admin = AdminClient(common_config(settings))
     futures = admin.describe_topics(TopicCollection(sorted(topics)), request_timeout=CONNECT_TIMEOUT_S)
-    return {name: str(future.result().topic_id) for name, future in futures.items()}
+    try:
+        return {name: str(future.result(2 * CONNECT_TIMEOUT_S).topic_id) for name, future in futures.items()}
+    except TimeoutError:
+        raise KafkaException(KafkaError(KafkaError._TIMED_OUT)) from None  # noqa: SLF001  # the library's errors start so
 
 
 def partition_count(settings: Settings, topic: str, timeout_s: float = CONNECT_TIMEOUT_S) -> int:

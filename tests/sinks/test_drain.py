@@ -1,3 +1,4 @@
+import itertools
 from typing import Any
 
 import pytest
@@ -220,6 +221,31 @@ def test_a_commit_that_is_not_accepted_is_repeated(filled: Any, refusals: int) -
     log.refused_commits = refusals
     while not filled.is_drained():
         drain.step()
+
+    assert ids(10, 0) + ids(10, 1) == filled.stored_ids()
+
+
+@pytest.mark.parametrize("is_accepted", [True, False])
+@pytest.mark.parametrize("number", [1, 2, 3, 4])
+def test_partitions_that_come_back_within_a_commit_of_unknown_end_start_from_what_was_accepted(
+    filled: Any, number: int, *, is_accepted: bool
+) -> None:
+    drain, log, _store = filled.start()
+    commit, commits = log.commit, itertools.count(1)
+
+    def interrupted(positions: Any) -> bool:
+        if next(commits) != number:
+            return bool(commit(positions))
+        if is_accepted:
+            commit(positions)
+        log.revoke([A, B])
+        log.assign([A, B])
+        return False
+
+    log.commit = interrupted
+    while not filled.is_drained():
+        drain.step()
+        assert log.polls < 100
 
     assert ids(10, 0) + ids(10, 1) == filled.stored_ids()
 

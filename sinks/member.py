@@ -1,0 +1,163 @@
+"""A member of a consumer group whose commits end in time.
+
+librdkafka answers a commit from within polls, and may never do so after a broker has hung. So a commit is asked for
+without waiting inside of the library, and we poll until it is answered or the time is over. Until it is answered no
+other one is asked for: none can overtake another. A rebalance fences what was asked for before it.
+"""
+
+import time
+from collections import deque
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from threading import Thread
+from typing import Final
+
+from tickerplant.kafka import Consumer, KafkaError, KafkaException, Message, Told, TopicPartition, consumer
+from tickerplant.settings import Settings
+
+ANSWER_S: Final = 5.0
+"""So long a commit is waited for at a time."""
+ANSWER_POLL_S: Final = 0.002
+STUCK_S: Final = 30.0
+"""So long a broker that answers other questions may leave a commit unanswered."""
+ASK_S: Final = 1.0
+CLOSE_S: Final = 10.0
+EARLY_MOST: Final = 4000
+"""Messages that may come while a commit is waited for; above, fetching pauses."""
+
+Partitions = list[TopicPartition]
+Change = Callable[[Partitions], None]
+"""Told, from within polls and commits, of partitions that are given or taken."""
+
+
+@dataclass
+class _Commit:
+    """A commit that was asked for.
+
+    Args:
+        begun_s: since when an answer may be expected.
+    """
+
+    begun_s: float
+    is_answered: bool = False
+    error: KafkaError | None = None
+
+    def answer(self, error: KafkaError | None, partitions: Partitions) -> None:
+        """Take what the broker says of it."""
+        self.is_answered = True
+        self.error = error or next((each.error for each in partitions if each.error is not None), None)
+
+
+class Member:
+    """One consumer in a group; not thread-safe.
+
+    Args:
+        settings: where the broker is.
+        group: consumer group.
+        told: hears of the consumer's errors.
+        config: further settings of librdkafka.
+    """
+
+    def __init__(self, settings: Settings, group: str, told: Told, config: dict[str, str | float | bool]) -> None:
+        self.client: Consumer = consumer(settings, group, told, **config, on_commit=self._on_commit)
+        self._asked: _Commit | None = None
+        self._early: deque[Message] = deque()
+        self._is_held = False
+        self._is_full = False
+        self._is_leaving = False
+
+    def subscribe(self, topics: list[str], on_assign: Change, on_revoke: Change) -> None:
+        """Join the group; messages of partitions that are given or taken are forgotten first."""
+
+        def tell(change: Change, partitions: Partitions) -> None:
+            self._forget({(each.topic, each.partition) for each in partitions})
+            if not self._is_leaving:
+                change(partitions)
+
+        def assigned(_client: Consumer, partitions: Partitions) -> None:
+            tell(on_assign, partitions)
+
+        def revoked(_client: Consumer, partitions: Partitions) -> None:
+            tell(on_revoke, partitions)
+
+        self.client.subscribe(topics, on_assign=assigned, on_revoke=revoked, on_lost=revoked)
+
+    def fetch(self, most: int, timeout_s: float) -> list[Message]:
+        """Wait for up to so many messages, errors among them; empty = none came in time."""
+        wanted = max(1, most - len(self._early))
+        self._early.extend(self.client.consume(wanted, 0 if self._early else timeout_s))
+        found = [self._early.popleft() for _ in range(min(most, len(self._early)))]
+        if self._is_full and not self._early:
+            self._is_full = False
+            self._fetch_or_not()
+        return found
+
+    def commit(self, offsets: Partitions) -> bool:
+        """Commit offsets and wait for the broker; False = it is not known yet whether they are: ask again.
+
+        Raises:
+            KafkaException: they are not.
+        """
+        if not self._is_answered():
+            return False
+        self._asked = _Commit(time.monotonic())
+        self.client.commit(offsets=offsets, asynchronous=True)
+        if not self._is_answered():
+            return False
+        if self._asked.error is not None:
+            raise KafkaException(self._asked.error)
+        return True
+
+    def is_stuck(self, topic: str) -> bool:
+        """Tell whether a commit will never be answered; blocks for up to a second, to ask the broker for a topic."""
+        if self._asked is None or self._asked.is_answered:
+            return False
+        try:
+            self.client.list_topics(topic, timeout=ASK_S)
+        except KafkaException:
+            self._asked.begun_s = time.monotonic()
+        return time.monotonic() - self._asked.begun_s > STUCK_S
+
+    def hold(self) -> None:
+        """Pause all partitions that are ours."""
+        self._is_held = True
+        self._fetch_or_not()
+
+    def release(self) -> None:
+        """Resume all partitions that are ours."""
+        self._is_held = False
+        self._fetch_or_not()
+
+    def leave(self) -> None:
+        """Leave the group, without telling of it; waits for some seconds: a commit that is stuck keeps it for ever."""
+        self._is_leaving = True
+        thread = Thread(target=self.client.close, name="leave", daemon=True)
+        thread.start()
+        thread.join(CLOSE_S)
+
+    def _is_answered(self) -> bool:
+        """Wait until the last commit is answered; False = it is not, so far."""
+        until_s = time.monotonic() + ANSWER_S
+        while self._asked is not None and not self._asked.is_answered:
+            if time.monotonic() > until_s:
+                return False
+            message = self.client.poll(ANSWER_POLL_S)
+            if message is not None:
+                self._early.append(message)
+            if len(self._early) >= EARLY_MOST and not self._is_full:
+                self._is_full = True
+                self._fetch_or_not()
+        return True
+
+    def _on_commit(self, error: KafkaError | None, partitions: Partitions) -> None:
+        if self._asked is not None:
+            self._asked.answer(error, partitions)
+
+    def _fetch_or_not(self) -> None:
+        change = self.client.pause if self._is_held or self._is_full else self.client.resume
+        change(self.client.assignment())
+
+    def _forget(self, places: Iterable[tuple[str, int]]) -> None:
+        """Drop what came of partitions that are read from another offset now."""
+        gone = set(places)
+        self._early = deque(each for each in self._early if (each.topic(), each.partition()) not in gone)

@@ -1,0 +1,119 @@
+"""Commits on a real broker end in time, and what comes meanwhile is kept."""
+
+import time
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from typing import Any
+
+import pytest
+
+from schemas.topics import TICK, catalogue
+from sinks import member
+from sinks.drain import Assigned
+from sinks.kafka_log import KafkaLog
+from sinks.position import Position
+from sinks.rows import Entry
+from tickerplant.kafka import Consumer, Publisher, create_topics
+from tickerplant.kafka import consumer as make_consumer
+from tickerplant.settings import Settings
+
+pytestmark = [pytest.mark.stack, pytest.mark.timeout(120)]
+
+COUNT = 3000
+Place = tuple[str, int]
+
+
+class Deaf(Consumer):
+    """A consumer whose commits go nowhere as long as it is told so: they are never answered."""
+
+    is_deaf = False
+
+    def commit(self, *args: Any, **kwargs: Any) -> Any:
+        return None if Deaf.is_deaf else super().commit(*args, **kwargs)
+
+
+@pytest.fixture
+def settings(stack: Settings, request: pytest.FixtureRequest) -> Settings:
+    """The stack, with topics of this test alone."""
+    suffix = f"-m{abs(hash(request.node.name)) % 10**8}"
+    own = stack.model_copy(update={"kafka": stack.kafka.model_copy(update={"topic_suffix": suffix, "partitions": 1})})
+    create_topics(own, catalogue(["BINANCE"]))
+    publisher = Publisher(own)
+    for number in range(COUNT):
+        publisher.send(TICK.name, 0, b"k", str(number).encode())
+    assert publisher.flush() == 0
+    return own
+
+
+class Group:
+    """What a group gave to its one member."""
+
+    def __init__(self, log: KafkaLog) -> None:
+        self.log = log
+        self.given: dict[Place, Assigned] = {}
+        self.changes: list[str] = []
+        self.entries: list[Entry] = []
+        log.subscribe(self)
+
+    def assigned(self, partitions: Mapping[Place, Assigned]) -> None:
+        self.given.update(partitions)
+        self.changes.append("assigned")
+
+    def revoked(self, partitions: Iterable[Place]) -> None:
+        for place in partitions:
+            self.given.pop(place, None)
+        self.changes.append("revoked")
+
+    def poll_until(self, holds: Callable[[], object]) -> None:
+        until_s = time.monotonic() + 60
+        while not holds():
+            assert time.monotonic() < until_s, self.changes
+            self.entries += [each for each in self.log.poll(500, 0.1) if each.topic.startswith(TICK.name)]
+
+
+@pytest.fixture
+def group(settings: Settings, monkeypatch: pytest.MonkeyPatch) -> Iterator[Group]:
+    def make(*args: Any, **config: Any) -> Consumer:
+        monkeypatch.setattr("tickerplant.kafka.Consumer", Deaf)
+        return make_consumer(*args, **config)
+
+    monkeypatch.setattr(member, "consumer", make)
+    log = KafkaLog(settings, f"test.member{settings.kafka.topic_suffix}")
+    yield Group(log)
+    log.close()
+
+
+def test_what_comes_while_a_commit_is_waited_for_is_handed_over_in_order(group: Group, settings: Settings) -> None:
+    place = (TICK.name + settings.kafka.topic_suffix, 0)
+    group.poll_until(lambda: group.given)
+    commits = 0
+    while len(group.entries) < COUNT:
+        group.poll_until(lambda: True)
+        group.entries += group.log.poll(100, 1.0)
+        commits += group.log.commit({place: Position(offset=len(group.entries))})
+
+    assert [entry.offset for entry in group.entries] == list(range(COUNT))
+    assert commits >= COUNT / 100
+
+
+def test_a_commit_that_is_never_answered_ends_in_time_and_the_next_member_goes_on(
+    group: Group, settings: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    place = (TICK.name + settings.kafka.topic_suffix, 0)
+    monkeypatch.setattr(member, "ANSWER_S", 0.2)
+    monkeypatch.setattr(member, "STUCK_S", 1.0)
+    group.poll_until(lambda: len(group.entries) == COUNT)
+    assert group.log.commit({place: Position(offset=10, pending_end=20)})
+    monkeypatch.setattr(Deaf, "is_deaf", True)
+    until_s = time.monotonic() + 60
+    while "revoked" not in group.changes:
+        assert not group.log.commit({place: Position(offset=21)})
+        assert time.monotonic() < until_s
+    monkeypatch.setattr(Deaf, "is_deaf", False)
+    group.entries.clear()
+    group.poll_until(lambda: group.given)
+    found = group.given[place].position
+    group.poll_until(lambda: len(group.entries) == COUNT - 10)
+
+    assert found == Position(offset=10, pending_end=20)
+    assert group.entries[0].offset == 10
+    assert group.log.commit({place: Position(offset=COUNT)})

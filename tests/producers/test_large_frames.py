@@ -117,6 +117,7 @@ async def test_ten_megabytes_are_stored_untouched_in_both_stores(settings: Setti
     await eventually(lambda: len(in_clickhouse(settings, "length(payload)", "metadata.dead_letters", condition)) == 2)
     await eventually(lambda: len(in_clickhouse(settings, "trade_id", "market_data.tick", condition)) == 3)
     stored = f"{condition} AND kind = 'MESSAGE'"
+    await eventually(lambda: len(in_clickhouse(settings, "number", "market_data.tick_raw", stored)) == len(FRAMES) + 1)
     hashes = in_clickhouse(settings, "hex(SHA256(payload))", "market_data.tick_raw", stored)
 
     assert in_lake(settings)[1:] == FRAMES

@@ -17,6 +17,10 @@ from clickhouse_driver.errors import ServerException
 from tickerplant.local.gateway.__main__ import main
 from tickerplant.local.gateway.wire import string, varint
 
+pytestmark = pytest.mark.timeout(180)
+
+PATIENCE_S = 45.0
+
 
 def refused(arguments: list[str], capsys: pytest.CaptureFixture[str]) -> tuple[int, str]:
     code = main(arguments)
@@ -139,7 +143,7 @@ QUERY = b"\x01" + string("") + b"\x00" + string("") + b"\x02\x00" + string("SELE
 
 def conversation(port: int, data: bytes) -> bytes:
     """Send bytes and return all that comes until the gateway closes."""
-    with socket.create_connection(("127.0.0.1", port), timeout=15) as connection:
+    with socket.create_connection(("127.0.0.1", port), timeout=PATIENCE_S) as connection:
         connection.sendall(data)
         received = bytearray()
         try:

@@ -17,9 +17,14 @@ def messages(venue: str) -> dict[str, dict[str, Any]]:
 
 @cache
 def payloads(venue: str, market: str) -> tuple[bytes, ...]:
-    """List the messages of a market as its combined streams carry them."""
-    streams = messages(venue).get(market, {})
-    return tuple(_compact({"stream": stream, "data": data}) for stream, data in streams.items())
+    """List the messages of a market as they are sent."""
+    return tuple(map(_compact, whole_messages(venue, market).values()))
+
+
+def whole_messages(venue: str, market: str) -> dict[str, Any]:
+    """Read the messages of a market by name; what is named as a stream (a@b) is put into a combined one's envelope."""
+    found = messages(venue).get(market, {})
+    return {name: {"stream": name, "data": data} if "@" in name else data for name, data in found.items()}
 
 
 def lists(venue: str, market: str) -> tuple[bytes, ...]:
@@ -64,6 +69,35 @@ LISTS: Final[dict[tuple[str, str], Any]] = {
                 "marginAsset": "BTC", "underlyingType": "COIN", "filters": FILTERS,
             },
         ],
+    },
+    **{
+        ("BYBIT", market): {
+            "retCode": 0,
+            "result": {
+                "category": market, "nextPageCursor": "",
+                "list": [
+                    {
+                        "symbol": "BTCUSDZ26", "contractType": kind, "status": "Trading", "baseCoin": "BTC",
+                        "quoteCoin": "USD", "settleCoin": "BTC", "deliveryTime": "1798185600000",
+                        "priceFilter": {"tickSize": "0.5"}, "lotSizeFilter": {"qtyStep": "1"},
+                    },
+                ],
+            },
+        }
+        for market, kind in (("spot", ""), ("linear", "LinearPerpetual"), ("inverse", "InverseFutures"))
+    },
+    **{
+        ("OKX", market): {
+            "code": "0",
+            "data": [
+                {
+                    "instId": "BTC-USD-261225-60000-C", "instType": kind, "baseCcy": "BTC", "quoteCcy": "USD",
+                    "uly": "BTC-USD", "settleCcy": "BTC", "ctVal": "1", "ctMult": "0.01", "expTime": "1798185600000",
+                    "stk": "60000", "optType": "C", "tickSz": "0.0005", "lotSz": "1", "state": "live",
+                },
+            ],
+        }
+        for market, kind in (("spot", "SPOT"), ("swap", "SWAP"), ("futures", "FUTURES"), ("option", "OPTION"))
     },
 }  # fmt: skip
 """Written by us in the layout that venues document, by venue and market."""

@@ -8,11 +8,18 @@ class Memory(msgspec.Struct, array_like=True):
 
     Args:
         names: what the venue's number of a subscription stands for, e.g. `book tBTCUSD`.
+        counts: of what is numbered here, by name.
         sequence: number of its last message, where the venue counts all of a connection; -1 = none came.
     """
 
     names: dict[int | str, str] = {}
     sequence: int = -1
+    counts: dict[str, int] = {}
+
+    def count(self, name: str, first: int | None = None) -> int:
+        """Count on where the venue does not: one more than before, or begin with `first`."""
+        self.counts[name] = number = self.counts.get(name, 0) + 1 if first is None else first
+        return number
 
     def counts_on(self, sequence: int) -> tuple[int, int] | None:
         """Note the number of a message; returns the first and last number that are missing before it, None = none."""

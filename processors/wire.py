@@ -30,6 +30,7 @@ MOST_AMOUNT: Final = 1e30
 NUMBER = re.compile(r"-?([0-9]+\.?[0-9]*|\.[0-9]+)([eE][+-]?[0-9]+)?")
 
 MOST_DIGITS: Final = 64
+MOST_ID_DIGITS: Final = 19
 FIRST_YEAR, LAST_YEAR = 1990, 2100
 ISO = re.compile(r"(?P<instant>\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d)(\.(?P<fraction>\d{1,9}))?(Z|\+00:?00)")
 
@@ -97,6 +98,26 @@ def time_us(instant: int) -> int:
     if FIRST_US_INSTANT <= instant < LAST_MS * 1000:
         return instant
     raise FrameError(f"{instant} is no time before 2100, in ms or µs")
+
+
+def number(text: str) -> int:
+    """Read a whole number that stands in a string: an id, a time.
+
+    Raises:
+        FrameError: it is none, negative, or does not fit into 64 bits.
+    """
+    if not (text.isascii() and text.isdigit() and len(text) < MOST_ID_DIGITS):
+        raise FrameError(f"{text[:40]!r} is not a whole number of 64 bits")
+    return int(text)
+
+
+def maybe(text: str) -> float | None:
+    """Read a price or size; "" = the venue has none: None.
+
+    Raises:
+        FrameError: as `amount`.
+    """
+    return amount(text) if text else None
 
 
 def amount(text: str) -> float:

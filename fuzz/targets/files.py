@@ -34,7 +34,11 @@ def targets() -> Iterator[Target]:
             b"1700000000.9: b'\\x01{}'\nconfiguration: {}\n",
         )
     )
-    yield Target(name="recording", run=_on_file("1.0", read_file), seeds=[recorded, cryptofeed])
+    lines = (
+        b"".join(each + b"\n" for each in messages)
+        + b'{"raw":"{}"}\n{"localTimestamp":"2026-11-29T00:00:00Z","message":{}}\n'
+    )
+    yield Target(name="recording", run=_on_file("1.0", read_file), seeds=[recorded, cryptofeed, lines])
     yield Target(name="settings", run=_on_file("settings.toml", read_settings), seeds=[EXAMPLE.read_bytes()])
 
 
@@ -57,12 +61,12 @@ def _on_file(name: str, read: Callable[[Path], None]) -> Callable[[bytes], None]
 
 
 def read_file(path: Path) -> None:
-    """Read a recording to its end; every frame has a time, damage is told by line."""
+    """Read a recording to its end; every frame has a time, or says that none is known; damage is told by line."""
     damage: list[RecordingError] = []
     try:
         for market in MARKETS[:: len(MARKETS) - 1]:
             for frame in read_recording(path, market, on_damage=damage.append):
-                assert FIRST_US <= frame.recv_time_us < LAST_US
+                assert frame.recv_time_us == 0 or FIRST_US <= frame.recv_time_us < LAST_US
                 frame.request.encode()
     except UserError:
         return

@@ -3,13 +3,15 @@
 from typing import Final, Protocol
 
 from schemas.records import Instrument
-from schemas.venues import binance
+from schemas.venues import binance, bybit, okx
 
 
 class SymbologyModule(Protocol):
     """What each module of this package offers."""
 
     MARKETS: tuple[str, ...]
+    LIST_PATHS: tuple[str, ...]
+    """How URLs of instrument lists end, their query left out: to find them in recordings."""
 
     def instruments(self, market: str, body: bytes, event_time_us: int) -> list[Instrument]:
         """Read an instrument list as the venue sent it.
@@ -29,5 +31,5 @@ class SymbologyModule(Protocol):
         """
 
 
-SYMBOLOGIES: Final[dict[str, SymbologyModule]] = {"BINANCE": binance}
+SYMBOLOGIES: Final[dict[str, SymbologyModule]] = {"BINANCE": binance, "BYBIT": bybit, "OKX": okx}
 """By the venue's name in capitals."""

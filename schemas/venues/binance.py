@@ -11,11 +11,13 @@ from typing import Annotated, Final
 
 import msgspec
 
+from schemas.listing import FIRST_MS, LAST_MS, MALFORMED, MOST_SIZE, Listing, read_entries, size
 from schemas.records import AssetClass, Instrument, InstrumentKind
 from schemas.symbology import SymbolError, canonical_symbol, split_pair
 
 VENUE: Final = "BINANCE"
 MARKETS: Final[tuple[str, ...]] = ("spot", "usdm", "coinm")
+LIST_PATHS: Final[tuple[str, ...]] = ("/exchangeInfo",)
 SPOT_QUOTES: Final = (
     "USDT", "USDC", "FDUSD", "TUSD", "BUSD", "USD1", "USDP", "USDS", "USD", "DAI", "PAX", "UST", "VAI",
     "BTC", "ETH", "BNB", "SOL", "XRP", "TRX", "DOGE", "DOT",
@@ -29,10 +31,6 @@ QUOTES: Final = {
 }
 COINM_CONTRACT_USD: Final = {"BTC": 100.0}  # all other bases:
 COINM_CONTRACT_USD_OTHERS: Final = 10.0
-LEAST_SIZE: Final = 1e-30
-MOST_SIZE: Final = 1e15
-FIRST_MS: Final = 946_684_800_000  # 2000-01-01
-LAST_MS: Final = 4_102_444_800_000  # 2100-01-01
 EXPIRY_HOUR: Final = 8  # dated futures are delivered at 08:00 UTC
 DATED = re.compile(r"(?P<pair>.+)_(?P<day>\d{6})")
 PERPETUAL_SUFFIX: Final = "_PERP"
@@ -78,9 +76,7 @@ def instruments(market: str, body: bytes, event_time_us: int) -> list[Instrument
     Raises:
         ValueError: the body is no exchangeInfo, or the market is unknown.
     """
-    _check_market(market)
-    read = (_read(market, raw, event_time_us) for raw in _entries(body))
-    return [each for each in read if isinstance(each, Instrument)]
+    return _read(market, body, event_time_us).instruments
 
 
 def unreadable(market: str, body: bytes) -> list[str]:
@@ -89,9 +85,7 @@ def unreadable(market: str, body: bytes) -> list[str]:
     Raises:
         ValueError: as `instruments`.
     """
-    _check_market(market)
-    read = (_read(market, raw, 0) for raw in _entries(body))
-    return [each for each in read if isinstance(each, str)]
+    return _read(market, body, 0).unreadable
 
 
 def assumed_instrument(market: str, venue_symbol: str, event_time_us: int) -> Instrument:
@@ -148,25 +142,14 @@ def _expiry_time_us(name: str, day: str) -> int:
     return int(expiry.timestamp()) * 1_000_000
 
 
-def _check_market(market: str) -> None:
+def _read(market: str, body: bytes, event_time_us: int) -> Listing:
     if market not in MARKETS:
         raise ValueError(f"Binance has no market {market}, but {', '.join(MARKETS)}")
-
-
-def _entries(body: bytes) -> list[msgspec.Raw]:
     try:
-        return _LIST.decode(body).symbols
-    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
+        entries = _LIST.decode(body).symbols
+    except MALFORMED as error:
         raise ValueError(f"not an exchangeInfo body: {error}") from error
-
-
-def _read(market: str, raw: msgspec.Raw, event_time_us: int) -> Instrument | str:
-    """Make an instrument of an entry; a text = why not."""
-    try:
-        entry = _ENTRY.decode(raw)
-        return _instrument(market, entry, event_time_us)
-    except (ValueError, OverflowError, OSError) as error:
-        return f"{bytes(raw)[:80]!r}: {error}"
+    return read_entries(entries, lambda raw: _instrument(market, _ENTRY.decode(raw), event_time_us))
 
 
 def _instrument(market: str, entry: _Entry, event_time_us: int) -> Instrument:
@@ -188,8 +171,8 @@ def _instrument(market: str, entry: _Entry, event_time_us: int) -> Instrument:
         quote=entry.quote_asset,
         settle=entry.margin_asset,
         expiry_time_us=expiry_time_us,
-        tick_size=_positive(_filter(entry, "PRICE_FILTER").tick_size),
-        lot_size=_positive(_filter(entry, "LOT_SIZE").step_size),
+        tick_size=size(_filter(entry, "PRICE_FILTER").tick_size),
+        lot_size=size(_filter(entry, "LOT_SIZE").step_size),
         contract_multiplier=entry.contract_size if market == "coinm" else 1.0,
         is_inverse=market == "coinm",
         is_trading="TRADING" in {entry.status, entry.contract_status},
@@ -216,11 +199,3 @@ def _asset_class(underlying_type: str) -> AssetClass:
 
 def _filter(entry: _Entry, filter_type: str) -> _Filter:
     return next((each for each in entry.filters if each.filter_type == filter_type), _Filter())
-
-
-def _positive(text: str) -> float | None:
-    """Read a size; 0 and "" = the venue sets none."""
-    size = float(text or 0)
-    if not (size == 0.0 or LEAST_SIZE <= size <= MOST_SIZE):
-        raise ValueError(f"{text[:40]} is no size")
-    return size or None

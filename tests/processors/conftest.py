@@ -1,6 +1,7 @@
 """Fixtures of the processor tests: feeds that make frames, runs that process them, documented Binance messages."""
 
 import json
+from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -10,6 +11,7 @@ import pytest
 from processors.pieces import HEAD, Piece
 from processors.pipeline import Pipeline
 from schemas.records import Derived, Frame, FrameKind, RawFrames, Source
+from tickerplant.recordings import read_recording
 
 NOW_US = 1_723_161_260_000_000  # after the newest of MESSAGES
 SYMBOLS = {"spot": "BTCUSDT", "usdm": "BTCUSDT", "coinm": "BTCUSD_PERP"}
@@ -24,6 +26,11 @@ MESSAGES: dict[tuple[str, str], dict[str, Any]] = {
 """Written by us in the layout that Binance documents, by market and stream."""
 
 
+def compact(document: Any) -> bytes:
+    """Write JSON as venues do."""
+    return json.dumps(document, separators=(",", ":")).encode()
+
+
 def wrapped(stream: str, data: Any) -> bytes:
     """Wrap data as a combined stream does."""
     return json.dumps({"stream": stream, "data": data}, separators=(",", ":")).encode()
@@ -32,8 +39,8 @@ def wrapped(stream: str, data: Any) -> bytes:
 class Feed:
     """Makes frames of one connection: numbered, 1 ms apart unless told."""
 
-    def __init__(self, market: str, connection: str = "c") -> None:
-        self.market, self.connection = market, connection
+    def __init__(self, market: str, connection: str = "c", venue: str = "BINANCE") -> None:
+        self.market, self.connection, self.venue = market, connection, venue
         self.number, self.recv_time_us = -1, NOW_US
 
     def frame(self, payload: bytes, kind: FrameKind = "MESSAGE", *, request: str = "", after_us: int = 1000) -> Frame:
@@ -54,7 +61,7 @@ class Feed:
 
     def record(self, *frames: Frame) -> RawFrames:
         source = Source(market=self.market, connection=self.connection)
-        return RawFrames(venue="BINANCE", event_time_us=NOW_US, sources=[source], frames=list(frames))
+        return RawFrames(venue=self.venue, event_time_us=NOW_US, sources=[source], frames=list(frames))
 
 
 def keep(kept: dict[str, list[bytes]], piece: Piece) -> None:
@@ -65,9 +72,10 @@ def keep(kept: dict[str, list[bytes]], piece: Piece) -> None:
 class Run:
     """A pipeline that assumes instruments, a feed for it, and all it gave."""
 
-    def __init__(self, market: str = "spot", **options: Any) -> None:
-        self.feed = Feed(market)
-        self.pipeline = Pipeline("BINANCE", "raw.binance", 0, **{"assume_instruments": True, **options})
+    def __init__(self, market: str = "spot", venue: str = "BINANCE", **options: Any) -> None:
+        self.feed = Feed(market, venue=venue)
+        topic = f"raw.{venue.lower()}"
+        self.pipeline = Pipeline(venue, topic, 0, **{"assume_instruments": True, **options})
         self.records: list[Derived] = []
         self.commands: list[Any] = []
         self.offset = 0
@@ -82,6 +90,29 @@ class Run:
         self.records += batch.records
         self.commands += batch.commands
         return batch.records
+
+    def say(self, *messages: Any) -> list[Derived]:
+        """Process messages, each a JSON document or bytes, as one raw record; returns what it gave."""
+        payloads = [each if isinstance(each, bytes) else compact(each) for each in messages]
+        return self.take(*map(self.feed.frame, payloads))
+
+    def play(self, path: Path) -> None:
+        """Process a recording, a frame a raw record, to its end."""
+        numbers: Counter[str] = Counter()
+        for each in read_recording(path, self.feed.market):
+            source = Source(market=self.feed.market, connection=each.connection)
+            frame = Frame(
+                source=0,
+                number=numbers[each.connection],
+                kind=each.kind,
+                request=each.request,
+                recv_time_us=each.recv_time_us,
+                payload=each.payload,
+            )
+            numbers[each.connection] += 1
+            time_us, venue = each.recv_time_us, self.feed.venue
+            self.take_record(RawFrames(venue=venue, event_time_us=time_us, sources=[source], frames=[frame]))
+        self.records += self.pipeline.finish()
 
     def capture(self, kept: dict[str, list[bytes]]) -> None:
         """Capture what changed, behind what was captured before."""

@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Final
 
 from schemas.records import FrameKind
+from schemas.venues import SYMBOLOGIES
 from tickerplant.recordings.frames import FIRST_US, LAST_US, OnDamage, RecordedFrame, RecordingError
 from tickerplant.recordings.lines import read_lines
 
@@ -25,7 +26,7 @@ FIRST_LINE = re.compile(rb"(?:[a-z]+://\S+ (?:<->|<-|->) )?\d{9,11}(?:\.\d+)?(?:
 FILE_NAME = re.compile(r"(?P<name>.+?)(?:\.(?P<kind>ws|http)\.(?P<number>\d+))?\.(?P<part>\d+)")
 TIME = re.compile(rb"\d{9,11}(\.\d+)?")
 CONFIGURATION: Final = b"configuration: "
-INSTRUMENT_PATHS: Final = ("/exchangeInfo",)
+LIST_PATHS: Final = tuple(path for venue in SYMBOLOGIES.values() for path in venue.LIST_PATHS)
 
 
 def claims(line: bytes) -> bool:
@@ -78,7 +79,7 @@ def _kind(arrow: bytes, request: str) -> FrameKind:
     if arrow == b"<-":
         return "SENT"
     if arrow == b"->":
-        return "INSTRUMENTS" if request.partition("?")[0].endswith(INSTRUMENT_PATHS) else "HTTP"
+        return "INSTRUMENTS" if request.partition("?")[0].endswith(LIST_PATHS) else "HTTP"
     raise ValueError(f"{arrow!r} is no direction")
 
 

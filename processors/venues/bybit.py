@@ -1,0 +1,240 @@
+"""Bybit v5 frames (spot, linear, inverse) → items.
+
+Source: https://bybit-exchange.github.io/docs/v5/ws/connect
+Source: https://bybit-exchange.github.io/docs/v5/websocket/public/orderbook
+Source: https://bybit-exchange.github.io/docs/v5/websocket/public/trade
+Source: https://bybit-exchange.github.io/docs/v5/websocket/public/ticker
+Source: https://bybit-exchange.github.io/docs/v5/websocket/public/all-liquidation
+"""
+
+from collections.abc import Callable
+from typing import Final
+
+import msgspec
+
+from processors.book_rules import BookRule, FirstIdRule
+from processors.errors import FrameError
+from processors.items import (
+    AnyItem,
+    BookDelta,
+    BookSnapshot,
+    CandleItem,
+    DerivativeItem,
+    Liquidation,
+    Notice,
+    Quote,
+    TickerItem,
+    Trade,
+    UnknownField,
+)
+from processors.memory import Memory
+from processors.venues import bybit_wire as wire
+from processors.wire import MALFORMED, amount, levels, maybe, number, positive, signed, time_us
+from schemas.records import DerivativeKind, Frame, Side
+
+NAME: Final = "BYBIT"
+MARKETS: Final[tuple[str, ...]] = ("spot", "linear", "inverse")
+RULE: Final = FirstIdRule(ids_are_shared=False)  # u counts from 1 again when the service restarts
+SIDES: Final[dict[str, Side]] = {"Buy": "BUY", "Sell": "SELL"}
+ORDERS_OF_POSITIONS: Final[dict[str, Side]] = {"Buy": "SELL", "Sell": "BUY"}
+INTERVALS: Final = {
+    "1": "1m", "3": "3m", "5": "5m", "15": "15m", "30": "30m", "60": "1h", "120": "2h", "240": "4h", "360": "6h",
+    "720": "12h", "D": "1d", "W": "1w", "M": "1M",
+}  # fmt: skip
+RETIRED: Final = (
+    "trade",
+    "instrument_info",
+    "orderBookL2_25",
+    "orderBook_200",
+    "klineV2",
+    "candle",
+    "depth",
+    "realtimes",
+)
+NOTICE_CHARS: Final = 300
+
+Items = list[AnyItem]
+Unknown = list[UnknownField]
+
+
+def book_rule(market: str) -> BookRule:
+    """Tell how a market's books hold together: u rises by one."""
+    del market
+    return RULE
+
+
+def trades_are_counted(market: str) -> bool:
+    """Ids of spot trades are numbers shared by symbols, those of contracts are UUIDs: neither counts."""
+    del market
+    return False
+
+
+def parse(market: str, frame: Frame, memory: Memory) -> Items:
+    """Parse a MESSAGE frame; answers to our own requests yield nothing.
+
+    Raises:
+        FrameError: malformed, or not a message we know.
+    """
+    if frame.kind == "HTTP":
+        raise FrameError("answer to a request we do not know")
+    try:
+        envelope = wire.ENVELOPE.decode(frame.payload)
+    except MALFORMED:
+        return _answer(frame.payload)
+    channel = envelope.topic.partition(".")[0]
+    read = CHANNELS.get(channel)
+    if read is None:
+        retired = channel in RETIRED
+        why = "is of the API before v5, which Bybit retired" if retired else "is not known"
+        raise FrameError(f"topic {envelope.topic[:80]!r} {why}")
+    unknown: Unknown = []
+    items = read(market, envelope, memory, unknown)
+    return [*items, *unknown] if unknown else items
+
+
+def _answer(payload: bytes) -> Items:
+    try:
+        answer = wire.ANSWER.decode(payload)
+    except MALFORMED as error:
+        raise FrameError(f"neither a topic's message nor an answer: {error}") from error
+    if answer.success is False:
+        return [Notice(payload.decode(errors="replace")[:NOTICE_CHARS])]
+    if answer.success is None and answer.op not in {"ping", "pong", "subscribe", "unsubscribe"}:
+        raise FrameError("neither a topic's message nor an answer")
+    return []
+
+
+def _trades(_market: str, envelope: wire.Envelope, _memory: Memory, unknown: Unknown) -> Items:
+    items: Items = []
+    for row in _rows(envelope):
+        data = wire.TRADE.decode(row, unknown)
+        side, price, size = SIDES[data.side], positive(data.price), amount(data.size)
+        items.append(Trade(data.symbol, time_us(data.time), 0, price, size, side, data.is_block_trade, data.trade_id))
+    return items
+
+
+def _book(_market: str, envelope: wire.Envelope, memory: Memory, unknown: Unknown) -> Items:
+    data = wire.BOOK.decode(envelope.data, unknown)
+    if envelope.type not in {"snapshot", "delta"}:
+        raise FrameError(f"orderbook: type {envelope.type[:40]!r} is not known")
+    is_snapshot = envelope.type == "snapshot" or data.update_id == 1
+    instant = time_us(envelope.cts or envelope.ts)
+    bids, asks = levels(data.bids), levels(data.asks)
+    if envelope.topic.startswith("orderbook.1."):
+        return [_quote(data, instant, (bids, asks), None if is_snapshot else memory.names.get(envelope.topic), memory)]
+    if is_snapshot:
+        return [BookSnapshot(data.symbol, instant, data.update_id, *bids, *asks, is_in_stream=True)]
+    return [BookDelta(data.symbol, instant, data.update_id, data.update_id, 0, *bids, *asks)]
+
+
+def _quote(
+    data: wire.BookData,
+    instant: int,
+    sides: tuple[tuple[list[float], list[float]], tuple[list[float], list[float]]],
+    before: str | None,
+    memory: Memory,
+) -> Quote:
+    """Make a quote of a book of one level; deltas (until 2024) tell only the side that changed, with what goes."""
+    best = [float(each) for each in before.split()] if before else [0.0, 0.0, 0.0, 0.0]
+    for at, (prices, sizes) in zip((0, 2), sides, strict=True):
+        there = [(price, size) for price, size in zip(prices, sizes, strict=True) if size]
+        if there:
+            best[at : at + 2] = there[0]
+        elif best[at] in prices:
+            best[at : at + 2] = 0.0, 0.0
+    memory.names[f"orderbook.1.{data.symbol}"] = " ".join(map(repr, best))
+    return Quote(data.symbol, instant, data.sequence or instant, *best)
+
+
+def _ticker(market: str, envelope: wire.Envelope, _memory: Memory, unknown: Unknown) -> Items:
+    data = wire.TICKER.decode(envelope.data, unknown)
+    instant = time_us(envelope.ts)
+    volume, turnover = maybe(data.volume24h), maybe(data.turnover24h)
+    is_inverse = market == "inverse"
+    items: Items = [
+        TickerItem(
+            symbol=data.symbol,
+            exchange_time_us=instant,
+            is_partial=True,
+            last=maybe(data.last_price),
+            open=maybe(data.prev_price24h),
+            high=maybe(data.high_price24h),
+            low=maybe(data.low_price24h),
+            volume=volume,
+            base_volume=turnover if is_inverse else None,
+            quote_volume=None if is_inverse else turnover,
+            bid=maybe(data.bid1_price),
+            bid_size=maybe(data.bid1_size),
+            ask=maybe(data.ask1_price),
+            ask_size=maybe(data.ask1_size),
+        )
+    ]
+    facts: tuple[tuple[DerivativeKind, str], ...] = (
+        ("MARK_PRICE", data.mark_price), ("INDEX_PRICE", data.index_price), ("OPEN_INTEREST", data.open_interest),
+    )  # fmt: skip
+    items += [DerivativeItem(data.symbol, instant, kind, amount(text)) for kind, text in facts if text]
+    if data.funding_rate:
+        next_us = time_us(number(data.next_funding_time)) if data.next_funding_time else 0
+        items.append(DerivativeItem(data.symbol, instant, "FUNDING_RATE", signed(data.funding_rate), next_us))
+    return items
+
+
+def _candles(market: str, envelope: wire.Envelope, _memory: Memory, unknown: Unknown) -> Items:
+    items: Items = []
+    symbol = envelope.topic.rpartition(".")[2]
+    for row in _rows(envelope):
+        data = wire.CANDLE.decode(row, unknown)
+        if data.interval not in INTERVALS:
+            raise FrameError(f"kline: interval {data.interval[:20]!r} is not known")
+        volume, turnover, is_inverse = amount(data.volume), amount(data.turnover), market == "inverse"
+        items.append(
+            CandleItem(
+                symbol=symbol,
+                exchange_time_us=time_us(data.timestamp or envelope.ts),
+                interval=INTERVALS[data.interval],
+                open_time_us=time_us(data.start),
+                close_time_us=time_us(data.end),
+                open=positive(data.open),
+                high=positive(data.high),
+                low=positive(data.low),
+                close=positive(data.close),
+                volume=volume,
+                base_volume=turnover if is_inverse else None,
+                quote_volume=None if is_inverse else turnover,
+                is_closed=data.is_closed,
+            )
+        )
+    return items
+
+
+def _liquidations(_market: str, envelope: wire.Envelope, _memory: Memory, unknown: Unknown) -> Items:
+    rows = [wire.LIQUIDATION.decode(row, unknown) for row in _rows(envelope)]
+    return [_liquidation(row) for row in rows]
+
+
+def _one_liquidation(_market: str, envelope: wire.Envelope, _memory: Memory, unknown: Unknown) -> Items:
+    return [_liquidation(wire.ONE_LIQUIDATION.decode(envelope.data, unknown))]
+
+
+def _liquidation(data: wire.LiquidationData | wire.OneLiquidationData) -> Liquidation:
+    side = ORDERS_OF_POSITIONS[data.side]
+    return Liquidation(data.symbol, time_us(data.time), positive(data.price), amount(data.size), side)
+
+
+def _rows(envelope: wire.Envelope) -> list[msgspec.Raw]:
+    try:
+        return wire.ROWS.decode(envelope.data)
+    except MALFORMED as error:
+        raise FrameError(f"{envelope.topic[:80]}: {error}") from error
+
+
+Channel = Callable[[str, wire.Envelope, Memory, Unknown], Items]
+CHANNELS: Final[dict[str, Channel]] = {
+    "publicTrade": _trades,
+    "orderbook": _book,
+    "tickers": _ticker,
+    "kline": _candles,
+    "allLiquidation": _liquidations,
+    "liquidation": _one_liquidation,
+}
+"""By the first part of a topic."""

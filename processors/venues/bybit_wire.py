@@ -1,0 +1,139 @@
+"""Shapes of Bybit's v5 messages, as documented; what is not used is `Any`."""
+
+from typing import Any, Final, Literal
+
+import msgspec
+from msgspec import Raw, Struct, field
+
+from processors.wire import Id, Instant, KnownInstant, Wire
+
+
+class Envelope(Struct, gc=False):
+    """What all topics share; `data` is decoded by the topic's shape."""
+
+    topic: str
+    data: Raw
+    type: str = ""
+    ts: Instant = 0
+    cts: Instant = 0  # when the matching engine did it
+
+
+class Answer(Struct, gc=False):
+    """An answer to a request, or to a ping."""
+
+    success: bool | None = None
+    ret_msg: str = ""
+    op: str = ""
+
+
+class TradeData(Struct, gc=False, kw_only=True, forbid_unknown_fields=True):
+    """`publicTrade`."""
+
+    time: Instant = field(name="T")
+    symbol: str = field(name="s")
+    side: Literal["Buy", "Sell"] = field(name="S")
+    size: str = field(name="v")
+    price: str = field(name="p")
+    tick_direction: Any = field(name="L", default=None)
+    trade_id: str = field(name="i")
+    is_block_trade: bool = field(name="BT", default=False)
+    is_rpi: Any = field(name="RPI", default=None)
+    sequence: Any = field(name="seq", default=None)
+    mark_price: Any = field(name="mP", default=None)  # options
+    index_price: Any = field(name="iP", default=None)
+    mark_volatility: Any = field(name="mIv", default=None)
+    volatility: Any = field(name="iv", default=None)
+
+
+class BookData(Struct, gc=False, kw_only=True, forbid_unknown_fields=True):
+    """`orderbook`."""
+
+    symbol: str = field(name="s")
+    bids: Raw = field(name="b")
+    asks: Raw = field(name="a")
+    update_id: Id = field(name="u")
+    sequence: Id = field(name="seq", default=0)
+
+
+class TickerData(Struct, gc=False, kw_only=True, forbid_unknown_fields=True, rename="camel"):
+    """`tickers`: spot and the snapshot of futures are whole; deltas tell what changed; "" = there is none."""
+
+    symbol: str
+    last_price: str = ""
+    prev_price24h: str = field(name="prevPrice24h", default="")
+    high_price24h: str = field(name="highPrice24h", default="")
+    low_price24h: str = field(name="lowPrice24h", default="")
+    volume24h: str = ""
+    turnover24h: str = ""
+    mark_price: str = ""
+    index_price: str = ""
+    open_interest: str = ""
+    funding_rate: str = ""
+    next_funding_time: str = ""
+    bid1_price: str = ""
+    bid1_size: str = ""
+    ask1_price: str = ""
+    ask1_size: str = ""
+    tick_direction: Any = None
+    price24h_pcnt: Any = field(name="price24hPcnt", default=None)
+    prev_price1h: Any = field(name="prevPrice1h", default=None)
+    open_interest_value: Any = None
+    usd_index_price: Any = None
+    delivery_time: Any = None
+    basis: Any = None
+    basis_rate: Any = None
+    basis_rate_year: Any = None
+    delivery_fee_rate: Any = None
+    predicted_delivery_price: Any = None
+    pre_open_price: Any = None
+    pre_qty: Any = None
+    cur_pre_listing_phase: Any = None
+    funding_interval_hour: Any = None
+    funding_cap: Any = None
+
+
+class CandleData(Struct, gc=False, kw_only=True, forbid_unknown_fields=True):
+    """`kline`; volume in the venue's unit, turnover in the other one."""
+
+    start: KnownInstant
+    end: KnownInstant
+    interval: str
+    open: str
+    close: str
+    high: str
+    low: str
+    volume: str
+    turnover: str
+    is_closed: bool = field(name="confirm")
+    timestamp: Instant = 0
+
+
+class LiquidationData(Struct, gc=False, kw_only=True, forbid_unknown_fields=True):
+    """`allLiquidation`; the side is the position's."""
+
+    time: Instant = field(name="T")
+    symbol: str = field(name="s")
+    side: Literal["Buy", "Sell"] = field(name="S")
+    size: str = field(name="v")
+    price: str = field(name="p")
+
+
+class OneLiquidationData(Struct, gc=False, kw_only=True, forbid_unknown_fields=True):
+    """`liquidation`, until 2025; the side is the position's."""
+
+    time: Instant = field(name="updatedTime")
+    symbol: str
+    side: Literal["Buy", "Sell"]
+    size: str
+    price: str
+
+
+ENVELOPE: Final = msgspec.json.Decoder(Envelope)
+ANSWER: Final = msgspec.json.Decoder(Answer)
+ROWS: Final = msgspec.json.Decoder(list[Raw])
+TRADE: Final = Wire(TradeData, "publicTrade")
+BOOK: Final = Wire(BookData, "orderbook")
+TICKER: Final = Wire(TickerData, "tickers")
+CANDLE: Final = Wire(CandleData, "kline")
+LIQUIDATION: Final = Wire(LiquidationData, "allLiquidation")
+ONE_LIQUIDATION: Final = Wire(OneLiquidationData, "liquidation")

@@ -1,0 +1,290 @@
+"""OKX v5 frames (spot, swap, futures, option) → items.
+
+Source: https://www.okx.com/docs-v5/en/#order-book-trading-market-data-ws-order-book-channel
+Source: https://www.okx.com/docs-v5/en/#order-book-trading-market-data-ws-all-trades-channel
+Source: https://www.okx.com/docs-v5/en/#public-data-websocket-funding-rate-channel
+"""
+
+from collections.abc import Callable, Sequence
+from typing import Final
+from zlib import crc32
+
+import msgspec
+
+from processors.book_rules import BookRule, PreviousIdRule, TextLevel
+from processors.errors import FrameError
+from processors.items import (
+    AnyItem,
+    BookDelta,
+    BookSnapshot,
+    CandleItem,
+    DerivativeItem,
+    Liquidation,
+    Notice,
+    Quote,
+    Texts,
+    TickerItem,
+    Trade,
+    UnknownField,
+)
+from processors.memory import Memory
+from processors.venues import okx_wire as wire
+from processors.wire import MALFORMED, amount, maybe, number, positive, signed, time_us, wide_levels
+from schemas.records import Frame, Instrument, Side
+from schemas.venues.okx import is_inverse
+
+NAME: Final = "OKX"
+MARKETS: Final[tuple[str, ...]] = ("spot", "swap", "futures", "option")
+SIDES: Final[dict[str, Side]] = {"buy": "BUY", "sell": "SELL"}
+BOOKS: Final = frozenset({"books", "books-l2-tbt", "books50-l2-tbt"})
+BESTS: Final = frozenset({"bbo-tbt", "books5"})
+HOUR_INTERVALS: Final = {"H": "h", "D": "d", "W": "w"}
+NOTICE_CHARS: Final = 300
+
+Items = list[AnyItem]
+Unknown = list[UnknownField]
+
+
+class Crc32:
+    """CRC32 of the 25 best levels, bid and ask in turns; venue messages carried it until 2026."""
+
+    levels = 25
+
+    def of(self, bids: Sequence[TextLevel], asks: Sequence[TextLevel], instrument: Instrument) -> int:
+        """Make it, signed."""
+        del instrument
+        parts = []
+        for at in range(max(len(bids), len(asks))):
+            parts += [text for side in (bids, asks) if at < len(side) for text in side[at]]
+        unsigned = crc32(":".join(parts).encode())
+        return unsigned - 2**32 if unsigned >= 2**31 else unsigned
+
+
+RULE: Final = PreviousIdRule(ids_are_shared=False, checksum=Crc32())
+
+
+def book_rule(market: str) -> BookRule:
+    """Tell how a market's books hold together: prevSeqId is the last seqId."""
+    del market
+    return RULE
+
+
+def trades_are_counted(market: str) -> bool:
+    """Messages of `trades` sum up fills of one order, so that their ids leave some out."""
+    del market
+    return False
+
+
+def parse(market: str, frame: Frame, memory: Memory) -> Items:
+    """Parse a MESSAGE frame; answers to our own requests yield nothing.
+
+    Raises:
+        FrameError: malformed, or not a message we know.
+    """
+    if frame.kind == "HTTP":
+        raise FrameError("answer to a request we do not know")
+    if frame.payload == b"pong":
+        return []
+    try:
+        envelope = wire.ENVELOPE.decode(frame.payload)
+    except MALFORMED:
+        return _answer(frame.payload)
+    channel = envelope.arg.channel
+    read = CHANNELS.get("candle" if channel.startswith("candle") else channel)
+    if read is None:
+        raise FrameError(f"channel {channel[:80]!r} is not known")
+    unknown: Unknown = []
+    items: Items = []
+    for row in envelope.data:
+        items += read(market, envelope, row, memory, unknown)
+    return [*items, *unknown] if unknown else items
+
+
+def _answer(payload: bytes) -> Items:
+    try:
+        answer = wire.ANSWER.decode(payload)
+    except MALFORMED as error:
+        raise FrameError(f"neither a channel's message nor an answer: {error}") from error
+    if answer.event in {"error", "notice"}:
+        return [Notice(payload.decode(errors="replace")[:NOTICE_CHARS])]
+    if answer.event not in {"subscribe", "unsubscribe", "channel-conn-count"}:
+        raise FrameError(f"event {answer.event[:40]!r} is not known")
+    return []
+
+
+def _trade(_market: str, _envelope: wire.Envelope, row: msgspec.Raw, _memory: Memory, unknown: Unknown) -> Items:
+    data = wire.TRADE.decode(row, unknown)
+    price, size = positive(data.price), amount(data.size)
+    return [Trade(data.inst_id, _time_us(data.time), number(data.trade_id), price, size, SIDES[data.side])]
+
+
+def _book(_market: str, envelope: wire.Envelope, row: msgspec.Raw, memory: Memory, unknown: Unknown) -> Items:
+    data = wire.BOOK.decode(row, unknown)
+    symbol, instant = envelope.arg.inst_id, _time_us(data.time)
+    bids, asks = wide_levels(data.bids), wide_levels(data.asks)
+    texts, checksum = (_texts(data), data.checksum) if data.checksum else (None, None)
+    if envelope.action == "snapshot":
+        sequence = memory.count(symbol, 1) if data.seq_id is None else _id(data.seq_id)
+        return [
+            BookSnapshot(
+                symbol, instant, sequence, *bids, *asks, is_in_stream=True, texts=texts, checksum=checksum
+            )
+        ]  # fmt: skip
+    if envelope.action != "update":
+        raise FrameError(f"books: action {envelope.action[:40]!r} is not known")
+    if data.seq_id is None or data.prev_seq_id is None:  # until 2023, the checksum alone tells
+        last = memory.counts.get(symbol, 0)
+        sequence, previous = memory.count(symbol), last
+    else:
+        sequence, previous = _id(data.seq_id), _id(data.prev_seq_id)
+        if sequence == previous and not bids[0] and not asks[0]:  # nothing has changed for a minute
+            return []
+    return [BookDelta(symbol, instant, previous + 1, sequence, previous, *bids, *asks, texts, checksum)]
+
+
+def _best(_market: str, envelope: wire.Envelope, row: msgspec.Raw, _memory: Memory, unknown: Unknown) -> Items:
+    data = wire.BOOK.decode(row, unknown)
+    instant = _time_us(data.time)
+    (bids, bid_sizes), (asks, ask_sizes) = wide_levels(data.bids), wide_levels(data.asks)
+    best = [each[0] if each else 0.0 for each in (bids, bid_sizes, asks, ask_sizes)]
+    return [Quote(envelope.arg.inst_id, instant, instant, *best)]
+
+
+def _ticker(_market: str, _envelope: wire.Envelope, row: msgspec.Raw, _memory: Memory, unknown: Unknown) -> Items:
+    data = wire.TICKER.decode(row, unknown)
+    volume, other = amount(data.volume), amount(data.other_volume)
+    is_spot = data.inst_id.count("-") == 1
+    return [
+        TickerItem(
+            symbol=data.inst_id,
+            exchange_time_us=_time_us(data.time),
+            last=maybe(data.last) or 0.0,
+            last_size=maybe(data.last_size),
+            open=maybe(data.open),
+            high=maybe(data.high),
+            low=maybe(data.low),
+            volume=volume,
+            base_volume=other if is_inverse(data.inst_id) else None,
+            quote_volume=other if is_spot else None,
+            bid=maybe(data.bid),
+            bid_size=maybe(data.bid_size),
+            ask=maybe(data.ask),
+            ask_size=maybe(data.ask_size),
+        )
+    ]
+
+
+def _candle(_market: str, envelope: wire.Envelope, row: msgspec.Raw, _memory: Memory, _unknown: Unknown) -> Items:
+    try:
+        texts = wire.CANDLE.decode(row)
+    except MALFORMED as error:
+        raise FrameError(f"candle: {error}") from error
+    if len(texts) not in {7, 9}:
+        raise FrameError(f"candle: {len(texts)} fields, not 7 or 9")
+    symbol, open_time_us = envelope.arg.inst_id, _time_us(texts[0])
+    volume, other = amount(texts[5]), amount(texts[6])
+    is_spot = symbol.count("-") == 1
+    quote_volume = amount(texts[7]) if len(texts) > 7 else other if is_spot else None
+    return [
+        CandleItem(
+            symbol=symbol,
+            exchange_time_us=0,  # a row tells when it opened alone
+            interval=_interval(envelope.arg.channel),
+            open_time_us=open_time_us,
+            close_time_us=0,
+            open=positive(texts[1]),
+            high=positive(texts[2]),
+            low=positive(texts[3]),
+            close=positive(texts[4]),
+            volume=volume,
+            base_volume=other if is_inverse(symbol) else None,
+            quote_volume=quote_volume,
+            is_closed=len(texts) > 8 and texts[8] == "1",
+        )
+    ]
+
+
+def _funding(_market: str, _envelope: wire.Envelope, row: msgspec.Raw, _memory: Memory, unknown: Unknown) -> Items:
+    data = wire.FUNDING.decode(row, unknown)
+    instant = _time_us(data.time) if data.time else 0
+    if not data.funding_rate:
+        return []
+    return [
+        DerivativeItem(data.inst_id, instant, "FUNDING_RATE", signed(data.funding_rate), _time_us(data.funding_time))
+    ]
+
+
+def _open_interest(
+    _market: str, _envelope: wire.Envelope, row: msgspec.Raw, _memory: Memory, unknown: Unknown
+) -> Items:
+    data = wire.OPEN_INTEREST.decode(row, unknown)
+    return [DerivativeItem(data.inst_id, _time_us(data.time), "OPEN_INTEREST", amount(data.contracts))]
+
+
+def _mark_price(_market: str, _envelope: wire.Envelope, row: msgspec.Raw, _memory: Memory, unknown: Unknown) -> Items:
+    data = wire.MARK_PRICE.decode(row, unknown)
+    return [DerivativeItem(data.inst_id, _time_us(data.time), "MARK_PRICE", amount(data.mark_price))]
+
+
+def _index(market: str, _envelope: wire.Envelope, row: msgspec.Raw, _memory: Memory, unknown: Unknown) -> Items:
+    """Give the price of an index to the swap that is named after it."""
+    data = wire.INDEX.decode(row, unknown)
+    if market != "swap":
+        return []
+    return [DerivativeItem(f"{data.inst_id}-SWAP", _time_us(data.time), "INDEX_PRICE", positive(data.index_price))]
+
+
+def _liquidations(market: str, _envelope: wire.Envelope, row: msgspec.Raw, _memory: Memory, unknown: Unknown) -> Items:
+    """Read forced orders, of all instruments of a type: those of other markets come on their own connections."""
+    del market
+    data = wire.LIQUIDATIONS.decode(row, unknown)
+    items: Items = []
+    for each in data.details:
+        order = wire.LIQUIDATION.decode(each, unknown)
+        price, size = positive(order.price), amount(order.size)
+        items.append(Liquidation(data.inst_id, _time_us(order.time), price, size, SIDES[order.side]))
+    return items
+
+
+def _interval(channel: str) -> str:
+    """Turn `candle1m`, `candle1H`, `candle1Dutc`, `candle1M` into our words."""
+    text = channel.removeprefix("candle").removesuffix("utc")
+    if len(text) < 2 or not text[:-1].isdigit():
+        raise FrameError(f"channel {channel[:40]!r} is not known")
+    return text[:-1] + HOUR_INTERVALS.get(text[-1], text[-1])
+
+
+def _texts(data: wire.BookData) -> Texts:
+    try:
+        bids, asks = wire.LEVELS.decode(data.bids), wire.LEVELS.decode(data.asks)
+    except MALFORMED as error:
+        raise FrameError(f"book levels: {error}") from error
+    return Texts([row[0] for row in bids], [row[1] for row in bids], [row[0] for row in asks], [row[1] for row in asks])
+
+
+def _id(sequence: int) -> int:
+    """Ids start at -1, which stands for none."""
+    if not -1 <= sequence < 2**63:
+        raise FrameError(f"books: {sequence} is no sequence id")
+    return max(sequence, 0)
+
+
+def _time_us(text: str) -> int:
+    return time_us(number(text))
+
+
+Channel = Callable[[str, wire.Envelope, msgspec.Raw, Memory, Unknown], Items]
+CHANNELS: Final[dict[str, Channel]] = {
+    "trades": _trade,
+    "trades-all": _trade,
+    "tickers": _ticker,
+    "candle": _candle,
+    "funding-rate": _funding,
+    "open-interest": _open_interest,
+    "mark-price": _mark_price,
+    "index-tickers": _index,
+    "liquidation-orders": _liquidations,
+    **dict.fromkeys(BOOKS, _book),
+    **dict.fromkeys(BESTS, _best),
+}
+"""By name; candles of all intervals as one."""

@@ -1,0 +1,177 @@
+"""Bybit: one documented message a channel, and the record it gives, computed by hand."""
+
+from typing import Any
+
+import pytest
+
+from fuzz.seeds import whole_messages
+from schemas.records import Candle, DeadLetter, Depth, Derivative, QualityEvent, Tick, Ticker
+from schemas.venues import bybit
+
+NOW_US = 1_795_910_400_300_000  # as the messages have it
+MESSAGES = {market: whole_messages("BYBIT", market) for market in bybit.MARKETS}
+
+
+@pytest.fixture
+def say(new_run: Any) -> Any:
+    """Say messages of a market; returns the run."""
+
+    def speak(market: str, *names: str) -> Any:
+        run = new_run(market, "BYBIT")
+        run.feed.recv_time_us = NOW_US
+        run.say(*(MESSAGES[market][name] for name in names))
+        assert not run.of(DeadLetter)
+        assert not run.of(QualityEvent, kind="UNKNOWN_FIELD")
+        return run
+
+    return speak
+
+
+def only(records: list[Any], *names: str) -> Any:
+    (record,) = records
+    return tuple(getattr(record, name) for name in names)
+
+
+def test_a_spot_trade_is_of_the_takers_side(say: Any) -> None:
+    trade = only(say("spot", "trade").of(Tick), "symbol", "price", "quantity", "side", "trade_id", "exchange_time_us")
+
+    assert trade == ("BTC/USDT", 60000.5, 0.025, "SELL", "2290000000061666327", 1_795_910_400_144_000)
+
+
+def test_a_block_trade_is_off_the_book_and_its_id_a_uuid(say: Any) -> None:
+    trade = only(say("linear", "trade").of(Tick), "symbol", "side", "trade_id", "flags")
+
+    assert trade == ("BTC/USDT:PERP", "BUY", "0cbf2330-952d-5d03-a462-4bf826c867af", "OFF_BOOK")
+
+
+def test_inverse_contracts_are_usd(say: Any) -> None:
+    trade = only(say("inverse", "trade").of(Tick), "symbol", "quantity")
+
+    assert trade == ("BTC/USD:PERP", 0.05)  # 3,000 USD at 60,000
+
+
+def test_the_same_trade_twice_is_taken_once(say: Any) -> None:
+    run = say("linear", "trade", "trade")
+
+    assert len(run.of(Tick)) == 1
+    assert len(run.of(QualityEvent, kind="DUPLICATE")) == 1
+
+
+def test_a_book_of_one_level_is_a_quote(say: Any) -> None:
+    quote = only(say("spot", "quote").of(Tick), "bid", "bid_size", "ask", "ask_size", "venue_sequence")
+
+    assert quote == (60000.1, 0.5, 60000.2, 0.75, 78)
+
+
+def test_changes_of_a_book_of_one_level_as_they_were_sent_until_2024_are_completed(say: Any) -> None:
+    run = say("spot", "quote")
+    quote = MESSAGES["spot"]["quote"]
+    change = {"b": [["60000.1", "0"], ["59999.9", "2"]], "a": [], "u": 6, "seq": 80}
+    run.say(quote | {"type": "delta", "data": quote["data"] | change})
+
+    last = run.of(Tick)[-1]
+    assert (last.bid, last.bid_size, last.ask, last.ask_size) == (59999.9, 2.0, 60000.2, 0.75)
+
+
+def test_a_book_stands_with_the_snapshot_of_the_stream_and_changes(say: Any) -> None:
+    snapshot, change = say("spot", "book", "change").of(Depth)
+
+    assert (snapshot.is_snapshot, snapshot.ask_prices, snapshot.sequence) == (True, [60000.2], 10)
+    assert (change.snapshot_id, change.sequence, change.bid_sizes) == (snapshot.snapshot_id, 11, [0.0])
+
+
+def test_sizes_of_inverse_books_are_base_currency(say: Any) -> None:
+    (snapshot,) = say("inverse", "book").of(Depth)
+
+    assert (snapshot.bid_sizes, snapshot.ask_sizes) == ([0.1], [pytest.approx(1200 / 60000.5)])
+
+
+def test_a_change_with_update_id_1_is_a_snapshot(say: Any) -> None:
+    run = say("spot", "book")
+    change = MESSAGES["spot"]["change"]
+    run.say(change | {"data": change["data"] | {"u": 1, "b": [["50000", "1"]]}})
+
+    assert [each.is_snapshot for each in run.of(Depth)] == [True, True]
+    assert not run.of(QualityEvent, kind="GAP")
+
+
+def test_a_missing_update_is_a_gap_of_that_book(say: Any) -> None:
+    run = say("spot", "book")
+    change = MESSAGES["spot"]["change"]
+    run.say(change | {"data": change["data"] | {"u": 13}})
+
+    assert only(run.of(QualityEvent, kind="GAP"), "from_sequence", "to_sequence") == (11, 12)
+    assert [each.command for each in run.commands] == ["resnapshot"]
+
+
+def test_a_partial_ticker_is_completed(say: Any) -> None:
+    first, second = say("linear", "ticker", "ticker change").of(Ticker)
+
+    assert (first.last, first.open, first.volume, first.ask) == (60000.5, 59500.0, 70000.0, 60000.5)
+    assert (second.last, second.open, second.volume, second.ask) == (60000.4, 59500.0, 70000.0, 60000.6)
+    assert second.exchange_time_us == 1_795_910_400_300_000
+
+
+def test_a_change_before_any_ticker_gives_no_ticker(say: Any) -> None:
+    run = say("linear", "ticker change")
+
+    assert not run.of(Ticker)
+    assert only(run.of(Derivative), "kind", "value") == ("OPEN_INTEREST", 52774.4)
+
+
+def test_turnover_of_inverse_contracts_is_base_volume(say: Any) -> None:
+    assert only(say("inverse", "ticker").of(Ticker), "volume", "quote_volume") == (23389.5, 1_403_370_000.0)
+
+
+def test_tickers_tell_mark_index_open_interest_and_funding(say: Any) -> None:
+    run = say("linear", "ticker")
+
+    assert [(each.kind, each.value, each.next_time_us) for each in run.of(Derivative)] == [
+        ("MARK_PRICE", 60000.2, 0),
+        ("INDEX_PRICE", 60001.1, 0),
+        ("OPEN_INTEREST", 52774.5, 0),
+        ("FUNDING_RATE", -0.0001, 1_795_939_200_000_000),
+    ]
+
+
+def test_a_candle(say: Any) -> None:
+    names = ("symbol", "interval", "open_time_us", "close_time_us", "high", "volume", "quote_volume", "is_closed")
+
+    assert only(say("spot", "candle").of(Candle), *names) == (
+        "BTC/USDT", "1m", 1_795_910_400_000_000, 1_795_910_459_999_000, 60001.0, 3.5, 210_000.0, False,
+    )  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("market", "name", "side"), [("linear", "liquidation", "SELL"), ("inverse", "liquidation until 2025", "BUY")]
+)
+def test_a_liquidation_is_an_order_against_the_position(say: Any, market: str, name: str, side: str) -> None:
+    assert only(say(market, name).of(Derivative), "kind", "side") == ("LIQUIDATION", side)
+
+
+@pytest.mark.parametrize(
+    "payload",
+    [
+        {"success": True, "ret_msg": "subscribe", "conn_id": "x", "req_id": "1", "op": "subscribe"},
+        {"success": True, "ret_msg": "pong", "conn_id": "x", "op": "ping"},
+        {"req_id": "1", "op": "pong", "args": ["1795910400144"], "conn_id": "x"},
+    ],
+)
+def test_answers_give_nothing(new_run: Any, payload: Any) -> None:
+    assert not new_run("spot", "BYBIT").say(payload)
+
+
+def test_a_refused_request_is_told(new_run: Any) -> None:
+    run = new_run("spot", "BYBIT")
+    run.say(
+        {"success": False, "ret_msg": "error:topic trade.BTCUSDT", "conn_id": "x", "req_id": "1", "op": "subscribe"}
+    )
+
+    assert len(run.of(QualityEvent, kind="VENUE_NOTICE")) == 1
+
+
+def test_a_protocol_that_was_retired_is_named_in_the_dead_letter(new_run: Any) -> None:
+    run = new_run("inverse", "BYBIT")
+    run.say({"topic": "orderBookL2_25.BTCUSD", "type": "snapshot", "data": [], "cross_seq": 1, "timestamp_e6": 1})
+
+    assert "before v5" in only(run.of(DeadLetter), "reason")[0]

@@ -1,0 +1,161 @@
+"""OKX: one documented message a channel, and the record it gives, computed by hand."""
+
+from typing import Any
+
+import pytest
+
+from fuzz.seeds import whole_messages
+from processors.venues.okx import Crc32
+from schemas.records import Candle, DeadLetter, Depth, Derivative, QualityEvent, Tick, Ticker
+from schemas.venues import okx
+
+NOW_US = 1_795_910_400_300_000  # as the messages have it
+MESSAGES = {market: whole_messages("OKX", market) for market in okx.MARKETS}
+
+
+@pytest.fixture
+def say(new_run: Any) -> Any:
+    """Say messages of a market; returns the run."""
+
+    def speak(market: str, *names: str) -> Any:
+        run = new_run(market, "OKX")
+        run.feed.recv_time_us = NOW_US
+        run.say(*(MESSAGES[market][name] for name in names))
+        assert not run.of(DeadLetter)
+        assert not run.of(QualityEvent, kind="UNKNOWN_FIELD")
+        return run
+
+    return speak
+
+
+def only(records: list[Any], *names: str) -> Any:
+    (record,) = records
+    return tuple(getattr(record, name) for name in names)
+
+
+def test_a_spot_trade_is_of_the_takers_side(say: Any) -> None:
+    trade = only(say("spot", "trade").of(Tick), "symbol", "price", "quantity", "side", "trade_id", "exchange_time_us")
+
+    assert trade == ("BTC/USDT", 60000.5, 0.00375, "BUY", "314161276", 1_795_910_400_144_000)
+
+
+@pytest.mark.parametrize(
+    ("market", "symbol", "quantity"),
+    [
+        ("swap", "BTC/USDT:PERP", 0.07),  # 7 contracts of 0.01 BTC
+        ("futures", "BTC/USD:20261225", 0.005),  # 3 contracts of 100 USD at 60,000
+        ("option", "BTC/USD:20261225:60000:C", 0.85),  # 85 contracts of 0.01 BTC
+    ],
+)
+def test_contracts_become_base_currency(say: Any, market: str, symbol: str, quantity: float) -> None:
+    trade = only(say(market, "trade").of(Tick), "symbol", "quantity")
+
+    assert trade == (symbol, pytest.approx(quantity, rel=1e-12))
+
+
+def test_a_quote_may_lack_a_side(say: Any) -> None:
+    assert only(say("option", "quote").of(Tick), "bid", "bid_size", "ask", "ask_size", "price") == (
+        None, None, 0.0015, 0.08, 0.0015,
+    )  # fmt: skip
+    assert only(say("spot", "quote").of(Tick), "bid", "bid_size", "ask", "ask_size") == (60000.1, 0.5, 60000.2, 0.75)
+
+
+def test_a_book_stands_with_the_snapshot_of_the_stream_and_changes(say: Any) -> None:
+    run = say("spot", "book", "change")
+
+    snapshot, change = run.of(Depth)
+    assert (snapshot.is_snapshot, snapshot.bid_prices, snapshot.sequence) == (True, [60000.1, 60000.0], 100)
+    assert (change.snapshot_id, change.bid_sizes, change.ask_prices, change.previous_sequence) == (
+        snapshot.snapshot_id, [0.0], [60000.4], 100,
+    )  # fmt: skip
+
+
+def test_a_change_that_does_not_follow_is_a_gap_and_asks_for_a_new_subscription(say: Any) -> None:
+    run = say("spot", "book")
+    change = MESSAGES["spot"]["change"]
+    run.say(change | {"data": [change["data"][0] | {"prevSeqId": 103}]})
+
+    assert only(run.of(QualityEvent, kind="GAP"), "from_sequence", "to_sequence") == (101, 103)
+    assert [each.command for each in run.commands] == ["resnapshot"]
+
+
+def test_sequence_ids_that_fall_back_are_followed(say: Any) -> None:
+    run = say("spot", "book")
+    change = MESSAGES["spot"]["change"]
+    run.say(change | {"data": [change["data"][0] | {"prevSeqId": 100, "seqId": 3}]})
+    run.say(change | {"data": [change["data"][0] | {"prevSeqId": 3, "seqId": 7, "bids": [["59999", "1", "0", "1"]]}]})
+
+    assert not run.of(QualityEvent, kind="GAP")
+    assert [each.sequence for each in run.of(Depth)] == [100, 3, 7]
+
+
+def test_a_message_that_nothing_changed_gives_nothing(say: Any) -> None:
+    run = say("spot", "book")
+    same = {"asks": [], "bids": [], "seqId": 100, "prevSeqId": 100}
+    change = MESSAGES["spot"]["change"]
+
+    assert not run.say(change | {"data": [change["data"][0] | same]})
+
+
+def test_tickers_count_volume_in_base_and_quote(say: Any) -> None:
+    assert only(say("spot", "ticker").of(Ticker), "last", "open", "volume", "quote_volume", "bid") == (
+        60000.5, 59500.0, 1200.5, 72_000_000.0, 60000.1,
+    )  # fmt: skip
+    assert only(say("swap", "ticker").of(Ticker), "volume", "quote_volume") == (9000.0, 540_000_000.0)
+
+
+def test_candles_of_both_lengths_are_read(say: Any) -> None:
+    names = ("interval", "open_time_us", "close", "volume", "quote_volume", "is_closed")
+    assert only(say("spot", "candle").of(Candle), *names) == (
+        "1m", 1_795_910_400_000_000, 60000.5, 3.5, 210_000.0, False,
+    )  # fmt: skip
+    assert only(say("futures", "candle until 2022").of(Candle), *names) == (
+        "1h", 1_795_910_400_000_000, 60000.5, 0.2766, 16_600.0, False,
+    )  # fmt: skip
+
+
+def test_facts_about_contracts_are_derivatives(say: Any) -> None:
+    run = say("swap", "funding", "open interest", "mark", "index", "liquidation")
+
+    assert [(each.kind, each.symbol, each.value, each.side) for each in run.of(Derivative)] == [
+        ("FUNDING_RATE", "BTC/USD:PERP", -0.0000734, "UNKNOWN"),
+        ("OPEN_INTEREST", "BTC/USDT:PERP", 22161.13, "UNKNOWN"),
+        ("MARK_PRICE", "BTC/USDT:PERP", 60000.3, "UNKNOWN"),
+        ("INDEX_PRICE", "BTC/USDT:PERP", 60002.0, "UNKNOWN"),
+        ("LIQUIDATION", "BTC/USDT:PERP", 59990.5, "SELL"),
+    ]
+    assert only(run.of(Derivative, kind="LIQUIDATION"), "quantity") == (0.3,)
+    assert only(run.of(Derivative, kind="FUNDING_RATE"), "next_time_us") == (1_795_939_200_000_000,)
+
+
+@pytest.mark.parametrize(
+    "payload",
+    [
+        b"pong",
+        {"event": "subscribe", "arg": {"channel": "trades", "instId": "BTC-USDT"}, "connId": "a4d3ae55"},
+    ],
+)
+def test_answers_give_nothing(new_run: Any, payload: Any) -> None:
+    assert not new_run("spot", "OKX").say(payload)
+
+
+@pytest.mark.parametrize(
+    "payload",
+    [
+        {"event": "error", "code": "60012", "msg": "Invalid request", "connId": "a4d3ae55"},
+        {"event": "notice", "code": "64008", "msg": "The connection will soon be closed for a service upgrade."},
+    ],
+)
+def test_errors_and_notices_are_told(new_run: Any, payload: Any) -> None:
+    run = new_run("spot", "OKX")
+    run.say(payload)
+
+    assert len(run.of(QualityEvent, kind="VENUE_NOTICE")) == 1
+
+
+def test_the_checksum_is_that_of_the_documents_example() -> None:
+    """CRC32 of 3366.1:7:3366.8:9:3366:6:3368:8, as two bids and two asks give it."""
+    bids, asks = [("3366.1", "7"), ("3366", "6")], [("3366.8", "9"), ("3368", "8")]
+    instrument = okx.assumed_instrument("spot", "BTC-USDT", 0)
+
+    assert Crc32().of(bids, asks, instrument) == -1881014294

@@ -112,6 +112,8 @@ class BookKeeper:
 
     def on_delta(self, delta: BookDelta, now_us: int) -> Sequence[Effect]:
         """Take in a delta with sizes in base currency; nothing comes back for one that was seen before."""
+        if self._is_behind(delta):
+            return self._fall_behind(delta, now_us)
         last = self.last_seen
         if delta.sequence <= last:
             if not (self.is_chained and self._rule.falls_back(last, delta)):
@@ -130,13 +132,7 @@ class BookKeeper:
             return self._pass_by(last, delta, now_us, is_gap=is_gap)
         if is_gap if self.is_joined else not self._rule.joins(self.sequence, delta):
             return self._lose(delta, now_us)
-        self._apply(delta)
-        published: tuple[Effect, ...] = (self._published(),)
-        if delta.checksum is not None and not self._is_sum(delta.checksum):
-            return (*published, *self._deny(delta.checksum, now_us))
-        if is_gap:  # the snapshot bridges it: the book is right, the record of changes is not whole
-            published = (self._gap(last, delta), *published)
-        return (*published, *self._check(now_us)) if now_us >= self.next_keyframe_us else published
+        return self._take(last, delta, now_us, is_gap=is_gap)
 
     def on_checksum(self, item: BookChecksum, now_us: int) -> Sequence[Effect]:
         """Hold a valid book against its checksum."""
@@ -150,7 +146,7 @@ class BookKeeper:
         One that came in the stream replaces the book, whatever it was.
         """
         if snapshot.is_in_stream:
-            return self._replace(snapshot, now_us)
+            return (LATE,) if self._is_behind(snapshot) else self._replace(snapshot, now_us)
         if self.is_valid and snapshot.sequence <= self.sequence:
             return ()
         doubt = self._doubt(snapshot)
@@ -245,6 +241,16 @@ class BookKeeper:
         published = PublishSnapshot(is_keyframe=False)
         return (published,) if was_valid else (published, Report("BOOK_READY", to_sequence=self.sequence, count=0))
 
+    def _take(self, last: int, delta: BookDelta, now_us: int, *, is_gap: bool) -> Sequence[Effect]:
+        """Apply a delta that fits, and look at the book that comes of it."""
+        self._apply(delta)
+        published: tuple[Effect, ...] = (self._published(),)
+        if delta.checksum is not None and not self._is_sum(delta.checksum):
+            return (*published, *self._deny(delta.checksum, now_us))
+        if is_gap:  # the snapshot bridges it: the book is right, the record of changes is not whole
+            published = (self._gap(last, delta), *published)
+        return (*published, *self._check(now_us)) if now_us >= self.next_keyframe_us else published
+
     def _published(self) -> PublishDelta:
         """Publish the delta just applied, with the levels that it pushed out of the book."""
         if self.most_levels and isinstance(self.book, TextBook):
@@ -265,6 +271,16 @@ class BookKeeper:
         reason = f"the book does not have the checksum {checksum}"
         self.is_chained, self.is_denied = False, True
         return (Report("CHECKSUM", to_sequence=self.sequence), *self._reset(reason), *self._request(reason, now_us))
+
+    def _is_behind(self, item: BookDelta | BookSnapshot) -> bool:
+        """Tell whether something is older than the book that stands, at a venue whose times never fall."""
+        return self._rule.is_in_time and self.is_valid and 0 < item.exchange_time_us < self.exchange_time_us
+
+    def _fall_behind(self, delta: BookDelta, now_us: int) -> Sequence[Effect]:
+        """Give up a book whose updates came in another order than they were made."""
+        self.last_seen, self.is_chained, self.is_denied = delta.sequence, False, True
+        reason = "an update came after newer ones"
+        return (LATE, *self._reset(reason), *self._request(reason, now_us), UNJOINED)
 
     def _is_stale(self, now_us: int) -> bool:
         most_us = self._rule.stale_after_us

@@ -27,17 +27,24 @@ class BookRule:
             else each connection has a book of its own, one of which is published.
         checksum: None = the venue sends none.
         stale_after_us: a book whose exchange time stands still for so long is no longer believed; 0 = it is.
+        is_in_time: times of a book never fall: what is older than the book came late.
     """
 
     has_ids = True
     """The venue numbers updates; else they are counted as they come."""
 
     def __init__(
-        self, *, ids_are_shared: bool = True, checksum: Checksum | None = None, stale_after_us: int = 0
+        self,
+        *,
+        ids_are_shared: bool = True,
+        checksum: Checksum | None = None,
+        stale_after_us: int = 0,
+        is_in_time: bool = False,
     ) -> None:
         self.ids_are_shared = ids_are_shared
         self.checksum = checksum
         self.stale_after_us = stale_after_us
+        self.is_in_time = is_in_time
 
     def joins(self, snapshot_sequence: int, delta: BookDelta) -> bool:
         """Tell whether a delta above a snapshot is the first to be applied to it."""
@@ -112,10 +119,12 @@ class PreviousIdRule(BookRule):
 class CountedRule(FirstIdRule):
     """Updates have no ids: they are counted as they come, and what is lost shows by checksums or on the connection.
 
+    Where neither is sent, what came late shows by its time, and what is lost by a book that is crossed.
+
     Two connections cannot be compared, so each has a book of its own.
     """
 
     has_ids = False
 
-    def __init__(self, *, checksum: Checksum | None = None, stale_after_us: int = 0) -> None:
-        super().__init__(ids_are_shared=False, checksum=checksum, stale_after_us=stale_after_us)
+    def __init__(self, *, checksum: Checksum | None = None, stale_after_us: int = 0, is_in_time: bool = False) -> None:
+        super().__init__(ids_are_shared=False, checksum=checksum, stale_after_us=stale_after_us, is_in_time=is_in_time)

@@ -42,13 +42,16 @@ class AggTrade(Item, frozen=True, gc=False):
 
 
 class Quote(Item, frozen=True, gc=False):
-    """Best bid and ask; price 0 = that side is empty. Where a venue numbers no quotes, `sequence` is its time."""
+    """Best bid and ask; price 0 = that side is empty, size None = it is not told.
+
+    Where a venue numbers no quotes, `sequence` is its time.
+    """
 
     sequence: int
     bid: float
-    bid_size: float
+    bid_size: float | None
     ask: float
-    ask_size: float
+    ask_size: float | None
 
 
 class Texts(msgspec.Struct, frozen=True, array_like=True):

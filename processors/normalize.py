@@ -12,6 +12,11 @@ def base_size(instrument: Instrument, size: float, price: float) -> float:
     return instrument.base_quantity(size, price)
 
 
+def quoted_size(instrument: Instrument, size: float | None, price: float | None) -> float | None:
+    """Turn the size of a quote into base currency; None where it, or its price, is not told."""
+    return base_size(instrument, size, price) if size is not None and price else None
+
+
 def is_plain(instrument: Instrument) -> bool:
     """Tell whether the venue's sizes are in base currency already."""
     return instrument.contract_multiplier == 1.0 and not instrument.is_inverse
@@ -66,10 +71,10 @@ def add_ticker(batch: Batch, instrument: Instrument, item: TickerItem) -> None:
             asset_class=instrument.asset_class,
             bid=item.bid or None,
             ask=item.ask or None,
-            bid_size=_quoted_size(instrument, item.bid_size, item.bid),
-            ask_size=_quoted_size(instrument, item.ask_size, item.ask),
+            bid_size=quoted_size(instrument, item.bid_size, item.bid),
+            ask_size=quoted_size(instrument, item.ask_size, item.ask),
             last=item.last,
-            last_size=_quoted_size(instrument, item.last_size, item.last),
+            last_size=quoted_size(instrument, item.last_size, item.last),
             open=item.open,
             high=item.high,
             low=item.low,
@@ -186,10 +191,6 @@ def _volumes(
     if base_volume is None:
         return volume * instrument.contract_multiplier, quote_volume
     return base_volume, volume * instrument.contract_multiplier
-
-
-def _quoted_size(instrument: Instrument, size: float | None, price: float | None) -> float | None:
-    return base_size(instrument, size, price) if size is not None and price else None
 
 
 def _base_sizes(instrument: Instrument, prices: list[float], sizes: list[float]) -> list[float]:

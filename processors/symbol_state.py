@@ -20,7 +20,7 @@ from processors.followers import Followers, with_cuts
 from processors.increments import Increments
 from processors.items import AggTrade, BookChecksum, BookDelta, BookSnapshot, Quote, Trade
 from processors.line import NOTHING, SILENCE_US, Line
-from processors.normalize import base_delta, base_size, base_snapshot, is_plain
+from processors.normalize import base_delta, base_size, base_snapshot, is_plain, quoted_size
 from processors.throttle import Throttle, What
 from processors.timed import TimedStreams
 from schemas.records import Depth, Instrument, Tick, TickKind
@@ -342,7 +342,7 @@ class SymbolState:
         instrument, bid, ask = self.instrument, quote.bid, quote.ask
         bid_size, ask_size = quote.bid_size, quote.ask_size
         if not self._is_plain:
-            bid_size, ask_size = base_size(instrument, bid_size, bid), base_size(instrument, ask_size, ask)
+            bid_size, ask_size = quoted_size(instrument, bid_size, bid), quoted_size(instrument, ask_size, ask)
         exchange_us = quote.exchange_time_us
         late = self.lateness.flag("QUOTE", exchange_us, batch)
         if late:

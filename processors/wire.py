@@ -49,6 +49,7 @@ class _Row(msgspec.Struct, array_like=True):
 
 _ROWS = msgspec.json.Decoder(list[_Row], strict=False)
 _FIELDS = msgspec.json.Decoder(dict[str, msgspec.Raw])
+_RAWS = msgspec.json.Decoder(list[msgspec.Raw])
 
 
 class Wire(Generic[T]):
@@ -57,12 +58,13 @@ class Wire(Generic[T]):
     Args:
         shape: struct with `forbid_unknown_fields`.
         channel: what unknown fields are reported under.
+        is_quoted: numbers may stand in strings.
     """
 
-    def __init__(self, shape: type[T], channel: str) -> None:
-        self._strict = msgspec.json.Decoder(shape)
+    def __init__(self, shape: type[T], channel: str, *, is_quoted: bool = False) -> None:
+        self._strict = msgspec.json.Decoder(shape, strict=not is_quoted)
         lenient = msgspec.defstruct(shape.__name__, [], bases=(shape,), forbid_unknown_fields=False)
-        self._lenient: msgspec.json.Decoder[T] = msgspec.json.Decoder(lenient)
+        self._lenient: msgspec.json.Decoder[T] = msgspec.json.Decoder(lenient, strict=not is_quoted)
         self._known = frozenset(shape.__struct_encode_fields__)
         self._channel = channel
 
@@ -85,6 +87,36 @@ class Wire(Generic[T]):
             raise FrameError(f"{self._channel}: {error}") from error
         unknown.extend(UnknownField(self._channel, name) for name in names if name not in self._known)
         return message
+
+
+class Rows(Generic[T]):
+    """Decodes a list of one kind of struct at once, and only where that fails, row by row; arguments as of `Wire`."""
+
+    def __init__(self, shape: type[T], channel: str, *, is_quoted: bool = False) -> None:
+        self._strict: msgspec.json.Decoder[list[T]] = msgspec.json.Decoder(list[shape], strict=not is_quoted)  # type: ignore[valid-type]  # a type that is a value
+        self._row = Wire(shape, channel, is_quoted=is_quoted)
+        self._channel = channel
+
+    def decode(self, body: bytes | msgspec.Raw, unknown: list[UnknownField]) -> list[T]:
+        """Decode; fields that are not documented are added to `unknown`, each once.
+
+        Raises:
+            FrameError: no list, or as `Wire.decode`.
+        """
+        try:
+            return self._strict.decode(body)
+        except MALFORMED:
+            return self._decode_by_row(body, unknown)
+
+    def _decode_by_row(self, body: bytes | msgspec.Raw, unknown: list[UnknownField]) -> list[T]:
+        try:
+            rows = _RAWS.decode(body)
+        except MALFORMED as error:
+            raise FrameError(f"{self._channel}: {error}") from error
+        found: list[UnknownField] = []
+        decoded = [self._row.decode(row, found) for row in rows]
+        unknown.extend(dict.fromkeys(found))
+        return decoded
 
 
 def time_us(instant: int) -> int:

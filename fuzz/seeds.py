@@ -28,9 +28,14 @@ def whole_messages(venue: str, market: str) -> dict[str, Any]:
 
 
 def lists(venue: str, market: str) -> tuple[bytes, ...]:
-    """List instrument lists of a market; () = none were written yet."""
-    text = json.dumps(LISTS.get((venue, market))) if (venue, market) in LISTS else ""
-    return (text.encode(),) if text else ()
+    """List instrument lists of a market; () = none were written yet.
+
+    They stand below, or in a file beside the messages: market → body.
+    """
+    path = FOLDER / f"{venue.lower()}_lists.json"
+    found = json.loads(path.read_text(encoding="utf-8")) if path.exists() else {}
+    body = LISTS.get((venue, market), found.get(market))
+    return () if body is None else (json.dumps(body).encode(),)
 
 
 SNAPSHOT: Final = (

@@ -3,7 +3,7 @@
 from typing import Final, Protocol
 
 from schemas.records import Instrument
-from schemas.venues import binance, bybit, okx
+from schemas.venues import binance, bybit, coinbase, okx
 
 
 class SymbologyModule(Protocol):
@@ -31,5 +31,5 @@ class SymbologyModule(Protocol):
         """
 
 
-SYMBOLOGIES: Final[dict[str, SymbologyModule]] = {"BINANCE": binance, "BYBIT": bybit, "OKX": okx}
+SYMBOLOGIES: Final[dict[str, SymbologyModule]] = {"BINANCE": binance, "BYBIT": bybit, "COINBASE": coinbase, "OKX": okx}
 """By the venue's name in capitals."""

@@ -1,0 +1,44 @@
+"""Coinbase frames (Exchange feed, Advanced Trade feed) → items.
+
+Source: https://docs.cdp.coinbase.com/exchange/websocket-feed/channels
+Source: https://docs.cdp.coinbase.com/coinbase-app/advanced-trade-apis/websocket/websocket-channels
+"""
+
+from typing import Final
+
+from processors.book_rules import BookRule, CountedRule
+from processors.errors import FrameError
+from processors.items import AnyItem
+from processors.memory import Memory
+from processors.venues.coinbase_advanced import parse_advanced
+from processors.venues.coinbase_exchange import parse_exchange
+from schemas.records import Frame
+
+NAME: Final = "COINBASE"
+MARKETS: Final[tuple[str, ...]] = ("exchange", "advanced")
+BOOK_RULES: Final[dict[str, BookRule]] = {"exchange": CountedRule(is_in_time=True), "advanced": CountedRule()}
+
+
+def book_rule(market: str) -> BookRule:
+    """Tell how a market's books hold together."""
+    return BOOK_RULES[market]
+
+
+def trades_are_counted(market: str) -> bool:
+    """Ids of a product rise by one; those of derivatives, which only `advanced` has, are not known to."""
+    return market == "exchange"
+
+
+def parse(market: str, frame: Frame, memory: Memory) -> list[AnyItem]:
+    """Parse a MESSAGE frame; answers, heartbeats and lists of products yield nothing.
+
+    Raises:
+        FrameError: malformed, or not a message we know.
+    """
+    if frame.kind == "HTTP":
+        raise FrameError("answer to a request we do not know")
+    if market == "exchange":
+        return parse_exchange(frame.payload)
+    if market == "advanced":
+        return parse_advanced(frame.payload, memory)
+    raise FrameError(f"Coinbase has no market {market!r}")

@@ -1,0 +1,105 @@
+"""Frames of Coinbase's Exchange feed → items.
+
+Books have no numbers: a message that is missing shows by a book that is crossed, one that came late by its time.
+Source: https://docs.cdp.coinbase.com/exchange/websocket-feed/channels
+"""
+
+from collections.abc import Callable
+from typing import Final
+
+from processors.errors import FrameError
+from processors.items import BookDelta, BookSnapshot, Notice, TickerItem, Trade
+from processors.venues import coinbase_wire as wire
+from processors.venues.coinbase_common import (
+    AGGRESSORS,
+    NOTICE_CHARS,
+    Items,
+    Unknown,
+    instant_us,
+    quotes,
+    sides_of,
+)
+from processors.wire import MALFORMED, amount, levels, maybe, positive
+
+
+def parse_exchange(payload: bytes) -> Items:
+    """Parse a message; answers, heartbeats and lists of products yield nothing.
+
+    Raises:
+        FrameError: malformed, or not a message we know.
+    """
+    try:
+        head = wire.HEAD.decode(payload)
+    except MALFORMED as error:
+        raise FrameError(f"not a message: {error}") from error
+    if head.type in SILENT:
+        return []
+    if head.type == "error":
+        return [Notice(f"{head.message}: {head.reason}"[:NOTICE_CHARS])]
+    read = TYPES.get(head.type)
+    if read is None:
+        why = "is of the channel full, which is not read" if head.type in FULL_TYPES else "is not known"
+        raise FrameError(f"type {head.type[:40]!r} {why}")
+    unknown: Unknown = []
+    items = read(payload, unknown)
+    return [*items, *unknown] if unknown else items
+
+
+def _match(payload: bytes, unknown: Unknown) -> Items:
+    data = wire.MATCH.decode(payload, unknown)
+    price, size, side = positive(data.price), amount(data.size), AGGRESSORS[data.side]
+    return [Trade(data.product_id, instant_us(data.time), data.trade_id, price, size, side)]
+
+
+def _ticker(payload: bytes, unknown: Unknown) -> Items:
+    data = wire.EXCHANGE_TICKER.decode(payload, unknown)
+    instant = instant_us(data.time)
+    items: Items = quotes(
+        (data.product_id, instant, data.sequence),
+        (data.best_bid, data.best_bid_size, data.best_ask, data.best_ask_size),
+    )
+    if data.volume_24h:
+        ticker = TickerItem(
+            data.product_id,
+            instant,
+            last=amount(data.price),
+            last_size=maybe(data.last_size),
+            open=maybe(data.open_24h),
+            high=maybe(data.high_24h),
+            low=maybe(data.low_24h),
+            volume=amount(data.volume_24h),
+            bid=maybe(data.best_bid),
+            bid_size=maybe(data.best_bid_size),
+            ask=maybe(data.best_ask),
+            ask_size=maybe(data.best_ask_size),
+        )
+        items.append(ticker)
+    return items
+
+
+def _snapshot(payload: bytes, unknown: Unknown) -> Items:
+    data = wire.EXCHANGE_SNAPSHOT.decode(payload, unknown)
+    bids, asks = levels(data.bids), levels(data.asks)
+    return [BookSnapshot(data.product_id, instant_us(data.time), 0, *bids, *asks, is_in_stream=True)]
+
+
+def _update(payload: bytes, unknown: Unknown) -> Items:
+    data = wire.EXCHANGE_UPDATE.decode(payload, unknown)
+    try:
+        changes = wire.CHANGES.decode(data.changes)
+    except MALFORMED as error:
+        raise FrameError(f"level2: {error}") from error
+    sides = sides_of([(side == "buy", price, size) for side, price, size in changes])
+    return [BookDelta(data.product_id, instant_us(data.time), 0, 0, 0, *sides)]
+
+
+Type = Callable[[bytes, Unknown], Items]
+TYPES: Final[dict[str, Type]] = {
+    "match": _match,
+    "last_match": _match,
+    "ticker": _ticker,
+    "snapshot": _snapshot,
+    "l2update": _update,
+}
+SILENT: Final = frozenset({"subscriptions", "heartbeat", "status"})
+FULL_TYPES: Final = frozenset({"received", "open", "done", "change", "activate"})

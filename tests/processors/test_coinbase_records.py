@@ -1,0 +1,254 @@
+"""Coinbase: one documented message a channel of both feeds, and the record it gives, computed by hand."""
+
+import copy
+from typing import Any
+
+import pytest
+
+from fuzz.seeds import whole_messages
+from schemas.records import Candle, DeadLetter, Depth, QualityEvent, Tick, Ticker
+from schemas.venues import coinbase
+
+MESSAGES = {market: whole_messages("COINBASE", market) for market in coinbase.MARKETS}
+START_US = 1_723_161_240_000_000  # 2024-08-08T23:54:00Z
+
+
+@pytest.fixture
+def say(new_run: Any) -> Any:
+    """Say messages of a feed; returns the run."""
+
+    def speak(market: str, *names: str) -> Any:
+        run = new_run(market, "COINBASE")
+        run.say(*(MESSAGES[market][name] for name in names))
+        assert not run.of(DeadLetter)
+        return run
+
+    return speak
+
+
+def only(records: list[Any], *names: str) -> Any:
+    (record,) = records
+    return tuple(getattr(record, name) for name in names)
+
+
+def numbered(name: str, sequence: int) -> Any:
+    """A message of Advanced Trade under another number."""
+    return copy.deepcopy(MESSAGES["advanced"][name]) | {"sequence_num": sequence}
+
+
+def kinds(run: Any) -> list[str]:
+    return [each.kind for each in run.of(QualityEvent) if each.kind != "ASSUMED_INSTRUMENT"]
+
+
+def test_the_side_of_a_match_is_turned_round_since_it_is_the_makers(say: Any) -> None:
+    trade = only(
+        say("exchange", "trade").of(Tick), "symbol", "price", "quantity", "side", "trade_id", "exchange_time_us"
+    )
+
+    assert trade == ("BTC/USD", 60000.5, 0.025, "BUY", "901", START_US + 144_123)
+
+
+def test_the_match_before_the_subscription_is_a_trade_and_told_once(say: Any) -> None:
+    assert [(each.trade_id, each.side) for each in say("exchange", "trade", "last", "last").of(Tick)] == [
+        ("901", "BUY"),
+        ("902", "SELL"),
+    ]
+
+
+def test_a_hole_in_the_ids_of_matches_is_a_gap(new_run: Any) -> None:
+    run = new_run("exchange", "COINBASE")
+    run.say(MESSAGES["exchange"]["trade"], MESSAGES["exchange"]["last"] | {"trade_id": 905})
+
+    assert only(run.of(QualityEvent, kind="GAP"), "from_sequence", "to_sequence", "channel") == (902, 904, "trade")
+
+
+def test_a_snapshot_and_its_change_are_a_book(say: Any) -> None:
+    snapshot, change = say("exchange", "book", "change").of(Depth)
+
+    assert (snapshot.bid_prices, snapshot.bid_sizes) == ([60000.1, 60000.0], [0.5, 2.0])
+    assert (change.bid_prices, change.bid_sizes) == ([60000.0], [0.0])
+    assert (change.ask_prices, change.ask_sizes) == ([60000.4], [1.5])
+    assert (change.exchange_time_us, change.snapshot_id) == (START_US + 170_000, snapshot.snapshot_id)
+
+
+def test_a_change_older_than_the_book_costs_the_book_and_asks_for_another(new_run: Any) -> None:
+    run = new_run("exchange", "COINBASE")
+    late = MESSAGES["exchange"]["change"] | {"time": "2024-08-08T23:54:00.160Z"}
+    run.say(MESSAGES["exchange"]["book"], MESSAGES["exchange"]["change"], late)
+
+    assert kinds(run) == ["BOOK_READY", "OUT_OF_ORDER", "BOOK_RESET"]
+    assert [each.reason for each in run.commands] == ["an update came after newer ones"]
+
+
+def test_a_removal_that_was_lost_shows_by_a_crossed_book(new_run: Any) -> None:
+    """The feed numbers no updates: there is nothing else to notice it by."""
+    run = new_run("exchange", "COINBASE", keyframe_us=1_000)
+    above = MESSAGES["exchange"]["change"] | {"changes": [["buy", "60000.3", "1"]]}
+    run.say(MESSAGES["exchange"]["book"], above)
+
+    assert kinds(run) == ["BOOK_READY", "CROSSED", "BOOK_RESET"]
+    assert len(run.commands) == 1
+
+
+def test_a_change_without_a_time_is_used(new_run: Any) -> None:
+    """A few of 2020 say the year 1."""
+    run = new_run("exchange", "COINBASE")
+    run.say(MESSAGES["exchange"]["book"], MESSAGES["exchange"]["change"] | {"time": "0001-01-01T00:00:00.000000Z"})
+
+    assert [each.exchange_time_us for each in run.of(Depth)] == [START_US + 150_000, 0]
+    assert kinds(run) == ["BOOK_READY"]
+
+
+def test_a_ticker_is_a_quote_and_the_statistics_of_a_day(say: Any) -> None:
+    run = say("exchange", "ticker")
+
+    quote = only(run.of(Tick), "kind", "bid", "bid_size", "ask", "ask_size", "venue_sequence")
+    ticker = only(run.of(Ticker), "last", "last_size", "open", "high", "low", "volume", "bid", "ask_size")
+    assert quote == ("QUOTE", 60000.1, 0.5, 60000.2, 0.75, 5003)
+    assert ticker == (60000.1, 1.5, 59500.0, 61000.0, 59000.0, 1200.5, 60000.1, 0.75)
+
+
+def test_a_ticker_without_sizes_as_until_2022_is_a_quote_whose_sizes_nobody_knows(new_run: Any) -> None:
+    old = {name: value for name, value in MESSAGES["exchange"]["ticker"].items() if not name.endswith("_size")}
+    run = new_run("exchange", "COINBASE")
+    run.say(old | {"last_size": "1.5"})
+
+    assert only(run.of(Tick), "bid", "bid_size", "ask", "ask_size") == (60000.1, None, 60000.2, None)
+    assert only(run.of(Ticker), "bid", "bid_size") == (60000.1, None)
+
+
+@pytest.mark.parametrize(
+    "message",
+    [{"type": "subscriptions", "channels": []}, {"type": "heartbeat", "sequence": 90, "last_trade_id": 20},
+     {"type": "status", "products": [], "currencies": []}],
+)  # fmt: skip
+def test_answers_heartbeats_and_lists_of_the_exchange_feed_give_nothing(new_run: Any, message: Any) -> None:
+    assert new_run("exchange", "COINBASE").say(message) == []
+
+
+@pytest.mark.parametrize(
+    ("message", "reason"),
+    [({"type": "open", "order_id": "d50ec984"}, "channel full"), ({"type": "auction"}, "not known"), ({}, "type")],
+)
+def test_messages_of_channels_that_are_not_read_are_dead_letters(new_run: Any, message: Any, reason: str) -> None:
+    run = new_run("exchange", "COINBASE")
+    run.say(message)
+
+    assert reason in only(run.of(DeadLetter), "reason")[0]
+
+
+def test_an_error_is_a_notice_on_both_feeds(new_run: Any) -> None:
+    exchange, advanced = new_run("exchange", "COINBASE"), new_run("advanced", "COINBASE")
+    exchange.say({"type": "error", "message": "Failed to subscribe", "reason": "level2 requires authentication"})
+    advanced.say({"type": "error", "message": "rate limit exceeded"})
+
+    assert only(exchange.of(QualityEvent), "detail") == ("Failed to subscribe: level2 requires authentication",)
+    assert only(advanced.of(QualityEvent), "detail") == ("rate limit exceeded",)
+
+
+def test_trades_of_one_message_come_the_oldest_first_with_the_aggressors_side(say: Any) -> None:
+    ticks = say("advanced", "trades").of(Tick)
+
+    assert [(each.trade_id, each.side, each.price) for each in ticks] == [
+        ("901", "BUY", 60000.5),
+        ("902", "SELL", 60000.1),
+    ]
+
+
+def test_trades_that_the_first_message_of_a_channel_repeats_are_told_once(new_run: Any) -> None:
+    run = new_run("advanced", "COINBASE")
+    run.say(numbered("trades", 4), numbered("trades", 5))
+
+    assert len(run.of(Tick)) == 2
+
+
+def test_ids_that_are_no_numbers_are_kept(new_run: Any) -> None:
+    message = numbered("trades", 0)
+    message["events"][0]["trades"][0]["trade_id"] = "ab-1"
+    run = new_run("advanced", "COINBASE")
+    run.say(message)
+
+    assert [each.trade_id for each in run.of(Tick)] == ["901", "ab-1"]
+
+
+def test_a_book_of_advanced_trade_has_the_newest_time_of_its_levels(say: Any) -> None:
+    snapshot, change = say("advanced", "book", "change").of(Depth)
+
+    assert (snapshot.bid_prices, snapshot.ask_prices) == ([60000.1, 60000.0], [60000.2])
+    assert (change.bid_sizes, change.ask_prices, change.ask_sizes) == ([0.0], [60000.4], [1.5])
+    assert (snapshot.exchange_time_us, change.exchange_time_us) == (START_US + 150_123, START_US + 170_000)
+
+
+def test_ticker_and_quote_of_advanced_trade(say: Any) -> None:
+    run = say("advanced", "ticker")
+
+    quote = only(run.of(Tick), "kind", "bid", "bid_size", "ask", "ask_size", "venue_sequence")
+    assert quote == ("QUOTE", 60000.1, 0.5, 60000.2, 0.75, START_US + 150_123)
+    assert only(run.of(Ticker), "last", "high", "low", "volume") == (60000.1, 61000.0, 59000.0, 1200.5)
+
+
+def test_a_candle_of_five_minutes_is_open_until_they_are_over(new_run: Any) -> None:
+    run = new_run("advanced", "COINBASE")
+    run.say(numbered("candle", 0), numbered("candle", 1) | {"timestamp": "2024-08-08T23:59:00Z"})
+
+    first, second = run.of(Candle)
+    assert (first.interval, first.open_time_us, first.close_time_us) == ("5m", START_US, START_US + 300_000_000)
+    assert (first.open, first.high, first.low, first.close, first.volume) == (60000.0, 60001.0, 59999.0, 60000.5, 3.5)
+    assert (first.is_closed, second.is_closed) == (False, True)
+
+
+def test_a_missing_number_costs_the_books_of_the_connection(new_run: Any) -> None:
+    run = new_run("advanced", "COINBASE")
+    run.say(numbered("book", 1), numbered("change", 2), numbered("ticker", 4))
+
+    assert kinds(run) == ["BOOK_READY", "GAP", "BOOK_RESET"]
+    assert only(run.of(QualityEvent, kind="GAP"), "from_sequence", "to_sequence") == (3, 3)
+    assert len(run.commands) == 1
+
+
+def test_what_came_again_or_late_changes_no_book(new_run: Any) -> None:
+    run = new_run("advanced", "COINBASE")
+    run.say(numbered("book", 1), numbered("change", 2), numbered("book", 1), numbered("trades", 2))
+
+    assert kinds(run) == ["BOOK_READY", "VENUE_NOTICE", "VENUE_NOTICE"]
+    assert len(run.of(Depth)) == 2
+    assert len(run.of(Tick)) == 2
+
+
+def test_a_message_of_a_book_that_cannot_be_used_is_missed_by_the_next_one(new_run: Any) -> None:
+    run = new_run("advanced", "COINBASE")
+    broken = numbered("change", 2)
+    broken["events"][0]["updates"][0]["new_quantity"] = "-1"
+    run.say(numbered("book", 1), broken, {"channel": "new", "sequence_num": 3}, numbered("ticker", 4))
+
+    assert len(run.of(DeadLetter)) == 2
+    assert only(run.of(QualityEvent, kind="GAP"), "from_sequence", "to_sequence") == (2, 3)
+
+
+@pytest.mark.parametrize("channel", ["heartbeats", "subscriptions", "status"])
+def test_silent_channels_count_as_well(new_run: Any, channel: str) -> None:
+    run = new_run("advanced", "COINBASE")
+    run.say(numbered("book", 1), {"channel": channel, "sequence_num": 2, "events": [{}]}, numbered("change", 3))
+
+    assert kinds(run) == ["BOOK_READY"]
+
+
+def test_unknown_fields_are_told_at_each_depth(new_run: Any) -> None:
+    message = numbered("book", 1) | {"new": 1}
+    message["events"][0]["newer"] = 2
+    for level in message["events"][0]["updates"]:
+        level["newest"] = 3
+    run = new_run("advanced", "COINBASE")
+    run.say(message)
+
+    assert [each.detail for each in run.of(QualityEvent, kind="UNKNOWN_FIELD")] == ["new", "newer", "newest"]
+    assert len(run.of(Depth)) == 1
+
+
+def test_answers_to_requests_and_other_markets_are_refused(new_run: Any) -> None:
+    run = new_run("exchange", "COINBASE")
+    run.take(run.feed.frame(b"{}", "HTTP", request="https://api.example/products"))
+    run.feed.market = "futures"
+    run.say(MESSAGES["exchange"]["trade"])
+
+    assert ["request" in run.of(DeadLetter)[0].reason, "futures" in run.of(DeadLetter)[1].reason] == [True, True]

@@ -75,6 +75,16 @@ LISTS: Final[dict[tuple[str, str], Any]] = {
             },
         ],
     },
+    ("GATE", "spot"): [
+        {
+            "id": "BTC_USDT", "base": "BTC", "quote": "USDT", "precision": 1, "amount_precision": 5,
+            "trade_status": "tradable",
+        },
+    ],
+    **{
+        ("GATE", market): [{"name": name, "quanto_multiplier": "0.0001", "order_price_round": "0.1"}]
+        for market, name in (("futures", "BTC_USDT"), ("inverse", "BTC_USD_20261225"))
+    },
     **{
         ("BYBIT", market): {
             "retCode": 0,

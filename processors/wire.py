@@ -221,6 +221,30 @@ def wide_levels(body: msgspec.Raw) -> tuple[list[float], list[float]]:
     return checked_levels([row.price for row in rows], [row.size for row in rows])
 
 
+class NamedLevels:
+    """Reads [{"p": price, "s": size}, ...] as parallel lists, numbers quoted or not.
+
+    Args:
+        price: what the venue calls the price; `size` as well.
+    """
+
+    def __init__(self, price: str, size: str) -> None:
+        fields = [("price", float, msgspec.field(name=price)), ("size", float, msgspec.field(name=size))]
+        self._decoder = msgspec.json.Decoder(list[msgspec.defstruct("Level", fields)], strict=False)  # type: ignore[misc]  # made here
+
+    def read(self, body: msgspec.Raw) -> tuple[list[float], list[float]]:
+        """Read levels.
+
+        Raises:
+            FrameError: as `levels`.
+        """
+        try:
+            rows = self._decoder.decode(body)
+        except MALFORMED as error:
+            raise FrameError(f"book levels: {error}") from error
+        return checked_levels([row.price for row in rows], [row.size for row in rows])
+
+
 def checked_levels(prices: list[float], sizes: list[float]) -> tuple[list[float], list[float]]:
     """Check parallel lists of prices and sizes.
 
@@ -270,6 +294,18 @@ def iso_us(text: str) -> int:
     return int(instant.timestamp()) * 1_000_000 + int((found["fraction"] or "")[:6].ljust(6, "0"))
 
 
+def millis_us(text: str) -> int:
+    """Turn ms since the UTC epoch, with any fraction, into µs; what is finer is cut off.
+
+    Raises:
+        FrameError: they are none before 2100.
+
+    >>> millis_us("1619093543708.2642")
+    1619093543708264
+    """
+    return _decimal_us(text, 3)
+
+
 def seconds_us(text: str) -> int:
     """Turn seconds since the UTC epoch, with any fraction, into µs; what is finer is cut off.
 
@@ -279,10 +315,15 @@ def seconds_us(text: str) -> int:
     >>> seconds_us("1619093489.7489")
     1619093489748900
     """
+    return _decimal_us(text, 6)
+
+
+def _decimal_us(text: str, places: int) -> int:
+    """Shift the point of a decimal number by so many places."""
     whole, _, fraction = text.partition(".")
     if not (whole.isascii() and whole.isdigit() and (not fraction or (fraction.isascii() and fraction.isdigit()))):
-        raise FrameError(f"{text[:40]!r} are no seconds")
-    micros = int(whole[:MOST_DIGITS]) * 1_000_000 + int(fraction[:6].ljust(6, "0"))
+        raise FrameError(f"{text[:40]!r} is no time since the epoch")
+    micros = int(whole[:MOST_DIGITS] + fraction[:places].ljust(places, "0"))
     if micros >= LAST_MS * 1000:
         raise FrameError(f"{text[:40]!r} is no time before 2100")
     return micros

@@ -5,7 +5,13 @@ from typing import Final, Protocol
 from processors.book_rules import BookRule
 from processors.items import AnyItem
 from processors.memory import Memory
-from processors.venues import binance, bybit, coinbase, okx
+from processors.venues import (
+    binance,
+    bybit,
+    coinbase,
+    gate,
+    okx,
+)
 from schemas.records import Frame
 
 
@@ -46,5 +52,11 @@ def _registered(*modules: VenueModule) -> dict[str, VenueModule]:
     return found
 
 
-VENUES: Final[dict[str, VenueModule]] = _registered(binance, bybit, coinbase, okx)
+VENUES: Final[dict[str, VenueModule]] = _registered(
+    binance,
+    bybit,
+    coinbase,
+    gate,
+    okx,
+)
 """By the venue's name in capitals."""

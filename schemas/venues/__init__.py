@@ -3,7 +3,13 @@
 from typing import Final, Protocol
 
 from schemas.records import Instrument
-from schemas.venues import binance, bybit, coinbase, okx
+from schemas.venues import (
+    binance,
+    bybit,
+    coinbase,
+    gate,
+    okx,
+)
 
 
 class SymbologyModule(Protocol):
@@ -31,5 +37,11 @@ class SymbologyModule(Protocol):
         """
 
 
-SYMBOLOGIES: Final[dict[str, SymbologyModule]] = {"BINANCE": binance, "BYBIT": bybit, "COINBASE": coinbase, "OKX": okx}
+SYMBOLOGIES: Final[dict[str, SymbologyModule]] = {
+    "BINANCE": binance,
+    "BYBIT": bybit,
+    "COINBASE": coinbase,
+    "GATE": gate,
+    "OKX": okx,
+}
 """By the venue's name in capitals."""

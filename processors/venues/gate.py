@@ -1,0 +1,272 @@
+"""Gate v4 frames (spot, futures in USDT, inverse) → items.
+
+Source: https://www.gate.io/docs/developers/apiv4/ws/en/
+Source: https://www.gate.io/docs/developers/futures/ws/en/
+"""
+
+from collections.abc import Callable
+from functools import lru_cache
+from typing import Final
+from urllib.parse import parse_qs, urlsplit
+
+import msgspec
+
+from processors.book_rules import BookRule, FirstIdRule
+from processors.errors import FrameError
+from processors.items import (
+    AnyItem,
+    BookDelta,
+    BookSnapshot,
+    CandleItem,
+    DerivativeItem,
+    Liquidation,
+    Notice,
+    Quote,
+    TickerItem,
+    Trade,
+    UnknownField,
+)
+from processors.memory import Memory
+from processors.venues import gate_wire as wire
+from processors.wire import MALFORMED, amount, digits, levels, maybe, millis_us, positive, seconds_us, signed, time_us
+from schemas.records import DerivativeKind, Frame, Side
+from schemas.venues.gate import is_inverse
+
+NAME: Final = "GATE"
+MARKETS: Final[tuple[str, ...]] = ("spot", "futures", "inverse")
+RULE: Final = FirstIdRule()
+SIDES: Final[dict[str, Side]] = {"buy": "BUY", "sell": "SELL"}
+NOTICE_CHARS: Final = 300
+
+Items = list[AnyItem]
+Unknown = list[UnknownField]
+Levels = tuple[list[float], list[float]]
+
+
+def book_rule(market: str) -> BookRule:
+    """Tell how a market's books hold together: U is the last u + 1."""
+    del market
+    return RULE
+
+
+def trades_are_counted(market: str) -> bool:
+    """Ids of trades rise, but no document says that none is left out."""
+    del market
+    return False
+
+
+def parse(market: str, frame: Frame, memory: Memory) -> Items:
+    """Parse a MESSAGE or HTTP frame; answers to our own requests yield nothing.
+
+    Raises:
+        FrameError: malformed, or not a message we know.
+    """
+    del memory
+    unknown: Unknown = []
+    if frame.kind == "HTTP":
+        return [_snapshot(market, frame, unknown), *unknown]
+    try:
+        envelope = wire.ENVELOPE.decode(frame.payload)
+    except MALFORMED as error:
+        raise FrameError(f"no message of a channel: {error}") from error
+    if envelope.error is not None and envelope.error.code:
+        return [Notice(frame.payload.decode(errors="replace")[:NOTICE_CHARS])]
+    if envelope.event in {"subscribe", "unsubscribe", ""}:  # "" = a pong
+        return []
+    channel = envelope.channel.partition(".")[2]
+    read = CHANNELS.get(channel)
+    if read is None or envelope.event != "update":
+        raise FrameError(f"{envelope.event[:40]!r} of channel {envelope.channel[:80]!r} is not known")
+    items = read(market, envelope, unknown)
+    return [*items, *unknown] if unknown else items
+
+
+def _trades(market: str, envelope: wire.Envelope, unknown: Unknown) -> Items:
+    items: Items = []
+    for row in _rows(envelope.result):
+        if market == "spot":
+            spot = wire.SPOT_TRADE.decode(row, unknown)
+            price, size, instant = positive(spot.price), amount(spot.size), millis_us(digits(spot.time))
+            items.append(Trade(spot.symbol, instant, spot.trade_id, price, size, SIDES[spot.side]))
+            continue
+        data = wire.FUTURES_TRADE.decode(row, unknown)
+        size = signed(digits(data.size))
+        instant = millis_us(digits(data.time_ms)) if data.time_ms else seconds_us(digits(data.time_s))
+        side: Side = "SELL" if size < 0 else "BUY"
+        items.append(Trade(data.symbol, instant, data.trade_id, positive(digits(data.price)), abs(size), side))
+    return items
+
+
+def _quote(_market: str, envelope: wire.Envelope, unknown: Unknown) -> Items:
+    data = wire.QUOTE.decode(envelope.result, unknown)
+    bid, ask = maybe(data.bid) or 0.0, maybe(data.ask) or 0.0
+    bid_size, ask_size = amount(digits(data.bid_size)), amount(digits(data.ask_size))
+    return [Quote(data.symbol, time_us(data.time), data.sequence, bid, bid_size, ask, ask_size)]
+
+
+def _book(market: str, envelope: wire.Envelope, unknown: Unknown) -> Items:
+    data = wire.BOOK.decode(envelope.result, unknown)
+    symbol, instant = data.symbol, time_us(data.time)
+    bids, asks = _levels(market, data.bids), _levels(market, data.asks)
+    if envelope.channel.endswith(".obu"):  # ob.BTC_USDT.400
+        symbol = symbol.removeprefix("ob.").rpartition(".")[0]
+    if data.is_whole:
+        return [BookSnapshot(symbol, instant, data.sequence, *bids, *asks, is_in_stream=True)]
+    if data.first_sequence is None or data.first_sequence > data.sequence:
+        raise FrameError(f"order_book_update: from {data.first_sequence} to {data.sequence}")
+    return [BookDelta(symbol, instant, data.first_sequence, data.sequence, 0, *bids, *asks)]
+
+
+def _snapshot(market: str, frame: Frame, unknown: Unknown) -> BookSnapshot:
+    symbol = _book_symbol(frame.request)
+    data = wire.SNAPSHOT.decode(frame.payload, unknown)
+    instant = 0
+    if data.changed:  # ms on spot, seconds with a fraction of contracts
+        text = digits(data.changed)
+        instant = millis_us(text) if market == "spot" else seconds_us(text)
+    return BookSnapshot(symbol, instant, data.sequence, *_levels(market, data.bids), *_levels(market, data.asks))
+
+
+def _tickers(market: str, envelope: wire.Envelope, unknown: Unknown) -> Items:
+    instant = _sent_us(envelope)
+    if market == "spot":
+        rows = [wire.SPOT_TICKER.decode(row, unknown) for row in _rows(envelope.result)]
+        return [_spot_ticker(row, instant) for row in rows]
+    items: Items = []
+    for row in _rows(envelope.result):
+        items += _futures_ticker(wire.FUTURES_TICKER.decode(row, unknown), instant)
+    return items
+
+
+def _spot_ticker(data: wire.SpotTicker, instant: int) -> TickerItem:
+    return TickerItem(
+        symbol=data.symbol,
+        exchange_time_us=instant,
+        last=amount(data.last),
+        high=maybe(data.high),
+        low=maybe(data.low),
+        volume=amount(data.base_volume),
+        quote_volume=amount(data.quote_volume),
+        bid=maybe(data.bid),
+        ask=maybe(data.ask),
+    )
+
+
+def _futures_ticker(data: wire.FuturesTicker, instant: int) -> Items:
+    volume = amount(digits(data.volume))
+    base = amount(digits(data.base_volume)) if data.base_volume else 0.0
+    inverse = is_inverse(data.symbol)
+    items: Items = [
+        TickerItem(
+            symbol=data.symbol,
+            exchange_time_us=instant,
+            last=amount(data.last),
+            high=maybe(data.high),
+            low=maybe(data.low),
+            volume=volume,
+            base_volume=base if inverse else None,
+            quote_volume=None if inverse or not data.quote_volume else amount(digits(data.quote_volume)),
+        )
+    ]
+    facts: tuple[tuple[DerivativeKind, str], ...] = (
+        ("MARK_PRICE", data.mark_price),
+        ("INDEX_PRICE", data.index_price),
+        ("OPEN_INTEREST", digits(data.open_interest) if data.open_interest else ""),
+    )
+    items += [DerivativeItem(data.symbol, instant, kind, amount(text)) for kind, text in facts if text]
+    if data.funding_rate:
+        items.append(DerivativeItem(data.symbol, instant, "FUNDING_RATE", signed(data.funding_rate)))
+    return items
+
+
+def _candles(market: str, envelope: wire.Envelope, unknown: Unknown) -> Items:
+    rows = [wire.CANDLE.decode(row, unknown) for row in _rows(envelope.result)]
+    return [_candle(market, row, _sent_us(envelope)) for row in rows]
+
+
+def _candle(market: str, data: wire.CandleData, instant: int) -> CandleItem:
+    interval, _, symbol = data.name.partition("_")
+    volume = amount(digits(data.volume))
+    base = amount(digits(data.base_volume)) if data.base_volume else None
+    if base is None and volume and (market == "spot" or is_inverse(symbol)):
+        base = _base_of_flat(data, volume)
+    is_counted = market != "spot" and not is_inverse(symbol)  # contracts, each worth some base currency
+    return CandleItem(
+        symbol=symbol,
+        exchange_time_us=instant,
+        interval={"7d": "1w", "30d": "1M"}.get(interval, interval),
+        open_time_us=seconds_us(digits(data.open_time)),
+        close_time_us=0,
+        open=positive(data.open),
+        high=positive(data.high),
+        low=positive(data.low),
+        close=positive(data.close),
+        volume=(base or 0.0) if market == "spot" else volume,
+        base_volume=None if is_counted or market == "spot" else base or 0.0,
+        quote_volume=volume if market == "spot" else None,
+        is_closed=data.is_closed,
+    )
+
+
+def _base_of_flat(data: wire.CandleData, quote_volume: float) -> float:
+    """Turn quote currency into base where all of it was traded at one price; until 2022 no other way is there."""
+    if data.high != data.low:
+        raise FrameError("candlesticks: no volume in base currency, as they were sent until 2022")
+    return quote_volume / positive(data.close)
+
+
+def _liquidations(_market: str, envelope: wire.Envelope, unknown: Unknown) -> Items:
+    items: Items = []
+    for row in _rows(envelope.result):
+        data = wire.LIQUIDATION.decode(row, unknown)
+        size = signed(digits(data.size))
+        instant = millis_us(digits(data.time_ms)) if data.time_ms else _sent_us(envelope)
+        side: Side = "SELL" if size < 0 else "BUY"
+        items.append(Liquidation(data.symbol, instant, positive(digits(data.price)), abs(size), side))
+    return items
+
+
+def _rows(result: msgspec.Raw) -> list[msgspec.Raw]:
+    """List what is one or several, once even a list in a list."""
+    if not bytes(result).startswith(b"["):
+        return [result]
+    try:
+        rows = wire.ROWS.decode(result)
+        return wire.ROWS.decode(rows[0]) if rows and bytes(rows[0]).startswith(b"[") else rows
+    except MALFORMED as error:
+        raise FrameError(f"result: {error}") from error
+
+
+def _levels(market: str, body: msgspec.Raw) -> Levels:
+    return levels(body) if market == "spot" else wire.FUTURES_LEVELS.read(body)
+
+
+def _sent_us(envelope: wire.Envelope) -> int:
+    return envelope.time_ms * 1000 if envelope.time_ms else envelope.time * 1_000_000
+
+
+@lru_cache(maxsize=8192)
+def _book_symbol(request: str) -> str:
+    """Take the symbol out of the URL of an order book."""
+    try:
+        url = urlsplit(request)
+        query = parse_qs(url.query)
+    except ValueError as error:
+        raise FrameError(f"request {request[:80]!r}: {error}") from None
+    symbols = query.get("currency_pair") or query.get("contract") or [""]
+    if not url.path.endswith("/order_book") or not symbols[0]:
+        raise FrameError(f"answer to a request we do not know: {request[:80]!r}")
+    return symbols[0]
+
+
+Channel = Callable[[str, wire.Envelope, Unknown], Items]
+CHANNELS: Final[dict[str, Channel]] = {
+    "trades": _trades,
+    "book_ticker": _quote,
+    "order_book_update": _book,
+    "obu": _book,
+    "tickers": _tickers,
+    "candlesticks": _candles,
+    "public_liquidates": _liquidations,
+}
+"""By the name behind `spot.` or `futures.`."""

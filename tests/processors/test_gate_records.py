@@ -1,0 +1,165 @@
+"""Gate: one documented message a channel, and the record it gives, computed by hand."""
+
+import json
+from typing import Any
+
+import pytest
+
+from fuzz.seeds import whole_messages
+from schemas.records import Candle, DeadLetter, Depth, Derivative, QualityEvent, Tick, Ticker
+from schemas.venues import gate
+
+NOW_US = 1_795_910_400_300_000  # as the messages have it
+MESSAGES = {market: whole_messages("GATE", market) for market in gate.MARKETS}
+SPOT_BOOK = "https://api.example/api/v4/spot/order_book?currency_pair=BTC_USDT&limit=1000&with_id=true"
+FUTURES_BOOK = "https://api.example/api/v4/futures/usdt/order_book?contract=BTC_USDT&limit=100&with_id=true"
+
+
+@pytest.fixture
+def say(new_run: Any) -> Any:
+    """Say messages of a market; returns the run."""
+
+    def speak(market: str, *names: str) -> Any:
+        run = new_run(market, "GATE")
+        run.feed.recv_time_us = NOW_US
+        run.say(*(MESSAGES[market][name] for name in names))
+        assert not run.of(DeadLetter)
+        assert not run.of(QualityEvent, kind="UNKNOWN_FIELD")
+        return run
+
+    return speak
+
+
+def only(records: list[Any], *names: str) -> Any:
+    (record,) = records
+    return tuple(getattr(record, name) for name in names)
+
+
+def test_a_spot_trade_is_of_the_takers_side_and_its_ms_have_a_fraction(say: Any) -> None:
+    names = ("symbol", "price", "quantity", "side", "trade_id", "exchange_time_us")
+
+    assert only(say("spot", "trade").of(Tick), *names) == (
+        "BTC/USDT", 60000.5, 0.025, "SELL", "5541729598", 1_795_910_400_144_264,
+    )  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("market", "name", "expected"),
+    [
+        ("futures", "trades", ("BTC/USDT:PERP", 0.009, "SELL")),  # 90 contracts of 0.0001 BTC
+        ("futures", "trades with decimals", ("ETH/USDT:PERP", 0.005, "BUY")),  # half a contract of 0.01 ETH
+        ("inverse", "trades", ("BTC/USD:PERP", 0.05, "BUY")),  # 3,000 USD at 60,000
+    ],
+)
+def test_the_sign_of_a_size_is_the_takers_side(
+    say: Any, market: str, name: str, expected: tuple[str, float, str]
+) -> None:
+    symbol, quantity, side = only(say(market, name).of(Tick), "symbol", "quantity", "side")
+
+    assert (symbol, pytest.approx(quantity, rel=1e-12), side) == expected
+
+
+def test_a_quote_may_lack_a_side(say: Any) -> None:
+    names = ("bid", "bid_size", "ask", "ask_size", "venue_sequence")
+    assert only(say("spot", "quote").of(Tick), *names) == (60000.1, 0.5, 60000.2, 0.75, 517377894)
+    assert only(say("futures", "quote").of(Tick), *names) == (
+        60000.1, pytest.approx(0.814), None, None, 6159967,
+    )  # fmt: skip
+
+
+def test_a_spot_book_is_a_rest_snapshot_and_the_changes_that_reach_over_it(say: Any) -> None:
+    run = say("spot", "change")
+    body = {"id": 101, "current": 1795910400300, "update": 1795910400150, "bids": [["60000", "2"], ["59999", "1"]],
+            "asks": [["60000.2", "0.75"]]}  # fmt: skip
+    run.take(run.feed.frame(json.dumps(body).encode(), "HTTP", request=SPOT_BOOK))
+
+    snapshot = run.of(Depth, is_snapshot=True)[0]
+    assert (snapshot.bid_prices, snapshot.ask_prices, snapshot.sequence) == ([59999.0], [60000.2, 60000.4], 103)
+    assert len(run.of(QualityEvent, kind="BOOK_READY")) == 1
+
+
+def test_a_book_of_contracts_counts_base_currency(say: Any) -> None:
+    run = say("futures", "change")
+    body = {"id": 99, "current": 1795910400.3, "update": 1795910400.15, "bids": [], "asks": [{"s": 5000, "p": "60002"}]}
+    run.take(run.feed.frame(json.dumps(body).encode(), "HTTP", request=FUTURES_BOOK))
+
+    snapshot = run.of(Depth, is_snapshot=True)[0]
+    assert snapshot.bid_sizes == [pytest.approx(7.3982)]
+    assert snapshot.ask_sizes == [0.5]
+
+
+def test_a_hole_in_update_ids_is_a_gap(say: Any) -> None:
+    run = say("spot", "change")
+    change = MESSAGES["spot"]["change"]
+    run.say(change | {"result": change["result"] | {"U": 106, "u": 106}})
+
+    assert only(run.of(QualityEvent, kind="GAP"), "from_sequence", "to_sequence") == (104, 105)
+
+
+def test_a_whole_book_of_the_stream_stands_by_itself(say: Any) -> None:
+    assert only(say("spot", "whole book").of(Depth), "symbol", "is_snapshot", "sequence") == ("ETH/USDT", True, 900)
+
+
+def test_tickers(say: Any) -> None:
+    names = ("symbol", "last", "high", "volume", "quote_volume", "bid")
+    assert only(say("spot", "ticker").of(Ticker), *names) == (
+        "BTC/USDT", 60000.5, 61000.0, 1200.5, 72_000_000.0, 60000.1,
+    )  # fmt: skip
+    assert only(say("futures", "ticker").of(Ticker), *names) == (
+        "BTC/USDT:PERP", 60000.0, 61000.0, pytest.approx(15549.6714), 933_000_000.0, None,
+    )  # fmt: skip
+    assert only(say("inverse", "ticker").of(Ticker), "volume", "quote_volume") == (259.0, 15_542_254.0)
+
+
+def test_tickers_of_contracts_tell_mark_index_open_interest_and_funding(say: Any) -> None:
+    run = say("futures", "ticker")
+
+    assert [(each.kind, each.value) for each in run.of(Derivative)] == [
+        ("MARK_PRICE", 60000.3),
+        ("INDEX_PRICE", 60001.2),
+        ("OPEN_INTEREST", pytest.approx(15348.278)),
+        ("FUNDING_RATE", -0.0001),
+    ]
+
+
+def test_candles(say: Any) -> None:
+    names = ("symbol", "interval", "open_time_us", "close", "volume", "quote_volume")
+    assert only(say("spot", "candle").of(Candle), *names) == (
+        "BTC/USDT", "1m", 1_795_910_400_000_000, 60000.5, 3.5, 210_000.0,
+    )  # fmt: skip
+    assert only(say("futures", "candle").of(Candle), *names) == (
+        "BTC/USDT:PERP", "5m", 1_795_910_400_000_000, 60000.0, pytest.approx(0.007), None,
+    )  # fmt: skip
+    assert only(say("spot", "candle at one price until 2022").of(Candle), "volume", "quote_volume") == (2.0, 20.0)
+
+
+def test_an_old_candle_of_several_prices_is_a_dead_letter(new_run: Any) -> None:
+    run = new_run("spot", "GATE")
+    candle = MESSAGES["spot"]["candle at one price until 2022"]
+    run.say(candle | {"result": candle["result"] | {"h": "11"}})
+
+    assert "until 2022" in only(run.of(DeadLetter), "reason")[0]
+
+
+def test_a_liquidation(say: Any) -> None:
+    assert only(say("futures", "liquidation").of(Derivative), "kind", "side", "value", "quantity") == (
+        "LIQUIDATION", "SELL", 59990.5, pytest.approx(0.03),
+    )  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    "payload",
+    [
+        {"time": 1, "channel": "spot.trades", "event": "subscribe", "error": None, "result": {"status": "success"}},
+        {"time": 1, "channel": "spot.pong", "event": "", "result": None},
+    ],
+)
+def test_answers_give_nothing(new_run: Any, payload: Any) -> None:
+    assert not new_run("spot", "GATE").say(payload)
+
+
+def test_a_refused_request_is_told(new_run: Any) -> None:
+    run = new_run("spot", "GATE")
+    run.say({"time": 1, "channel": "spot.trades", "event": "subscribe", "error": {"code": 2, "message": "unknown"}})
+
+    assert len(run.of(QualityEvent, kind="VENUE_NOTICE")) == 1

@@ -60,7 +60,7 @@ def add_ticker(batch: Batch, instrument: Instrument, item: TickerItem) -> None:
     """Add the venue's 24-hour statistics."""
     assert item.last is not None, "`TimedStreams` completes what is partial"
     assert item.volume is not None, "the same"
-    base_volume, quote_volume = _volumes(instrument, item.volume, item.base_volume, item.quote_volume)
+    base_volume, quote_volume = _volumes(instrument, item.volume, item.base_volume, item.quote_volume, item.last)
     batch.records.append(
         Ticker(
             event_time_us=batch.event_time_us,
@@ -93,11 +93,11 @@ def add_ticker(batch: Batch, instrument: Instrument, item: TickerItem) -> None:
 
 def add_candle(batch: Batch, instrument: Instrument, item: CandleItem) -> None:
     """Add the venue's candle."""
-    base_volume, quote_volume = _volumes(instrument, item.volume, item.base_volume, item.quote_volume)
+    base_volume, quote_volume = _volumes(instrument, item.volume, item.base_volume, item.quote_volume, item.close)
     taker_base, taker_quote = None, item.taker_buy_quote_volume
     if item.taker_buy_volume is not None:
         taker_base, taker_quote = _volumes(
-            instrument, item.taker_buy_volume, item.taker_buy_base_volume, item.taker_buy_quote_volume
+            instrument, item.taker_buy_volume, item.taker_buy_base_volume, item.taker_buy_quote_volume, item.close
         )
     batch.records.append(
         Candle(
@@ -185,9 +185,14 @@ def _add_derivative(
 
 
 def _volumes(
-    instrument: Instrument, volume: float, base_volume: float | None, quote_volume: float | None
+    instrument: Instrument, volume: float, base_volume: float | None, quote_volume: float | None, price: float
 ) -> tuple[float, float | None]:
-    """Tell volume in base and in quote currency; of inverse contracts, the count times their worth is in quote."""
+    """Tell volume in base and in quote currency; of inverse contracts, the count times their worth is in quote.
+
+    Where the venue of an inverse contract tells no volume in base currency, it is what that buys at the price.
+    """
+    if instrument.is_inverse and base_volume is None:
+        return base_size(instrument, volume, price), volume * instrument.contract_multiplier
     if base_volume is None:
         return volume * instrument.contract_multiplier, quote_volume
     return base_volume, volume * instrument.contract_multiplier

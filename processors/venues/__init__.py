@@ -12,6 +12,7 @@ from processors.venues import (
     gate,
     okx,
 )
+from processors.venues import binance, bybit, coinbase, kraken, okx
 from schemas.records import Frame
 
 
@@ -52,11 +53,5 @@ def _registered(*modules: VenueModule) -> dict[str, VenueModule]:
     return found
 
 
-VENUES: Final[dict[str, VenueModule]] = _registered(
-    binance,
-    bybit,
-    coinbase,
-    gate,
-    okx,
-)
+VENUES: Final[dict[str, VenueModule]] = _registered(binance, bybit, coinbase, gate, kraken, okx)
 """By the venue's name in capitals."""

@@ -10,6 +10,7 @@ from schemas.venues import (
     gate,
     okx,
 )
+from schemas.venues import binance, bybit, coinbase, kraken, okx
 
 
 class SymbologyModule(Protocol):
@@ -42,6 +43,7 @@ SYMBOLOGIES: Final[dict[str, SymbologyModule]] = {
     "BYBIT": bybit,
     "COINBASE": coinbase,
     "GATE": gate,
+    "KRAKEN": kraken,
     "OKX": okx,
 }
 """By the venue's name in capitals."""

@@ -10,9 +10,9 @@ from processors.venues import (
     bybit,
     coinbase,
     gate,
+    kraken,
     okx,
 )
-from processors.venues import binance, bybit, coinbase, kraken, okx
 from schemas.records import Frame
 
 

@@ -8,9 +8,9 @@ from schemas.venues import (
     bybit,
     coinbase,
     gate,
+    kraken,
     okx,
 )
-from schemas.venues import binance, bybit, coinbase, kraken, okx
 
 
 class SymbologyModule(Protocol):

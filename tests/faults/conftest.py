@@ -24,7 +24,8 @@ from producers.intake import Intake
 from schemas.records import ControlCommand, DeadLetter, Depth, Derived, Frame, QualityEvent, RawFrames, Tick
 from tickerplant.clock import now_us
 from tickerplant.local.venue import SyntheticOptions, Venue, VenueOptions
-from tickerplant.local.venue.counts import TradeId
+from tickerplant.local.venue.dialect import Book, Stream
+from tickerplant.local.venue.dialect import Frame as Written
 from tickerplant.local.venue.fault_plan import ActiveFault, Strike
 from tickerplant.local.venue.faults import AnyFault, Disconnect
 from tickerplant.settings import Producer as ProducerSettings
@@ -83,7 +84,7 @@ class World:
     flow: Flow
     http: httpx.AsyncClient
     producer: Producer
-    published: dict[TradeId, tuple[float, float, str]] = field(default_factory=dict)  # price, size, side of trades
+    published: dict[tuple[str, str, int], tuple[float, float, str]] = field(default_factory=dict)  # price, size, side
 
     def start(self, fault: AnyFault) -> ActiveFault:
         return self.venue.faults.start(fault)
@@ -167,7 +168,7 @@ class World:
     async def finish(self) -> None:
         """End faults and market; all that was written is processed then."""
         await self.venue.faults.end_all()
-        told = {id(keeper): self._true_book(state)["lastUpdateId"] for state, keeper in self._kept()}
+        told = {id(keeper): self._true_book(state).last_id for state, keeper in self._kept()}
         await self.until(lambda: all(each.sequence > told.get(id(each), 0) for _, each in self._kept()))
         await self.until_books_stand()
         await self.more()
@@ -239,9 +240,9 @@ class World:
             book, instrument = self._true_book(state), state.instrument
             multiplier = instrument.contract_multiplier if instrument.market == "coinm" else 0.0
             assert keeper.is_valid
-            assert keeper.sequence <= book["lastUpdateId"]
-            assert keeper.book.bids == _levels(book["bids"], multiplier), instrument.symbol
-            assert keeper.book.asks == _levels(book["asks"], multiplier), instrument.symbol
+            assert keeper.sequence <= book.last_id
+            assert keeper.book.bids == _levels(book.bids, multiplier), instrument.symbol
+            assert keeper.book.asks == _levels(book.asks, multiplier), instrument.symbol
 
     def assert_published_books_are_right(self) -> None:
         """A subscriber that follows cleaned.depth by the rule of README has the books that are kept."""
@@ -267,11 +268,11 @@ class World:
         """List the books that get deltas."""
         return [(each, each.keeper) for each in self.flow.pipeline.states() if each.keeper.last_seen]
 
-    def _true_book(self, state: SymbolState) -> Any:
+    def _true_book(self, state: SymbolState) -> Book:
         """Give the book of the venue's matching engine, as it is."""
-        body = self.venue.feed.depth(state.instrument.market, state.instrument.venue_symbol, DEPTH_LEVELS)
-        assert body is not None
-        return json.loads(body)
+        book = self.venue.feed.book(state.instrument.market, state.instrument.venue_symbol, DEPTH_LEVELS)
+        assert book is not None
+        return book
 
 
 def _bounds(stored: Counter[Id]) -> tuple[dict[str, int], dict[str, int]]:
@@ -292,7 +293,7 @@ def _is_json(payload: bytes) -> bool:
     return True
 
 
-def _levels(side: list[list[str]], multiplier: float) -> dict[float, float]:
+def _levels(side: list[tuple[str, str]], multiplier: float) -> dict[float, float]:
     pairs = [(float(price), float(size)) for price, size in side]
     return {price: size * multiplier / price if multiplier else size for price, size in pairs}
 
@@ -306,11 +307,12 @@ def _record_trades(world: World) -> None:
     """Keep what the venue made of trades, before any fault."""
     publish = world.venue.hub.publish
 
-    def recorded(key: str, combined: bytes, trade: TradeId | None = None) -> None:
-        if trade is not None:
-            data = json.loads(combined)["data"]
-            world.published[trade] = (float(data["p"]), float(data["q"]), "SELL" if data["m"] else "BUY")
-        publish(key, combined, trade)
+    def recorded(stream: Stream, frame: Written) -> None:
+        if stream.kind == "trade":
+            data = json.loads(frame.payload)["data"]
+            values = (float(data["p"]), float(data["q"]), "SELL" if data["m"] else "BUY")
+            world.published[stream.market, stream.symbol, frame.first_id] = values
+        publish(stream, frame)
 
     world.venue.hub.publish = recorded  # type: ignore[method-assign]
 

@@ -13,7 +13,7 @@ from pydantic import SecretStr
 from producers.venues import VENUES
 from tickerplant.errors import UserError
 from tickerplant.local.ports import with_local
-from tickerplant.local.venue.contents import stream_of
+from tickerplant.local.venue.contents import stream_name
 from tickerplant.local.venue.faults import parse_fault
 from tickerplant.local.venue.options import parse_pace
 from tickerplant.recordings import RecordedFrame, RecordingError, read_recording
@@ -91,14 +91,14 @@ def recorded_streams(path: Path, market: str) -> dict[str, set[str]]:
 
 def stream_counts(path: Path, market: str) -> Counter[str]:
     """Count the frames of each stream of a recording that can be captured, by the stream's name."""
-    counts = Counter(stream_of(frame.payload) for frame in _frames(path, market) if frame.kind == "MESSAGE")
+    counts = Counter(stream_name(frame.payload) for frame in _frames(path, market) if frame.kind == "MESSAGE")
     return Counter({name: count for name, count in counts.items() if _can_be_captured(market, name)})
 
 
 def guess_market(path: Path) -> str:
     """Tell the market of a Binance recording from what its first messages look like."""
     for number, frame in enumerate(_frames(path, "spot")):
-        name = stream_of(frame.payload).upper()
+        name = stream_name(frame.payload).upper()
         if b'"ps":' in frame.payload or "_PERP@" in name:
             return "coinm"
         if b'"pu":' in frame.payload or b'"e":"bookTicker"' in frame.payload or b'"X":' in frame.payload:

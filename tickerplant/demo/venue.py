@@ -11,7 +11,7 @@ from schemas.records import Instrument
 from schemas.venues import SYMBOLOGIES
 from tickerplant.demo.accounts import Truth
 from tickerplant.demo.books import Side, venue_book
-from tickerplant.local.venue.rest import PREFIXES
+from tickerplant.local.venue.dialects.binance.rest import PREFIXES
 from tickerplant.settings import Settings
 
 NAME: Final = "BINANCE"

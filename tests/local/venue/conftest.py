@@ -86,16 +86,20 @@ class Market:
     collecting: list[asyncio.Task[None]] = field(default_factory=list)
 
     async def client(self, path: str, *, collects: bool = True) -> Client:
-        """Connect below `/binance/`."""
-        url = f"ws://127.0.0.1:{self.venue.port}/binance/{path}"
+        """Connect below `/<venue>/`."""
+        url = f"ws://127.0.0.1:{self.venue.port}/{self._base}/{path}"
         client = Client(await self.stack.enter_async_context(connect(url, max_queue=4, compression=None)))
         if collects:
-            self.collecting.append(asyncio.create_task(client.collect()))
+            self.collect(client)
         return client
 
+    def collect(self, client: Client) -> None:
+        """Let a client keep what it gets from now on."""
+        self.collecting.append(asyncio.create_task(client.collect()))
+
     async def get(self, path: str) -> httpx.Response:
-        """Ask REST below `/binance`."""
-        return await self.http.get(f"/binance{path}")
+        """Ask REST below `/<venue>`."""
+        return await self.http.get(f"/{self._base}{path}")
 
     async def depth(self, market: str, symbol: str) -> dict[str, Any]:
         """Ask for a whole book."""
@@ -107,6 +111,10 @@ class Market:
         """Ask for the status."""
         status: dict[str, Any] = (await self.http.get("/control/status")).json()
         return status
+
+    @property
+    def _base(self) -> str:
+        return self.venue.dialect.NAME.lower()
 
     until = staticmethod(until)
     rebuild = staticmethod(rebuilt)

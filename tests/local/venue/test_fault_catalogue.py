@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 
 from tickerplant.errors import UserError
 from tickerplant.local.venue import damage
+from tickerplant.local.venue.dialect import Frame
 from tickerplant.local.venue.fault_plan import FaultPlan, Verdict
 from tickerplant.local.venue.faults import (
     CATALOGUE,
@@ -44,7 +45,7 @@ def started(plan: FaultPlan, *faults: AnyFault) -> FaultPlan:
 
 def judged(fault: AnyFault, keys: Sequence[str], seed: int = 7) -> list[tuple[str, Verdict]]:
     plan = started(FaultPlan(seed), fault)
-    return [(key, plan.judge(key, TRADE)) for key in keys]
+    return [(key, plan.judge(key, Frame(TRADE, 12, 12))) for key in keys]
 
 
 @pytest.mark.parametrize("name", CATALOGUE)
@@ -131,13 +132,13 @@ def test_fault_hits_only_streams_of_its_pattern_and_as_often_as_it_should() -> N
 def test_frame_is_hit_by_the_fault_that_was_started_first_and_alone() -> None:
     plan = started(FaultPlan(1), Double(count=1), Lose())
 
-    assert [plan.judge(KEYS[0], TRADE).copies for _ in range(3)] == [2, 0, 0]
+    assert [plan.judge(KEYS[0], Frame(TRADE, 12, 12)).copies for _ in range(3)] == [2, 0, 0]
     assert [each.hits for each in plan.faults.values()] == [1, 2]
 
 
 def test_strikes_tell_stream_and_ids() -> None:
     plan = started(FaultPlan(1), Lose(count=1))
-    plan.judge(KEYS[0], TRADE)
+    plan.judge(KEYS[0], Frame(TRADE, 12, 12))
 
     assert plan.faults[1].as_json()["strikes"] == [["spot/btcusdt@trade", "", 12, 12]]
     assert plan.faults[1].as_json()["by_target"] == {"spot/btcusdt@trade": 1}
@@ -150,7 +151,7 @@ def test_ended_fault_hits_nothing_and_leaves_frames_unlooked_at() -> None:
         plan.end(active)
 
     assert (plan.frame_faults, plan.is_slow, plan.clock_offset_us) == ([], False, 0)
-    assert plan.judge(KEYS[0], TRADE) == Verdict(TRADE)
+    assert plan.judge(KEYS[0], Frame(TRADE, 12, 12)) == Verdict(TRADE)
 
 
 def test_fault_that_ended_before_it_began_never_strikes() -> None:
@@ -159,7 +160,7 @@ def test_fault_that_ended_before_it_began_never_strikes() -> None:
     plan.end(active)
     plan.begin(active)
 
-    assert plan.judge(KEYS[0], TRADE).copies == 1
+    assert plan.judge(KEYS[0], Frame(TRADE, 12, 12)).copies == 1
 
 
 def test_reordered_frame_falls_behind_no_more_than_it_may() -> None:

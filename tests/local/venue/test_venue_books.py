@@ -1,6 +1,5 @@
 """The matching book, the book kept from a recording, candles and id ranges, each against something simpler."""
 
-import json
 from collections import defaultdict
 from itertools import count
 
@@ -10,8 +9,9 @@ from hypothesis import strategies as st
 
 from tickerplant.local.venue.candles import CandleSeries
 from tickerplant.local.venue.counts import IdRanges
+from tickerplant.local.venue.dialect import Book
 from tickerplant.local.venue.kept_book import Delta, KeptBook
-from tickerplant.local.venue.matching import DeltaFeed, OrderBook
+from tickerplant.local.venue.matching import DeltaFeed, OrderBook, merged
 
 prices = st.integers(90, 110)
 lots = st.integers(1, 20)
@@ -66,8 +66,9 @@ def test_deltas_rebuild_the_book(sequence: list[tuple[str, int, int, bool]], eve
     for number, order in enumerate(sequence):
         play(book, order)
         if number % every == 0:
+            changes = feed.take()
             for side, copy in zip((book.bids, book.asks), copies, strict=True):
-                copy.update(feed.take(side))
+                copy.update(merged(changes, is_bid=side.is_bid))
                 assert {p: s for p, s in copy.items() if s} == dict(side.levels(1000))
 
 
@@ -85,8 +86,9 @@ def test_snapshot_taken_between_two_deltas_is_made_right_by_the_second(
             snapshots = [dict(side.levels(1000)) for side in (book.bids, book.asks)]
         play(book, order)
 
+    changes = feed.take()
     for side, snapshot in zip((book.bids, book.asks), snapshots, strict=True):
-        snapshot.update(feed.take(side))
+        snapshot.update(merged(changes, is_bid=side.is_bid))
         assert {p: s for p, s in snapshot.items() if s} == dict(side.levels(1000))
 
 
@@ -125,42 +127,42 @@ def delta(first: int, last: int, bids: list[tuple[str, str]], *, previous: int =
 
 
 def test_snapshot_ahead_of_the_stream_is_answered_byte_for_byte() -> None:
-    book = KeptBook("spot", "AB", first=delta(11, 15, []), snapshot=SNAPSHOT)
+    book = KeptBook("AB", first=delta(11, 15, []), snapshot=SNAPSHOT)
     book.see_delta(delta(11, 15, [("5.0", "1")]))
 
-    assert book.body(100) == SNAPSHOT
+    assert book.book(100).recorded == SNAPSHOT
 
 
 def test_snapshot_is_cut_to_the_limit() -> None:
-    body = json.loads(KeptBook("spot", "AB", first=None, snapshot=SNAPSHOT).body(1))
+    book = KeptBook("AB", first=None, snapshot=SNAPSHOT).book(1)
 
-    assert body == {"lastUpdateId": 20, "bids": [["10.0", "1"]], "asks": [["11.0", "3"]]}
+    assert book == Book("AB", 20, 0, [("10.0", "1")], [("11.0", "3")], 0)
 
 
 def test_deltas_past_the_snapshot_are_applied_to_it() -> None:
-    book = KeptBook("coinm", "AB_PERP", first=None, snapshot=SNAPSHOT)
+    book = KeptBook("AB_PERP", first=None, snapshot=SNAPSHOT)
     book.see_delta(delta(11, 20, [("5.0", "1")], previous=10))
     book.see_delta(delta(19, 22, [("9.0", "0.000"), ("10.5", "4")], previous=20))
 
-    body = json.loads(book.body(1000))
+    whole = book.book(1000)
 
-    assert (body["symbol"], body["pair"]) == ("AB_PERP", "AB")
-    assert (body["lastUpdateId"], body["bids"]) == (22, [["10.5", "4"], ["10.0", "1"]])
+    assert (whole.symbol, whole.last_id) == ("AB_PERP", 22)
+    assert whole.bids == [("10.5", "4"), ("10.0", "1")]
 
 
 @pytest.mark.parametrize(("previous", "joins_at"), [(0, 10), (7, 7)])
 def test_book_without_snapshot_begins_empty_right_before_the_first_delta(previous: int, joins_at: int) -> None:
-    book = KeptBook("spot", "AB", first=delta(11, 15, [], previous=previous), snapshot=None)
+    book = KeptBook("AB", first=delta(11, 15, [], previous=previous), snapshot=None)
 
-    assert json.loads(book.body(5))["lastUpdateId"] == joins_at
+    assert book.book(5).last_id == joins_at
 
 
 def test_snapshot_behind_the_stream_is_of_no_use() -> None:
-    book = KeptBook("spot", "AB", first=None, snapshot=None)
+    book = KeptBook("AB", first=None, snapshot=None)
     book.see_delta(delta(25, 30, [("1.0", "1")]))
     book.see_snapshot(SNAPSHOT)
 
-    assert json.loads(book.body(5))["bids"] == [["1.0", "1"]]
+    assert book.book(5).bids == [("1.0", "1")]
 
 
 @given(st.lists(st.integers(0, 60)))

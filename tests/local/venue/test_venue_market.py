@@ -11,7 +11,10 @@ import pytest
 
 from schemas.venues.binance import instruments
 from tickerplant.local.venue import SyntheticOptions, VenueOptions
-from tickerplant.local.venue.counts import TradeId
+from tickerplant.local.venue.dialect import Frame, Stream
+from tickerplant.local.venue.dialects import binance
+from tickerplant.local.venue.dialects.binance.listings import exchange_info
+from tickerplant.local.venue.dialects.binance.streams import stream_of
 from tickerplant.local.venue.hub import Hub
 from tickerplant.local.venue.session import Session
 from tickerplant.local.venue.synthetic import SyntheticMarket
@@ -22,27 +25,40 @@ CHANNELS = ("trade", "aggTrade", "bookTicker", "depth@100ms", "kline_1m", "ticke
 TIMES = re.compile(rb'"(E|T|O|C|t)":\d{13}|"lastUpdateId"')
 
 
+class Everybody(Session):
+    """Whoever listens: the tape keeps what they get."""
+
+    def __init__(self) -> None:
+        self.streams: dict[str, Stream] = {}
+
+
+EVERYBODY = Everybody()
+
+
 class Tape(Hub):
-    """A hub on which everybody listens to everything, kept in order."""
+    """A hub on which somebody listens to everything, kept in order."""
 
     def __init__(self) -> None:
         super().__init__()
         self.frames: list[tuple[str, bytes]] = []
 
-    def listeners(self, key: str) -> list[Session] | None:
-        del key
-        return [None]  # type: ignore[list-item]  # whoever it is, publish keeps the frame
+    def listen(self, market: SyntheticMarket) -> None:
+        for each in (listing for name in binance.MARKETS for listing in market.listings(name)):
+            for channel in CHANNELS:
+                stream = stream_of(each.market, f"{each.symbol.lower()}@{channel}")
+                self.subscribe(EVERYBODY, stream)
+                EVERYBODY.streams.clear()
 
-    def publish(self, key: str, combined: bytes, trade: TradeId | None = None) -> None:
-        del trade
-        self.frames.append((key, combined))
+    def publish(self, stream: Stream, frame: Frame) -> None:
+        self.frames.append((stream.key, frame.payload))
 
 
 def stepped(options: SyntheticOptions, steps: int, start_us: int = START_US) -> tuple[SyntheticMarket, Tape]:
     """Make a market and let it go on, its clock in time with it."""
     tape = Tape()
     now = [start_us]
-    market = SyntheticMarket(options, tape, lambda: now[0])
+    market = SyntheticMarket(options, binance, tape, lambda: now[0])
+    tape.listen(market)
     for _ in range(steps):
         market.step()
         now[0] += 10_000
@@ -169,17 +185,18 @@ def test_books_stay_bounded_and_near_where_they_began() -> None:
     market, _ = stepped(SyntheticOptions(symbols=3, seed=9, rate_frames=4000), 1000)
     for symbol in market._symbols:
         listing = symbol.listing
-        body = json.loads(market.depth(listing.market, listing.symbol, 5000) or b"")
+        book = market.book(listing.market, listing.symbol, 5000)
 
-        assert 10 < len(body["bids"]) < 200
-        assert float(body["bids"][0][0]) == pytest.approx(listing.start_price, rel=0.02)
+        assert book
+        assert 10 < len(book.bids) < 200
+        assert float(book.bids[0][0]) == pytest.approx(listing.start_price, rel=0.02)
 
 
 @pytest.mark.parametrize("market", ["spot", "usdm", "coinm"])
 def test_instrument_list_is_read_by_our_own_symbology(market: str) -> None:
-    made = SyntheticMarket(SyntheticOptions(symbols=300), Hub(), lambda: START_US)
+    made = SyntheticMarket(SyntheticOptions(symbols=300), binance, Hub(), lambda: START_US)
 
-    listed = instruments(market, made.exchange_info(market, 0), 0)
+    listed = instruments(market, exchange_info(market, made.listings(market), 0), 0)
 
     assert len(listed) == {"spot": 150, "usdm": 90, "coinm": 60}[market]
     assert all(each.is_trading and each.tick_size and each.lot_size for each in listed)
@@ -197,7 +214,7 @@ def test_instrument_list_is_read_by_our_own_symbology(market: str) -> None:
     [(1, {"spot"}), (2, {"spot"}), (3, {"spot", "usdm", "coinm"}), (2000, {"spot", "usdm", "coinm"})],
 )
 def test_any_number_of_symbols_is_shared_out_to_the_markets(symbols: int, markets: set[str]) -> None:
-    made = SyntheticMarket(SyntheticOptions(symbols=symbols), Hub(), lambda: START_US)
+    made = SyntheticMarket(SyntheticOptions(symbols=symbols), binance, Hub(), lambda: START_US)
 
     assert {each.listing.market for each in made._symbols} == markets
     assert len({(each.listing.market, each.listing.symbol) for each in made._symbols}) == symbols

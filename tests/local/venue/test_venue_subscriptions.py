@@ -5,8 +5,8 @@ from typing import Any
 
 import pytest
 
-from tickerplant.local.venue.streams import channel_of, depth_interval_ms, is_stream
-from tickerplant.local.venue.subscriptions import STREAMS_MOST, Subscriptions
+from tickerplant.local.venue.dialects.binance.streams import channel_of, depth_interval_ms, is_stream
+from tickerplant.local.venue.dialects.binance.subscriptions import STREAMS_MOST, Subscriptions
 
 
 def ask(subscriptions: Subscriptions, request: Any) -> Any:

@@ -1,4 +1,4 @@
-"""A simulated Binance on loopback: recordings or a synthetic market behind the venue's own protocol."""
+"""A simulated venue on loopback: recordings or a synthetic market behind the venue's own protocol."""
 
 from tickerplant.local.venue.options import RecordingOptions, SyntheticOptions, VenueOptions
 from tickerplant.local.venue.server import Venue, run_venue

@@ -19,8 +19,9 @@ USER_ERROR_CODE = 2
 @click.command()
 @click.option("--port", type=click.IntRange(0, 65535), default=0, help="To listen on; 0 = any free one (see the log).")
 @click.option("--host", default="127.0.0.1", show_default=True, help="Address to listen on; 0.0.0.0 in a container.")
+@click.option("--venue", default="BINANCE", show_default=True, help="Whose protocol is spoken.")
 @click.option("--recording", type=click.Path(path_type=Path), help="Play this file instead of making a market.")
-@click.option("--market", type=click.Choice(("spot", "usdm", "coinm")), default="spot", help="Market of the recording.")
+@click.option("--market", help="Market of the recording (default: spot), or the only one of the synthetic market.")
 @click.option("--pace", default="1", show_default=True, help="Of a recording: n times faster, or `max`.")
 @click.option("--symbols", type=click.IntRange(1), default=20, show_default=True, help="Of the synthetic market.")
 @click.option("--seed", type=int, default=1, show_default=True)
@@ -34,8 +35,9 @@ def main(
     *,
     port: int,
     host: str,
+    venue: str,
     recording: Path | None,
-    market: str,
+    market: str | None,
     pace: str,
     symbols: int,
     seed: int,
@@ -46,17 +48,18 @@ def main(
     fault_seed: int,
     autostart: bool,
 ) -> None:
-    """Serve a recording or a synthetic market as Binance does, until SIGTERM."""
+    """Serve a recording or a synthetic market as a venue does, until SIGTERM."""
     configure_logs("venue")
     if not is_loopback(host):
         logger().warning("settings", risk=f"--host is {host}: whoever reaches this machine can drive the venue")
     try:
         source = (
-            RecordingOptions(path=recording, market=market, pace=parse_pace(pace))
+            RecordingOptions(path=recording, market=market or "spot", pace=parse_pace(pace))
             if recording
-            else SyntheticOptions(symbols=symbols, seed=seed, rate_frames=rate)
+            else SyntheticOptions(symbols=symbols, seed=seed, rate_frames=rate, markets=(market,) if market else ())
         )
         options = VenueOptions(
+            venue=venue,
             host=host,
             port=port,
             source=source,

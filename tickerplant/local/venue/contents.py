@@ -8,9 +8,9 @@ import msgspec
 from schemas.symbology import SymbolError
 from schemas.venues.binance import assumed_instrument, instruments
 from tickerplant.errors import UserError
+from tickerplant.local.venue.dialects.binance.streams import channel_of, is_of_all_symbols
 from tickerplant.local.venue.kept_book import Delta
 from tickerplant.local.venue.options import RecordingOptions
-from tickerplant.local.venue.streams import channel_of, is_of_all_symbols
 from tickerplant.recordings import RecordedFrame, RecordingError, read_recording
 
 STREAM_PREFIX = b'{"stream":"'
@@ -71,7 +71,7 @@ def read_contents(options: RecordingOptions) -> Contents:
     return contents
 
 
-def stream_of(payload: bytes) -> str:
+def stream_name(payload: bytes) -> str:
     """Tell the stream of a combined message; empty = it is none."""
     if not payload.startswith(STREAM_PREFIX):
         return ""
@@ -104,7 +104,7 @@ def _see(contents: Contents, market: str, frame: RecordedFrame) -> None:
 
 
 def _see_message(contents: Contents, payload: bytes) -> None:
-    stream = stream_of(payload)
+    stream = stream_name(payload)
     if not stream:
         contents.unrouted += 1
         return

@@ -5,10 +5,8 @@ from collections import Counter
 from dataclasses import dataclass, field
 from typing import Any
 
-from tickerplant.local.venue.streams import channel_of
-
-TradeId = tuple[str, str, int]
-"""(market, venue symbol, trade id)."""
+TradeIds = tuple[str, str, int, int]
+"""(market, venue symbol, first and last trade id)."""
 
 
 class IdRanges:
@@ -49,9 +47,14 @@ class IdRanges:
 
 @dataclass
 class Counts:
-    """Messages written so far; keys of frames are `market/stream`."""
+    """Messages written so far.
+
+    Args:
+        frames: by key of their stream; channels: these keys → market and channel.
+    """
 
     frames: Counter[str] = field(default_factory=Counter)
+    channels: dict[str, tuple[str, str]] = field(default_factory=dict)
     trades: dict[tuple[str, str], IdRanges] = field(default_factory=dict)
     answers: int = 0
     notices: int = 0
@@ -60,13 +63,14 @@ class Counts:
     instruments: int = 0
     refused: int = 0
 
-    def add_trades(self, trades: list[TradeId]) -> None:
+    def add_trades(self, trades: list[TradeIds]) -> None:
         """Count trades, each once."""
-        for market, symbol, number in trades:
+        for market, symbol, first, last in trades:
             ranges = self.trades.get((market, symbol))
             if ranges is None:
                 ranges = self.trades[market, symbol] = IdRanges()
-            ranges.add(number)
+            for number in range(first, last + 1):
+                ranges.add(number)
 
     def as_json(self) -> dict[str, Any]:
         """Sum up; `messages_served` = everything written to WebSockets, answers and notices included, pings not."""
@@ -77,8 +81,8 @@ class Counts:
             "notices_served": self.notices,
             "messages_served": frames + self.answers + self.notices,
             "frames_damaged": self.damaged,
-            "by_channel": _grouped(self.frames, _channel_of_key),
-            "by_market": _grouped(self.frames, _market_of_key),
+            "by_channel": self._grouped(1),
+            "by_market": self._grouped(0),
             "distinct_trades": self._distinct_trades(),
             "snapshots_served": self.snapshots,
             "instruments_served": self.instruments,
@@ -92,17 +96,9 @@ class Counts:
             totals[market] += len(ranges)
         return dict(totals)
 
-
-def _grouped(counts: Counter[str], name_of: Any) -> dict[str, int]:
-    totals: Counter[str] = Counter()
-    for key, count in counts.items():
-        totals[name_of(key)] += count
-    return dict(totals)
-
-
-def _channel_of_key(key: str) -> str:
-    return channel_of(key.partition("/")[2])
-
-
-def _market_of_key(key: str) -> str:
-    return key.partition("/")[0]
+    def _grouped(self, by: int) -> dict[str, int]:
+        """Sum up frames by market (0) or channel (1)."""
+        totals: Counter[str] = Counter()
+        for key, count in self.frames.items():
+            totals[self.channels[key][by]] += count
+        return dict(totals)

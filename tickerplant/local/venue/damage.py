@@ -5,15 +5,17 @@
 
 import re
 from collections.abc import Callable
+from dataclasses import replace
 from random import Random
 from typing import Final
 
-import msgspec
+from tickerplant.local.venue.dialect import Book
 
 QUOTED_NUMBER: Final = re.compile(rb'"(\d+(?:\.\d+)?)"')
 BARE_NUMBER: Final = re.compile(rb'"[Eetau]":(\d+)')
 STRUCTURE: Final = re.compile(rb'[{}\[\]:,"]')
 TEXT: Final = re.compile(rb"[A-Za-z0-9.]+")
+WRONG_BOOKS: Final = ("old", "other_symbol", "crossed", "empty")
 WEB_PAGE: Final = b"<html><head><title>502 Bad Gateway</title></head><body>502 Bad Gateway</body></html>"
 
 
@@ -36,16 +38,22 @@ def garbage(body: bytes, kind: str, random: Random) -> tuple[str, bytes]:
     return chosen, b"" if chosen == "empty" else truncated(body, random)
 
 
-def wrong_snapshot(body: bytes, kind: str) -> bytes:
-    """Make a depth answer wrong: `old`, `crossed` or `empty`."""
-    fields = msgspec.json.decode(body)
-    if kind == "old":
-        fields["lastUpdateId"] //= 2
-    elif kind == "crossed":
-        fields["bids"], fields["asks"] = fields["asks"], fields["bids"]
-    else:
-        fields["bids"], fields["asks"] = [], []
-    return msgspec.json.encode(fields)
+def wrong_book(book: Book, how: str) -> Book:
+    """Make a book wrong: `old`, `crossed` or `empty`."""
+    if how == "old":
+        return replace(book, last_id=book.last_id // 2, number=book.number // 2, recorded=b"")
+    if how == "crossed":
+        return replace(book, bids=book.asks, asks=book.bids, recorded=b"")
+    return replace(book, bids=[], asks=[], recorded=b"")
+
+
+def wrong_checksum(payload: bytes, pattern: re.Pattern[bytes], random: Random) -> bytes:
+    """Put another number in the place of the checksum."""
+    found = pattern.search(payload)
+    if found is None:
+        return payload
+    other = int(found[1]) ^ (1 + random.getrandbits(30))
+    return _with(payload, found.span(1), str(other).encode())
 
 
 def _no_json(payload: bytes, random: Random) -> bytes:

@@ -15,11 +15,13 @@ from typing import Any, Final, NamedTuple
 import msgspec
 
 from tickerplant.local.venue import damage
+from tickerplant.local.venue.dialect import Frame
 from tickerplant.local.venue.faults import (
     AnyFault,
     ClockStep,
     Corrupt,
     Double,
+    FrameFault,
     Lose,
     Refuse,
     Reorder,
@@ -27,11 +29,11 @@ from tickerplant.local.venue.faults import (
     Silence,
     Slow,
     Truncate,
+    WrongChecksum,
+    WrongSnapshotFault,
 )
 
 MOST_STRIKES: Final = 100_000
-IDS: Final = (re.compile(rb'"(?:t|a|U)":(\d+)'), re.compile(rb'"u":(\d+)'))
-"""First and last id of a message: of a trade, an aggregated trade, a depth update, a quote."""
 
 
 class Strike(NamedTuple):
@@ -99,6 +101,12 @@ class ActiveFault:
         probability = getattr(self.fault, "probability", 1.0)
         return bool(probability >= 1.0 or self.random(target).random() < probability)
 
+    def wrong_book(self, target: str) -> str:
+        """Choose what is to be wrong with a book."""
+        assert isinstance(self.fault, WrongSnapshotFault)
+        kind = self.fault.kind
+        return self.random(target).choice(damage.WRONG_BOOKS) if kind == "any" else kind
+
     def strike(self, strike: Strike) -> None:
         """Note what was hit; the fault ends with its last hit."""
         self.hits += 1
@@ -127,9 +135,14 @@ class ActiveFault:
 
 
 class FaultPlan:
-    """All faults of a venue. `frame_faults` is empty while frames go as they are: the only thing looked at for each."""
+    """All faults of a venue. `frame_faults` is empty while frames go as they are: the only thing looked at for each.
 
-    def __init__(self, seed: int) -> None:
+    Args:
+        checksum: finds the checksum in a message as its group 1; None = the venue sends none.
+    """
+
+    def __init__(self, seed: int, checksum: re.Pattern[bytes] | None = None) -> None:
+        self.checksum = checksum
         self.faults: dict[int, ActiveFault] = {}
         self.frame_faults: list[ActiveFault] = []
         self.request_faults: list[ActiveFault] = []
@@ -155,20 +168,37 @@ class FaultPlan:
         active.end()
         self._sort()
 
-    def judge(self, key: str, payload: bytes) -> Verdict:
+    def judge(self, key: str, frame: Frame) -> Verdict:
         """Decide what becomes of a frame of `market/stream`."""
+        payload = frame.payload
         for active in self.frame_faults:
+            if isinstance(active.fault, WrongChecksum) and not self._has_checksum(payload):
+                continue
             if active.hits_now(key):
-                how, verdict = _JUDGES[type(active.fault)](active, key, payload)
-                active.strike(Strike(key, how, *ids_of(payload)))
+                how, verdict = self._verdict(active, key, payload)
+                active.strike(Strike(key, how, frame.first_id, frame.last_id))
                 if active.is_over:
                     self._sort()
                 return verdict
         return Verdict(payload)
 
+    def _verdict(self, active: ActiveFault, key: str, payload: bytes) -> tuple[str, Verdict]:
+        if isinstance(active.fault, WrongChecksum):
+            assert self.checksum is not None
+            return "", Verdict(damage.wrong_checksum(payload, self.checksum, active.random(key)))
+        return _JUDGES[type(active.fault)](active, key, payload)
+
+    def _has_checksum(self, payload: bytes) -> bool:
+        return self.checksum is not None and self.checksum.search(payload) is not None
+
     def judge_request(self, path: str) -> ActiveFault | None:
         """Choose the fault that a REST request meets; None = none. The caller notes the strike."""
         return next((each for each in self.request_faults if each.hits_now(path)), None)
+
+    def judge_book(self, key: str) -> ActiveFault | None:
+        """Choose the fault that a book sent in a stream meets; None = none. The caller notes the strike."""
+        wrong = (each for each in self.request_faults if isinstance(each.fault, WrongSnapshotFault))
+        return next((each for each in wrong if each.hits_now(key)), None)
 
     def refusal(self, endpoint: str) -> Refuse | None:
         """Choose the refusal that a handshake meets, and note it; None = none."""
@@ -203,20 +233,10 @@ class FaultPlan:
     def _sort(self) -> None:
         """Bring what is looked at often up to date."""
         active = [each for each in self.faults.values() if each.is_active]
-        self.frame_faults[:] = [each for each in active if type(each.fault) in _JUDGES]
+        self.frame_faults[:] = [each for each in active if isinstance(each.fault, FrameFault | Silence)]
         self.request_faults[:] = [each for each in active if isinstance(each.fault, RequestFault)]
         self.is_slow = any(isinstance(each.fault, Slow) for each in active)
         self.clock_offset_us = sum(each.fault.step_ms * 1000 for each in active if isinstance(each.fault, ClockStep))
-
-
-def ids_of(payload: bytes) -> tuple[int, int]:
-    """Find the first and last id that a message of market data tells; (0, 0) = none.
-
-    >>> ids_of(b'{"data":{"e":"trade","t":7}}'), ids_of(b'{"data":{"U":3,"u":5}}')
-    ((7, 7), (3, 5))
-    """
-    first, last = (found and int(found[1]) for found in (each.search(payload) for each in IDS))
-    return first or last or 0, last or first or 0
 
 
 def _lose(_active: ActiveFault, _key: str, payload: bytes) -> tuple[str, Verdict]:

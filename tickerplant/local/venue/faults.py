@@ -4,7 +4,7 @@ A frame is hit by at most one fault, the one that was started first. Patterns (`
 text, `?` any character, `[ab]` one of these. They are held against
 
 - `market/stream` for frames, e.g. `spot/btcusdt@trade`, `usdm/*@depth*`,
-- the endpoint for connections: `spot`, `coinm`, `usdm/public`, `usdm/market`,
+- the endpoint for connections, e.g. `spot`, `usdm/public`,
 - path and query for REST, e.g. `*/depth?symbol=BTCUSDT*`, `*/spot/*/exchangeInfo*`.
 """
 
@@ -110,6 +110,12 @@ class Corrupt(FrameFault, frozen=True, kw_only=True, tag="corrupt"):
     kind: Corruption = "any"
 
 
+class WrongChecksum(FrameFault, frozen=True, kw_only=True, tag="wrong_checksum"):
+    """The checksum of a book in a frame is another one (of venues that send any)."""
+
+    SEEN: ClassVar[str] = "BOOK_RESET, a new snapshot, BOOK_READY; levels as ever"
+
+
 class Silence(Fault, frozen=True, kw_only=True, tag="silence"):
     """Streams carry nothing while connections live."""
 
@@ -187,7 +193,7 @@ class HttpGarbage(RequestFault, frozen=True, kw_only=True, tag="http_garbage"):
 
 
 class WrongSnapshotFault(RequestFault, frozen=True, kw_only=True, tag="wrong_snapshot"):
-    """Depth answers that are well formed and wrong: an id of long ago, another symbol's, sides exchanged, no levels."""
+    """Books, asked for or in a stream, well formed and wrong: an id of long ago, another symbol's, crossed, empty."""
 
     SEEN: ClassVar[str] = "not joined; asked again; BOOK_READY with a right one"
 
@@ -195,7 +201,7 @@ class WrongSnapshotFault(RequestFault, frozen=True, kw_only=True, tag="wrong_sna
 
 
 class Maintenance(Fault, frozen=True, kw_only=True, tag="maintenance"):
-    """The venue announces its end (`serverShutdown`) and closes connections a moment later."""
+    """The venue announces its end, if it has a notice for that, and closes connections a moment later."""
 
     MAIN: ClassVar[str] = "every_s"
     SEEN: ClassVar[str] = "VENUE_NOTICE, a new connection in its place"
@@ -216,7 +222,7 @@ class ClockStep(Fault, frozen=True, kw_only=True, tag="clock_step"):
 
 
 AnyFault = (
-    Lose | Double | Reorder | Truncate | Corrupt | Silence | Disconnect | Slow | Refuse
+    Lose | Double | Reorder | Truncate | Corrupt | WrongChecksum | Silence | Disconnect | Slow | Refuse
     | HttpError | HttpHang | HttpGarbage | WrongSnapshotFault | Maintenance | ClockStep
 )  # fmt: skip
 CATALOGUE: Final[dict[str, type[AnyFault]]] = {str(each.__struct_config__.tag): each for each in get_args(AnyFault)}

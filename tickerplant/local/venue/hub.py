@@ -2,57 +2,121 @@
 
 import asyncio
 from collections.abc import Callable, Iterable
+from dataclasses import replace
+from functools import partial
+from typing import Protocol
 
-from tickerplant.local.venue.counts import Counts, TradeId
-from tickerplant.local.venue.fault_plan import FaultPlan
+from tickerplant.local.venue import damage
+from tickerplant.local.venue.counts import Counts
+from tickerplant.local.venue.dialect import Book, Frame, Stream
+from tickerplant.local.venue.fault_plan import FaultPlan, Strike
 from tickerplant.local.venue.session import Session
-from tickerplant.local.venue.streams import SERVED, channel_of
 
 POLL_S = 0.005
+Spoil = Callable[[Book], Book]
+
+
+class Told(Protocol):
+    """What stands behind the streams, as the hub asks it."""
+
+    def begin(self, stream: Stream) -> None:
+        """Know that a stream has its first listener."""
+
+    def first(self, stream: Stream, spoil: Spoil) -> Iterable[Frame]:
+        """Write what joins with what the stream tells next: the book as it stands, recent trades, a ticker.
+
+        What is still to be told of it goes first to those who listen already. spoil: what becomes of a book.
+        """
+
+    def book(self, market: str, symbol: str, levels: int) -> Book | None:
+        """Give a book as it stands; None = no such symbol."""
+
+    def neighbour(self, market: str, symbol: str) -> str:
+        """Name the symbol listed next, or the same where there is no other."""
 
 
 class Hub:
-    """Routes frames by key, which is `market/stream`; `on_new_stream` is told of keys that get their first listener."""
+    """Routes frames by key, which is `market/stream`."""
 
     def __init__(self, plan: FaultPlan | None = None) -> None:
         self.counts = Counts()
         self.plan = plan or FaultPlan(0)
         self.sessions: dict[Session, None] = {}  # a set in the order in which they came
-        self.on_new_stream: Callable[[str], None] = _ignore
+        self.told: Told | None = None  # None = nothing stands behind it yet
         self._routes: dict[str, list[Session]] = {}
-        self._keys: dict[Session, set[str]] = {}
+        self._streams: dict[tuple[str, str], dict[str, dict[str, Stream]]] = {}  # market, symbol → kind → key
 
     def join(self, session: Session) -> None:
-        """Let a connection listen, or bring its routes up to date after a request."""
+        """Take in a connection."""
         self.sessions[session] = None
-        wanted = _keys_of(session)
-        known = self._keys.get(session, set())
-        self._keys[session] = wanted
-        for key in wanted - known:
-            if key not in self._routes:
-                self._routes[key] = []
-                self.on_new_stream(key)
-            self._routes[key].append(session)
-        self._unroute(session, known - wanted)
 
     def leave(self, session: Session) -> None:
         """Forget a connection."""
         session.is_open = False
         self.sessions.pop(session, None)
-        self._unroute(session, self._keys.pop(session, set()))
+        for stream in tuple(session.streams.values()):
+            self.unsubscribe(session, stream)
+
+    def subscribe(self, session: Session, stream: Stream, *, with_first: bool = False) -> None:
+        """Let a connection listen; again = no change. with_first: it gets what joins with the stream before."""
+        if stream.key not in self._routes:
+            self._routes[stream.key] = []
+            self.counts.channels[stream.key] = (stream.market, stream.channel)
+            self.streams_of(stream.market, stream.symbol).setdefault(stream.kind, {})[stream.key] = stream
+            if self.told is not None:
+                self.told.begin(stream)
+        if with_first:
+            self.send_first(session, stream)
+        if stream.key not in session.streams:
+            session.streams[stream.key] = stream
+            self._routes[stream.key].append(session)
+
+    def send_first(self, session: Session, stream: Stream) -> None:
+        """Put what joins with a stream into the queue of a connection."""
+        if self.told is None:
+            return
+        self.counts.channels[stream.key] = (stream.market, stream.channel)
+        active = self.plan.judge_book(stream.key) if stream.kind in {"depth", "book"} else None
+        if active is None:
+            frames = self.told.first(stream, _as_it_is)
+        else:
+            how = active.wrong_book(stream.key)
+            frames = self.told.first(stream, partial(spoilt, self.told, stream.market, how=how))
+            active.strike(Strike(stream.key, how))
+        for frame in frames:
+            session.put(stream, frame)
+
+    def unsubscribe(self, session: Session, stream: Stream) -> None:
+        """Let a connection listen no more; it does not = no change."""
+        if session.streams.pop(stream.key, None) is None:
+            return
+        listeners = self._routes[stream.key]
+        listeners.remove(session)
+        if not listeners:
+            del self._routes[stream.key]
+            del self.streams_of(stream.market, stream.symbol)[stream.kind][stream.key]
+
+    def streams_of(self, market: str, symbol: str) -> dict[str, dict[str, Stream]]:
+        """Give the streams of a symbol that somebody listens to, by kind and key; it is kept up to date."""
+        return self._streams.setdefault((market, symbol), {})
 
     def listeners(self, key: str) -> list[Session] | None:
         """Tell who listens to a stream; None = nobody, so it need not be made."""
         return self._routes.get(key)
 
     def subscribed(self) -> list[str]:
-        """List the keys that somebody listens to, where they are served."""
+        """List the keys that somebody listens to."""
         return sorted(self._routes)
 
-    def publish(self, key: str, combined: bytes, trade: TradeId | None = None) -> None:
+    def publish(self, stream: Stream, frame: Frame) -> None:
         """Put a frame into the queue of each listener; `flush` sends."""
-        for session in self._routes.get(key, ()):
-            session.put(key, combined, trade)
+        for session in self._routes.get(stream.key, ()):
+            session.put(stream, frame)
+
+    def publish_all(self, stream: Stream, frames: Iterable[Frame]) -> None:
+        """Put frames into the queues in their order."""
+        for frame in frames:
+            self.publish(stream, frame)
 
     def waiting_bytes(self) -> int:
         """Tell the longest queue."""
@@ -78,19 +142,14 @@ class Hub:
         while any(session.unwritten_bytes() for session in self.sessions):  # noqa: ASYNC110  # sockets tell no event
             await asyncio.sleep(POLL_S)
 
-    def _unroute(self, session: Session, keys: Iterable[str]) -> None:
-        for key in keys:
-            listeners = self._routes[key]
-            listeners.remove(session)
-            if not listeners:
-                del self._routes[key]
+
+def spoilt(told: Told, market: str, book: Book, *, how: str) -> Book:
+    """Make a book wrong; `other_symbol` = with all that another one has, its name too."""
+    if how != "other_symbol":
+        return damage.wrong_book(book, how)
+    other = told.book(market, told.neighbour(market, book.symbol), max(len(book.bids), len(book.asks)))
+    return book if other is None else replace(other, number=book.number, recorded=b"")
 
 
-def _keys_of(session: Session) -> set[str]:
-    """List what a connection gets: of its streams those that its endpoint serves."""
-    served = SERVED[session.endpoint]
-    return {f"{session.market}/{name}" for name in session.subscriptions.streams if channel_of(name) in served}
-
-
-def _ignore(_key: str) -> None:
-    """Nobody wants to know."""
+def _as_it_is(book: Book) -> Book:
+    return book

@@ -15,6 +15,7 @@ from aiohttp.typedefs import Handler, Middleware
 from tickerplant.clock import NowUs
 from tickerplant.errors import UserError
 from tickerplant.local.venue import damage
+from tickerplant.local.venue.dialect import Now
 from tickerplant.local.venue.fault_plan import ActiveFault, FaultPlan, Strike
 from tickerplant.local.venue.faults import (
     AnyFault,
@@ -27,14 +28,13 @@ from tickerplant.local.venue.faults import (
     WrongSnapshotFault,
     fault_from,
 )
-from tickerplant.local.venue.feed import Feed
 from tickerplant.local.venue.hub import Hub
+from tickerplant.local.venue.rest import WRONG_BOOK, WrongBook
 from tickerplant.local.venue.session import Session
-from tickerplant.local.venue.streams import SERVED
 from tickerplant.logs import logger
 
 GOING_AWAY: Final = 1001
-BASE: Final = "/binance/"
+CONTROL: Final = "/control/"
 
 
 class Injector:
@@ -127,9 +127,10 @@ class Injector:
 
     async def _maintain(self, active: ActiveFault, fault: Maintenance) -> None:
         sessions = self._listeners(active)
-        notice = msgspec.json.encode({"e": "serverShutdown", "E": self.now_us() // 1000})
         for session in sessions:
-            await session.notify(notice)
+            for notice in session.conversation.maintenance(Now(self.now_us() // 1000, 0.0, 0.0)):
+                session.notify(notice)
+            await session.flush()
         for endpoint in {session.endpoint for session in sessions}:
             active.strike(Strike(endpoint, "notice"))
         await asyncio.sleep(fault.notice_s)
@@ -137,20 +138,21 @@ class Injector:
             self.start(Refuse(match=fault.match, status=503, for_s=fault.down_s))
         await asyncio.gather(*(each.close(GOING_AWAY) for each in sessions if each.is_open))
 
-    def meet_request(self, feed: Feed) -> Middleware:
-        """Make the middleware that all requests of clients pass."""
+    def meet_request(self, endpoints: Mapping[str, str]) -> Middleware:
+        """Make the middleware that all requests of clients pass; endpoints: route → name, all else is REST."""
 
         @web.middleware
         async def meet(request: web.Request, handler: Handler) -> web.StreamResponse:
-            if not request.path.startswith(BASE):
+            if request.path.startswith(CONTROL):
                 return await handler(request)
-            endpoint = _endpoint(request.path)
+            resource = request.match_info.route.resource
+            endpoint = endpoints.get("" if resource is None else resource.canonical)
             if endpoint:
                 await asyncio.sleep(self.plan.handshake_s(endpoint))
                 refused = self.plan.refusal(endpoint)
                 return _error(refused) if refused else await handler(request)
             active = self.plan.judge_request(request.path_qs)
-            return await handler(request) if active is None else await _meet(active, request, handler, feed)
+            return await handler(request) if active is None else await _meet(active, request, handler)
 
         return meet
 
@@ -196,7 +198,7 @@ async def _ended(session: Session, fault: Disconnect) -> None:
     session.tear() if fault.how == "mid_frame" else session.abort()
 
 
-async def _meet(active: ActiveFault, request: web.Request, handler: Handler, feed: Feed) -> web.StreamResponse:
+async def _meet(active: ActiveFault, request: web.Request, handler: Handler) -> web.StreamResponse:
     """Answer a request as a fault wants it."""
     fault, path = active.fault, request.path_qs
     if isinstance(fault, HttpError):
@@ -206,12 +208,18 @@ async def _meet(active: ActiveFault, request: web.Request, handler: Handler, fee
         active.strike(Strike(path))
         await asyncio.sleep(fault.hang_s)
         return await handler(request)
+    if isinstance(fault, WrongSnapshotFault):
+        wrong = WrongBook(active.wrong_book(path))
+        request[WRONG_BOOK] = wrong
+        response = await handler(request)
+        if wrong.struck:
+            active.strike(Strike(path, wrong.how))
+        return response
     response = await handler(request)
     if not isinstance(response, web.Response) or response.status != web.HTTPOk.status_code:
         return response
-    if isinstance(fault, HttpGarbage):
-        return await _garbage(active, fault, request, response)
-    return _wrong_snapshot(active, request, response, feed)
+    assert isinstance(fault, HttpGarbage)
+    return await _garbage(active, fault, request, response)
 
 
 async def _garbage(
@@ -230,40 +238,9 @@ async def _garbage(
     return broken
 
 
-def _wrong_snapshot(
-    active: ActiveFault, request: web.Request, response: web.Response, feed: Feed
-) -> web.StreamResponse:
-    fault, query = active.fault, request.query
-    assert isinstance(fault, WrongSnapshotFault)
-    if not request.path.endswith("/depth"):
-        return response
-    random = active.random(request.path_qs)
-    how = random.choice(("old", "other_symbol", "crossed", "empty")) if fault.kind == "any" else fault.kind
-    body = damage.wrong_snapshot(_body(response), how) if how != "other_symbol" else _other(request.path, query, feed)
-    if body is None:
-        return response
-    active.strike(Strike(request.path_qs, how))
-    return web.Response(body=body, content_type="application/json")
-
-
-def _other(path: str, query: Mapping[str, str], feed: Feed) -> bytes | None:
-    """Give the depth of the next symbol of the market; None = there is no other."""
-    market = path.removeprefix(BASE).partition("/")[0]
-    symbols = [each["symbol"] for each in msgspec.json.decode(feed.exchange_info(market, 0))["symbols"]]
-    at = symbols.index(query["symbol"])
-    other = symbols[(at + 1) % len(symbols)]
-    return None if other == query["symbol"] else feed.depth(market, other, 1000)
-
-
 def _body(response: web.Response) -> bytes:
     assert isinstance(response.body, bytes)
     return response.body
-
-
-def _endpoint(path: str) -> str:
-    """Tell which WebSocket endpoint a path is of; empty = it is REST."""
-    found = (each for each in SERVED if path.startswith((f"{BASE}{each}/stream", f"{BASE}{each}/ws")))
-    return next(found, "")
 
 
 def _error(fault: HttpError | Refuse) -> web.Response:

@@ -1,8 +1,8 @@
 """The order book of a recorded symbol at the position of the playback, for depth requests."""
 
-from typing import Any
-
 import msgspec
+
+from tickerplant.local.venue.dialect import Book
 
 Levels = list[tuple[str, str]]
 
@@ -31,19 +31,18 @@ class KeptBook:
     """Levels by price as recorded; answers always join with the deltas that are still to come.
 
     Args:
-        market, symbol: whose answers are made.
+        symbol: whose book it is.
         first: the first delta of the recording; None = it has none.
         snapshot: the first depth body of the recording, answered byte for byte until the deltas pass it; None = the
             book starts empty right before the first delta.
     """
 
-    def __init__(self, market: str, symbol: str, *, first: Delta | None, snapshot: bytes | None) -> None:
-        self._market = market
+    def __init__(self, symbol: str, *, first: Delta | None, snapshot: bytes | None) -> None:
         self._symbol = symbol
         self._bids: dict[str, str] = {}
         self._asks: dict[str, str] = {}
         self._last_id = 0 if first is None else first.pu or first.U - 1
-        self._time = (0, 0)
+        self._time_ms = 0
         self._ahead: tuple[_Snapshot, bytes] | None = None
         if snapshot is not None:
             self.see_snapshot(snapshot)
@@ -60,29 +59,28 @@ class KeptBook:
             self._bids, self._asks = dict(self._ahead[0].bids), dict(self._ahead[0].asks)
             self._ahead = None
         self._last_id = delta.u
-        self._time = (delta.E, delta.T)
+        self._time_ms = delta.E
         if self._ahead is None:
             _apply(self._bids, delta.b)
             _apply(self._asks, delta.a)
 
-    def body(self, limit: int) -> bytes:
-        """Make the answer with up to `limit` levels a side."""
+    def book(self, most: int) -> Book:
+        """Give up to so many levels a side."""
         if self._ahead is None:
             bids = sorted(self._bids.items(), key=_price, reverse=True)
             asks = sorted(self._asks.items(), key=_price)
-            return self._render(self._last_id, bids[:limit], asks[:limit])
+            return Book(self._symbol, self._last_id, 0, bids[:most], asks[:most], self._time_ms)
         snapshot, body = self._ahead
-        if limit >= max(len(snapshot.bids), len(snapshot.asks)):
-            return body
-        return self._render(snapshot.last_update_id, snapshot.bids[:limit], snapshot.asks[:limit])
-
-    def _render(self, last_id: int, bids: Levels, asks: Levels) -> bytes:
-        fields: dict[str, Any] = {"lastUpdateId": last_id}
-        if self._market != "spot":
-            fields |= {"E": self._time[0], "T": self._time[1]}
-        if self._market == "coinm":
-            fields |= {"symbol": self._symbol, "pair": self._symbol.partition("_")[0]}
-        return msgspec.json.encode(fields | {"bids": bids, "asks": asks})
+        recorded = body if most >= max(len(snapshot.bids), len(snapshot.asks)) else b""
+        return Book(
+            self._symbol,
+            snapshot.last_update_id,
+            0,
+            snapshot.bids[:most],
+            snapshot.asks[:most],
+            self._time_ms,
+            recorded,
+        )
 
 
 def _apply(side: dict[str, str], levels: Levels) -> None:

@@ -2,7 +2,7 @@
 
 from bisect import bisect_left, insort
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import Final, NamedTuple
 
 ANY_PRICE: Final = 1 << 60
@@ -48,29 +48,36 @@ class BookSide:
         return [(self.price(key), self.sizes[key]) for key in self.keys[: -most - 1 : -1]]
 
 
+class Change(NamedTuple):
+    """A level got another size; 0 = it is gone."""
+
+    update_id: int
+    is_bid: bool
+    price: int
+    size: int
+
+
 class DeltaFeed:
-    """Gathers what changed in a book since it was last emitted.
+    """Gathers what changed in a book since it was last taken.
 
     Levels that are as they were before are told too: a snapshot taken in between shows them otherwise.
     """
 
     def __init__(self, last_id: int) -> None:
-        self.last_id = last_id  # of the update emitted last
-        self.first_id = 0  # of the changes gathered; 0 = none
-        self._touched: tuple[dict[int, None], dict[int, None]] = ({}, {})  # keys of asks, of bids
+        self.last_id = last_id  # of the update taken last
+        self.changes: list[Change] = []
 
-    def note(self, side: BookSide, key: int, update_id: int) -> None:
-        """Take in a change of a level."""
-        if not self.first_id:
-            self.first_id = update_id
-        self._touched[side.is_bid][key] = None
+    def take(self) -> list[Change]:
+        """Give the changes in their order, and begin anew."""
+        taken, self.changes = self.changes, []
+        if taken:
+            self.last_id = taken[-1].update_id
+        return taken
 
-    def take(self, side: BookSide) -> list[tuple[int, int]]:
-        """List (price, size now) of the levels of a side that changed, and begin anew."""
-        touched = self._touched[side.is_bid]
-        changed = [(side.price(key), side.sizes.get(key, 0)) for key in touched]
-        touched.clear()
-        return changed
+
+def merged(changes: Iterable[Change], *, is_bid: bool) -> dict[int, int]:
+    """Give what changes leave of the levels of a side: price → size."""
+    return {each.price: each.size for each in changes if each.is_bid == is_bid}
 
 
 class Fill(NamedTuple):
@@ -162,5 +169,7 @@ class OrderBook:
         else:
             del side.sizes[key], side.queues[key]
             del side.keys[bisect_left(side.keys, key)]
-        for feed in self.feeds:
-            feed.note(side, key, self.update_id)
+        if self.feeds:
+            change = Change(self.update_id, side.is_bid, side.price(key), size)
+            for feed in self.feeds:
+                feed.changes.append(change)

@@ -15,7 +15,7 @@ class RecordingOptions:
     """A recording to play.
 
     Args:
-        market: `spot`, `usdm` or `coinm`: whose endpoints serve it.
+        market: whose endpoints serve it, e.g. `spot`.
         pace: times its own speed; None = as fast as the slowest client reads.
     """
 
@@ -29,7 +29,8 @@ class SyntheticOptions:
     """A market to make.
 
     Args:
-        symbols: over all three markets: about half of them spot, three in ten USD-M, the rest COIN-M.
+        symbols: over all markets, shared out as the dialect says: of Binance about half are spot, three in ten USD-M.
+        markets: those that are made; () = all of the venue.
         seed: same seed, symbols and rate = same messages, apart from times and what follows from them (candle bounds).
         rate_frames: frames per second over all symbols and channels, subscribed or not.
     """
@@ -37,6 +38,7 @@ class SyntheticOptions:
     symbols: int = 20
     seed: int = 1
     rate_frames: float = 2000.0
+    markets: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -44,6 +46,7 @@ class VenueOptions:
     """Everything about a simulated venue.
 
     Args:
+        venue: whose protocol is spoken: a name in `dialects`.
         port: to listen on; 0 = any free one.
         autostart: serve at once instead of waiting for `POST /control/start`.
         ping_s, pong_wait_s: a ping each so often; the connection is closed when the pong takes longer than that.
@@ -52,6 +55,7 @@ class VenueOptions:
         fault_seed: same seed, faults and market = the same frames are hit.
     """
 
+    venue: str = "BINANCE"
     port: int = 0
     source: RecordingOptions | SyntheticOptions = SyntheticOptions()
     host: str = "127.0.0.1"

@@ -2,10 +2,10 @@
 
 import asyncio
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from functools import partial
-from typing import Any, Final
+from typing import Final
 
 import msgspec
 
@@ -15,19 +15,18 @@ from tickerplant.local.venue.contents import (
     decode_delta,
     nameable,
     read_contents,
-    stream_of,
+    stream_name,
     symbol_of_request,
 )
-from tickerplant.local.venue.counts import TradeId
-from tickerplant.local.venue.hub import Hub
+from tickerplant.local.venue.dialect import Book, Frame, Stream
+from tickerplant.local.venue.dialects.binance.streams import stream_of
+from tickerplant.local.venue.hub import Hub, Spoil
 from tickerplant.local.venue.kept_book import KeptBook
-from tickerplant.local.venue.klines import kline_rows
-from tickerplant.local.venue.listings import exchange_info_of_names
-from tickerplant.local.venue.numbers import AS_FLOATS
+from tickerplant.local.venue.listings import Listing, named, next_name
 from tickerplant.local.venue.options import RecordingOptions
-from tickerplant.local.venue.streams import channel_of, is_of_all_symbols
 from tickerplant.recordings import RecordedFrame, RecordingError, read_recording
 
+NAME: Final = "BINANCE"
 CHUNK_BYTES: Final = 128 * 1024
 CHUNK_FRAMES: Final = 512
 SLEEP_LEAST_S: Final = 0.001
@@ -68,25 +67,44 @@ class Playback:
         self._listed = self._contents.listed(options.market)
         self._played = 0
         self._recv_time_us = 0
+        hub.told = self
 
-    def exchange_info(self, market: str, now_ms: int) -> bytes:
-        """Give the recorded instrument list, or one made from the names; other markets list nothing."""
+    def listings(self, market: str) -> list[Listing]:
+        """List the symbols whose names tell what they are; other markets list nothing."""
         if market != self._options.market:
-            return exchange_info_of_names(market, [], now_ms)
-        names = nameable(market, self._contents.symbols)
-        return self._contents.instruments or exchange_info_of_names(market, names, now_ms)
+            return []
+        return [named(NAME, market, each) for each in nameable(market, self._contents.symbols)]
 
-    def depth(self, market: str, symbol: str, limit: int) -> bytes | None:
+    def listing(self, market: str, symbol: str) -> Listing | None:
+        """Find a symbol; None = not listed, or its name does not tell what it is."""
+        return next((each for each in self.listings(market) if each.symbol == symbol), None)
+
+    def recorded_instruments(self, market: str) -> bytes | None:
+        """Give the recorded instrument list; None = there is none."""
+        return self._contents.instruments if market == self._options.market else None
+
+    def book(self, market: str, symbol: str, levels: int) -> Book | None:
         """Give the book at the position; None = no such symbol."""
         if market != self._options.market or symbol not in self._listed:
             return None
-        book = self._books.get(symbol) or KeptBook(market, symbol, first=None, snapshot=None)
-        return book.body(limit)
+        book = self._books.get(symbol) or KeptBook(symbol, first=None, snapshot=None)
+        return book.book(levels)
 
-    def klines(self, market: str, symbol: str, interval_ms: int, limit: int) -> list[list[Any]] | None:
+    def candles(self, market: str, symbol: str) -> CandleSeries | None:
         """Give candles of the trades up to the position; None = no such symbol."""
-        series = self._candles.get(symbol) if market == self._options.market else None
-        return None if series is None else kline_rows(series, interval_ms, limit, AS_FLOATS)
+        return self._candles.get(symbol) if market == self._options.market else None
+
+    def neighbour(self, market: str, symbol: str) -> str:
+        """Name the symbol listed next, or the same where there is no other."""
+        return next_name(self._contents.symbols, symbol) if market == self._options.market else symbol
+
+    def begin(self, stream: Stream) -> None:
+        """Everything is made already."""
+
+    def first(self, stream: Stream, spoil: Spoil) -> Iterable[Frame]:
+        """Nothing: what was sent at first stands in the recording."""
+        del stream, spoil
+        return ()
 
     def position(self) -> dict[str, int]:
         """Tell how far it is."""
@@ -120,9 +138,10 @@ class Playback:
     def _play(self, frame: RecordedFrame) -> None:
         self._recv_time_us = frame.recv_time_us
         if frame.kind == "MESSAGE":
-            route = self._routes.get(stream_of(frame.payload))
+            route = self._routes.get(stream_name(frame.payload))
             if route is not None:
-                self._hub.publish(route.key, frame.payload, route.see(frame.payload))
+                number = route.see(frame.payload) or 0
+                self._hub.publish(route.stream, Frame(frame.payload, number, number))
                 self._played += 1
         elif frame.kind == "HTTP" and (book := self._books.get(symbol_of_request(frame.request))):
             book.see_snapshot(frame.payload)
@@ -130,29 +149,27 @@ class Playback:
     def _book(self, symbol: str) -> KeptBook:
         contents = self._contents
         first, snapshot = contents.first_deltas.get(symbol), contents.snapshots.get(symbol)
-        return KeptBook(self._options.market, symbol, first=first, snapshot=snapshot)
+        return KeptBook(symbol, first=first, snapshot=snapshot)
 
-    def _route(self, stream: str) -> "_Route":
-        symbol, channel = stream.partition("@")[0].upper(), channel_of(stream)
-        key = f"{self._options.market}/{stream}"
-        if is_of_all_symbols(stream):
-            return _Route(key, _see_nothing)
-        if channel == "depth":
-            return _Route(key, partial(self._see_delta, symbol))
-        if channel == "trade":
-            return _Route(key, partial(self._see_trade, symbol))
-        if channel == "aggTrade" and f"{stream.partition('@')[0]}@trade" not in self._contents.streams:
-            return _Route(key, partial(self._see_aggregate, symbol))
-        return _Route(key, _see_nothing)
+    def _route(self, name: str) -> "_Route":
+        stream = stream_of(self._options.market, name)
+        symbol = stream.symbol
+        if stream.channel == "depth" and symbol:
+            return _Route(stream, partial(self._see_delta, symbol))
+        if stream.kind == "trade":
+            return _Route(stream, partial(self._see_trade, symbol))
+        if stream.kind == "aggregate" and f"{name.partition('@')[0]}@trade" not in self._contents.streams:
+            return _Route(stream, partial(self._see_aggregate, symbol))
+        return _Route(stream, _see_nothing)
 
     def _see_delta(self, symbol: str, payload: bytes) -> None:
         delta = decode_delta(payload)
         if delta is not None:
             self._books[symbol].see_delta(delta)
 
-    def _see_trade(self, symbol: str, payload: bytes) -> TradeId | None:
+    def _see_trade(self, symbol: str, payload: bytes) -> int | None:
         trade = self._add_to_candle(symbol, payload)
-        return None if trade is None else (self._options.market, symbol, trade.t)
+        return None if trade is None else trade.t
 
     def _see_aggregate(self, symbol: str, payload: bytes) -> None:
         self._add_to_candle(symbol, payload)
@@ -173,8 +190,8 @@ class Playback:
 class _Route:
     """Where a stream goes, and what to learn from its frames before they go."""
 
-    key: str
-    see: Callable[[bytes], TradeId | None]
+    stream: Stream
+    see: Callable[[bytes], int | None]
 
 
 class _Clock:

@@ -1,136 +1,89 @@
-"""The venue's REST endpoints: exchangeInfo, depth, klines, ping, time; errors in the venue's words.
+"""REST: the routes of a dialect over a market, with what faults do to books, and counts."""
 
-Source: https://developers.binance.com/docs/binance-spot-api-docs/rest-api/market-data-endpoints
-Source: https://developers.binance.com/docs/derivatives/usds-margined-futures/market-data/rest-api/Order-Book
-"""
-
-from bisect import bisect_left
-from collections.abc import Awaitable, Callable, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
 from typing import Final
 
-import msgspec
 from aiohttp import web
 
 from tickerplant.clock import NowUs
+from tickerplant.local.venue.candles import CandleSeries
+from tickerplant.local.venue.connection import refusal
 from tickerplant.local.venue.counts import Counts
+from tickerplant.local.venue.dialect import Ask, Book, Refused, Route
 from tickerplant.local.venue.feed import Feed
-from tickerplant.local.venue.streams import INTERVALS_MS
+from tickerplant.local.venue.hub import spoilt
+from tickerplant.local.venue.listings import Listing
 
-PREFIXES: Final = {"spot": "/api/v3", "usdm": "/fapi/v1", "coinm": "/dapi/v1"}
-WEIGHT_HEADER: Final = "x-mbx-used-weight-1m"
-MINUTE_US: Final = 60_000_000
-SPOT_DEPTH: Final = ((100, 500, 1000, 5000), (5, 25, 50, 250))
-FUTURES_DEPTH: Final = ((5, 10, 20, 50, 100, 500, 1000), (2, 2, 2, 2, 5, 10, 20))
-DEPTH_DEFAULT: Final = {"spot": 100, "usdm": 500, "coinm": 500}
-KLINES_MOST: Final = {"spot": 1000, "usdm": 1500, "coinm": 1500}
-KLINES_DEFAULT: Final = 500
-Handler = Callable[[web.Request], Awaitable[web.Response]]
-
-
-class VenueError(Exception):
-    """A request that the venue refuses with status 400."""
-
-    def __init__(self, code: int, text: str) -> None:
-        self.code = code
-        self.text = text
-        super().__init__(code, text)
+Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
 
 @dataclass
-class Weights:
-    """The request weight used in the running minute."""
+class WrongBook:
+    """What is to be wrong with a book; `struck` = it was asked for, and made wrong."""
 
-    now_us: NowUs
-    minute: int = 0
-    used: int = 0
-
-    def add(self, weight: int) -> int:
-        """Count a request; returns the weight used so far."""
-        minute = self.now_us() // MINUTE_US
-        if minute != self.minute:
-            self.minute, self.used = minute, 0
-        self.used += weight
-        return self.used
+    how: str
+    struck: bool = False
 
 
-@dataclass
-class Rest:
-    """Answers the requests of one market."""
-
-    market: str
-    feed: Feed
-    counts: Counts
-    now_us: NowUs
-    weights: Weights = field(init=False)
-
-    def __post_init__(self) -> None:
-        self.weights = Weights(self.now_us)
-
-    def routes(self) -> list[web.RouteDef]:
-        """List the endpoints."""
-        prefix = f"/binance/{self.market}{PREFIXES[self.market]}"
-        handlers: dict[str, Callable[[Mapping[str, str]], tuple[bytes, int]]] = {
-            "exchangeInfo": self._exchange_info,
-            "depth": self._depth,
-            "klines": self._klines,
-            "ping": lambda _query: (b"{}", 1),
-            "time": lambda _query: (msgspec.json.encode({"serverTime": self._now_ms()}), 1),
-        }
-        return [web.get(f"{prefix}/{name}", self._answering(handler)) for name, handler in handlers.items()]
-
-    def _answering(self, handler: Callable[[Mapping[str, str]], tuple[bytes, int]]) -> Handler:
-        async def answer(request: web.Request) -> web.Response:
-            try:
-                body, weight = handler(request.query)
-                status = 200
-            except VenueError as error:
-                body, weight, status = msgspec.json.encode({"code": error.code, "msg": error.text}), 1, 400
-                self.counts.refused += 1
-            headers = {WEIGHT_HEADER: str(self.weights.add(weight))}
-            return web.Response(body=body, status=status, headers=headers, content_type="application/json")
-
-        return answer
-
-    def _exchange_info(self, _query: Mapping[str, str]) -> tuple[bytes, int]:
-        self.counts.instruments += 1
-        return self.feed.exchange_info(self.market, self._now_ms()), 20 if self.market == "spot" else 1
-
-    def _depth(self, query: Mapping[str, str]) -> tuple[bytes, int]:
-        symbol, limit = _symbol(query), _integer(query, "limit", DEPTH_DEFAULT[self.market])
-        limits, weights = SPOT_DEPTH if self.market == "spot" else FUTURES_DEPTH
-        if self.market != "spot" and limit not in limits:
-            raise VenueError(-4021, f"'{limit}' is not valid depth limit.")
-        limit = min(limit, limits[-1])
-        body = self.feed.depth(self.market, symbol, limit)
-        if body is None:
-            raise VenueError(-1121, "Invalid symbol.")
-        self.counts.snapshots += 1
-        return body, weights[bisect_left(limits, limit)]
-
-    def _klines(self, query: Mapping[str, str]) -> tuple[bytes, int]:
-        symbol, interval_ms = _symbol(query), INTERVALS_MS.get(query.get("interval", ""))
-        if interval_ms is None:
-            raise VenueError(-1120, "Invalid interval.")
-        limit = min(_integer(query, "limit", KLINES_DEFAULT), KLINES_MOST[self.market])
-        rows = self.feed.klines(self.market, symbol, interval_ms, limit)
-        if rows is None:
-            raise VenueError(-1121, "Invalid symbol.")
-        return msgspec.json.encode(rows), 2
-
-    def _now_ms(self) -> int:
-        return self.now_us() // 1000
+WRONG_BOOK: Final = web.RequestKey("wrong_book", WrongBook)
+"""Where a request keeps the fault that its book meets."""
 
 
-def _symbol(query: Mapping[str, str]) -> str:
-    symbol = query.get("symbol")
-    if not symbol:
-        raise VenueError(-1102, "Mandatory parameter 'symbol' was not sent, was empty/null, or malformed.")
-    return symbol
+class SpoiltMarket:
+    """A market whose books are wrong."""
+
+    def __init__(self, feed: Feed, wrong: WrongBook) -> None:
+        self._feed = feed
+        self._wrong = wrong
+
+    def listings(self, market: str) -> list[Listing]:
+        """List the symbols of a market."""
+        return self._feed.listings(market)
+
+    def listing(self, market: str, symbol: str) -> Listing | None:
+        """Find a symbol; None = not listed."""
+        return self._feed.listing(market, symbol)
+
+    def candles(self, market: str, symbol: str) -> CandleSeries | None:
+        """Give the minutes of a symbol; None = no such symbol."""
+        return self._feed.candles(market, symbol)
+
+    def book(self, market: str, symbol: str, levels: int) -> Book | None:
+        """Give a book that is wrong, where there is one: another symbol's where the venue lists any."""
+        book = self._feed.book(market, symbol, levels)
+        if book is None or (self._wrong.how == "other_symbol" and self._feed.neighbour(market, symbol) == symbol):
+            return book
+        self._wrong.struck = True
+        return spoilt(self._feed, market, book, how=self._wrong.how)
 
 
-def _integer(query: Mapping[str, str], name: str, default: int) -> int:
-    text = query.get(name, str(default))
-    if not text.isascii() or not text.isdigit() or int(text) == 0:
-        raise VenueError(-1130, f"Data sent for parameter '{name}' is not valid.")
-    return int(text)
+def rest_handler(route: Route, market: str, *, feed: Feed, counts: Counts, now_us: NowUs) -> Handler:
+    """Make the handler of a route."""
+
+    async def handle(request: web.Request) -> web.StreamResponse:
+        wrong = request.get(WRONG_BOOK)
+        ask = Ask(
+            market=feed if wrong is None else SpoiltMarket(feed, wrong),
+            path=request.match_info,
+            query=request.query,
+            body=await request.read(),
+            address=request.host,
+            now_ms=now_us() // 1000,
+        )
+        try:
+            answer = route.answer(ask)
+        except Refused as refused:
+            counts.refused += 1
+            return refusal(refused)
+        if answer.status >= web.HTTPBadRequest.status_code:
+            counts.refused += 1
+        counts.snapshots += route.counts_as == "snapshot" and answer.status == web.HTTPOk.status_code
+        counts.instruments += route.counts_as == "instruments" and answer.status == web.HTTPOk.status_code
+        recorded = feed.recorded_instruments(market) if route.counts_as == "instruments" else None
+        body = answer.body if recorded is None else recorded
+        return web.Response(
+            body=body, status=answer.status, headers=dict(answer.headers), content_type="application/json"
+        )
+
+    return handle

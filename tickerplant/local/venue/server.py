@@ -8,8 +8,8 @@ POST /control/faults   begin a fault, see `faults.py`; GET lists them all; DELET
 """
 
 import asyncio
+import re
 import signal
-from collections.abc import Awaitable, Callable
 from enum import StrEnum
 from typing import Any, Self
 
@@ -17,20 +17,22 @@ import msgspec
 from aiohttp import web
 
 from tickerplant.errors import UserError
-from tickerplant.local.venue.connection import Pings, serve_connection
+from tickerplant.local.venue.connection import Pings, refusal, serve_connection
+from tickerplant.local.venue.dialect import Endpoint, Handshake, Refused
+from tickerplant.local.venue.dialects import find_dialect
 from tickerplant.local.venue.fault_plan import FaultPlan
 from tickerplant.local.venue.feed import Feed
 from tickerplant.local.venue.hub import Hub
 from tickerplant.local.venue.injector import Injector
 from tickerplant.local.venue.options import RecordingOptions, VenueOptions
 from tickerplant.local.venue.playback import Playback
-from tickerplant.local.venue.rest import PREFIXES, Rest
-from tickerplant.local.venue.streams import SERVED
+from tickerplant.local.venue.rest import Handler, rest_handler
 from tickerplant.local.venue.synthetic import SyntheticMarket
 from tickerplant.logs import logger
 
 SHUTDOWN_WAIT_S = 2.0
-Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
+PLAYED = "BINANCE"
+PATTERN = re.compile(r":[^{}]+}")
 
 
 class State(StrEnum):
@@ -51,7 +53,8 @@ class Venue:
 
     def __init__(self, options: VenueOptions) -> None:
         self._options = options
-        plan = FaultPlan(options.fault_seed)
+        self.dialect = find_dialect(options.venue)
+        plan = FaultPlan(options.fault_seed, self.dialect.CHECKSUM)
         self.hub = Hub(plan)
         self.faults = Injector(plan, self.hub, now_us=options.now_us)
         self.feed: Feed = self._make_feed()
@@ -124,27 +127,42 @@ class Venue:
     def _make_feed(self) -> Feed:
         source = self._options.source
         if isinstance(source, RecordingOptions):
+            if self.dialect.NAME != PLAYED:
+                raise UserError(f"recordings of {self.dialect.NAME} cannot be played yet; leave out the recording")
             return Playback(source, self.hub)
-        return SyntheticMarket(source, self.hub, self.faults.now_us)
+        for market in source.markets:
+            if market not in self.dialect.MARKETS:
+                known = ", ".join(self.dialect.MARKETS)
+                raise UserError(f"{self.dialect.NAME} has no market {market}: choose of {known}")
+        return SyntheticMarket(source, self.dialect, self.hub, self.faults.now_us)
 
     def _app(self) -> web.Application:
-        app = web.Application(middlewares=[self.faults.meet_request(self.feed)])
+        base = f"/{self.dialect.NAME.lower()}"
+        sockets = {f"{base}/{each.market}{path}": each for each in self.dialect.ENDPOINTS for path in each.paths}
+        names = {_canonical(path): endpoint.name for path, endpoint in sockets.items()}
+        app = web.Application(middlewares=[self.faults.meet_request(names)])
         app.add_routes([web.get("/control/status", self._status), web.get("/control/trades", self._trades)])
         app.add_routes(self.faults.routes())
         app.add_routes([web.post("/control/start", self._on_start), web.post("/control/stop", self._on_stop)])
-        for endpoint in SERVED:
-            handler, base = self._socket(endpoint), f"/binance/{endpoint}"
-            paths = ("/stream", "/ws", "/ws/{streams:.+}")
-            app.add_routes([web.get(base + path, handler) for path in paths])
-        for market in PREFIXES:
-            app.add_routes(Rest(market, self.feed, self.hub.counts, self.faults.now_us).routes())
+        app.add_routes([web.get(path, self._socket(endpoint)) for path, endpoint in sockets.items()])
+        for market in self.dialect.MARKETS:
+            for route in self.dialect.routes(market):
+                handler = rest_handler(route, market, feed=self.feed, counts=self.hub.counts, now_us=self.faults.now_us)
+                app.add_routes([web.route(route.method, f"{base}/{market}{route.path}", handler)])
         return app
 
-    def _socket(self, endpoint: str) -> Handler:
+    def _socket(self, endpoint: Endpoint) -> Handler:
         pings = Pings(self._options.ping_s, self._options.pong_wait_s)
 
         async def handle(request: web.Request) -> web.StreamResponse:
-            return await serve_connection(request, self.hub, endpoint, pings)
+            handshake = Handshake(endpoint=endpoint, path=request.match_info, query=request.query, market=self.feed)
+            try:
+                conversation = self.dialect.converse(handshake)
+            except Refused as refused:
+                return refusal(refused)
+            return await serve_connection(
+                request, conversation, endpoint, hub=self.hub, pings=pings, now_us=self.faults.now_us
+            )
 
         return handle
 
@@ -162,6 +180,15 @@ class Venue:
     async def _on_stop(self, request: web.Request) -> web.Response:
         self.stop()
         return await self._status(request)
+
+
+def _canonical(path: str) -> str:
+    """Write a route as aiohttp names it.
+
+    >>> _canonical("/ws/{streams:.+}")
+    '/ws/{streams}'
+    """
+    return PATTERN.sub("}", path)
 
 
 async def run_venue(options: VenueOptions) -> None:

@@ -4,26 +4,26 @@ import asyncio
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 
-from tickerplant.local.venue.counts import Counts, TradeId
+from tickerplant.local.venue.counts import Counts, TradeIds
+from tickerplant.local.venue.dialect import Conversation, Frame, Stream
 from tickerplant.local.venue.fault_plan import FaultPlan
-from tickerplant.local.venue.subscriptions import Subscriptions
 
 TEXT_FRAME = 0x81  # final fragment, opcode 1
+BINARY_FRAME = 0x82
 SHORT_BYTES = 126
 MEDIUM_BYTES = 1 << 16
-DATA_FIELD = b'"data":'
 
 
-def frame_header(size_bytes: int) -> bytes:
-    """Make the header of an unmasked text frame.
+def frame_header(size_bytes: int, kind: int = TEXT_FRAME) -> bytes:
+    """Make the header of an unmasked frame.
 
     Source: https://www.rfc-editor.org/rfc/rfc6455#section-5.2
     """
     if size_bytes < SHORT_BYTES:
-        return bytes((TEXT_FRAME, size_bytes))
+        return bytes((kind, size_bytes))
     if size_bytes < MEDIUM_BYTES:
-        return bytes((TEXT_FRAME, 126)) + size_bytes.to_bytes(2, "big")
-    return bytes((TEXT_FRAME, 127)) + size_bytes.to_bytes(8, "big")
+        return bytes((kind, 126)) + size_bytes.to_bytes(2, "big")
+    return bytes((kind, 127)) + size_bytes.to_bytes(8, "big")
 
 
 HEADERS = [frame_header(size_bytes) for size_bytes in range(2048)]
@@ -35,8 +35,8 @@ TORN_FRAME = frame_header(120) + b'{"stream":"'
 class _Held:
     """A frame that goes out behind some more of its stream."""
 
-    payload: bytes
-    trade: TradeId | None
+    stream: Stream
+    frame: Frame
     behind: int
 
 
@@ -44,7 +44,7 @@ class Session:
     """Gathers frames of a connection and writes them in one piece; counts what was written.
 
     Args:
-        endpoint: `spot`, `coinm`, `usdm/public` or `usdm/market`.
+        endpoint, market: name of the address it came to, e.g. `usdm/public`, and the market behind it.
         transport: of the socket; whole frames are written to it at once, so they never mix with pings.
         drain: waits until the socket takes more; raises ConnectionError when it is gone.
     """
@@ -52,7 +52,8 @@ class Session:
     def __init__(
         self,
         endpoint: str,
-        subscriptions: Subscriptions,
+        market: str,
+        conversation: Conversation,
         *,
         transport: asyncio.Transport,
         drain: Callable[[], Awaitable[None]],
@@ -60,8 +61,10 @@ class Session:
         plan: FaultPlan,
     ) -> None:
         self.endpoint = endpoint
-        self.market = endpoint.partition("/")[0]
-        self.subscriptions = subscriptions
+        self.market = market
+        self.conversation = conversation
+        self.streams: dict[str, Stream] = {}  # that it listens to, by key; the hub's to change
+        self.written_s = 0.0  # loop time at which something was written last
         self.is_open = True
         self.waiting_bytes = 0
         self.hang_up: Callable[..., Awaitable[object]] | None = None  # closes with a code; None = cannot be closed
@@ -75,38 +78,35 @@ class Session:
         self._frames: list[bytes] = []
         self._damaged = 0
         self._keys: list[str] = []
-        self._trades: list[TradeId] = []
+        self._trades: list[TradeIds] = []
+        self._encode = type(conversation).encode
 
-    def put(self, key: str, combined: bytes, trade: TradeId | None = None) -> None:
-        """Add a market-data frame, given as on the combined stream, to what goes out with the next flush."""
-        payload = combined if self.subscriptions.is_combined else bare(combined)
+    def put(self, stream: Stream, frame: Frame) -> None:
+        """Add a frame of a stream to what goes out with the next flush."""
+        if self.conversation.does_finish:
+            frame = frame._replace(payload=self.conversation.finish(stream, frame.payload))
         if self._frame_faults:
-            self._put_through_faults(key, payload, trade)
-            return
-        self._keys.append(key)  # as `_take`, a call less for each frame
-        if trade is not None:
-            self._trades.append(trade)
-        self._add(payload)
+            self._put_through_faults(stream, frame)
+        else:
+            self._take(stream, frame)
 
-    async def answer(self, payload: bytes) -> None:
-        """Send the answer to a request, behind the frames that wait."""
-        if self._plan.keeps_quiet(self.market):
-            return
-        self._add(payload)
-        self._counts.answers += 1
-        await self.flush()
+    def answer(self, payload: bytes) -> None:
+        """Add the answer to a request to what goes out with the next flush."""
+        if not self._plan.keeps_quiet(self.market):
+            self._add(payload)
+            self._counts.answers += 1
 
-    async def notify(self, payload: bytes) -> None:
-        """Send what nobody asked for and is no market data, behind the frames that wait."""
-        self._add(payload)
-        self._counts.notices += 1
-        await self.flush()
+    def notify(self, payload: bytes) -> None:
+        """Add what nobody asked for and is no market data to what goes out with the next flush."""
+        if not self._plan.keeps_quiet(self.market):
+            self._add(payload)
+            self._counts.notices += 1
 
     def release(self) -> None:
         """Let frames that were held back go out with the next flush."""
-        for key, held in self._held.items():
+        for held in self._held.values():
             for each in held:
-                self._take(key, each.payload, each.trade)
+                self._take(each.stream, each.frame)
         self._held.clear()
 
     async def flush(self) -> None:
@@ -153,26 +153,33 @@ class Session:
         return 0 if self._transport.is_closing() else self._transport.get_write_buffer_size() + self.waiting_bytes
 
     def _add(self, payload: bytes) -> None:
+        if self._encode is not None:
+            payload = self._encode(payload)
+            self._frames += (frame_header(len(payload), BINARY_FRAME), payload)
+            self.waiting_bytes += len(payload)
+            return
         size_bytes = len(payload)
         self._frames += (HEADERS[size_bytes] if size_bytes < len(HEADERS) else frame_header(size_bytes), payload)
         self.waiting_bytes += size_bytes
 
-    def _take(self, key: str, payload: bytes, trade: TradeId | None) -> None:
-        self._keys.append(key)
-        if trade is not None:
-            self._trades.append(trade)
-        self._add(payload)
+    def _take(self, stream: Stream, frame: Frame) -> None:
+        """Add a frame that is as it was made."""
+        self._keys.append(stream.key)
+        if stream.kind == "trade" and frame.first_id:
+            self._trades.append((stream.market, stream.symbol, frame.first_id, frame.last_id))
+        self._add(frame.payload)
 
-    def _put_through_faults(self, key: str, payload: bytes, trade: TradeId | None) -> None:
-        verdict = self._plan.judge(key, payload)
+    def _put_through_faults(self, stream: Stream, frame: Frame) -> None:
+        verdict = self._plan.judge(stream.key, frame)
         if verdict.behind:
-            self._held.setdefault(key, []).append(_Held(payload, trade, verdict.behind))
+            self._held.setdefault(stream.key, []).append(_Held(stream, frame, verdict.behind))
             return
+        taken = frame if verdict.is_intact else Frame(verdict.payload)  # ids in damaged frames count for nothing
         for _ in range(verdict.copies):
-            self._take(key, verdict.payload, trade if verdict.is_intact else None)
+            self._take(stream, taken)
             self._damaged += not verdict.is_intact
         if verdict.copies:
-            self._let_pass(key)
+            self._let_pass(stream.key)
 
     def _let_pass(self, key: str) -> None:
         """Note that a frame of a stream went, and let those go that were held back for it."""
@@ -181,7 +188,7 @@ class Session:
             each.behind -= 1
         for each in held:
             if each.behind <= 0:
-                self._take(key, each.payload, each.trade)
+                self._take(each.stream, each.frame)
         if waiting := [each for each in held if each.behind > 0]:
             self._held[key] = waiting
 
@@ -199,14 +206,5 @@ class Session:
             self.is_open = False
             return False
         self._transport.write(data)
+        self.written_s = asyncio.get_running_loop().time()
         return True
-
-
-def bare(combined: bytes) -> bytes:
-    """Take the message of a single stream out of a combined one, byte for byte; a damaged one stays as it is.
-
-    >>> bare(b'{"stream":"btcusdt@trade","data":{"e":"trade"}}')
-    b'{"e":"trade"}'
-    """
-    at = combined.find(DATA_FIELD)
-    return combined if at < 0 else combined[at + len(DATA_FIELD) : -1]

@@ -7,76 +7,118 @@ says changes when messages are made, never which. Work of many symbols is spread
 import asyncio
 import time
 from bisect import bisect
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
-from itertools import accumulate, count, groupby, zip_longest
-from operator import attrgetter
+from itertools import accumulate, count, zip_longest
 from random import Random
-from typing import Any, Final
+from typing import Final
 
 from tickerplant.clock import NowUs
-from tickerplant.local.venue.hub import Hub
-from tickerplant.local.venue.listings import Listing, exchange_info, synthetic_listings
-from tickerplant.local.venue.market import SymbolMarket
-from tickerplant.local.venue.matching import DeltaFeed
+from tickerplant.local.venue.candles import CandleSeries
+from tickerplant.local.venue.depth import DepthStream
+from tickerplant.local.venue.dialect import Book, Dialect, Frame, Stream
+from tickerplant.local.venue.hub import Hub, Spoil
+from tickerplant.local.venue.listings import Listing, assets, next_name, split_symbols
+from tickerplant.local.venue.market import BOOK_LEVELS, SymbolMarket
 from tickerplant.local.venue.options import SyntheticOptions
-from tickerplant.local.venue.streams import depth_interval_ms
 
 STEP_S: Final = 0.01
-DEPTH_MS: Final = 100
-DEPTH_STEPS: Final = 10
+STEP_MS: Final = 10
+DEPTH_STEPS: Final = 10  # between two messages of the depth streams that the rate speaks of
 SECOND_STEPS: Final = 100
-SLOW_MARK_SECONDS: Final = 3  # between messages of `markPrice` without a speed
 LATE_MOST_S: Final = 1.0  # further behind, the market's time is moved instead of caught up
 
 
 @dataclass(frozen=True, slots=True)
-class _Depth:
-    """A depth stream of a symbol and what it has not told yet."""
+class _Periodic:
+    """A depth or book stream, told each so many steps; the first steps of the periods of symbols differ."""
 
     symbol: SymbolMarket
-    key: str
-    feed: DeltaFeed
+    stream: Stream
+    depth: DepthStream | None  # None = whole books
+    every_steps: int
+    at_step: int
 
-    def tell(self, now_ms: int) -> int:
-        return self.symbol.tell_depth(self.key, self.feed, now_ms)
+    def tell(self, now_ms: int) -> None:
+        if self.depth is None:
+            self.symbol.tell_book(self.stream, now_ms)
+        else:
+            self.symbol.tell_depth(self.depth, now_ms)
 
 
 class SyntheticMarket:
     """Makes the markets of all symbols and steps them."""
 
-    def __init__(self, options: SyntheticOptions, hub: Hub, now_us: NowUs) -> None:
+    def __init__(self, options: SyntheticOptions, dialect: Dialect, hub: Hub, now_us: NowUs) -> None:
         self._options = options
+        self._dialect = dialect
         self._hub = hub
         self._now_us = now_us
         self._random = Random(options.seed)  # noqa: S311  # a market, not a secret
         self._symbols = self._make_symbols()
-        self._by_name = {(each.listing.market, each.listing.symbol): each for each in self._symbols}
+        self._places = {(each.listing.market, each.listing.symbol): place for place, each in enumerate(self._symbols)}
         self._shares = list(accumulate(1 / rank for rank in range(1, len(self._symbols) + 1)))
-        self._depths = [self._depth(each, f"depth@{DEPTH_MS}ms") for each in self._symbols]
-        self._other_depths: dict[str, tuple[int, _Depth]] = {}
+        self._periodic: dict[str, _Periodic] = {}
         self._steps = 0
         self._made = 0
         self._due = 0.0
-        hub.on_new_stream = self._see_subscription
+        hub.told = self
 
-    def exchange_info(self, market: str, now_ms: int) -> bytes:
+    def listings(self, market: str) -> list[Listing]:
         """List the symbols of a market."""
-        return exchange_info(market, [each.listing for each in self._symbols], now_ms)
+        return [each.listing for each in self._symbols if each.listing.market == market]
 
-    def depth(self, market: str, symbol: str, limit: int) -> bytes | None:
+    def listing(self, market: str, symbol: str) -> Listing | None:
+        """Find a symbol; None = not listed."""
+        found = self._find(market, symbol)
+        return None if found is None else found.listing
+
+    def book(self, market: str, symbol: str, levels: int) -> Book | None:
         """Give the book as it is; None = no such symbol."""
-        found = self._by_name.get((market, symbol))
-        return None if found is None else found.depth(limit, self._now_us() // 1000)
+        found = self._find(market, symbol)
+        return None if found is None else found.book(levels, self._now_ms())
 
-    def klines(self, market: str, symbol: str, interval_ms: int, limit: int) -> list[list[Any]] | None:
-        """Give the newest candles; None = no such symbol."""
-        found = self._by_name.get((market, symbol))
-        return None if found is None else found.klines(interval_ms, limit)
+    def candles(self, market: str, symbol: str) -> CandleSeries | None:
+        """Give the minutes of a symbol; None = no such symbol."""
+        found = self._find(market, symbol)
+        return None if found is None else found.candles
+
+    def recorded_instruments(self, market: str) -> bytes | None:
+        """There is no recording."""
+        del market
+        return None
 
     def position(self) -> dict[str, int]:
         """Tell how far it is; `frames_made` counts those, too, that nobody listened to."""
         return {"steps": self._steps, "frames_made": self._made, "symbols": len(self._symbols)}
+
+    def begin(self, stream: Stream) -> None:
+        """Begin to gather what a depth stream tells."""
+        symbol = self._find(stream.market, stream.symbol)
+        if symbol is None or stream.key in self._periodic or stream.kind not in {"depth", "book"}:
+            return
+        depth = symbol.depth(stream) if stream.kind == "depth" else None
+        every_steps = max(1, stream.every_ms // STEP_MS)
+        place = self._places[stream.market, stream.symbol]
+        self._periodic[stream.key] = _Periodic(symbol, stream, depth, every_steps, place % every_steps)
+
+    def neighbour(self, market: str, symbol: str) -> str:
+        """Name the symbol listed next, or the same where there is no other."""
+        return next_name([each.symbol for each in self.listings(market)], symbol)
+
+    def first(self, stream: Stream, spoil: Spoil) -> Iterable[Frame]:
+        """Write what joins with a stream; a depth stream first tells what it has to tell."""
+        symbol, now_ms = self._find(stream.market, stream.symbol), self._now_ms()
+        if symbol is None:
+            return ()
+        if stream.kind not in {"depth", "book"}:
+            return symbol.writer.first(stream, symbol, now_ms)
+        self.begin(stream)
+        periodic = self._periodic[stream.key]
+        if periodic.depth is None:
+            return symbol.writer.book(stream, spoil(symbol.book(stream.levels or BOOK_LEVELS, now_ms)), now_ms)
+        periodic.tell(now_ms)
+        return symbol.writer.book(stream, spoil(periodic.depth.whole(now_ms)), now_ms)
 
     async def run(self, is_stopping: Callable[[], bool]) -> None:
         """Trade until told to stop, then tell the last changes of all books."""
@@ -89,14 +131,14 @@ class SyntheticMarket:
             if wait_s < -LATE_MOST_S:
                 next_s -= wait_s
             await asyncio.sleep(max(0.0, wait_s))
-        now_ms = self._now_us() // 1000
-        for each in (*self._depths, *(depth for _, depth in self._other_depths.values())):
-            self._made += each.tell(now_ms)
+        now_ms = self._now_ms()
+        for each in self._periodic.values():
+            each.tell(now_ms)
         await self._hub.flush()
 
     def step(self) -> None:
         """Make what happens in 10 ms: what is due by the market's time, then orders up to the rate asked for."""
-        now_ms = self._now_us() // 1000
+        now_ms = self._now_ms()
         made = self._tell_periodic(now_ms)
         self._due += self._options.rate_frames * STEP_S - made
         while self._due > 0:
@@ -108,16 +150,12 @@ class SyntheticMarket:
 
     def _tell_periodic(self, now_ms: int) -> int:
         number = self._steps
-        made = sum(each.tell(now_ms) for each in self._depths[number % DEPTH_STEPS :: DEPTH_STEPS])
-        for every_steps, depth in self._other_depths.values():
-            if number % every_steps == 0:
-                depth.tell(now_ms)
-        for each in self._symbols[number % SECOND_STEPS :: SECOND_STEPS]:
-            made += each.tell_second(now_ms)
-            if each.listing.market != "spot":
-                made += each.tell_mark("markPrice@1s", now_ms)
-                if number // SECOND_STEPS % SLOW_MARK_SECONDS == 0:
-                    each.tell_mark("markPrice", now_ms)
+        made = sum(each.count_change() for each in self._symbols[number % DEPTH_STEPS :: DEPTH_STEPS])
+        for periodic in self._periodic.values():
+            if number % periodic.every_steps == periodic.at_step:
+                periodic.tell(now_ms)
+        for symbol in self._symbols[number % SECOND_STEPS :: SECOND_STEPS]:
+            made += symbol.tell_second(now_ms, number // SECOND_STEPS)
         return made
 
     def _choose(self) -> SymbolMarket:
@@ -125,29 +163,31 @@ class SyntheticMarket:
         return self._symbols[bisect(self._shares, self._random.random() * self._shares[-1])]
 
     def _make_symbols(self) -> list[SymbolMarket]:
-        listings = _busiest_first(synthetic_listings(self._options.symbols, self._now_us() // 1000))
-        shared = {market: count(1).__next__ for market in ("usdm", "coinm")}  # futures number all books together
+        """Make the symbols, the busiest first: the first ones of each market, then the second ones, and so on."""
+        terms = {
+            name: each for name, each in self._dialect.MARKETS.items() if name in (self._options.markets or [name])
+        }
+        whole = sum(each.share for each in terms.values())
+        counts = split_symbols(self._options.symbols, {name: each.share / whole for name, each in terms.items()})
+        shared = {name: count(1).__next__ for name, each in terms.items() if each.are_ids_shared}
+        listed = [self._dialect.listings(name, assets(most), self._now_ms()) for name, most in counts.items()]
         return [
-            SymbolMarket(each, self._hub, self._random, shared.get(each.market) or count(1).__next__)
-            for each in listings
+            SymbolMarket(
+                each,
+                self._dialect.writer(each),
+                terms[each.market],
+                hub=self._hub,
+                random=self._random,
+                next_id=shared.get(each.market) or count(1).__next__,
+            )
+            for rank in zip_longest(*listed)
+            for each in rank
+            if each is not None
         ]
 
-    def _depth(self, symbol: SymbolMarket, channel: str) -> _Depth:
-        return _Depth(symbol, symbol.key(channel), symbol.new_feed())
+    def _find(self, market: str, symbol: str) -> SymbolMarket | None:
+        place = self._places.get((market, symbol))
+        return None if place is None else self._symbols[place]
 
-    def _see_subscription(self, key: str) -> None:
-        """Begin a depth stream of another speed than the usual one when somebody first listens."""
-        market, _, stream = key.partition("/")
-        interval_ms = depth_interval_ms(market, stream)
-        name, _, channel = stream.partition("@")
-        symbol = self._by_name.get((market, name.upper()))
-        if symbol is None or interval_ms is None or key in self._other_depths or channel == f"depth@{DEPTH_MS}ms":
-            return
-        every_steps = max(1, interval_ms // round(STEP_S * 1000))
-        self._other_depths[key] = (every_steps, self._depth(symbol, channel))
-
-
-def _busiest_first(listings: list[Listing]) -> list[Listing]:
-    """Mix the markets: the first symbols of each, then the second ones, and so on."""
-    by_market = (list(group) for _, group in groupby(listings, key=attrgetter("market")))
-    return [each for rank in zip_longest(*by_market) for each in rank if each is not None]
+    def _now_ms(self) -> int:
+        return self._now_us() // 1000

@@ -8,7 +8,7 @@ from typing import Any, Final
 
 import msgspec
 
-from tickerplant.local.venue.streams import is_stream
+from tickerplant.local.venue.dialects.binance.streams import is_stream
 
 STREAMS_MOST: Final = 1024
 ID_LONGEST: Final = 36

@@ -7,6 +7,8 @@ Source: https://developers.binance.com/docs/derivatives/usds-margined-futures/we
 import re
 from typing import Final
 
+from tickerplant.local.venue.dialect import Kind, Stream
+
 INTERVALS_MS: Final = {
     "1s": 1_000,
     "1m": 60_000,
@@ -35,6 +37,17 @@ SERVED: Final = {
 """Endpoint → channels that it gives data of. USD-M splits them since 2026-04-23: a wrong path stays silent."""
 
 DEPTH_DEFAULT_MS: Final = {"spot": 1000, "usdm": 250, "coinm": 250}
+SLOW_MARK_MS: Final = 3000
+KINDS: Final[dict[str, Kind]] = {
+    "trade": "trade",
+    "aggTrade": "aggregate",
+    "bookTicker": "quote",
+    "depth": "depth",
+    "kline": "candle",
+    "ticker": "ticker",
+    "markPrice": "mark_price",
+    "forceOrder": "liquidation",
+}
 STREAM = re.compile(
     r"[^!@/\s][^@/\s]*@(?:"
     r"trade|aggTrade|bookTicker|ticker|miniTicker|forceOrder|avgPrice|compositeIndex|markPrice(?:@1s)?"
@@ -64,6 +77,23 @@ def channel_of(stream: str) -> str:
 def is_of_all_symbols(stream: str) -> bool:
     """Tell whether a stream is of the whole market, as `!bookTicker`."""
     return stream.startswith("!")
+
+
+def stream_of(market: str, name: str) -> Stream:
+    """Tell what a stream is by its name."""
+    symbol, _, rest = name.partition("@")
+    channel = channel_of(name)
+    kind, every_ms = KINDS.get(channel, "other"), 1000
+    if is_of_all_symbols(name):
+        return Stream(market=market, name=name, kind="other", symbol="", channel=channel)
+    if channel == "depth":
+        every_ms = depth_interval_ms(market, name) or 0
+        kind = kind if every_ms or DEPTH.fullmatch(rest) else "other"  # partial books are not made
+    elif channel == "kline":
+        every_ms = INTERVALS_MS[rest.partition("_")[2]]
+    elif channel == "markPrice":
+        every_ms = 1000 if rest.endswith("@1s") else SLOW_MARK_MS
+    return Stream(market=market, name=name, kind=kind, symbol=symbol.upper(), channel=channel, every_ms=every_ms)
 
 
 def depth_interval_ms(market: str, stream: str) -> int | None:

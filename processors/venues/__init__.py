@@ -9,6 +9,7 @@ from processors.venues import (
     binance,
     bybit,
     coinbase,
+    deribit,
     gate,
     kraken,
     okx,
@@ -53,5 +54,5 @@ def _registered(*modules: VenueModule) -> dict[str, VenueModule]:
     return found
 
 
-VENUES: Final[dict[str, VenueModule]] = _registered(binance, bybit, coinbase, gate, kraken, okx)
+VENUES: Final[dict[str, VenueModule]] = _registered(binance, bybit, coinbase, deribit, gate, kraken, okx)
 """By the venue's name in capitals."""

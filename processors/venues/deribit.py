@@ -1,0 +1,215 @@
+"""Deribit's notifications → items, of futures, options, spot, and the volatility index DVOL.
+
+Trades are counted by instrument (`trade_seq`); those of blocks, and of the legs of combos, were not made on the book.
+Source: https://docs.deribit.com/subscriptions/trades/tradesinstrument_nameinterval
+Source: https://docs.deribit.com/subscriptions/orderbook/bookinstrument_nameinterval
+Source: https://docs.deribit.com/subscriptions/market-data/tickerinstrument_nameinterval
+Source: https://docs.deribit.com/subscriptions/market-data/deribit_volatility_indexindex_name
+"""
+
+from collections.abc import Callable
+from typing import Final
+
+import msgspec
+
+from processors.book_rules import BookRule, PreviousIdRule
+from processors.errors import FrameError
+from processors.items import (
+    AnyItem,
+    BookDelta,
+    BookSnapshot,
+    CandleItem,
+    DerivativeItem,
+    Liquidation,
+    Notice,
+    Quote,
+    TickerItem,
+    Trade,
+    UnknownField,
+)
+from processors.memory import Memory
+from processors.venues import deribit_wire as wire
+from processors.wire import MALFORMED, checked_levels, levels, time_us
+from schemas.records import DerivativeKind, Frame, Side
+
+NAME: Final = "DERIBIT"
+MARKETS: Final[tuple[str, ...]] = ("futures", "options", "spot")
+RULE: Final = PreviousIdRule(ids_are_shared=False)  # what is put together in 100 ms differs by connection
+SIDES: Final[dict[str, Side]] = {"buy": "BUY", "sell": "SELL"}
+OTHERS: Final[dict[str, Side]] = {"buy": "SELL", "sell": "BUY"}
+INTERVALS: Final = {
+    "1": ("1m", 1), "3": ("3m", 3), "5": ("5m", 5), "10": ("10m", 10), "15": ("15m", 15), "30": ("30m", 30),
+    "60": ("1h", 60), "120": ("2h", 120), "180": ("3h", 180), "360": ("6h", 360), "720": ("12h", 720),
+    "1D": ("1d", 1440),
+}  # fmt: skip
+"""Resolution → its name, and its minutes."""
+MINUTE_US: Final = 60_000_000
+PLAIN_PARTS: Final = 3  # of `book.BTC-PERPETUAL.100ms`
+GROUPED_PARTS: Final = 5  # of `book.BTC-PERPETUAL.none.20.100ms`
+CANDLE_PARTS: Final = 4  # of `chart.trades.BTC-PERPETUAL.1`
+NOTICE_CHARS: Final = 300
+
+Items = list[AnyItem]
+Unknown = list[UnknownField]
+OneSide = tuple[list[float], list[float]]
+
+
+def book_rule(market: str) -> BookRule:
+    """Tell how a market's books hold together: each change names the one before it."""
+    del market
+    return RULE
+
+
+def trades_are_counted(market: str) -> bool:
+    """`trade_seq` of an instrument rises by one, in all markets."""
+    return market in MARKETS
+
+
+def parse(market: str, frame: Frame, memory: Memory) -> Items:
+    """Parse a MESSAGE frame; answers to our own requests and heartbeats yield nothing.
+
+    Raises:
+        FrameError: malformed, or not a message we know.
+    """
+    del memory
+    if market not in MARKETS:
+        raise FrameError(f"Deribit has no market {market!r}")
+    if frame.kind == "HTTP":
+        raise FrameError("answer to a request we do not know")
+    unknown: Unknown = []
+    message = wire.MESSAGE.decode(frame.payload, unknown)
+    if message.method != "subscription" or message.params is None:
+        return _answer(message)
+    channel, data = message.params.channel, message.params.data
+    read = CHANNELS.get(channel.partition(".")[0])
+    if read is None:
+        raise FrameError(f"channel {channel[:80]!r} is not known")
+    return [*read(channel.split("."), data, unknown), *unknown]
+
+
+def _answer(message: wire.Message) -> Items:
+    if bytes(message.error) not in {b"", b"null"}:
+        return [Notice(bytes(message.error).decode(errors="replace")[:NOTICE_CHARS])]
+    is_answer = message.id is not msgspec.UNSET and bool(bytes(message.result))
+    if not is_answer and message.method != "heartbeat":
+        raise FrameError("neither a notification nor an answer")
+    return []
+
+
+def _trades(_channel: list[str], body: msgspec.Raw, unknown: Unknown) -> Items:
+    items: Items = []
+    for data in wire.TRADES.decode(body, unknown):
+        instant, side = time_us(data.timestamp), SIDES[data.direction]
+        is_off_book = bool(data.block_trade_id or data.block_rfq_id or data.combo_id)
+        place = (data.instrument_name, instant)
+        items.append(Trade(*place, data.trade_seq, data.price, data.amount, side, is_off_book, data.trade_id))
+        if "T" in (data.liquidation or ""):
+            items.append(Liquidation(*place, data.price, data.amount, side))
+        if "M" in (data.liquidation or ""):
+            items.append(Liquidation(*place, data.price, data.amount, OTHERS[data.direction]))
+    return items
+
+
+def _book(channel: list[str], body: msgspec.Raw, unknown: Unknown) -> Items:
+    data = wire.BOOK.decode(body, unknown)
+    place = (data.instrument_name, time_us(data.timestamp))
+    if len(channel) == GROUPED_PARTS:
+        if channel[2] != "none":
+            raise FrameError(f"levels grouped by {channel[2][:20]!r} are no book")
+        return [BookSnapshot(*place, data.change_id, *levels(data.bids), *levels(data.asks), is_in_stream=True)]
+    if len(channel) != PLAIN_PARTS:
+        raise FrameError(f"channel {'.'.join(channel)[:80]!r} is not known")
+    bids, asks = _changed(data.bids), _changed(data.asks)
+    previous = data.prev_change_id
+    if data.type == "snapshot" or not previous:  # nothing was before the first change of a new instrument
+        return [BookSnapshot(*place, data.change_id, *bids, *asks, is_in_stream=True)]
+    return [BookDelta(*place, previous + 1, data.change_id, previous, *bids, *asks)]
+
+
+def _changed(body: msgspec.Raw) -> OneSide:
+    try:
+        changes = wire.CHANGES.decode(body)
+    except MALFORMED as error:
+        raise FrameError(f"book: {error}") from error
+    sizes = [0.0 if what == "delete" else size for what, _, size in changes]
+    return checked_levels([price for _, price, _ in changes], sizes)
+
+
+def _ticker(_channel: list[str], body: msgspec.Raw, unknown: Unknown) -> Items:
+    data = wire.TICKER.decode(body, unknown)
+    stats = wire.STATS.decode(data.stats, unknown)
+    symbol, instant = data.instrument_name, time_us(data.timestamp)
+    ticker = TickerItem(
+        symbol,
+        instant,
+        last=data.last_price or 0.0,
+        high=stats.high,
+        low=stats.low,
+        volume=stats.volume or 0.0,
+        quote_volume=stats.volume_usd if stats.volume_notional is None else stats.volume_notional,
+        bid=data.best_bid_price,
+        bid_size=data.best_bid_amount,
+        ask=data.best_ask_price,
+        ask_size=data.best_ask_amount,
+    )
+    facts: tuple[tuple[DerivativeKind, float | None], ...] = (
+        ("MARK_PRICE", data.mark_price), ("INDEX_PRICE", data.index_price), ("OPEN_INTEREST", data.open_interest),
+        ("FUNDING_RATE", data.current_funding),
+    )  # fmt: skip
+    return [ticker, *(DerivativeItem(symbol, instant, kind, value) for kind, value in facts if value is not None)]
+
+
+def _quote(_channel: list[str], body: msgspec.Raw, unknown: Unknown) -> Items:
+    data = wire.QUOTE.decode(body, unknown)
+    instant = time_us(data.timestamp)
+    bid, bid_size = data.best_bid_price or 0.0, data.best_bid_amount or 0.0
+    ask, ask_size = data.best_ask_price or 0.0, data.best_ask_amount or 0.0
+    return [Quote(data.instrument_name, instant, instant, bid, bid_size, ask, ask_size)]
+
+
+def _candle(channel: list[str], body: msgspec.Raw, unknown: Unknown) -> Items:
+    if len(channel) != CANDLE_PARTS or channel[3] not in INTERVALS:
+        raise FrameError(f"channel {'.'.join(channel)[:80]!r} is not known")
+    data = wire.CANDLE.decode(body, unknown)
+    interval, minutes = INTERVALS[channel[3]]
+    open_us = time_us(data.open_time)
+    candle = CandleItem(
+        channel[2],
+        0,
+        interval=interval,
+        open_time_us=open_us,
+        close_time_us=open_us + minutes * MINUTE_US,
+        open=data.open,
+        high=data.high,
+        low=data.low,
+        close=data.close,
+        volume=data.volume,
+        quote_volume=data.cost,
+        is_closed=False,
+    )
+    return [candle]
+
+
+def _volatility(_channel: list[str], body: msgspec.Raw, unknown: Unknown) -> Items:
+    data = wire.VOLATILITY.decode(body, unknown)
+    return [DerivativeItem(data.index_name, time_us(data.timestamp), "VOLATILITY_INDEX", data.volatility)]
+
+
+def _notice(channel: list[str], body: msgspec.Raw, _unknown: Unknown) -> Items:
+    text = bytes(body).decode(errors="replace")
+    return [Notice(f"{'.'.join(channel)}: {text}"[:NOTICE_CHARS])]
+
+
+Channel = Callable[[list[str], msgspec.Raw, Unknown], Items]
+CHANNELS: Final[dict[str, Channel]] = {
+    "trades": _trades,
+    "book": _book,
+    "ticker": _ticker,
+    "quote": _quote,
+    "chart": _candle,
+    "deribit_volatility_index": _volatility,
+    "platform_state": _notice,
+    "announcements": _notice,
+    "instrument": _notice,
+}
+"""By the first part of a channel's name."""

@@ -113,6 +113,7 @@ class TickerItem(Item, frozen=True, gc=False, kw_only=True, tag=True):
     """24-hour statistics; `base_volume` = the venue's figure in base currency, None = `volume` is to be converted.
 
     Args:
+        volume: in the venue's unit; None = `base_volume` and `quote_volume` are all that is told.
         is_partial: what is None has not changed since the item before; else it is not told.
     """
 
@@ -144,7 +145,7 @@ class CandleItem(Item, frozen=True, gc=False, kw_only=True, tag=True):
     high: float
     low: float
     close: float
-    volume: float
+    volume: float | None
     taker_buy_volume: float | None = None
     base_volume: float | None = None
     quote_volume: float | None = None

@@ -59,7 +59,7 @@ def base_snapshot(instrument: Instrument, snapshot: BookSnapshot) -> BookSnapsho
 def add_ticker(batch: Batch, instrument: Instrument, item: TickerItem) -> None:
     """Add the venue's 24-hour statistics."""
     assert item.last is not None, "`TimedStreams` completes what is partial"
-    assert item.volume is not None, "the same"
+    assert item.volume is not None or item.base_volume is not None, "the same"
     base_volume, quote_volume = _volumes(instrument, item.volume, item.base_volume, item.quote_volume, item.last)
     batch.records.append(
         Ticker(
@@ -185,12 +185,14 @@ def _add_derivative(
 
 
 def _volumes(
-    instrument: Instrument, volume: float, base_volume: float | None, quote_volume: float | None, price: float
+    instrument: Instrument, volume: float | None, base_volume: float | None, quote_volume: float | None, price: float
 ) -> tuple[float, float | None]:
     """Tell volume in base and in quote currency; of inverse contracts, the count times their worth is in quote.
 
     Where the venue of an inverse contract tells no volume in base currency, it is what that buys at the price.
     """
+    if volume is None:
+        return base_volume or 0.0, quote_volume
     if instrument.is_inverse and base_volume is None:
         return base_size(instrument, volume, price), volume * instrument.contract_multiplier
     if base_volume is None:

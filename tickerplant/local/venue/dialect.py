@@ -445,9 +445,18 @@ class Dialect(Protocol):
     """What each module of `dialects` offers."""
 
     NAME: str
-    MARKETS: dict[str, MarketTerms]
-    ENDPOINTS: tuple[Endpoint, ...]
-    CHECKSUM: re.Pattern[bytes] | None  # its group 1 is a checksum in a message; None = the venue sends none
+
+    @property
+    def MARKETS(self) -> Mapping[str, MarketTerms]:  # noqa: N802  # a constant of the module
+        """Name the markets, and how synthetic ones are made."""
+
+    @property
+    def ENDPOINTS(self) -> tuple[Endpoint, ...]:  # noqa: N802  # the same
+        """List the WebSocket addresses."""
+
+    @property
+    def CHECKSUM(self) -> re.Pattern[bytes] | None:  # noqa: N802  # the same
+        """Find a checksum in a message, as group 1; None = the venue sends none."""
 
     def listings(self, market: str, assets: Sequence[Asset], now_ms: int) -> list[Listing]:
         """List the symbols of a synthetic market, as many as there are assets, the best known first."""

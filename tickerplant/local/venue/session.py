@@ -174,7 +174,8 @@ class Session:
         if verdict.behind:
             self._held.setdefault(stream.key, []).append(_Held(stream, frame, verdict.behind))
             return
-        taken = frame if verdict.is_intact else Frame(verdict.payload)  # ids in damaged frames count for nothing
+        # ids in damaged frames count for nothing
+        taken = frame._replace(payload=verdict.payload) if verdict.is_intact else Frame(verdict.payload)
         for _ in range(verdict.copies):
             self._take(stream, taken)
             self._damaged += not verdict.is_intact

@@ -82,6 +82,23 @@ LISTS: Final[dict[tuple[str, str], Any]] = {
             },
         ],
     },
+    ("KUCOIN", "spot"): {
+        "data": [
+            {
+                "symbol": "BTC-USDT", "baseCurrency": "BTC", "quoteCurrency": "USDT", "baseIncrement": "0.00001",
+                "priceIncrement": "0.1", "enableTrading": True,
+            },
+        ],
+    },
+    ("KUCOIN", "futures"): {
+        "data": [
+            {
+                "symbol": "XBTMZ26", "type": "FFICSX", "expireDate": 1798185600000, "baseCurrency": "XBT",
+                "quoteCurrency": "USD", "settleCurrency": "XBT", "multiplier": -1.0, "lotSize": 1, "tickSize": 1.0,
+                "isInverse": True, "status": "Open",
+            },
+        ],
+    },
     ("GATE", "spot"): [
         {
             "id": "BTC_USDT", "base": "BTC", "quote": "USDT", "precision": 1, "amount_precision": 5,

@@ -197,7 +197,7 @@ def _volumes(
         return base_size(instrument, volume, price), volume * instrument.contract_multiplier
     if base_volume is None:
         return volume * instrument.contract_multiplier, quote_volume
-    return base_volume, volume * instrument.contract_multiplier
+    return base_volume, volume * instrument.contract_multiplier if quote_volume is None else quote_volume
 
 
 def _base_sizes(instrument: Instrument, prices: list[float], sizes: list[float]) -> list[float]:

@@ -1,7 +1,8 @@
 """What modules of `schemas/venues` share: lists read entry by entry, sizes and expiries checked, instruments made."""
 
+from calendar import FRIDAY, monthrange
 from collections.abc import Callable, Iterable
-from datetime import UTC, datetime
+from datetime import UTC, date, datetime, timedelta
 from typing import Final, NamedTuple
 
 import msgspec
@@ -167,3 +168,13 @@ def day_us(day: str, form: str = "%y%m%d", hour: int = 8) -> int:
     """
     expiry = datetime.strptime(day, form).replace(hour=hour, tzinfo=UTC)
     return int(expiry.timestamp()) * 1_000_000
+
+
+def last_friday_us(year: int, month: int) -> int:
+    """Tell when a quarterly contract expires: 08:00 UTC of the last Friday of its month.
+
+    >>> last_friday_us(2026, 12)
+    1798185600000000
+    """
+    last = date(year, month, monthrange(year, month)[1])
+    return day_us(f"{last - timedelta((last.weekday() - FRIDAY) % 7):%y%m%d}")

@@ -12,6 +12,7 @@ from processors.venues import (
     deribit,
     gate,
     kraken,
+    kucoin,
     okx,
 )
 from schemas.records import Frame
@@ -54,5 +55,14 @@ def _registered(*modules: VenueModule) -> dict[str, VenueModule]:
     return found
 
 
-VENUES: Final[dict[str, VenueModule]] = _registered(binance, bybit, coinbase, deribit, gate, kraken, okx)
+VENUES: Final[dict[str, VenueModule]] = _registered(
+    binance,
+    bybit,
+    coinbase,
+    deribit,
+    gate,
+    kraken,
+    kucoin,
+    okx,
+)
 """By the venue's name in capitals."""

@@ -10,6 +10,7 @@ from schemas.venues import (
     deribit,
     gate,
     kraken,
+    kucoin,
     okx,
 )
 
@@ -46,6 +47,7 @@ SYMBOLOGIES: Final[dict[str, SymbologyModule]] = {
     "DERIBIT": deribit,
     "GATE": gate,
     "KRAKEN": kraken,
+    "KUCOIN": kucoin,
     "OKX": okx,
 }
 """By the venue's name in capitals."""

@@ -4,13 +4,21 @@ Source: https://bybit-exchange.github.io/docs/v5/market/instrument
 """
 
 import re
-from calendar import FRIDAY, monthrange
-from datetime import date, timedelta
 from typing import Annotated, Final
 
 import msgspec
 
-from schemas.listing import MALFORMED, Contract, Listing, day_us, make_instrument, ms_us, read_entries, size
+from schemas.listing import (
+    MALFORMED,
+    Contract,
+    Listing,
+    day_us,
+    last_friday_us,
+    make_instrument,
+    ms_us,
+    read_entries,
+    size,
+)
 from schemas.records import Instrument
 from schemas.symbology import SymbolError, split_pair
 
@@ -98,7 +106,7 @@ def _named(market: str, name: str) -> Contract:
         return _named_linear(name)
     dated = DATED_INVERSE.fullmatch(name)
     if dated:
-        expiry_time_us = _last_friday_us(2000 + int(dated["year"]), MONTHS[dated["month"]])
+        expiry_time_us = last_friday_us(2000 + int(dated["year"]), MONTHS[dated["month"]])
         return Contract(dated["base"], "USD", "FUTURE", expiry_time_us, dated["base"], is_inverse=True)
     base, quote = split_pair(name, ("USD",))
     return Contract(base, quote, "PERPETUAL", 0, base, is_inverse=True)
@@ -113,12 +121,6 @@ def _named_linear(name: str) -> Contract:
         return Contract(name.removesuffix("PERP"), "USDC", "PERPETUAL", 0, "USDC")
     base, quote = split_pair(name, ("USDT", "USDC"))
     return Contract(base, quote, "PERPETUAL", 0, quote)
-
-
-def _last_friday_us(year: int, month: int) -> int:
-    """Tell when a quarterly contract expires: 08:00 UTC of the last Friday of its month."""
-    last = date(year, month, monthrange(year, month)[1])
-    return day_us(f"{last - timedelta((last.weekday() - FRIDAY) % 7):%y%m%d}")
 
 
 def _read(market: str, body: bytes, event_time_us: int) -> Listing:

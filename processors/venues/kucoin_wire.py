@@ -1,0 +1,206 @@
+"""Shapes of KuCoin's messages, as documented; what is not used is `Any`. Numbers come quoted or not: `Raw`."""
+
+from typing import Any, Final, Literal
+
+import msgspec
+from msgspec import Raw, Struct, field
+
+from processors.wire import Id, Instant, Wire
+
+NULL: Final = Raw(b"null")
+
+
+class Envelope(Struct, gc=False):
+    """What all messages share; `data` is decoded by the topic's shape."""
+
+    type: str
+    topic: str = ""
+    subject: str = ""
+    data: Raw = Raw(b"null")
+
+
+class SpotTrade(Struct, gc=False, kw_only=True, forbid_unknown_fields=True, rename="camel"):
+    """`/market/match`; the side is the taker's."""
+
+    symbol: str
+    trade_id: str
+    side: Literal["buy", "sell"]
+    size: str
+    price: str
+    time: str  # ns
+    sequence: Any = None
+    type: Any = None
+    maker_order_id: Any = None
+    taker_order_id: Any = None
+
+
+class FuturesTrade(Struct, gc=False, kw_only=True, forbid_unknown_fields=True, rename="camel"):
+    """`/contractMarket/execution`; the side is the taker's."""
+
+    symbol: str
+    trade_id: str
+    side: Literal["buy", "sell"]
+    size: Raw
+    price: Raw
+    ts: int  # ns
+    sequence: Any = None
+    maker_user_id: Any = None
+    taker_user_id: Any = None
+    maker_order_id: Any = None
+    taker_order_id: Any = None
+    trade_type: Any = None
+
+
+class SpotQuote(Struct, gc=False, kw_only=True, forbid_unknown_fields=True, rename="camel"):
+    """`/market/ticker`: best quotes and the last trade; null = that side is empty."""
+
+    sequence: str
+    bid: str | None = field(name="bestBid", default=None)
+    best_bid_size: str | None = None
+    ask: str | None = field(name="bestAsk", default=None)
+    best_ask_size: str | None = None
+    time: Instant = 0
+    price: Any = None
+    size: Any = None
+
+
+class FuturesQuote(Struct, gc=False, kw_only=True, forbid_unknown_fields=True, rename="camel"):
+    """`/contractMarket/tickerV2`."""
+
+    symbol: str
+    sequence: Id
+    best_bid_price: Raw
+    best_bid_size: Raw
+    best_ask_price: Raw
+    best_ask_size: Raw
+    ts: int  # ns
+
+
+class Changes(Struct, gc=False):
+    """Changed levels [price, size, sequence] of each side."""
+
+    asks: list[tuple[str, str, str]] = []
+    bids: list[tuple[str, str, str]] = []
+
+
+class SpotBook(Struct, gc=False, kw_only=True, forbid_unknown_fields=True, rename="camel"):
+    """`/market/level2`: price "0" only moves the sequence on."""
+
+    symbol: str
+    sequence_start: Id
+    sequence_end: Id
+    changes: Changes
+    time: Instant = 0
+
+
+class FuturesBook(Struct, gc=False, kw_only=True, forbid_unknown_fields=True):
+    """`/contractMarket/level2`: one level, `price,side,size`."""
+
+    sequence: Id
+    change: str
+    timestamp: Instant
+
+
+class Snapshot(Struct, gc=False, kw_only=True, forbid_unknown_fields=True):
+    """Inside of a REST order book; times in ms on spot, in ns of futures."""
+
+    sequence: Raw
+    bids: Raw
+    asks: Raw
+    time: int = 0
+    ts: int = 0
+    symbol: Any = None
+
+
+class SnapshotBody(Struct, gc=False):
+    """Body of a REST order book."""
+
+    data: Raw
+    code: Any = None
+
+
+class SpotCandle(Struct, gc=False, kw_only=True, forbid_unknown_fields=True):
+    """`/market/candles`: [open time s, open, close, high, low, base volume, quote volume]."""
+
+    symbol: str
+    candles: list[str]
+    time: int = 0  # ns
+
+
+class FuturesCandle(Struct, gc=False, kw_only=True, forbid_unknown_fields=True):
+    """`/contractMarket/limitCandle`: [open time s, open, close, high, low, quote volume, contracts, base volume]."""
+
+    symbol: str
+    candles: list[str]
+    time: int = 0  # ms
+
+
+class SpotTickerOuter(Struct, gc=False, kw_only=True, forbid_unknown_fields=True):
+    """`/market/snapshot`."""
+
+    sequence: Any = None
+    data: Raw
+
+
+class SpotTicker(Struct, gc=False, kw_only=True):
+    """Inside of it; much else is told there."""
+
+    symbol: str
+    time: Instant = field(name="datetime", default=0)
+    last: Raw = field(name="lastTradedPrice", default=NULL)
+    high: Raw = NULL
+    low: Raw = NULL
+    open: Raw = NULL
+    volume: Raw = field(name="vol", default=NULL)
+    quote_volume: Raw = field(name="volValue", default=NULL)
+    bid: Raw = field(name="buy", default=NULL)
+    ask: Raw = field(name="sell", default=NULL)
+
+
+class FuturesTicker(Struct, gc=False, kw_only=True, forbid_unknown_fields=True, rename="camel"):
+    """`/contractMarket/snapshot`: volume in base currency of linear contracts, in USD of inverse ones."""
+
+    symbol: str
+    volume: Raw
+    turnover: Raw
+    last_price: Raw
+    low_price: Raw
+    high_price: Raw
+    ts: int  # ns
+    price_chg_pct: Any = None
+    price_chg: Any = None
+
+
+class MarkData(Struct, gc=False, kw_only=True, forbid_unknown_fields=True, rename="camel"):
+    """`/contract/instrument`, subject mark.index.price."""
+
+    mark_price: Raw
+    index_price: Raw
+    timestamp: Instant
+    granularity: Any = None
+
+
+class FundingData(Struct, gc=False, kw_only=True, forbid_unknown_fields=True, rename="camel"):
+    """`/contract/instrument`, subject funding.rate."""
+
+    funding_rate: Raw
+    timestamp: Instant
+    granularity: Any = None
+
+
+ENVELOPE: Final = msgspec.json.Decoder(Envelope)
+SNAPSHOT_BODY: Final = msgspec.json.Decoder(SnapshotBody)
+TICKER_INSIDE: Final = msgspec.json.Decoder(SpotTicker)
+SPOT_TRADE: Final = Wire(SpotTrade, "match")
+FUTURES_TRADE: Final = Wire(FuturesTrade, "execution")
+SPOT_QUOTE: Final = Wire(SpotQuote, "ticker")
+FUTURES_QUOTE: Final = Wire(FuturesQuote, "tickerV2")
+SPOT_BOOK: Final = Wire(SpotBook, "level2")
+FUTURES_BOOK: Final = Wire(FuturesBook, "level2")
+SNAPSHOT: Final = Wire(Snapshot, "order book")
+SPOT_CANDLE: Final = Wire(SpotCandle, "candles")
+FUTURES_CANDLE: Final = Wire(FuturesCandle, "limitCandle")
+SPOT_TICKER: Final = Wire(SpotTickerOuter, "snapshot")
+FUTURES_TICKER: Final = Wire(FuturesTicker, "snapshot")
+MARK: Final = Wire(MarkData, "mark.index.price")
+FUNDING: Final = Wire(FundingData, "funding.rate")

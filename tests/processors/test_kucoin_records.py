@@ -1,0 +1,137 @@
+"""KuCoin: one documented message a channel, and the record it gives, computed by hand."""
+
+import json
+from typing import Any
+
+import pytest
+
+from fuzz.seeds import whole_messages
+from schemas.records import Candle, DeadLetter, Depth, Derivative, QualityEvent, Tick, Ticker
+from schemas.venues import kucoin
+
+NOW_US = 1_795_910_400_300_000  # as the messages have it
+MESSAGES = {market: whole_messages("KUCOIN", market) for market in kucoin.MARKETS}
+SPOT_BOOK = "https://api.example/api/v1/market/orderbook/level2_100?symbol=BTC-USDT"
+FUTURES_BOOK = "https://api.example/api/v1/level2/snapshot?symbol=XBTUSDTM"
+
+
+@pytest.fixture
+def say(new_run: Any) -> Any:
+    """Say messages of a market; returns the run."""
+
+    def speak(market: str, *names: str) -> Any:
+        run = new_run(market, "KUCOIN")
+        run.feed.recv_time_us = NOW_US
+        run.say(*(MESSAGES[market][name] for name in names))
+        assert not run.of(DeadLetter)
+        assert not run.of(QualityEvent, kind="UNKNOWN_FIELD")
+        return run
+
+    return speak
+
+
+def only(records: list[Any], *names: str) -> Any:
+    (record,) = records
+    return tuple(getattr(record, name) for name in names)
+
+
+def snapshot(run: Any, request: str, sequence: Any, bids: Any = (), asks: Any = ()) -> None:
+    body = {"code": "200000", "data": {"sequence": sequence, "bids": bids, "asks": asks}}
+    run.take(run.feed.frame(json.dumps(body).encode(), "HTTP", request=request))
+
+
+def test_a_spot_trade_is_of_the_takers_side_and_its_time_in_ns(say: Any) -> None:
+    names = ("symbol", "price", "quantity", "side", "trade_id", "exchange_time_us")
+
+    assert only(say("spot", "trade").of(Tick), *names) == (
+        "BTC/USDT", 60000.5, 0.025, "SELL", "62faddff2e113d292396c272", 1_795_910_400_144_264,
+    )  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("name", "expected"),
+    [
+        ("trade", ("BTC/USDT:PERP", 0.016, "BUY")),  # 16 contracts of 0.001 BTC
+        ("inverse trade", ("BTC/USD:PERP", 0.05, "SELL")),  # 3,000 USD at 60,000
+    ],
+)
+def test_contracts_become_base_currency(say: Any, name: str, expected: Any) -> None:
+    assert only(say("futures", name).of(Tick), "symbol", "quantity", "side") == pytest.approx(expected)
+
+
+def test_quotes(say: Any) -> None:
+    names = ("bid", "bid_size", "ask", "ask_size", "venue_sequence")
+    assert only(say("spot", "quote").of(Tick), *names) == (60000.1, 0.5, 60000.2, 0.75, 1630218274617)
+    assert only(say("futures", "quote").of(Tick), *names) == pytest.approx((60000.1, 0.5, 60000.2, 0.75, 5))
+
+
+def test_a_message_is_split_by_the_sequences_of_its_changes(say: Any) -> None:
+    """101 removes a bid, 102 only moves on, 103 sets an ask: what a snapshot at 101 holds is not applied again."""
+    first, second = say("spot", "change").of(Depth)
+
+    assert (first.first_sequence, first.sequence, first.bid_sizes, first.ask_prices) == (100, 101, [0.0], [])
+    assert (second.first_sequence, second.sequence, second.bid_prices, second.ask_sizes) == (102, 103, [], [1.5])
+
+
+def test_a_snapshot_amid_a_message_leaves_out_what_it_holds(say: Any) -> None:
+    run = say("spot", "change")
+    snapshot(run, SPOT_BOOK, "102", bids=[["60000", "5"]], asks=[["60000.3", "1"]])
+
+    (book,) = run.of(Depth, is_snapshot=True)
+    assert (book.bid_prices, book.ask_prices, book.sequence) == ([60000.0], [60000.3, 60000.4], 103)
+
+
+def test_a_book_of_contracts_counts_base_currency_and_may_be_empty(say: Any) -> None:
+    run = say("futures", "change")
+    snapshot(run, FUTURES_BOOK, 8, bids=None, asks=[[60001, 5000]])
+
+    (book,) = run.of(Depth, is_snapshot=True)
+    assert (book.bid_sizes, book.ask_sizes) == ([pytest.approx(4.374)], [5.0])
+
+
+def test_a_hole_in_sequences_is_a_gap(say: Any) -> None:
+    run = say("futures", "change")
+    change = MESSAGES["futures"]["change"]
+    run.say(change | {"data": change["data"] | {"sequence": 12}})
+
+    assert only(run.of(QualityEvent, kind="GAP"), "from_sequence", "to_sequence") == (10, 11)
+
+
+def test_tickers(say: Any) -> None:
+    names = ("symbol", "last", "high", "volume", "quote_volume", "bid", "ask")
+    assert only(say("spot", "ticker").of(Ticker), *names) == (
+        "BTC/USDT", 60000.5, 61000.0, 1200.5, 72_000_000.0, 60000.1, None,
+    )  # fmt: skip
+    assert only(say("futures", "ticker").of(Ticker), *names[:5]) == (
+        "BTC/USD:PERP", 60000.0, 61000.0, 1439.5, 43_626_228.0,
+    )  # fmt: skip
+
+
+def test_candles_have_their_close_before_high_and_low(say: Any) -> None:
+    names = ("interval", "open_time_us", "close", "high", "low", "volume", "quote_volume")
+    assert only(say("spot", "candle").of(Candle), *names) == (
+        "1m", 1_795_910_400_000_000, 60000.5, 60001.0, 59999.0, 3.5, 210_000.0,
+    )  # fmt: skip
+    assert only(say("futures", "candle").of(Candle), *names) == (
+        "1h", 1_795_910_400_000_000, 60000.5, 60001.0, 59999.0, 3.5, None,
+    )  # fmt: skip
+
+
+def test_facts_about_contracts(say: Any) -> None:
+    run = say("futures", "mark", "funding")
+
+    assert [(each.kind, each.value) for each in run.of(Derivative)] == [
+        ("MARK_PRICE", 60000.3), ("INDEX_PRICE", 60001.2), ("FUNDING_RATE", -3.8e-05),
+    ]  # fmt: skip
+
+
+@pytest.mark.parametrize("kind", ["welcome", "ack", "pong"])
+def test_answers_give_nothing(new_run: Any, kind: str) -> None:
+    assert not new_run("spot", "KUCOIN").say({"id": "1", "type": kind})
+
+
+def test_errors_are_told(new_run: Any) -> None:
+    run = new_run("spot", "KUCOIN")
+    run.say({"id": "1", "type": "error", "code": 404, "data": "topic /market/x is not found"})
+
+    assert len(run.of(QualityEvent, kind="VENUE_NOTICE")) == 1

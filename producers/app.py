@@ -117,7 +117,7 @@ class Producer:
             return
         for capture in self.captures:
             if (capture.wire.NAME, capture.venue.market) == (command.venue, command.market):
-                capture.resnapshot(command.venue_symbol)
+                capture.resnapshot(command.venue_symbol, command.connection)
 
     async def _work(self) -> None:
         try:
@@ -213,5 +213,11 @@ def _intake(settings: Settings, venue: str, registry: Registry, publisher: Publi
 def _fetcher(settings: Settings, venue: Venue, client: httpx.AsyncClient) -> Fetcher:
     wire = find_wire(venue)
     limits = wire.LIMITS[venue.market]
-    address = Address(limits.weight_per_minute, limits.connects_per_5_minutes)
+    address = Address(
+        limits.weight_per_window,
+        limits.connects_per_window,
+        weight_window_s=limits.weight_window_s,
+        connects_window_s=limits.connects_window_s,
+        connects_per_s=limits.connects_per_s,
+    )
     return Fetcher(client, wire.NAME, address, now_us=now_us, timeout_s=settings.producer.http_timeout_s)

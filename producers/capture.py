@@ -13,18 +13,30 @@ from producers.feed import Feed
 from producers.http import Fetcher, HttpError, RefusedError
 from producers.intake import Intake
 from producers.packer import Lane
-from producers.plan import ALL, Stream, connections, find_wire, plain_names, streams, wanted_instruments
+from producers.plan import (
+    ALL,
+    ConnectionPlan,
+    check_connections,
+    find_wire,
+    plain_names,
+    revised,
+    streams,
+    wanted_instruments,
+)
 from producers.snapshots import URGENT, Snapshots
 from producers.websocket import FeedOptions
+from producers.wire import Request, Stream
 from schemas.records import Instrument
 from schemas.symbology import Symbology
 from schemas.venues import SYMBOLOGIES
 from tickerplant import metrics
 from tickerplant.clock import NowUs, now_us
+from tickerplant.errors import UserError
 from tickerplant.logs import logger
 from tickerplant.settings import Producer, Venue
 
 REFRESH_S: Final = 3600.0
+MOST_PAGES: Final = 1000  # of an instrument list
 EXAMPLES: Final = 3  # named in a log line
 
 
@@ -57,7 +69,9 @@ class Capture:
         self._fetcher = fetcher
         self._run = run
         self._listed = Symbology()
-        self._captured: set[Stream] = set()
+        self._tasks: dict[Feed, asyncio.Task[None]] = {}
+        self._books: dict[str, list[tuple[Feed, Stream]]] = {}  # by venue symbol: streams that carry its book
+        self._is_doubted = False
         self._snapshots = Snapshots(fetcher, intake.gate, backoff=self._backoff(), now_us=run.now_us)
         number = next(run.numbers)
         names = (f"{venue.market}-p{p}-http{number}-{run.start}" for p in range(intake.partition_count))
@@ -71,18 +85,31 @@ class Capture:
             UserError: a wanted symbol is not listed.
         """
         await self._until_done(self._list)
+        wanted = self._wanted()
         async with asyncio.TaskGroup() as tasks:
             tasks.create_task(self._snapshots.run())
-            self._start_feeds(tasks)
+            self._serve(wanted, tasks)
             while True:
                 await asyncio.sleep(self._run.refresh_s)
                 await self._until_done(self._list)
                 if ALL in self.venue.symbols:
-                    self._start_feeds(tasks)
+                    self._follow_list(tasks)
 
-    def resnapshot(self, venue_symbol: str) -> bool:
-        """Fetch a depth snapshot as soon as the rate limit lets; False = the symbol is not captured here."""
-        return self._snapshots.ask(venue_symbol, URGENT)
+    def resnapshot(self, venue_symbol: str, connection: str = "") -> bool:
+        """Get a depth snapshot as soon as the venue's limits let; False = the symbol is not captured here.
+
+        Args:
+            venue_symbol: "" = of all symbols.
+            connection: where snapshots come on connections: on that of this name alone; "" = on all.
+        """
+        names = [venue_symbol] if venue_symbol else list(self._books)
+        for name in names:
+            for feed, stream in self._books.get(name, ()):
+                if self.wire.snapshot_by(stream.channel) == "rest":
+                    self._snapshots.ask(name, URGENT)
+                else:
+                    feed.resync(stream, connection)
+        return any(name in self._books for name in names)
 
     def states(self) -> Counter[str]:
         """Count connections by state; before there is a plan: one that is disconnected."""
@@ -115,10 +142,10 @@ class Capture:
             if left_out:
                 self._log.warning("instruments_left_out", count=len(left_out), examples=left_out[:EXAMPLES])
         await self._intake.gate.passed()
-        for url, body in bodies:
+        for request, body in bodies:
             for lane in self._lanes:
-                lane.add("INSTRUMENTS", self._run.now_us(), body, url)
-        self._listed.update(instruments)
+                lane.add("INSTRUMENTS", self._run.now_us(), body, request)
+        self._listed = Symbology(instruments)
         self.is_listed = True
         self._log.info("instruments", listed=len(instruments))
 
@@ -129,40 +156,95 @@ class Capture:
             return await self._fetch_list(())
 
     async def _fetch_list(self, names: Sequence[str]) -> list[tuple[str, bytes]]:
-        requests = self.wire.list_requests(self.venue.market, names, self.venue.rest_url)
-        return [(request.url, await self._fetcher.fetch(request)) for request in requests]
+        """Fetch all pages; returns what was asked and what came."""
+        waiting: list[Request | None] = [*self.wire.list_requests(self.venue.market, names, self.venue.rest_url)]
+        found: list[tuple[str, bytes]] = []
+        while waiting:
+            request = waiting.pop(0)
+            if request is not None:
+                body = await self._fetcher.fetch(request)
+                found.append((request.name, body))
+                waiting.insert(0, self.wire.next_page(request, body))
+            if len(found) > MOST_PAGES:
+                raise ValueError(f"an instrument list of more than {MOST_PAGES} pages")
+        return found
 
-    def _start_feeds(self, tasks: asyncio.TaskGroup) -> None:
-        """Connect for those wanted streams that are not captured yet."""
+    def _wanted(self) -> list[Stream]:
+        """List the wanted streams, as far as the venue lets one address have them.
+
+        Raises:
+            UserError: a wanted symbol is not listed, or there are more streams than the venue lets us have.
+        """
         instruments = wanted_instruments(self.venue, self._listed)
         wanted = streams(self.venue, instruments, self._intake.partition_count)
-        new = [each for each in wanted if each not in self._captured]
-        self._captured.update(new)
-        self._serve_snapshots(new)
+        plans = revised(self.venue, [feed.plan for feed in self.feeds], wanted)
+        check_connections(self.venue, sum(bool(plan.streams) for plan in plans))
+        return wanted
+
+    def _follow_list(self, tasks: asyncio.TaskGroup) -> None:
+        """Take in what is newly listed, leave what is not listed any more; what cannot be done is told, and left."""
+        try:
+            wanted = self._wanted()
+        except UserError as error:
+            metrics.CONNECTOR_ERRORS.labels(self.wire.NAME, "plan").inc()
+            self._log.error("not_planned", reason=str(error))
+            return
+        carried = sum(len(feed.plan.streams) for feed in self.feeds)
+        self._is_doubted = 2 * len(wanted) < carried and not self._is_doubted
+        if self._is_doubted:  # rather a bad answer than the end of most of a market: the next list decides
+            self._log.warning("list_doubted", carried=carried, wanted=len(wanted))
+        else:
+            self._serve(wanted, tasks)
+
+    def _serve(self, wanted: Sequence[Stream], tasks: asyncio.TaskGroup) -> None:
+        """Carry the wanted streams and no others; those that stay are not touched."""
+        self._serve_snapshots(wanted)
+        old = list(self.feeds)
+        plans = revised(self.venue, [feed.plan for feed in old], wanted)
+        for feed, plan in zip(old, plans[: len(old)], strict=True):
+            if plan.streams:
+                feed.change(plan)
+            else:
+                self.feeds.remove(feed)
+                self._tasks.pop(feed).cancel()
+        for plan in plans[len(old) :]:
+            self._start_feed(plan, tasks)
+        self._books.clear()
+        for feed in self.feeds:
+            for each in feed.plan.streams:
+                if self.wire.snapshot_by(each.channel) != "none":
+                    self._books.setdefault(each.venue_symbol, []).append((feed, each))
+
+    def _start_feed(self, plan: ConnectionPlan, tasks: asyncio.TaskGroup) -> None:
         options = FeedOptions(
             wire=self.wire,
             settings=self._run.settings,
             start=self._run.start,
             on_subscribed=self._on_subscribed,
             address=self._fetcher.address,
+            fetch=self._fetcher.fetch,
+            rest_url=self.venue.rest_url,
             now_us=self._run.now_us,
             chance=self._run.chance,
         )
-        for plan in connections(self.venue, new):
-            name = f"{plan.market}-p{plan.partition}-{next(self._run.numbers)}"
-            feed = Feed(name, plan, self._intake, options)
-            self.feeds.append(feed)
-            tasks.create_task(feed.run())
+        name = f"{plan.market}-p{plan.partition}-{next(self._run.numbers)}"
+        feed = Feed(name, plan, self._intake, options)
+        self.feeds.append(feed)
+        self._tasks[feed] = tasks.create_task(feed.run())
 
     def _serve_snapshots(self, wanted: Iterable[Stream]) -> None:
-        for each in wanted:
-            if self.wire.is_depth(each.channel):
-                request = self.wire.depth_request(self.venue.market, each.venue_symbol, self.venue.rest_url)
-                self._snapshots.serve(each.venue_symbol, request, self._lanes[each.partition])
+        by_rest = {each.venue_symbol: each for each in wanted if self.wire.snapshot_by(each.channel) == "rest"}
+        for name in list(self._snapshots.requests):
+            if name not in by_rest:
+                self._snapshots.forget(name)
+        for name, each in by_rest.items():
+            if name not in self._snapshots.requests:
+                request = self.wire.depth_request(self.venue.market, name, self.venue.rest_url)
+                self._snapshots.serve(name, request, self._lanes[each.partition])
 
     def _on_subscribed(self, subscribed: Iterable[Stream]) -> None:
         for each in subscribed:
-            if self.wire.is_depth(each.channel):
+            if self.wire.snapshot_by(each.channel) == "rest":
                 self._snapshots.ask(each.venue_symbol)
 
     def _backoff(self) -> Backoff:

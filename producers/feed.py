@@ -1,19 +1,23 @@
 """One planned connection, kept open: connect, renew with an overlap before it ends, connect again when it is lost."""
 
 import asyncio
+from collections.abc import Sequence
 from typing import Final
 
 import structlog.stdlib
 from websockets.exceptions import InvalidStatus
 
 from producers.connection import STABLE_S, Backoff, Lifecycle, State
-from producers.failures import FAILURES, error_type, pace, reason
+from producers.failures import FAILURES, ConnectionFailureError, error_type, pace, reason
+from producers.http import HttpError
 from producers.intake import Intake
 from producers.limiter import RATE_LIMITED, retry_after_s
 from producers.plan import ConnectionPlan
 from producers.staleness import Staleness
 from producers.transport import open_transport
+from producers.turns import Turns
 from producers.websocket import FeedOptions, Link
+from producers.wire import Request, Stream
 from tickerplant import metrics
 from tickerplant.logs import logger
 
@@ -36,9 +40,8 @@ class Feed:
         self._intake = intake
         self._options = options
         self._settings = settings
-        kinds = dict.fromkeys(each.kind for each in plan.streams)
-        watched = (kind for kind in kinds if kind not in options.wire.QUIET_CHANNELS)
-        self._staleness = Staleness(watched, settings.stale_after_s)
+        self._staleness = Staleness((), settings.stale_after_s)
+        self._turns = Turns()
         self._link: Link | None = None
         self._successor: Link | None = None
         self._successor_state: State | None = None
@@ -49,6 +52,38 @@ class Feed:
         """Tell the state of each connection: one, or two during a renewal."""
         return [self.life.state, *([self._successor_state] if self._successor_state else [])]
 
+    def change(self, plan: ConnectionPlan) -> None:
+        """Carry the streams of another plan for the same connection; those in both are not touched."""
+        old, new = ({each.name: each for each in found.streams} for found in (self.plan, plan))
+        self.plan = plan
+        added = [each for name, each in new.items() if name not in old]
+        removed = [each for name, each in old.items() if name not in new]
+        for each in removed:
+            self._turns.forget(each.name)
+        if added or removed:
+            self._log.info("changed", added=len(added), removed=len(removed))
+            for link in self._links():
+                link.change(added, removed)
+
+    def resync(self, stream: Stream, connection: str = "") -> None:
+        """Have the book of a stream sent anew; at once the first time, then ever less often.
+
+        Args:
+            connection: on the connection of this name alone; "" = on each that carries the stream.
+        """
+        names = [link.name for link in self._links() if connection in {"", link.name}]
+        wait_s = self._turns.take(stream.name, self._options.now_us()) if names else None
+        if wait_s is not None:
+            asyncio.get_running_loop().call_later(wait_s, self._resync, stream, names)
+
+    def _resync(self, stream: Stream, names: Sequence[str]) -> None:
+        for link in self._links():
+            if link.name in names:
+                link.resync(stream)
+
+    def _links(self) -> list[Link]:
+        return [link for link in (self._link, self._successor) if link is not None]
+
     async def run(self) -> None:
         """Stay connected until cancelled; then what was read is taken in, and DISCONNECT written."""
         try:
@@ -58,9 +93,8 @@ class Feed:
                 else:
                     await self._keep(self._link)
         finally:
-            for link in (self._link, self._successor):
-                if link is not None:
-                    await link.end("stopped")
+            for link in self._links():
+                await link.end("stopped")
             self._successor_state = None
             self.life.closed()
 
@@ -173,27 +207,43 @@ class Feed:
         """Wait until Kafka takes frames and the venue lets us connect."""
         while True:
             await self._intake.gate.passed()
-            wait_s = self._options.address.connects.take(1, self._options.now_us())
+            wait_s = self._options.address.connect(self._options.now_us())
             if not wait_s:
                 return
             await asyncio.sleep(wait_s)
 
     async def _open(self, *, is_alone: bool) -> Link:
+        wire, market = self._options.wire, self.plan.market
+        door = wire.door(market, self._options.rest_url)
+        name = f"{self.name}-{self._options.start}-{self.life.opened + 1}"
+        ticket = await self._ticket(door.ticket)
         try:
-            transport = await open_transport(self.plan.url, self._settings)
+            url = wire.connect_url(self.plan.url, ticket, name)
+        except ValueError as error:
+            raise ConnectionFailureError("ticket", str(error)) from error
+        try:
+            transport = await open_transport(url, self._settings, door.headers)
         except InvalidStatus as error:
             self._heed(error)
             raise
         now = self._options.now_us()
         self.life.opened += 1
-        name = f"{self.name}-{self._options.start}-{self.life.opened}"
         lane = self._intake.lane(self.plan.market, name, self.plan.partition)
         lane.add("CONNECT", now, request=self.plan.url)
         self._log.info("connected", streams=len(self.plan.streams), opened=self.life.opened)
         return Link(
-            self.plan, transport, lane,
+            self.plan, transport, lane, dialogue=wire.dialogue(market, ticket),
             staleness=self._staleness.successor(now), intake=self._intake, options=self._options, is_alone=is_alone,
         )  # fmt: skip
+
+    async def _ticket(self, request: Request | None) -> bytes:
+        """Get what a connection needs besides its URL."""
+        if request is None or self._options.fetch is None:
+            return b""
+        try:
+            return await self._options.fetch(request)
+        except HttpError as error:
+            raise ConnectionFailureError("ticket", str(error)) from error
 
     def _heed(self, error: InvalidStatus) -> None:
         """Note how long the venue wants to be left alone."""

@@ -27,6 +27,7 @@ OK: Final = 200
 SERVER_ERRORS: Final = 500
 GZIP: Final = "gzip"
 HEADERS: Final = {"Accept-Encoding": GZIP}
+JSON_BODY: Final = {"Content-Type": "application/json"}
 GZIP_WINDOW: Final = 16 + zlib.MAX_WBITS  # tells zlib to expect the header of gzip
 
 
@@ -143,9 +144,12 @@ class Fetcher:
             raise self._error(RetryError, request, "http_transport", type(error).__name__) from error
 
     def _asked(self, request: Request) -> AbstractAsyncContextManager[httpx.Response]:
-        return self._client.stream("GET", request.url, headers=HEADERS, timeout=self._timeout_s)
+        headers = HEADERS | JSON_BODY if request.body else HEADERS
+        return self._client.stream(
+            request.method, request.url, content=request.body or None, headers=headers, timeout=self._timeout_s
+        )
 
-    async def _permission(self, weight: int) -> None:
+    async def _permission(self, weight: float) -> None:
         while True:
             wait_s = self.address.requests.take(weight, self._now_us())
             if not wait_s:

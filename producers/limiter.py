@@ -3,6 +3,7 @@
 from dataclasses import dataclass, field
 from datetime import UTC
 from email.utils import parsedate_to_datetime
+from math import inf
 from typing import Final
 
 SHARE: Final = 0.6  # of the venue's budget, refilled evenly ...
@@ -70,13 +71,33 @@ class Address:
     """What one market of a venue allows our address: requests over REST, and connections.
 
     Args:
-        weight_per_minute: of REST requests.
-        connects_per_5_minutes: tries to connect.
+        weight: of REST requests, in `weight_window_s`.
+        connects: tries to connect, in `connects_window_s`.
+        connects_per_s: of these, evenly spread.
     """
 
-    def __init__(self, weight_per_minute: float, connects_per_5_minutes: float) -> None:
-        self.requests = TokenBucket(weight_per_minute)
-        self.connects = TokenBucket(connects_per_5_minutes, CONNECTS_WINDOW_S)
+    def __init__(
+        self,
+        weight: float,
+        connects: float,
+        *,
+        weight_window_s: float = MINUTE_S,
+        connects_window_s: float = CONNECTS_WINDOW_S,
+        connects_per_s: float = inf,
+    ) -> None:
+        self.requests = TokenBucket(weight, weight_window_s)
+        self.connects = TokenBucket(connects, connects_window_s)
+        self._connect_every_us = int(1e6 / connects_per_s)
+        self._next_connect_time_us = 0
+
+    def connect(self, now_us: int) -> float:
+        """Ask to connect: 0.0 = it may be done now; else it may be asked again after so many seconds."""
+        if now_us < self._next_connect_time_us:
+            return (self._next_connect_time_us - now_us) / 1e6
+        wait_s = self.connects.take(1, now_us)
+        if not wait_s:
+            self._next_connect_time_us = now_us + self._connect_every_us
+        return wait_s
 
     def refused(self, bucket: TokenBucket, status: int, retry_after: str | None, now_us: int) -> float:
         """Note an answer 429 to what a bucket stands for, or 418, which holds back all; returns for how many seconds.

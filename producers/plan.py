@@ -1,13 +1,12 @@
 """Instruments + what is wanted → connections: one partition each, sharded within the venue's limits; pure."""
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from difflib import get_close_matches
-from itertools import groupby
 from typing import Final
 
 from producers.venues import VENUES
-from producers.wire import Wire
+from producers.wire import Stream, Wire, kind_of
 from schemas.records import Instrument
 from schemas.symbology import SymbolError, Symbology, partition_of
 from tickerplant.errors import UserError
@@ -15,22 +14,6 @@ from tickerplant.settings import Venue
 
 ALL: Final = "*"
 NEAR: Final = 3  # names that are suggested for an unknown one
-
-
-@dataclass(frozen=True, kw_only=True)
-class Stream:
-    """One channel of one symbol, as the venue names it."""
-
-    name: str
-    channel: str  # with speed
-    venue_symbol: str
-    partition: int
-    url: str
-
-    @property
-    def kind(self) -> str:
-        """The channel without speed or interval: what staleness is judged by."""
-        return self.channel.partition("@")[0].partition("_")[0]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -67,7 +50,7 @@ def find_wire(venue: Venue) -> Wire:
 def plain_names(venue: Venue) -> tuple[str, ...]:
     """Tell the wanted venue symbols, where nothing else is wanted; () = the whole list is needed to tell."""
     is_plain = all(name != ALL and "/" not in name for name in venue.symbols)
-    return tuple(dict.fromkeys(name.upper() for name in venue.symbols)) if is_plain else ()
+    return tuple(dict.fromkeys(venue.symbols)) if is_plain else ()
 
 
 def wanted_instruments(venue: Venue, listed: Symbology) -> list[Instrument]:
@@ -84,40 +67,74 @@ def wanted_instruments(venue: Venue, listed: Symbology) -> list[Instrument]:
 
 
 def streams(venue: Venue, instruments: Iterable[Instrument], partition_count: int) -> list[Stream]:
-    """List the streams of instruments, in the order of their symbols."""
+    """List the streams of instruments, each once, in the order of their symbols."""
     wire = find_wire(venue)
     channels = dict.fromkeys(wire.full_channel(venue.market, each) or each for each in venue.channels)
-    return [
-        Stream(
-            name=wire.stream_name(each.venue_symbol, channel),
-            channel=channel,
-            venue_symbol=each.venue_symbol,
-            partition=partition_of(each.symbol, partition_count),
-            url=wire.stream_url(venue.market, channel, venue.websocket_url),
-        )
-        for each in sorted(instruments, key=lambda each: each.venue_symbol)
-        for channel in channels
-    ]
+    found: dict[str, Stream] = {}
+    for each in sorted(instruments, key=lambda each: each.venue_symbol):
+        for channel in channels:
+            name = wire.stream_name(each.venue_symbol, channel)
+            if name not in found:
+                of_partition = name if kind_of(channel) in wire.SHARED_CHANNELS else each.symbol
+                found[name] = Stream(
+                    name=name,
+                    channel=channel,
+                    venue_symbol=each.venue_symbol,
+                    partition=partition_of(of_partition, partition_count),
+                    url=wire.stream_url(venue.market, channel, venue.websocket_url),
+                )
+    return list(found.values())
 
 
 def connections(venue: Venue, wanted: Sequence[Stream]) -> list[ConnectionPlan]:
     """Shard streams over connections."""
+    return revised(venue, (), wanted)
+
+
+def revised(venue: Venue, plans: Sequence[ConnectionPlan], wanted: Sequence[Stream]) -> list[ConnectionPlan]:
+    """Change plans so that they have the wanted streams and no others; those that stay keep their connection.
+
+    Returns:
+        The given plans, in their order, without what is not wanted any more (some may have no streams left) and filled
+        up with what is new; then plans of further connections.
+    """
     wire = find_wire(venue)
     most = wire.LIMITS[venue.market].streams_per_connection
-    plans = []
-    for (partition, url), group in groupby(sorted(wanted, key=_place), key=_place):
-        together = tuple(group)
-        plans += [
-            ConnectionPlan(
-                venue=wire.NAME,
-                market=venue.market,
-                partition=partition,
-                url=url,
-                streams=together[at : at + most],
-            )
-            for at in range(0, len(together), most)
-        ]
-    return plans
+    names = {each.name for each in wanted}
+    kept = [[each for each in plan.streams if each.name in names] for plan in plans]
+    present = {each.name for streams_of_one in kept for each in streams_of_one}
+    new: dict[tuple[int, str], list[Stream]] = {}
+    for each in wanted:
+        if each.name not in present:
+            new.setdefault(_place(each), []).append(each)
+    changed = []
+    for plan, old in zip(plans, kept, strict=True):
+        waiting = new.get((plan.partition, plan.url), [])
+        room = max(0, most - len(old)) if old else 0  # an empty one is about to be closed
+        changed.append(replace(plan, streams=(*old, *waiting[:room])))
+        del waiting[:room]
+    for (partition, url), waiting in sorted(new.items()):
+        for at in range(0, len(waiting), most):
+            together = tuple(waiting[at : at + most])
+            plan = ConnectionPlan(venue=wire.NAME, market=venue.market, partition=partition, url=url, streams=together)
+            changed.append(plan)
+    return changed
+
+
+def check_connections(venue: Venue, count: int) -> None:
+    """Check that a venue lets one address hold so many connections, one renewal included.
+
+    Raises:
+        UserError: it does not.
+    """
+    wire = find_wire(venue)
+    limits = wire.LIMITS[venue.market]
+    if count + 1 > limits.connections:
+        raise UserError(
+            f"{wire.NAME} {venue.market} lets one address open {limits.connections:g} connections of "
+            f"{limits.streams_per_connection} streams, and {count} and one for renewals are needed: name fewer symbols "
+            "or channels"
+        )
 
 
 def _place(stream: Stream) -> tuple[int, str]:
@@ -127,8 +144,10 @@ def _place(stream: Stream) -> tuple[int, str]:
 def _matching(name: str, venue: Venue, listed: Symbology) -> list[Instrument]:
     if name == ALL:
         return [each for each in listed if each.market == venue.market and each.is_trading]
-    found = listed.find(venue.market, name) or listed.find(venue.market, name.upper()) or _canonical(name, listed)
-    if found is not None:
+    for spelling in (name, name.upper(), name.lower()):
+        if (found := listed.find(venue.market, spelling)) is not None:
+            return [found]
+    if (found := _canonical(name, listed)) is not None:
         return [found]
     near = get_close_matches(name.upper(), _names(venue.market, listed), n=NEAR, cutoff=0.5)
     hint = f"did you mean {', '.join(near)}?" if near else "is it of another market?"

@@ -70,6 +70,11 @@ class Snapshots:
         self.requests[venue_symbol] = request
         self.lanes[venue_symbol] = lane
 
+    def forget(self, venue_symbol: str) -> None:
+        """Make a symbol unknown again."""
+        self.requests.pop(venue_symbol, None)
+        self.lanes.pop(venue_symbol, None)
+
     def ask(self, venue_symbol: str, priority: int = ROUTINE) -> bool:
         """Ask for a snapshot; False = the symbol is not ours."""
         if venue_symbol not in self.requests:
@@ -89,7 +94,9 @@ class Snapshots:
                 await self._fetch(venue_symbol)
 
     async def _fetch(self, venue_symbol: str) -> None:
-        request = self.requests[venue_symbol]
+        request, lane = self.requests.get(venue_symbol), self.lanes.get(venue_symbol)
+        if request is None or lane is None:  # forgotten meanwhile
+            return
         try:
             body = await self._fetcher.fetch(request)
         except RetryError as error:
@@ -100,7 +107,7 @@ class Snapshots:
             self._backoff.reset()
             recv_time_us = self._now_us()
             await self._gate.passed()
-            self.lanes[venue_symbol].add("HTTP", recv_time_us, body, request.url)
+            lane.add("HTTP", recv_time_us, body, request.name)
 
     async def _retry(self, venue_symbol: str, error: RetryError) -> None:
         """Put a symbol back: its book cannot stand without."""

@@ -22,18 +22,25 @@ class Staleness:
         """Make one for the next connection, which shares the patience learned so far, and start it."""
         other = Staleness((), self._stale_after_us / 1e6)
         other._doublings = self._doublings  # of our own class
-        other.restart(now_us)
+        other._heard_time_us = dict.fromkeys(self._heard_time_us, now_us)
         return other
+
+    def watch(self, channels: Iterable[str], now_us: int) -> None:
+        """Watch these channels from now on, and no others; those watched already go on."""
+        self._heard_time_us = {each: self._heard_time_us.get(each) or now_us for each in channels}
+        for each in self._heard_time_us:
+            self._doublings.setdefault(each, 0)
 
     def restart(self, now_us: int) -> None:
         """Start to listen: after a (re)subscribe, or when reading goes on."""
-        self._heard_time_us = dict.fromkeys(self._doublings, now_us)
+        self._heard_time_us = dict.fromkeys(self._heard_time_us, now_us)
 
     def heard(self, channels: Iterable[str], now_us: int) -> None:
         """Note the channels that spoke since the last call."""
         for channel in channels:
-            self._heard_time_us[channel] = now_us
-            self._doublings[channel] = 0
+            if channel in self._heard_time_us:
+                self._heard_time_us[channel] = now_us
+                self._doublings[channel] = 0
 
     def patience_s(self, channel: str) -> float:
         """Tell how long a channel may be silent."""

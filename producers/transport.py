@@ -2,7 +2,7 @@
 
 import asyncio
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any, Final
 
 from websockets.asyncio.client import ClientConnection, connect
@@ -150,14 +150,18 @@ class _Connect(connect):
         return exc
 
 
-async def open_transport(url: str, settings: Producer) -> Transport:
+async def open_transport(url: str, settings: Producer, headers: Mapping[str, str] | None = None) -> Transport:
     """Connect, within `open_timeout_s` for all of it; messages wait until they are released.
+
+    Args:
+        headers: of the opening handshake, besides those that it needs; None = none.
 
     Raises:
         OSError, TimeoutError, EOFError, WebSocketException: it cannot be done now.
     """
     transport = await _Connect(
         url,
+        additional_headers=headers,
         compression=None,
         max_size=settings.max_frame_bytes,
         create_connection=Transport,

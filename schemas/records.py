@@ -261,6 +261,7 @@ class ControlCommand(Record, frozen=True, kw_only=True, gc=False):
     venue_symbol: str = ""
     command: str
     reason: str = ""
+    connection: str = ""
 
 
 class State(Record, frozen=True, kw_only=True, gc=False):

@@ -16,7 +16,7 @@ from processors.memory import Memory
 from processors.pipeline import ON_ITEM
 from processors.venues import VENUES, VenueModule
 from producers.venues import VENUES as WIRES
-from producers.wire import Answer, Wire
+from producers.wire import Answer, Stream, Wire
 from schemas.codec import Encoder
 from schemas.records import Frame, FrameKind, Instrument
 from schemas.symbology import SymbolError, Symbology
@@ -37,7 +37,11 @@ def targets() -> Iterator[Target]:
         seeds = [bytes((number,)) + each for number, market in enumerate(names.MARKETS) for each in lists(name, market)]
         yield Target(name=f"instruments-{name.lower()}", run=_lister(names), seeds=seeds)
     for name, wire in WIRES.items():
-        seeds = [*(payload for market in wire.MARKETS for payload in payloads(name, market)), *ANSWERS]
+        seeds = [
+            bytes((number,)) + payload
+            for number, market in enumerate(wire.MARKETS)
+            for payload in (*payloads(name, market), *ANSWERS)
+        ]
         yield Target(name=f"wire-{name.lower()}", run=_answerer(wire), seeds=seeds)
 
 
@@ -141,8 +145,17 @@ def check_instrument(instrument: Instrument) -> None:
 
 def _answerer(wire: Wire) -> Any:
     def run(data: bytes) -> None:
-        assert wire.stream_of(data) in data
-        answer = wire.answer(data)
-        assert answer is None or isinstance(answer, Answer)
+        market = wire.MARKETS[(data[0] if data else 0) % len(wire.MARKETS)]
+        channel = wire.full_channel(market, wire.CHANNELS[market][0])
+        assert channel is not None
+        name = wire.stream_name("BTCUSDT", channel)
+        stream = Stream(name=name, channel=channel, venue_symbol="BTCUSDT", partition=0, url="")
+        dialogue = wire.dialogue(market, b"")
+        dialogue.subscribe([stream])
+        for _ in range(2):  # the first may change what the second means
+            assert isinstance(dialogue.stream_of(data[1:]), bytes)
+            answer = dialogue.answer(data[1:])
+            assert answer is None or isinstance(answer, Answer)
+        dialogue.unsubscribe([stream])
 
     return run

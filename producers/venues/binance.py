@@ -13,11 +13,24 @@ from urllib.parse import quote
 
 import msgspec
 
-from producers.wire import Answer, Limits, Request
+from producers.dialogue import Talk, Verb
+from producers.wire import (
+    Answer,
+    Dialogue,
+    Limits,
+    Request,
+    SnapshotBy,
+    Stream,
+    kind_of,
+    no_door,
+    one_page,
+    same_url,
+)
 
 NAME: Final = "BINANCE"
 MARKETS: Final[tuple[str, ...]] = ("spot", "usdm", "coinm")
 QUIET_CHANNELS: Final = frozenset({"forceOrder"})
+SHARED_CHANNELS: Final[frozenset[str]] = frozenset()
 
 STREAM_URLS: Final = {
     "spot": "wss://stream.binance.com:9443",
@@ -42,17 +55,24 @@ def _limits(streams_per_connection: int, weight_per_minute: int) -> Limits:
         streams_per_connection=streams_per_connection,
         streams_per_request=100,
         messages_per_s=5.0,
-        weight_per_minute=weight_per_minute,
+        weight_per_window=weight_per_minute,
         life_s=LIFE_S,
     )
 
 
 LIMITS: Final = {"spot": _limits(1024, 6000), "usdm": _limits(200, 2400), "coinm": _limits(200, 2400)}
 
+OWN_NAMES: Final = {
+    "agg_trade": "aggTrade", "quote": "bookTicker", "mark_price": "markPrice", "index": "markPrice",
+    "funding": "markPrice", "liquidation": "forceOrder",
+}  # fmt: skip
+"""The venue's channels by our words; its own are understood too."""
+FUTURES_ONLY: Final = frozenset({"markPrice", "forceOrder"})
 DEFAULT_SPEEDS: Final = {"depth": "depth@100ms", "markPrice": "markPrice@1s"}
-SPOT_CHANNELS: Final = ("trade", "aggTrade", "bookTicker", "depth", "kline_1m", "ticker")
-FUTURES_CHANNELS: Final = (*SPOT_CHANNELS, "markPrice", "forceOrder")
+SPOT_CHANNELS: Final = ("trade", "agg_trade", "quote", "depth", "candle_1m", "ticker")
+FUTURES_CHANNELS: Final = (*SPOT_CHANNELS, "mark_price", "index", "funding", "liquidation")
 CHANNELS: Final = {"spot": SPOT_CHANNELS, "usdm": FUTURES_CHANNELS, "coinm": FUTURES_CHANNELS}
+CHANNELS_OF_ONE_SPEED: Final = frozenset({"trade", "aggTrade", "bookTicker", "ticker", "forceOrder"})
 SPEEDS: Final = {
     "spot": re.compile(r"depth@(100|1000)ms"),
     "usdm": re.compile(r"depth@(0|100|250|500)ms|markPrice@[13]s"),
@@ -86,11 +106,15 @@ _REPLY = msgspec.json.Decoder(_Reply)
 def full_channel(market: str, channel: str) -> str | None:
     """Complete a channel with its default speed; None = the market has no such channel.
 
-    >>> full_channel("spot", "depth")
-    'depth@100ms'
+    >>> full_channel("spot", "depth"), full_channel("usdm", "candle_5m"), full_channel("spot", "funding")
+    ('depth@100ms', 'kline_5m', None)
     """
-    full = DEFAULT_SPEEDS.get(channel, channel)
-    is_known = channel in CHANNELS[market] or SPEEDS[market].fullmatch(full) or KLINE.fullmatch(full)
+    own = OWN_NAMES.get(channel, channel)
+    own = f"kline_{own.removeprefix('candle_')}" if own.startswith("candle_") else own
+    full = DEFAULT_SPEEDS.get(own, own)
+    if own in FUTURES_ONLY and market == "spot":
+        return None
+    is_known = own in CHANNELS_OF_ONE_SPEED or SPEEDS[market].fullmatch(full) or KLINE.fullmatch(full)
     return full if is_known else None
 
 
@@ -103,9 +127,9 @@ def stream_name(venue_symbol: str, full_channel: str) -> str:
     return f"{venue_symbol.lower()}@{UNNAMED_SPEEDS.get(full_channel, full_channel)}"
 
 
-def is_depth(full_channel: str) -> bool:
-    """Tell whether a channel's messages need a depth snapshot to join."""
-    return full_channel.startswith("depth")
+def snapshot_by(full_channel: str) -> SnapshotBy:
+    """Tell how the book of a channel gets a snapshot."""
+    return "rest" if kind_of(full_channel) == "depth" else "none"
 
 
 def stream_url(market: str, full_channel: str, base: str | None) -> str:
@@ -117,34 +141,42 @@ def stream_url(market: str, full_channel: str, base: str | None) -> str:
     return f"{root}/{route}/stream"
 
 
-def subscribe(number: int, streams: Sequence[str]) -> bytes:
-    """Make the request, with this number as id, that subscribes to streams.
-
-    >>> subscribe(1, ["btcusdt@trade"])
-    b'{"method":"SUBSCRIBE","params":["btcusdt@trade"],"id":1}'
-    """
-    request = {"method": "SUBSCRIBE", "params": list(streams), "id": number}
-    return json.dumps(request, separators=(",", ":"), ensure_ascii=False).encode()
+door = no_door
+connect_url = same_url
+next_page = one_page
 
 
-def stream_of(payload: bytes) -> bytes:
-    """Cut the stream's name out of a message of the combined stream; b"" = it is none."""
-    if not payload.startswith(STREAM_FIELD):
-        return b""
-    return payload[STREAM_AT : payload.find(b'"', STREAM_AT)]
+class BinanceTalk(Talk):
+    """Requests of the combined stream."""
+
+    def request(self, verb: Verb, number: int, streams: Sequence[Stream]) -> bytes:
+        """Make the request, with this number as id, that subscribes to streams, or ends that."""
+        request = {"method": verb.upper(), "params": [each.name for each in streams], "id": number}
+        return json.dumps(request, separators=(",", ":"), ensure_ascii=False).encode()
+
+    def stream_of(self, payload: bytes) -> bytes:
+        """Cut the stream's name out of a message of the combined stream; b"" = it is none."""
+        if not payload.startswith(STREAM_FIELD):
+            return b""
+        return payload[STREAM_AT : payload.find(b'"', STREAM_AT)]
+
+    def answer(self, payload: bytes) -> Answer | None:
+        """Read what is no market data: an answer to a request, or the notice of a shutdown; None = neither."""
+        try:
+            reply = _REPLY.decode(payload)
+        except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+            return None
+        if reply.e == "serverShutdown" or "serverShutdown" in reply.stream:
+            return Answer(shutdown="the venue shuts this connection down")
+        if reply.error is not None:
+            return self.rejected(reply.id, f"{reply.error.code} {reply.error.msg}")
+        return None if reply.id is None else self.accepted(reply.id)
 
 
-def answer(payload: bytes) -> Answer | None:
-    """Read what is no market data: an answer to a request, or the notice of a shutdown; None = neither."""
-    try:
-        reply = _REPLY.decode(payload)
-    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
-        return None
-    if reply.e == "serverShutdown" or "serverShutdown" in reply.stream:
-        return Answer(is_shutdown=True)
-    if reply.error is not None:
-        return Answer(id=reply.id, refusal=f"{reply.error.code} {reply.error.msg}")
-    return None if reply.id is None else Answer(id=reply.id)
+def dialogue(market: str, ticket: bytes) -> Dialogue:
+    """Begin the dialogue of one connection."""
+    del ticket
+    return BinanceTalk(LIMITS[market])
 
 
 def depth_request(market: str, venue_symbol: str, base: str | None) -> Request:
@@ -159,9 +191,10 @@ def list_requests(market: str, symbols: Sequence[str], base: str | None) -> list
     weight = LIST_WEIGHTS[market]
     if market != "spot":
         return [Request(url=url, weight=weight)]
-    if not 0 < len(symbols) <= LIST_SYMBOLS:
+    wanted = list(dict.fromkeys(each.upper() for each in symbols))
+    if not 0 < len(wanted) <= LIST_SYMBOLS:
         return [Request(url=f"{url}?showPermissionSets=false", weight=weight)]
-    names = quote(json.dumps(list(symbols), separators=(",", ":"), ensure_ascii=False))
+    names = quote(json.dumps(wanted, separators=(",", ":"), ensure_ascii=False))
     return [Request(url=f"{url}?symbols={names}&showPermissionSets=false", weight=weight)]
 
 

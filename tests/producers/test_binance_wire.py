@@ -8,7 +8,7 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from producers.venues import VENUES, _check, binance
-from producers.wire import Answer
+from producers.wire import Answer, Dialogue, Stream
 
 
 def test_bare_channels_get_their_default_speed() -> None:
@@ -20,7 +20,8 @@ def test_bare_channels_get_their_default_speed() -> None:
 
 @pytest.mark.parametrize(
     ("market", "channel"),
-    [("spot", "markPrice"), ("spot", "forceOrder"), ("spot", "depth@0ms"), ("usdm", "depth@7ms"), ("usdm", "trades"),
+    [("spot", "markPrice"), ("spot", "funding"), ("spot", "candle_7m"),
+     ("spot", "forceOrder"), ("spot", "depth@0ms"), ("usdm", "depth@7ms"), ("usdm", "trades"),
      ("usdm", "")],
 )  # fmt: skip
 def test_channel_that_a_market_lacks_is_none(market: str, channel: str) -> None:
@@ -47,36 +48,79 @@ def test_other_markets_have_one_path() -> None:
     assert binance.stream_url("coinm", "markPrice@1s", None) == "wss://dstream.binance.com/stream"
 
 
-def test_subscription_names_its_streams() -> None:
-    request = json.loads(binance.subscribe(3, ["btcusdt@trade", "币安人生usdt@trade"]))
+def stream(name: str) -> Stream:
+    return Stream(name=name, channel="trade", venue_symbol="", partition=0, url="")
 
-    assert request == {"method": "SUBSCRIBE", "params": ["btcusdt@trade", "币安人生usdt@trade"], "id": 3}
+
+def talk(*names: str) -> Dialogue:
+    """Begin a dialogue that has asked for these streams, by the request of id 1."""
+    begun = binance.dialogue("spot", b"")
+    begun.subscribe([stream(name) for name in names])
+    return begun
+
+
+@pytest.mark.parametrize(
+    ("ours", "own"),
+    [("quote", "bookTicker"), ("agg_trade", "aggTrade"), ("mark_price", "markPrice@1s"), ("funding", "markPrice@1s"),
+     ("index", "markPrice@1s"), ("liquidation", "forceOrder"), ("candle_15m", "kline_15m"), ("trade", "trade")],
+)  # fmt: skip
+def test_our_words_and_the_venues_own_name_the_same_channel(ours: str, own: str) -> None:
+    assert binance.full_channel("usdm", ours) == binance.full_channel("usdm", own) == own
+
+
+def test_subscription_names_its_streams_and_so_does_its_end() -> None:
+    names = ["btcusdt@trade", "币安人生usdt@trade"]
+    dialogue = binance.dialogue("spot", b"")
+    (begin,) = dialogue.subscribe([stream(name) for name in names])
+    (end,) = dialogue.unsubscribe([stream(names[0])])
+
+    assert json.loads(begin.payload) == {"method": "SUBSCRIBE", "params": names, "id": 1}
+    assert begin.names == tuple(names)
+    assert end.payload == b'{"method":"UNSUBSCRIBE","params":["btcusdt@trade"],"id":2}'
+    assert end.names == ()
+
+
+def test_more_streams_than_a_request_takes_are_asked_for_by_several() -> None:
+    asks = binance.dialogue("spot", b"").subscribe([stream(f"s{number}@trade") for number in range(250)])
+
+    assert [len(each.names) for each in asks] == [100, 100, 50]
+    assert [json.loads(each.payload)["id"] for each in asks] == [1, 2, 3]
 
 
 def test_stream_is_cut_from_a_message() -> None:
-    assert binance.stream_of(b'{"stream":"btcusdt@depth@100ms","data":{"u":1}}') == b"btcusdt@depth@100ms"
-    assert binance.stream_of(b'{"result":null,"id":1}') == b""
+    assert talk().stream_of(b'{"stream":"btcusdt@depth@100ms","data":{"u":1}}') == b"btcusdt@depth@100ms"
+    assert talk().stream_of(b'{"result":null,"id":1}') == b""
 
 
 @given(st.binary(max_size=60))
 @example(b'{"stream":"\xff","data":{}}')
 @example(b'{"id":' + b"[" * 100_000)
 def test_no_payload_breaks_the_cutting_or_reading(payload: bytes) -> None:
-    assert isinstance(binance.stream_of(payload), bytes)
-    assert isinstance(binance.answer(payload), Answer | None)
+    assert isinstance(talk().stream_of(payload), bytes)
+    assert isinstance(talk().answer(payload), Answer | None)
 
 
 @pytest.mark.parametrize(
     ("payload", "expected"),
-    [(b'{"result":null,"id":2}', Answer(id=2)),
-     (b'{"id":2,"error":{"code":2,"msg":"Invalid request"}}', Answer(id=2, refusal="2 Invalid request")),
+    [(b'{"result":null,"id":1}', Answer(subscribed=("a@trade", "b@trade"))),
+     (b'{"result":null,"id":2}', Answer()),
+     (b'{"id":1,"error":{"code":2,"msg":"Invalid request"}}',
+      Answer(refused=("a@trade", "b@trade"), refusal="2 Invalid request")),
      (b'{"error":{"code":3,"msg":"Invalid JSON"}}', Answer(refusal="3 Invalid JSON")),
-     (b'{"e":"serverShutdown","E":1770123456789}', Answer(is_shutdown=True)),
-     (b'{"stream":"!serverShutdown","data":{"e":"serverShutdown"}}', Answer(is_shutdown=True)),
+     (b'{"e":"serverShutdown","E":1770123456789}', Answer(shutdown="the venue shuts this connection down")),
+     (b'{"stream":"!serverShutdown","data":{"e":"serverShutdown"}}',
+      Answer(shutdown="the venue shuts this connection down")),
      (b'{"stream":"x@trade","data":{}}', None), (b"gibberish", None), (b'{"id":"text"}', None)],
 )  # fmt: skip
 def test_answers_are_told_from_data(payload: bytes, expected: Answer | None) -> None:
-    assert binance.answer(payload) == expected
+    assert talk("a@trade", "b@trade").answer(payload) == expected
+
+
+def test_refused_end_of_a_subscription_does_no_harm() -> None:
+    dialogue = talk("a@trade")
+    dialogue.unsubscribe([stream("a@trade")])
+
+    assert dialogue.answer(b'{"id":2,"error":{"code":2,"msg":"no such stream"}}') == Answer()
 
 
 @pytest.mark.parametrize(
@@ -91,7 +135,7 @@ def test_depth_request_has_its_path_and_weight(market: str, path: str, weight: i
 
 
 def test_few_spot_symbols_are_asked_for_by_name() -> None:
-    (request,) = binance.list_requests("spot", ["BTCUSDT", "ETHUSDT"], None)
+    (request,) = binance.list_requests("spot", ["btcusdt", "BTCUSDT", "ETHUSDT"], None)
 
     assert request.url.startswith("https://api.binance.com/api/v3/exchangeInfo?")
     assert parse_qs(urlsplit(request.url).query)["symbols"] == ['["BTCUSDT","ETHUSDT"]']

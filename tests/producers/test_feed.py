@@ -18,9 +18,10 @@ from producers.failures import ConnectionFailureError, error_type
 from producers.feed import Feed
 from producers.intake import Intake
 from producers.limiter import Address
-from producers.plan import ConnectionPlan, Stream
+from producers.plan import ConnectionPlan
 from producers.venues import binance
 from producers.websocket import FeedOptions
+from producers.wire import Stream
 from schemas.quality import stale_reason
 from schemas.venues.binance import assumed_instrument
 from tickerplant.settings import Producer, Venue
@@ -260,7 +261,7 @@ async def test_end_of_life_is_met_with_a_new_connection(
     make: Any, venue: Any, outlet: Any, until: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     limits = type(binance.LIMITS["spot"])(
-        streams_per_connection=10, streams_per_request=1, messages_per_s=100, weight_per_minute=1, life_s=0.1
+        streams_per_connection=10, streams_per_request=1, messages_per_s=100, weight_per_window=1, life_s=0.1
     )
     monkeypatch.setitem(binance.LIMITS, "spot", limits)
     feed, intake = make()

@@ -27,7 +27,7 @@ TRADE = (
     b'"time":1723161255000}}'
 )
 NOW_US = 1_723_161_255_001_000
-ENTRY = Venue(venue="example", market="spot", symbols=("*",), channels=("trades",))
+ENTRY = Venue(venue="example", market="spot", symbols=("*",), channels=("trade",))
 
 
 @pytest.fixture

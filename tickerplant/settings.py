@@ -129,7 +129,7 @@ class Venue(Section):
     venue: str
     market: str
     symbols: tuple[str, ...]  # venue symbols, e.g. BTCUSDT; ("*",) = all that trade
-    channels: tuple[str, ...] = ("trade", "bookTicker", "depth")
+    channels: tuple[str, ...] = ("trade", "quote", "depth")
     websocket_url: str | None = None  # None = the venue's own
     rest_url: str | None = None
 

@@ -70,6 +70,7 @@ class LoopbackVenue:
     requests: list[dict[str, Any]] = field(default_factory=list)
     connections: list[ServerConnection] = field(default_factory=list)
     rest_requests: list[str] = field(default_factory=list)
+    posted: list[bytes] = field(default_factory=list)
     rest: dict[str, list[web.Response]] = field(default_factory=dict)  # path → answers, the last one for ever
     answers: bool = True
     is_closed: bool = False  # new connections are refused with status 503
@@ -97,6 +98,8 @@ class LoopbackVenue:
 
     async def serve_rest(self, request: web.Request) -> web.Response:
         self.rest_requests.append(request.path_qs)
+        if request.method == "POST":
+            self.posted.append(await request.read())
         waiting = self.rest.get(request.path, [])
         if not waiting:
             return web.Response(status=404, text="nothing here")
@@ -126,7 +129,7 @@ async def websocket_server(venue: LoopbackVenue) -> AsyncIterator[Server]:
 async def venue() -> AsyncIterator[LoopbackVenue]:
     venue = LoopbackVenue()
     app = web.Application()
-    app.router.add_get("/{path:.*}", venue.serve_rest)
+    app.router.add_route("*", "/{path:.*}", venue.serve_rest)
     runner = web.AppRunner(app)
     await runner.setup()
     site = web.TCPSite(runner, "127.0.0.1", 0)

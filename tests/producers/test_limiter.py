@@ -95,3 +95,18 @@ def test_connects_are_spread_over_five_minutes() -> None:
 
     assert [connects.take(1, S) for _ in range(60)] == [0.0] * 60
     assert connects.take(1, S) == pytest.approx(1 / 0.6)
+
+
+def test_connects_are_spread_within_what_the_window_gives() -> None:
+    address = Address(6000, 300, connects_per_s=4.0)
+
+    assert address.connect(1_000_000) == 0.0
+    assert address.connect(1_000_000) == 0.25
+    assert address.connect(1_250_000) == 0.0
+
+
+def test_a_window_smaller_than_one_connect_lets_one_through_when_it_is_full() -> None:
+    address = Address(6000, 3, connects_window_s=1.0)
+
+    assert address.connect(1_000_000) == 0.0
+    assert 0.0 < address.connect(1_000_000) <= 1.0

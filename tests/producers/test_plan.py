@@ -1,6 +1,7 @@
 """Plans: every wanted stream once, limits kept, one partition a connection; mistakes are named."""
 
 from collections import Counter
+from dataclasses import replace
 
 import pytest
 from hypothesis import given
@@ -107,3 +108,52 @@ def test_kind_of_a_stream_is_its_channel_without_speed(channel: str, kind: str) 
     stream = Stream(name="x", channel=channel, venue_symbol="X", partition=0, url="")
 
     assert stream.kind == kind
+
+
+def revised(plans: list[plan.ConnectionPlan], *symbols: str) -> list[plan.ConnectionPlan]:
+    wanted = entry("usdm", "*", channels=("trade",))
+    instruments = [assumed_instrument("usdm", name, 0) for name in symbols]
+    return plan.revised(wanted, plans, plan.streams(wanted, instruments, 2))
+
+
+@given(
+    before=st.sets(st.integers(0, 999), min_size=1, max_size=600),
+    after=st.sets(st.integers(0, 999), min_size=1, max_size=600),
+)
+def test_revised_plans_have_what_is_wanted_and_move_nothing_that_stays(before: set[int], after: set[int]) -> None:
+    old = revised([], *(f"C{number}USDT" for number in before))
+    new = revised(old, *(f"C{number}USDT" for number in after))
+    names = [stream.name for each in new for stream in each.streams]
+    limit = binance.LIMITS["usdm"].streams_per_connection
+
+    assert sorted(names) == sorted(f"c{number}usdt@trade" for number in after)
+    assert all(len(each.streams) <= limit for each in new)
+    for one, other in zip(old, new, strict=False):
+        kept = [each for each in one.streams if int(each.name[1:].partition("usdt")[0]) in after]
+        assert list(other.streams[: len(kept)]) == kept
+        assert {each.partition for each in other.streams} <= {one.partition}
+
+
+def test_new_streams_fill_the_room_that_is_there_first() -> None:
+    old = revised([], *(f"C{number}USDT" for number in range(100)))
+    new = revised(old, *(f"C{number}USDT" for number in range(120)))
+
+    assert len(new) == len(old) == 2
+
+
+def test_a_shared_stream_is_planned_once_in_a_partition_of_its_own(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(binance, "SHARED_CHANNELS", frozenset({"ticker"}))
+    monkeypatch.setattr(binance, "stream_name", lambda symbol, channel: "all" if channel == "ticker" else symbol)
+    instruments = [assumed_instrument("spot", base + "USDT", 0) for base in BASES]
+    wanted = entry("spot", "*", channels=("trade", "ticker"))
+    found = [each for each in plan.streams(wanted, instruments, 64) if each.name == "all"]
+
+    assert [each.partition for each in found] == [partition_of("all", 64)]
+
+
+def test_more_connections_than_an_address_may_open_are_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(binance.LIMITS, "spot", replace(binance.LIMITS["spot"], connections=10))
+    plan.check_connections(entry("spot", "*"), 9)
+
+    with pytest.raises(UserError, match="lets one address open 10 connections of 1024 streams, and 10 and one"):
+        plan.check_connections(entry("spot", "*"), 10)

@@ -15,6 +15,8 @@ from aiohttp import web
 from producers import app
 from producers.app import Producer, check_venues, make_producer
 from producers.intake import Intake
+from producers.venues import binance
+from producers.wire import Request
 from schemas.records import ControlCommand
 from schemas.symbology import partition_of
 from tickerplant import metrics
@@ -150,6 +152,64 @@ async def test_new_listing_is_captured_where_all_are_wanted(make: Any, venue: An
         await until(lambda: "newusdt@trade" in venue.subscribed)
 
     assert venue.subscribed.count("btcusdt@trade") == 1
+
+
+def subscriptions(venue: Any) -> list[int]:
+    return [venue.subscribed.count(f"{base.lower()}usdt@trade") for base in NAMES]
+
+
+async def test_what_is_not_listed_any_more_is_left_and_the_rest_stays(make: Any, venue: Any, until: Any) -> None:
+    producer = make("*", channels=("trade",), refresh_s=0.05)
+    async with running(producer):
+        await until(lambda: subscriptions(venue) == [1, 1, 1])
+        venue.rest["/api/v3/exchangeInfo"] = [web.Response(body=listing("BTC", "SOL"))]
+        await until(lambda: carried(producer) == {"BTCUSDT", "SOLUSDT"})
+        await until(lambda: ended(venue) or any(each["method"] == "UNSUBSCRIBE" for each in venue.requests))
+
+    assert subscriptions(venue)[0] == subscriptions(venue)[2] == 1
+
+
+def carried(producer: Producer) -> set[str]:
+    return {each.venue_symbol for feed in producer.captures[0].feeds for each in feed.plan.streams}
+
+
+def ended(venue: Any) -> int:
+    return sum(each.close_code is not None for each in venue.connections)
+
+
+async def test_a_list_without_most_of_the_market_is_doubted_until_the_next_says_so_too(
+    make: Any, venue: Any, until: Any
+) -> None:
+    producer = make("*", channels=("trade",), refresh_s=0.05)
+    async with running(producer):
+        await until(lambda: subscriptions(venue) == [1, 1, 1])
+        lists = [listing("BTC"), listing(*NAMES, "NEW")]
+        venue.rest["/api/v3/exchangeInfo"] = [web.Response(body=each) for each in lists]
+        await until(lambda: "newusdt@trade" in venue.subscribed)
+        seen = subscriptions(venue)
+        venue.rest["/api/v3/exchangeInfo"] = [web.Response(body=listing("BTC"))]
+        await until(lambda: carried(producer) == {"BTCUSDT"})
+
+    assert seen == [1, 1, 1]
+
+
+async def test_a_list_is_fetched_page_by_page_by_get_or_post(
+    make: Any, venue: Any, outlet: Any, until: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def next_page(request: Request, _body: bytes) -> Request | None:
+        if request.method == "POST":
+            return None
+        return Request(url=f"{venue.rest_url}/more", weight=1, method="POST", body=b'{"page":2}')
+
+    venue.rest["/more"] = [web.Response(body=listing("LATE"))]
+    monkeypatch.setattr(binance, "next_page", next_page)
+    async with running(make("LATEUSDT", channels=("trade",))):
+        await until(lambda: "lateusdt@trade" in venue.subscribed)
+    lists = {frame.request: frame.payload for frame in outlet.frames("INSTRUMENTS")}
+
+    assert list(lists.values()) == [listing(*NAMES), listing("LATE")]
+    assert list(lists)[1] == f'POST {venue.rest_url}/more {{"page":2}}'
+    assert venue.posted == [b'{"page":2}']
 
 
 async def test_states_of_connections_are_shown(make: Any, venue: Any, until: Any) -> None:

@@ -289,7 +289,8 @@ class BookKeeper:
     def _doubt(self, snapshot: BookSnapshot) -> str:
         """Say why a snapshot cannot be right; empty = it can."""
         bids, asks = snapshot.bid_prices, snapshot.ask_prices
-        is_empty = not bids and not asks and self.last_seen > 0
+        was_empty = self.is_valid and len(self.book) == 0
+        is_empty = not bids and not asks and self.last_seen > 0 and not was_empty
         self.empty_snapshots = self.empty_snapshots + 1 if is_empty else 0
         if 0 < self.empty_snapshots < EMPTY_BELIEVED:
             return f"snapshot {snapshot.sequence} has no levels"

@@ -82,6 +82,27 @@ LISTS: Final[dict[tuple[str, str], Any]] = {
             },
         ],
     },
+    ("HTX", "spot"): {
+        "status": "ok",
+        "data": [
+            {
+                "symbol": "btcusdt", "base-currency": "btc", "quote-currency": "usdt", "price-precision": 1,
+                "amount-precision": 5, "state": "online",
+            },
+        ],
+    },
+    **{
+        ("HTX", market): {
+            "status": "ok",
+            "data": [
+                {
+                    "symbol": "BTC", "contract_code": code, "contract_size": 0.001, "price_tick": 0.1,
+                    "delivery_time": "1798185600000", "contract_status": 1,
+                },
+            ],
+        }
+        for market, code in (("linear", "BTC-USDT-261225"), ("coin", "BTC-USD"))
+    },
     ("KUCOIN", "spot"): {
         "data": [
             {

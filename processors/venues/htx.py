@@ -1,0 +1,288 @@
+"""HTX frames (spot, linear swaps, coin swaps), gzip and all → items.
+
+Source: https://www.htx.com/en-us/opend/newApiPages/?id=7ec53241-7773-11ed-9966-0242ac110003
+Source: https://www.htx.com/en-us/opend/newApiPages/?id=8cb7de1c-77b5-11ed-9966-0242ac110003
+"""
+
+from collections.abc import Callable
+from typing import Final, NamedTuple
+
+import msgspec
+
+from processors.book_rules import BookRule, FirstIdRule, PreviousIdRule
+from processors.errors import FrameError
+from processors.inflate import inflated
+from processors.items import (
+    AnyItem,
+    BookDelta,
+    BookSnapshot,
+    CandleItem,
+    DerivativeItem,
+    Liquidation,
+    Notice,
+    Quote,
+    TickerItem,
+    Trade,
+    UnknownField,
+)
+from processors.memory import Memory
+from processors.venues import htx_wire as wire
+from processors.wire import MALFORMED, amount, digits, levels, maybe, number, positive, seconds_us, signed, time_us
+from schemas.records import DerivativeKind, Frame, Side
+
+NAME: Final = "HTX"
+MARKETS: Final[tuple[str, ...]] = ("spot", "linear", "coin")
+RULES: Final[dict[str, BookRule]] = {
+    "spot": PreviousIdRule(ids_are_shared=False),  # prevSeqNum is the last seqNum
+    "linear": FirstIdRule(ids_are_shared=False),  # version + 1
+    "coin": FirstIdRule(ids_are_shared=False),
+}
+SIDES: Final[dict[str, Side]] = {"buy": "BUY", "sell": "SELL", "": "UNKNOWN"}
+INTERVALS: Final = {
+    "1min": "1m", "5min": "5m", "15min": "15m", "30min": "30m", "60min": "1h", "4hour": "4h", "1day": "1d",
+    "1week": "1w", "1mon": "1M",
+}  # fmt: skip
+NOTICE_CHARS: Final = 300
+
+Items = list[AnyItem]
+Unknown = list[UnknownField]
+
+
+class Stream(NamedTuple):
+    """What `market.btcusdt.kline.1min` names, of a market."""
+
+    market: str
+    symbol: str
+    rest: str
+
+
+def book_rule(market: str) -> BookRule:
+    """Tell how a market's books hold together."""
+    return RULES[market]
+
+
+def trades_are_counted(market: str) -> bool:
+    """Ids of trades leave some out."""
+    del market
+    return False
+
+
+def parse(market: str, frame: Frame, memory: Memory) -> Items:
+    """Parse a MESSAGE frame, compressed or not; answers, pings and acknowledgements yield nothing.
+
+    Raises:
+        FrameError: malformed, or not a message we know.
+    """
+    del memory
+    if frame.kind == "HTTP":
+        raise FrameError("answer to a request we do not know")
+    payload = inflated(frame.payload)
+    try:
+        envelope = wire.ENVELOPE.decode(payload)
+    except MALFORMED as error:
+        raise FrameError(f"no message: {error}") from error
+    unknown: Unknown = []
+    if envelope.ch:
+        items = _stream(market, envelope, unknown)
+    elif envelope.op == "notify":
+        items = _notified(envelope, unknown)
+    elif envelope.status == "error" or envelope.op == "error" or envelope.code:
+        return [Notice(payload.decode(errors="replace")[:NOTICE_CHARS])]
+    elif envelope.rep:
+        items = [_requested(envelope, unknown)]
+    else:
+        is_answer = envelope.ping is not None or envelope.op or envelope.subbed or envelope.unsubbed
+        if not is_answer:
+            raise FrameError("neither a stream's message nor an answer")
+        return []
+    return [*items, *unknown] if unknown else items
+
+
+def _stream(market: str, envelope: wire.Envelope, unknown: Unknown) -> Items:
+    parts = envelope.ch.split(".", 3)
+    if len(parts) < 3 or parts[0] != "market":
+        raise FrameError(f"stream {envelope.ch[:80]!r} is not known")
+    read = CHANNELS.get(parts[2])
+    if read is None:
+        raise FrameError(f"stream {envelope.ch[:80]!r} is not known")
+    return read(Stream(market, parts[1], parts[3] if len(parts) > 3 else ""), envelope, unknown)
+
+
+def _trades(stream: Stream, envelope: wire.Envelope, unknown: Unknown) -> Items:
+    items: Items = []
+    for row in wire.TRADES.decode(envelope.tick, unknown).data:
+        data = wire.TRADE.decode(row, unknown)
+        name = digits(data.id if data.trade_id == wire.NULL else data.trade_id)
+        if not name.isdigit():
+            raise FrameError(f"trade.detail: {name!r} is no id")
+        price, size = positive(digits(data.price)), amount(digits(data.amount))
+        items.append(Trade(stream.symbol, time_us(data.time), 0, price, size, SIDES[data.direction], name=name))
+    return items
+
+
+def _mbp(stream: Stream, envelope: wire.Envelope, unknown: Unknown) -> Items:
+    data = wire.MBP.decode(envelope.tick, unknown)
+    bids, asks = _levels(data.bids), _levels(data.asks)
+    previous, instant = data.prev_seq_num, _sent_us(envelope)
+    return [BookDelta(stream.symbol, instant, previous + 1, data.seq_num, previous, *bids, *asks)]
+
+
+def _requested(envelope: wire.Envelope, unknown: Unknown) -> BookSnapshot:
+    """Read the snapshot that was asked for on the connection: it is to be joined to the updates."""
+    parts = envelope.rep.split(".")
+    if len(parts) != 4 or parts[2] != "mbp":
+        raise FrameError(f"answer {envelope.rep[:80]!r} is not known")
+    data = wire.MBP.decode(envelope.tick if envelope.data == wire.NULL else envelope.data, unknown)
+    bids, asks = _levels(data.bids), _levels(data.asks)
+    return BookSnapshot(parts[1], _sent_us(envelope), data.seq_num, *bids, *asks)
+
+
+def _depth(stream: Stream, envelope: wire.Envelope, unknown: Unknown) -> Items:
+    """Read `depth.size_150.high_freq`, with its snapshots and updates, or `depth.step0`, whole each time."""
+    data = wire.DEPTH.decode(envelope.tick, unknown)
+    bids, asks = _levels(data.bids), _levels(data.asks)
+    instant = time_us(data.time) if data.time else _sent_us(envelope)
+    if not stream.rest.endswith("high_freq"):
+        sequence = data.matching_id or instant
+        return [BookSnapshot(stream.symbol, instant, sequence, *bids, *asks, is_in_stream=True)]
+    if data.event == "snapshot":
+        return [BookSnapshot(stream.symbol, instant, data.version, *bids, *asks, is_in_stream=True)]
+    if data.event != "update":
+        raise FrameError("depth: neither a snapshot nor an update")
+    return [BookDelta(stream.symbol, instant, data.version, data.version, 0, *bids, *asks)]
+
+
+def _quote(stream: Stream, envelope: wire.Envelope, unknown: Unknown) -> Items:
+    if stream.market == "spot":
+        spot = wire.SPOT_QUOTE.decode(envelope.tick, unknown)
+        best = [_price(each) or 0.0 for each in (spot.bid, spot.bid_size, spot.ask, spot.ask_size)]
+        return [Quote(stream.symbol, time_us(spot.time), spot.sequence, *best)]
+    data = wire.SWAP_QUOTE.decode(envelope.tick, unknown)
+    bid, ask = _pair(data.bid), _pair(data.ask)
+    return [Quote(stream.symbol, time_us(data.time), data.sequence, *bid, *ask)]
+
+
+def _candle(stream: Stream, envelope: wire.Envelope, unknown: Unknown) -> Items:
+    data = wire.CANDLE.decode(envelope.tick, unknown)
+    if stream.rest not in INTERVALS:
+        raise FrameError(f"kline: interval {stream.rest[:20]!r} is not known")
+    base, quote = _volumes(stream.market, data)
+    return [
+        CandleItem(
+            symbol=stream.symbol,
+            exchange_time_us=_sent_us(envelope),
+            interval=INTERVALS[stream.rest],
+            open_time_us=seconds_us(str(data.open_time_s)),
+            close_time_us=0,
+            open=positive(digits(data.open)),
+            high=positive(digits(data.high)),
+            low=positive(digits(data.low)),
+            close=positive(digits(data.close)),
+            volume=amount(digits(data.volume)),
+            base_volume=base,
+            quote_volume=quote,
+            trade_count=data.trade_count,
+            is_closed=False,
+        )
+    ]
+
+
+def _ticker(stream: Stream, envelope: wire.Envelope, unknown: Unknown) -> Items:
+    data = wire.CANDLE.decode(envelope.tick, unknown)
+    base, quote = _volumes(stream.market, data)
+    bid, ask = _pair(data.bid), _pair(data.ask)
+    return [
+        TickerItem(
+            symbol=stream.symbol,
+            exchange_time_us=_sent_us(envelope),
+            last=amount(digits(data.close)),
+            open=_price(data.open),
+            high=_price(data.high),
+            low=_price(data.low),
+            volume=amount(digits(data.volume)),
+            base_volume=base,
+            quote_volume=quote,
+            trade_count=data.trade_count,
+            bid=bid[0] or None,
+            bid_size=bid[1] if bid[0] else None,
+            ask=ask[0] or None,
+            ask_size=ask[1] if ask[0] else None,
+        )
+    ]
+
+
+def _price_of(kind: DerivativeKind) -> "Channel":
+    """Make a reader of candles of a price."""
+
+    def read(stream: Stream, envelope: wire.Envelope, unknown: Unknown) -> Items:
+        del unknown
+        try:
+            data = wire.PRICE.decode(envelope.tick)
+        except MALFORMED as error:
+            raise FrameError(f"{envelope.ch[:80]}: {error}") from error
+        return [DerivativeItem(stream.symbol, _sent_us(envelope), kind, positive(digits(data.close)))]
+
+    return read
+
+
+def _notified(envelope: wire.Envelope, unknown: Unknown) -> Items:
+    try:
+        rows = wire.ROWS.decode(envelope.data)
+    except MALFORMED as error:
+        raise FrameError(f"{envelope.topic[:80]}: {error}") from error
+    name = envelope.topic.rpartition(".")[2]
+    if name == "funding_rate":
+        return [_funding(wire.FUNDING.decode(row, unknown), _sent_us(envelope)) for row in rows]
+    if name == "liquidation_orders":
+        return [_liquidation(wire.LIQUIDATION.decode(row, unknown)) for row in rows]
+    raise FrameError(f"topic {envelope.topic[:80]!r} is not known")
+
+
+def _funding(data: wire.FundingData, instant: int) -> DerivativeItem:
+    has_time = data.settlement_time != wire.NULL and digits(data.settlement_time) != ""
+    due_us = time_us(number(digits(data.settlement_time))) if has_time else 0
+    return DerivativeItem(data.symbol, instant, "FUNDING_RATE", signed(digits(data.funding_rate)), due_us)
+
+
+def _liquidation(data: wire.LiquidationData) -> Liquidation:
+    price, size = positive(digits(data.price)), amount(digits(data.volume))
+    return Liquidation(data.symbol, time_us(data.time), price, size, SIDES[data.direction])
+
+
+def _volumes(market: str, data: wire.CandleData) -> tuple[float, float | None]:
+    """Tell volume in base and quote currency; of coin swaps the latter is what contracts are worth: None."""
+    base = amount(digits(data.amount))
+    if market == "spot":
+        return base, amount(digits(data.volume))
+    return base, None if data.turnover == wire.NULL else amount(digits(data.turnover))
+
+
+def _sent_us(envelope: wire.Envelope) -> int:
+    return time_us(number(envelope.ts) if isinstance(envelope.ts, str) else envelope.ts)
+
+
+def _levels(body: msgspec.Raw) -> tuple[list[float], list[float]]:
+    return ([], []) if body == wire.NULL else levels(body)
+
+
+def _pair(level: tuple[float, float] | None) -> tuple[float, float]:
+    """Check a level; an empty side is 0 and 0."""
+    return (0.0, 0.0) if level is None else (amount(repr(level[0])), amount(repr(level[1])))
+
+
+def _price(raw: msgspec.Raw) -> float | None:
+    return None if raw == wire.NULL else maybe(digits(raw))
+
+
+Channel = Callable[[Stream, wire.Envelope, Unknown], Items]
+CHANNELS: Final[dict[str, Channel]] = {
+    "trade": _trades,
+    "mbp": _mbp,
+    "depth": _depth,
+    "bbo": _quote,
+    "kline": _candle,
+    "detail": _ticker,
+    "index": _price_of("INDEX_PRICE"),
+    "mark_price": _price_of("MARK_PRICE"),
+}
+"""By the third part of a stream's name."""

@@ -1,0 +1,161 @@
+"""HTX: one documented message a channel, and the record it gives, computed by hand."""
+
+import gzip
+import json
+from typing import Any
+
+import pytest
+
+from fuzz.seeds import whole_messages
+from schemas.records import Candle, DeadLetter, Depth, Derivative, QualityEvent, Tick, Ticker
+from schemas.venues import htx
+
+NOW_US = 1_795_910_400_300_000  # as the messages have it
+MESSAGES = {market: whole_messages("HTX", market) for market in htx.MARKETS}
+
+
+@pytest.fixture
+def say(new_run: Any) -> Any:
+    """Say messages of a market, compressed as they come; returns the run."""
+
+    def speak(market: str, *names: str) -> Any:
+        run = new_run(market, "HTX")
+        run.feed.recv_time_us = NOW_US
+        run.say(*(gzip.compress(json.dumps(MESSAGES[market][name]).encode()) for name in names))
+        assert not run.of(DeadLetter)
+        assert not run.of(QualityEvent, kind="UNKNOWN_FIELD")
+        return run
+
+    return speak
+
+
+def only(records: list[Any], *names: str) -> Any:
+    (record,) = records
+    return tuple(getattr(record, name) for name in names)
+
+
+def test_a_spot_trade_has_the_takers_side_and_its_own_id(say: Any) -> None:
+    names = ("symbol", "price", "quantity", "side", "trade_id", "exchange_time_us")
+
+    assert only(say("spot", "trades").of(Tick), *names) == (
+        "BTC/USDT", 60000.5, 0.025, "SELL", "102357140867", 1_795_910_400_144_000,
+    )  # fmt: skip
+
+
+def test_an_id_past_64_bits_stays_whole_and_a_direction_may_be_empty(say: Any) -> None:
+    found = only(say("spot", "old trade").of(Tick), "trade_id", "side", "price")
+
+    assert found == ("123140716701236887569077665", "UNKNOWN", 60000.0)
+
+
+@pytest.mark.parametrize(
+    ("market", "expected"),
+    [("linear", ("BTC/USDT:PERP", 0.04, "BUY")), ("coin", ("BTC/USD:PERP", 0.05, "BUY"))],
+)
+def test_contracts_become_base_currency(say: Any, market: str, expected: Any) -> None:
+    assert only(say(market, "trades").of(Tick), "symbol", "quantity", "side") == pytest.approx(expected)
+
+
+def test_quotes(say: Any) -> None:
+    names = ("bid", "bid_size", "ask", "ask_size", "venue_sequence")
+    assert only(say("spot", "quote").of(Tick), *names) == (60000.1, 0.5, 60000.2, 0.75, 155441231856)
+    assert only(say("linear", "quote").of(Tick), *names) == (60000.1, 0.5, None, None, 108746530167)
+
+
+def test_a_spot_book_is_the_snapshot_asked_for_and_the_updates_around_it(say: Any) -> None:
+    run = say("spot", "change", "snapshot")
+
+    (book,) = run.of(Depth, is_snapshot=True)
+    assert (book.bid_prices, book.ask_prices, book.sequence) == ([60000.1, 60000.0], [60000.2, 60000.4], 105)
+
+
+def test_an_update_that_does_not_name_the_last_one_is_a_gap(say: Any) -> None:
+    run = say("spot", "change", "snapshot")
+    change = MESSAGES["spot"]["change"]
+    run.say(change | {"tick": change["tick"] | {"prevSeqNum": 108, "seqNum": 109}})
+
+    assert only(run.of(QualityEvent, kind="GAP"), "from_sequence", "to_sequence") == (106, 108)
+    assert [each.command for each in run.commands] == ["resnapshot"]
+
+
+def test_a_book_of_contracts_has_its_snapshot_in_the_stream(say: Any) -> None:
+    snapshot, change = say("linear", "book", "change").of(Depth)
+
+    assert (snapshot.is_snapshot, snapshot.bid_prices, snapshot.ask_sizes) == (True, [], [0.75])
+    assert (change.snapshot_id, change.sequence, change.bid_sizes) == (snapshot.snapshot_id, 11, [0.5])
+
+
+def test_a_version_left_out_is_a_gap(say: Any) -> None:
+    run = say("linear", "book")
+    change = MESSAGES["linear"]["change"]
+    run.say(change | {"tick": change["tick"] | {"version": 13}})
+
+    assert only(run.of(QualityEvent, kind="GAP"), "from_sequence", "to_sequence") == (11, 12)
+
+
+def test_a_whole_book_each_time_replaces_the_one_before(say: Any) -> None:
+    run = say("spot", "whole book", "whole book")
+
+    assert [each.is_snapshot for each in run.of(Depth, symbol="ETH/USDT")] == [True, True]
+    assert len(run.of(QualityEvent, kind="BOOK_READY")) == 1
+
+
+def test_tickers(say: Any) -> None:
+    names = ("last", "open", "volume", "quote_volume", "trade_count", "bid", "ask_size")
+    assert only(say("spot", "ticker").of(Ticker), *names) == (
+        60000.5, 59500.0, 1200.5, 72_000_000.0, 699452, None, None,
+    )  # fmt: skip
+    assert only(say("coin", "ticker").of(Ticker), *names) == (
+        60000.0, 59500.0, 13439.9875, 806_400_000.0, 39735, 60000.0, pytest.approx(60_000 / 60_000.1),
+    )  # fmt: skip
+
+
+def test_candles(say: Any) -> None:
+    names = ("interval", "open_time_us", "close", "volume", "quote_volume", "trade_count")
+    assert only(say("spot", "candle").of(Candle), *names) == ("1m", 1_795_910_400_000_000, 60000.5, 3.5, 210_000.0, 9)
+    assert only(say("linear", "candle").of(Candle), *names) == ("1h", 1_795_910_400_000_000, 60000.5, 3.5, 210_000.0, 5)
+
+
+def test_facts_about_contracts(say: Any) -> None:
+    run = say("linear", "funding", "mark", "index", "liquidation")
+
+    assert [(each.kind, each.value, each.side) for each in run.of(Derivative)] == [
+        ("FUNDING_RATE", -0.0001, "UNKNOWN"),
+        ("MARK_PRICE", 60000.3, "UNKNOWN"),
+        ("INDEX_PRICE", 60001.2, "UNKNOWN"),
+        ("LIQUIDATION", 59990.5, "SELL"),
+    ]
+    assert only(run.of(Derivative, kind="FUNDING_RATE"), "next_time_us") == (1_795_939_200_000_000,)
+    assert only(run.of(Derivative, kind="LIQUIDATION"), "quantity") == (pytest.approx(0.227),)
+
+
+@pytest.mark.parametrize(
+    "payload",
+    [
+        {"ping": 1795910400144},
+        {"op": "ping", "ts": "1795910400144"},
+        {"id": "1", "status": "ok", "subbed": "market.btcusdt.bbo", "ts": 1795910400144},
+        {"op": "sub", "cid": "1", "topic": "public.BTC-USDT.funding_rate", "ts": 1, "err-code": 0},
+    ],
+)
+def test_pings_and_answers_give_nothing(new_run: Any, payload: Any) -> None:
+    assert not new_run("spot", "HTX").say(payload)
+
+
+def test_a_refused_request_is_told(new_run: Any) -> None:
+    run = new_run("spot", "HTX")
+    run.say({"id": "1", "status": "error", "err-code": "bad-request", "err-msg": "invalid topic", "ts": 1})
+
+    assert len(run.of(QualityEvent, kind="VENUE_NOTICE")) == 1
+
+
+@pytest.mark.parametrize(
+    "payload",
+    [b"\x1f\x8bx", gzip.compress(b'{"ping":1}')[:-9], gzip.compress(bytes(65 * 1024 * 1024))],
+    ids=["no gzip", "cut", "a bomb"],
+)
+def test_what_cannot_be_unpacked_is_a_dead_letter(new_run: Any, payload: bytes) -> None:
+    run = new_run("spot", "HTX")
+    run.say(payload)
+
+    assert only(run.of(DeadLetter), "payload") == (payload,)

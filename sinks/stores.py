@@ -3,16 +3,24 @@
 from collections.abc import Callable
 from typing import Final
 
-from sinks.clickhouse import ClickHouseStore
-from sinks.parquet import ParquetStore
 from sinks.store import Store
 from tickerplant.errors import UserError
 from tickerplant.settings import Settings
 
-STORES: Final[dict[str, Callable[[Settings], Store]]] = {
-    ClickHouseStore.name: ClickHouseStore,
-    ParquetStore.name: ParquetStore,
-}
+
+def _clickhouse(settings: Settings) -> Store:
+    from sinks.clickhouse import ClickHouseStore  # noqa: PLC0415  # each store has a client library of its own
+
+    return ClickHouseStore(settings)
+
+
+def _parquet(settings: Settings) -> Store:
+    from sinks.parquet import ParquetStore  # noqa: PLC0415  # see above
+
+    return ParquetStore(settings)
+
+
+STORES: Final[dict[str, Callable[[Settings], Store]]] = {"clickhouse": _clickhouse, "parquet": _parquet}
 
 
 def make_store(settings: Settings, name: str) -> Store:

@@ -16,6 +16,7 @@ import msgspec
 
 from tickerplant.configuration import lines, read_settings, shown
 from tickerplant.errors import DEPENDENCY_AWAY_CODE, DependencyError, TickerplantError, UserError
+from tickerplant.lean import travel_light
 from tickerplant.logs import configure_logs, logger
 from tickerplant.masking import masked_output
 from tickerplant.settings import Settings, load_settings
@@ -35,6 +36,7 @@ RUN_HELP = "Runs until SIGTERM or Ctrl-C, then drains."
 
 def main() -> None:
     """Run the command line; ends the process."""
+    travel_light()
     with masked_output():
         sys.exit(_run_command())
 
@@ -205,10 +207,7 @@ def process(config: Path | None, as_json: bool, is_patient: bool) -> None:
 @click.argument("store")
 def sink(config: Path | None, as_json: bool, is_patient: bool, store: str) -> None:
     """Run a sink."""
-    from tickerplant.lean import keep_out
-
     settings = _role_settings(config, f"sink-{store}")
-    keep_out("pandas")  # pyarrow imports it where it finds it: a second and 64 MB that no sink uses
     from sinks import app
 
     _run_role(lambda: app.run(settings, store, is_patient=is_patient), as_json=as_json, is_patient=is_patient)

@@ -1,28 +1,74 @@
-"""Keep a library out of a process: an import of it then fails as if it were not installed."""
+"""Keep libraries and tables that no process of ours uses out of it: they cost its start, and memory."""
 
+import os
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from importlib.abc import MetaPathFinder
 from importlib.machinery import ModuleSpec
 from types import ModuleType
+from typing import Final
+
+LAZY_DATES: Final = "CLICKHOUSE_DRIVER_LASY_DATE_LUT"
+"""Spelt so by clickhouse-driver; with no range of dates in it, a table of 146,000 days waits for its use."""
 
 
 class KeptOut(MetaPathFinder):
-    """Refuses to import one library."""
+    """Refuses to import some libraries."""
 
-    def __init__(self, name: str) -> None:
-        self._name = name
+    def __init__(self, names: Sequence[str]) -> None:
+        self._names = frozenset(names)
 
     def find_spec(
         self, fullname: str, path: Sequence[str] | None = None, target: ModuleType | None = None
     ) -> ModuleSpec | None:
-        """Refuse the library, and leave all else to the next finder."""
+        """Refuse these, and leave all else to the next finder."""
         del path, target
-        if fullname == self._name:
+        if fullname in self._names:
             raise ModuleNotFoundError(f"{fullname} is kept out of this process", name=fullname)
         return None
 
 
-def keep_out(name: str) -> None:
-    """Let later imports of a library fail with ModuleNotFoundError, if it is not imported yet."""
-    sys.meta_path.insert(0, KeptOut(name))
+def keep_out(*names: str) -> None:
+    """Let later imports of libraries fail with ModuleNotFoundError, if they are not imported yet."""
+    sys.meta_path.insert(0, KeptOut(names))
+
+
+@contextmanager
+def kept_out(*names: str) -> Iterator[None]:
+    """Do so for what is imported meanwhile."""
+    finder = KeptOut(names)
+    sys.meta_path.insert(0, finder)
+    try:
+        yield
+    finally:
+        sys.meta_path.remove(finder)
+
+
+def travel_light() -> None:
+    """Do without what is nothing to any command of ours; to be called before they are imported."""
+    # pyarrow imports pandas where it finds it: half a second and 64 MB; httpx its own command line, with rich.
+    keep_out("pandas", "httpx._main")
+    os.environ.setdefault(LAZY_DATES, "none")  # 0.1 s and 30 MB
+
+
+MODULES: Final = {
+    "produce": ("tickerplant.cli", "producers.app"),
+    "process": ("tickerplant.cli", "processors.app"),
+    "sink clickhouse": ("tickerplant.cli", "sinks.app", "sinks.clickhouse"),
+    "sink parquet": ("tickerplant.cli", "sinks.app", "sinks.parquet", "s3fs"),
+    "checkpoint": ("tickerplant.cli", "tickerplant.replay.keeper", "s3fs"),
+    "lag-exporter": ("tickerplant.cli", "tickerplant.lag_exporter"),
+    "run": ("tickerplant.cli", "tickerplant.supervise"),
+    "demo": ("tickerplant.cli", "tickerplant.demo.run"),
+    "gateway": ("tickerplant.local.gateway.__main__",),
+    "simulated venue": ("tickerplant.local.venue.__main__",),
+    "subscriber": ("tickerplant.subscription",),
+}
+"""What each process of ours imports before it works: held small by a test, and measured by `benchmarks.imports`."""
+
+
+def import_program(process: str) -> str:
+    """Make the Python program that imports what a process does."""
+    light = "from tickerplant.lean import travel_light; travel_light(); " if process != "subscriber" else ""
+    return light + "; ".join(f"import {module}" for module in MODULES[process])

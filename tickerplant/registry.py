@@ -2,27 +2,19 @@
 
 from collections.abc import Iterable, Iterator
 from contextlib import closing, contextmanager
-from functools import cached_property
 from typing import TypeVar
-
-import httpx2
-from confluent_kafka.schema_registry import Schema, SchemaRegistryClient
-from confluent_kafka.schema_registry.error import SchemaRegistryError
 
 from schemas.codec import Decoder, Encoder, UnknownSchemaError, schema_text
 from schemas.records import Record
 from schemas.topics import Topic
 from tickerplant.errors import DependencyError, UserError
-from tickerplant.security import distrust, registry_options
+from tickerplant.registry_http import NO_ANSWER, RegistryClient, RegistryStatusError
+from tickerplant.security import distrust
 from tickerplant.settings import Settings
 
 R = TypeVar("R", bound=Record)
 
 COMPATIBILITY = "FULL_TRANSITIVE"
-NO_ANSWER = (
-    *(SchemaRegistryError, httpx2.HTTPError, OSError),
-    *(ValueError, TypeError, KeyError, AttributeError, RecursionError),  # an answer that is none of a registry
-)
 MOST_ID = 2**32 - 1
 NOT_FOUND = 404
 REFUSALS = (401, 403)
@@ -34,13 +26,7 @@ class Registry:
     """Encoders and decoders for topics, by the registry's ids; each call connects, asks and lets go."""
 
     def __init__(self, settings: Settings) -> None:
-        self._url = settings.registry.url
-        self._options = {
-            "url": self._url,
-            "max.retries": 1,
-            "timeout": TIMEOUT_S,
-            **registry_options(settings.registry),
-        }
+        self._settings = settings.registry
         self._texts: dict[int, str] = {}
 
     def register(self, topics: Iterable[Topic]) -> None:
@@ -90,38 +76,35 @@ class Registry:
             return self._texts[schema_id]
         with self._connected() as client:
             try:
-                text = client.get_schema(schema_id).schema_str
-            except SchemaRegistryError as error:
-                if error.http_status_code != NOT_FOUND:
+                return client.schema(schema_id)
+            except RegistryStatusError as error:
+                if error.status != NOT_FOUND:
                     raise
                 raise UnknownSchemaError(schema_id) from None
-        if not isinstance(text, str):
-            raise UnknownSchemaError(schema_id)
-        return text
 
-    def _lookup(self, client: SchemaRegistryClient, topic: Topic, record: type[Record]) -> int:
+    def _lookup(self, client: RegistryClient, topic: Topic, record: type[Record]) -> int:
         """Ask for the id of a topic's schema, and remember its text."""
         text = schema_text(record)
         try:
-            found = client.lookup_schema(topic.subject, Schema(text, "AVRO"))
-        except SchemaRegistryError as error:
-            if error.http_status_code != NOT_FOUND:
+            schema_id = client.lookup(topic.subject, text)
+        except RegistryStatusError as error:
+            if error.status != NOT_FOUND:
                 raise
             raise UserError(f"schema of {topic.name} is not registered: run `tickerplant deploy`") from None
-        if not isinstance(found.schema_id, int) or not 0 <= found.schema_id <= MOST_ID:
-            raise DependencyError("schema registry", self._url, f"it tells no id for {topic.subject}")
-        self._texts[found.schema_id] = text
-        return found.schema_id
+        if not 0 <= schema_id <= MOST_ID:
+            raise DependencyError("schema registry", self._settings.url, f"it tells no id for {topic.subject}")
+        self._texts[schema_id] = text
+        return schema_id
 
     @contextmanager
-    def _connected(self) -> Iterator[SchemaRegistryClient]:
+    def _connected(self) -> Iterator[RegistryClient]:
         """Connect; whatever goes wrong on the way is a DependencyError."""
-        with _answering(self._url), closing(SchemaRegistryClient(self._options)) as client:
+        with _answering(self._settings.url), closing(RegistryClient(self._settings, TIMEOUT_S)) as client:
             yield client
 
 
 class RegistryProbe:
-    """Asks whether the registry answers, with one client for ever: each holds a megabyte until it is collected.
+    """Asks whether the registry answers, over a connection that is kept; for one thread.
 
     Raises:
         DependencyError: from a call, where it does not answer within the time.
@@ -130,44 +113,43 @@ class RegistryProbe:
 
     def __init__(self, settings: Settings, timeout_s: float) -> None:
         self._url = settings.registry.url
-        self._options = {**registry_options(settings.registry), "url": self._url, "max.retries": 0}
-        self._timeout_s = timeout_s
-
-    @cached_property
-    def _client(self) -> SchemaRegistryClient:
-        return SchemaRegistryClient({**self._options, "timeout": self._timeout_s})
+        self._client = RegistryClient(settings.registry, timeout_s)
 
     def __call__(self) -> None:
         """Ask for the compatibility of all subjects, which is one word."""
         with _answering(self._url):
-            self._client.get_compatibility()
+            self._client.compatibility()
 
     def close(self) -> None:
         """Let go of the connection."""
-        if (client := self.__dict__.pop("_client", None)) is not None:
-            client.close()
+        self._client.close()
 
 
 @contextmanager
 def _answering(url: str) -> Iterator[None]:
     try:
         yield
-    except NO_ANSWER as error:
-        if isinstance(error, SchemaRegistryError) and error.http_status_code in REFUSALS:
+    except RegistryStatusError as error:
+        if error.status in REFUSALS:
             what = "see registry.username and registry.password"
-            raise UserError(f"schema registry at {url} refuses ({error.http_status_code}): {what}") from error
+            raise UserError(f"schema registry at {url} refuses ({error.status}): {what}") from error
+        raise DependencyError("schema registry", url, _first_line(error)) from error
+    except (*NO_ANSWER, TypeError, KeyError) as error:
         if untrusted := distrust(error):
             what = f"{untrusted}; see registry.ca_location"
             raise UserError(f"schema registry at {url} is not trusted: {what}") from error
-        reason = str(error).splitlines()[0] if str(error) else type(error).__name__
-        raise DependencyError("schema registry", url, reason) from error
+        raise DependencyError("schema registry", url, _first_line(error)) from error
 
 
-def _register(client: SchemaRegistryClient, topic: Topic) -> None:
+def _first_line(error: Exception) -> str:
+    return str(error).splitlines()[0] if str(error) else type(error).__name__
+
+
+def _register(client: RegistryClient, topic: Topic) -> None:
     try:
-        client.register_schema(topic.subject, Schema(schema_text(topic.record), "AVRO"))
-    except SchemaRegistryError as error:
-        if error.http_status_code != CONFLICT:
+        client.register(topic.subject, schema_text(topic.record))
+    except RegistryStatusError as error:
+        if error.status != CONFLICT:
             raise
         text = f"schema of {topic.name} is not {COMPATIBILITY} with an older one: new fields need a default"
         raise UserError(text) from None

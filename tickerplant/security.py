@@ -72,14 +72,13 @@ def kafka_ssl_context(kafka: Kafka) -> ssl.SSLContext | None:
     return context
 
 
-def registry_options(registry: Registry) -> dict[str, str]:
-    """Make the security settings of Confluent's registry client."""
-    options = {}
-    if registry.username is not None and registry.password is not None:
-        options["basic.auth.user.info"] = f"{registry.username}:{registry.password.get_secret_value()}"
-    if registry.ca_location is not None:
-        options["ssl.ca.location"] = str(registry.ca_location)
-    return options
+def registry_context(registry: Registry) -> ssl.SSLContext:
+    """Make the TLS context of the registry's client.
+
+    Raises:
+        UserError: a file is not what it should be.
+    """
+    return _trusting("registry.ca_location", registry.ca_location)
 
 
 def clickhouse_options(clickhouse: ClickHouse) -> dict[str, Any]:

@@ -1,4 +1,4 @@
-"""A library kept out stays out; logs are one JSON object a line on stderr, with role, level and time."""
+"""Processes carry what they need, and what is kept out stays out; logs are one JSON object a line on stderr."""
 
 import io
 import json
@@ -7,6 +7,9 @@ import subprocess
 import sys
 from typing import Any
 
+import pytest
+
+from tickerplant.lean import MODULES, import_program
 from tickerplant.logs import Lossy, Sparing
 
 
@@ -14,6 +17,34 @@ def run(program: str) -> subprocess.CompletedProcess[str]:
     return subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True, timeout=30)
 
 
+HEAVY = {
+    *(
+        "aiohttp",
+        "authlib",
+        "botocore",
+        "chdb",
+        "clickhouse_driver",
+        "cryptography",
+        "faust",
+        "httpx",
+        "numpy",
+        "pandas",
+    ),
+    *("pyarrow", "rich", "s3fs", "websockets"),
+}
+CARRIED = {
+    "produce": {"httpx", "websockets"},
+    "process": {"aiohttp", "faust"},
+    "sink clickhouse": {"clickhouse_driver", "numpy", "pyarrow"},
+    "sink parquet": {"aiohttp", "botocore", "numpy", "pyarrow", "s3fs"},
+    "checkpoint": {"aiohttp", "botocore", "numpy", "pyarrow", "s3fs"},
+    "lag-exporter": set(),
+    "run": {"httpx"},
+    "demo": {"botocore", "clickhouse_driver", "httpx", "numpy", "pyarrow", "rich"},
+    "gateway": {"aiohttp", "chdb"},
+    "simulated venue": {"aiohttp"},
+    "subscriber": set(),
+}
 KEEP_OUT = """
 from tickerplant.lean import keep_out
 keep_out("colorsys")
@@ -36,6 +67,14 @@ except ValueError:
     logger().exception("it failed")
 logging.getLogger("library").warning("odd")
 """
+
+
+@pytest.mark.parametrize("process", MODULES)
+def test_a_process_carries_no_heavy_library_that_it_does_not_need(process: str) -> None:
+    """Each costs a tenth of a second of its start, or more, and memory for as long as it runs."""
+    shown = run(f"{import_program(process)}; import sys; print(*sys.modules)").stdout
+
+    assert HEAVY & set(shown.split()) == CARRIED[process]
 
 
 def test_a_library_kept_out_cannot_be_imported_and_others_can() -> None:

@@ -12,7 +12,6 @@ from collections.abc import Sequence
 from contextlib import closing, suppress
 from pathlib import Path
 
-import structlog
 import uvloop
 from aiohttp import web
 
@@ -21,6 +20,7 @@ from tickerplant.local.gateway.access import Access
 from tickerplant.local.gateway.engine import Engine
 from tickerplant.local.gateway.native import NativeServer
 from tickerplant.local.gateway.web import WebServer
+from tickerplant.logs import logger
 from tickerplant.masking import masked_output
 from tickerplant.settings import load_settings
 
@@ -28,7 +28,7 @@ _DRAIN_S = 3.0
 _NICENESS = 10  # merges and queries of a full machine wait, not the way of a message
 _BACKLOG = 512
 
-log = structlog.get_logger()
+log = logger()
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

@@ -5,8 +5,6 @@ from collections.abc import Callable, Coroutine
 from contextlib import suppress
 from typing import Any, TypeVar
 
-import structlog
-
 from tickerplant.local.gateway import packets
 from tickerplant.local.gateway.access import Access
 from tickerplant.local.gateway.answers import Answer, open_answer
@@ -24,6 +22,7 @@ from tickerplant.local.gateway.faults import (
 )
 from tickerplant.local.gateway.statements import Kind, Statement, parse, require_read_only
 from tickerplant.local.gateway.wire import Buffer, Reader, string, varint
+from tickerplant.logs import logger
 
 T = TypeVar("T")
 
@@ -35,7 +34,7 @@ _ABORT_S = 1.0
 _SEND_BYTES = 256 * 1024
 _HTTP_HINT = b"HTTP/1.0 400 Bad Request\r\n\r\nThis port speaks ClickHouse's native protocol; HTTP has its own.\r\n"
 
-log = structlog.get_logger()
+log = logger()
 
 
 class NativeServer:

@@ -53,7 +53,7 @@ LOCK := $(BIN)/uv pip compile pyproject.toml --universal --python-version 3.11 -
 
 lock: $(READY) ## Resolve dependencies again into requirements.lock, and those of the image out of it.
 	$(LOCK) --extra local --group dev --upgrade -o requirements.lock
-	$(LOCK) --constraint requirements.lock --upgrade -o requirements.runtime.lock
+	$(LOCK) --extra sinks --constraint requirements.lock --upgrade -o requirements.runtime.lock
 
 clean: ## Remove the virtual environment and the local stack's data.
 	rm -rf $(VENV) .tickerplant

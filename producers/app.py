@@ -75,7 +75,7 @@ def check_venues(settings: Settings) -> list[str]:
         UserError: there is none, or one names something unknown.
     """
     if not settings.venues:
-        raise UserError("nothing to capture: add a [[venues]] entry to the settings, see tickerplant.example.toml")
+        raise UserError("nothing to capture: add [[venues]] to the settings, see `tickerplant config --example`")
     return list(dict.fromkeys(find_wire(venue).NAME for venue in settings.venues))
 
 

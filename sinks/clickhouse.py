@@ -5,7 +5,6 @@ before, the table is asked first which of its source ids it has (the window of t
 outlasted by a long stop); ReplacingMergeTree on the source id is the last line.
 """
 
-import logging
 import struct
 from collections.abc import Callable, Iterator, Sequence
 from itertools import pairwise
@@ -14,24 +13,18 @@ from typing import Any, Final
 import numpy as np
 import pyarrow as pa
 from clickhouse_driver import Client
-from clickhouse_driver.errors import Error, NetworkError, ServerException, SocketTimeoutError
+from clickhouse_driver.errors import Error, NetworkError, SocketTimeoutError
 
 from sinks.chunk import Chunk, Limits
+from sinks.clickhouse_client import BUSY, connect, first_line, greet, make_client
 from sinks.store import Refused, StoreBusyError
 from sinks.tables import Table
 from tickerplant.errors import DependencyError, UserError
 from tickerplant.health import CLICKHOUSE
-from tickerplant.security import clickhouse_options, distrust
-from tickerplant.settings import ClickHouse, Settings
+from tickerplant.settings import Settings
 
 REVISION: Final = 1
 """Raised when rows of the same span are made differently, so that tokens of the old way do not hide them."""
-
-CONNECT_S: Final = 5
-ANSWER_S: Final = 60
-BUSY: Final = frozenset({3, 40, 74, 100, 101, 102, 159, 164, 173, 201, 202, 203, 209, 210, 225, 236, 241, 242, 243, 252, 279, 319, 341, 394, 425, 439, 473, 745, 999})  # fmt: skip  # noqa: E501
-"""Server errors that pass: time-outs, memory, too many parts or queries, read-only, no space, shutting down.
-Source: https://github.com/ClickHouse/ClickHouse/blob/master/src/Common/ErrorCodes.cpp"""
 
 REFUSED: Final = frozenset({6, 27, 33, 38, 41, 49, 53, 69, 70, 117, 128, 131, 321, 349, 407, 469, 691})
 """Server errors that are a matter of the rows: types, ranges, constraints."""
@@ -52,53 +45,6 @@ PAIRS: Final = {"bids": ("bid_prices", "bid_sizes"), "asks": ("ask_prices", "ask
 ID: Final = ("source_topic", "source_partition", "source_offset", "source_index")
 
 Ids = set[tuple[Any, ...]]
-
-
-def connect(settings: ClickHouse) -> Client:
-    """Connect, and make sure that somebody answers.
-
-    Raises:
-        DependencyError: nobody does.
-        UserError: user or password are refused.
-    """
-    client = make_client(settings, ANSWER_S)
-    greet(client, settings)
-    return client
-
-
-def make_client(settings: ClickHouse, answer_s: float) -> Client:
-    """Make a client, which connects when it is first used, and again after `disconnect`.
-
-    Args:
-        answer_s: how long an answer may take, seconds; a connection 5 at most.
-    """
-    # The driver logs a traceback for each failed try; we say once that the store is down.
-    logging.getLogger("clickhouse_driver").setLevel(logging.CRITICAL)
-    return Client(
-        **clickhouse_options(settings),
-        connect_timeout=min(CONNECT_S, answer_s),
-        send_receive_timeout=answer_s,
-        sync_request_timeout=min(CONNECT_S, answer_s),
-        compression="lz4",
-        client_name="tickerplant",
-    )
-
-
-def greet(client: Client, settings: ClickHouse) -> None:
-    """Ask for a 1; raises as `connect`, and leaves the client disconnected then."""
-    address = f"{settings.host}:{settings.port}"
-    try:
-        client.execute("SELECT 1")
-    except (Error, OSError, EOFError) as error:
-        client.disconnect()
-        if isinstance(error, ServerException) and error.code not in BUSY:
-            raise UserError(f"ClickHouse at {address} refuses: {_line(error)}") from error
-        if untrusted := distrust(error):
-            text = f"{untrusted}; see clickhouse.secure and clickhouse.ca_location"
-            raise UserError(f"ClickHouse at {address} is not trusted: {text}") from error
-        if settings.secure:
-            raise DependencyError("clickhouse", address, "is it running, and is this its port for TLS?") from error
-        raise DependencyError("clickhouse", address) from error
 
 
 class ClickHouseStore:
@@ -206,8 +152,8 @@ class ClickHouseStore:
         """Retryable or fatal: the one place that decides."""
         self._drop()
         if isinstance(error, NetworkError | SocketTimeoutError) or error.code in BUSY:
-            return StoreBusyError(_line(error))
-        return UserError(f"ClickHouse refuses to be written to: {_line(error)}; was `tickerplant deploy` run?")
+            return StoreBusyError(first_line(error))
+        return UserError(f"ClickHouse refuses to be written to: {first_line(error)}; was `tickerplant deploy` run?")
 
 
 def identity(table: Table) -> tuple[str, ...]:
@@ -262,7 +208,7 @@ def _refusal(insert: Callable[[pa.Table, str], None], rows: pa.Table, suffix: st
     except Error as error:
         if error.code not in REFUSED:
             raise
-        return _line(error)
+        return first_line(error)
     return None
 
 
@@ -299,8 +245,3 @@ def _lists(column: pa.ChunkedArray) -> Iterator[list[float]]:
     values = array.values.to_numpy().tolist()
     for start, end in pairwise(offsets):
         yield values[start:end]
-
-
-def _line(error: Error) -> str:
-    """First line of an error's text."""
-    return str(error.message or error).splitlines()[0][:300]

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from importlib import resources
 from typing import Any, Final, Protocol
 
-from sinks.clickhouse import connect
+from sinks.clickhouse_client import connect
 from tickerplant.clock import NowUs, now_us
 from tickerplant.errors import UserError
 from tickerplant.settings import Settings

@@ -8,15 +8,18 @@ import signal
 import sys
 import traceback
 from collections.abc import Callable, Mapping
+from importlib import resources
 from pathlib import Path
 from typing import Any, Literal
 
 import click
 import msgspec
 
+from tickerplant import completion as complete
 from tickerplant.configuration import lines, read_settings, shown
 from tickerplant.errors import DEPENDENCY_AWAY_CODE, DependencyError, TickerplantError, UserError
-from tickerplant.lean import travel_light
+from tickerplant.extras import lacking, need
+from tickerplant.lean import travelling_light
 from tickerplant.logs import configure_logs, logger
 from tickerplant.masking import masked_output
 from tickerplant.settings import Settings, load_settings
@@ -36,8 +39,7 @@ RUN_HELP = "Runs until SIGTERM or Ctrl-C, then drains."
 
 def main() -> None:
     """Run the command line; ends the process."""
-    travel_light()
-    with masked_output():
+    with travelling_light(), masked_output():
         sys.exit(_run_command())
 
 
@@ -56,10 +58,18 @@ def _run_command() -> int:
     except TickerplantError as error:  # starting again may help
         click.echo(f"tickerplant: {error}", err=True)
         return 1
-    except Exception:  # noqa: BLE001  # printed here, where what is printed is masked
-        traceback.print_exc()
-        return 1
+    except Exception as error:  # noqa: BLE001  # told here, where what is printed is masked
+        return _tell_fault(error)
     return code if isinstance(code, int) else 0
+
+
+def _tell_fault(error: Exception) -> int:
+    """Print a traceback, or the part of the installation that is missing; returns the exit code."""
+    if isinstance(error, ModuleNotFoundError) and (lack := lacking(error)):
+        click.echo(f"tickerplant: {lack}", err=True)
+        return 2
+    traceback.print_exception(error)
+    return 1
 
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"]})
@@ -75,6 +85,7 @@ def up(config: Path | None, as_json: bool) -> None:
     """Start the local stack: broker, registry, object store, ClickHouse. What runs already is left alone."""
     from tickerplant.local import stack
 
+    need("local")
     settings = load_settings(config)
     stack.up(settings, _say)
     _show_status(stack.status(settings), as_json=as_json)
@@ -107,7 +118,7 @@ def status(config: Path | None, as_json: bool) -> None:
 @cli.command()
 @config_option
 @json_option
-@click.argument("name")
+@click.argument("name", shell_complete=complete.logs)
 @click.option("--lines", type=click.IntRange(0), default=50, show_default=True, help="How many of the last lines.")
 @click.option("--follow", "-f", is_flag=True, help="Go on as lines come.")
 def logs(config: Path | None, as_json: bool, name: str, lines: int, follow: bool) -> None:
@@ -136,8 +147,12 @@ def deploy(config: Path | None, as_json: bool) -> None:
 @cli.command("config")
 @config_option
 @json_option
-def show_config(config: Path | None, as_json: bool) -> None:
+@click.option("--example", "is_example", is_flag=True, help="Print a settings file with every default, to start from.")
+def show_config(config: Path | None, as_json: bool, is_example: bool) -> None:
     """Show the settings in force and where each comes from; secrets are masked."""
+    if is_example:
+        click.echo(resources.files("tickerplant").joinpath("example.toml").read_text(encoding="utf-8"), nl=False)
+        return
     loaded = read_settings(config)
     if as_json:
         click.echo(msgspec.json.encode(shown(loaded)))
@@ -151,7 +166,13 @@ def show_config(config: Path | None, as_json: bool) -> None:
 @cli.command()
 @config_option
 @json_option
-@click.option("--role", "roles", multiple=True, help="Only this role; may be repeated. Default: all.")
+@click.option(
+    "--role",
+    "roles",
+    multiple=True,
+    shell_complete=complete.roles,
+    help="Only this role; may be repeated. Default: all.",
+)
 @click.option(
     "--principal", default="User:{role}", show_default=True, help="What Kafka calls the user of a role (--apply)."
 )
@@ -204,9 +225,10 @@ def process(config: Path | None, as_json: bool, is_patient: bool) -> None:
 @config_option
 @json_option
 @wait_option
-@click.argument("store")
+@click.argument("store", shell_complete=complete.stores)
 def sink(config: Path | None, as_json: bool, is_patient: bool, store: str) -> None:
     """Run a sink."""
+    need("sinks")
     settings = _role_settings(config, f"sink-{store}")
     from sinks import app
 
@@ -230,6 +252,7 @@ def lag_exporter(config: Path | None, as_json: bool) -> None:
 @click.option("--once", is_flag=True, help="Write one checkpoint of each partition that has moved, and end.")
 def checkpoint(config: Path | None, as_json: bool, once: bool) -> None:
     """Run the checkpoint role."""
+    need("sinks")
     settings = _role_settings(config, "checkpoint")
     from tickerplant.replay import keeper
 
@@ -247,7 +270,7 @@ def checkpoint(config: Path | None, as_json: bool, once: bool) -> None:
 @cli.command()
 @config_option
 @json_option
-@click.option("--topic", help="Raw topic, e.g. raw.binance.")
+@click.option("--topic", shell_complete=complete.raw_topics, help="Raw topic, e.g. raw.binance.")
 @click.option("--into", help="Suffix of what is written: 1 to 32 of a-z, 0-9, _.")
 @click.option("--symbols", multiple=True, help="Only these, e.g. BTC/USDT,ETH/USDT; may be repeated. Default: all.")
 @click.option("--from", "start", help="First instant: ISO 8601 with zone, or µs. Default: all that is kept.")
@@ -270,6 +293,7 @@ def replay(
     **options: Any,
 ) -> int:
     """Make cleaned topics, tables and Parquet again from raw records, beside the live ones."""
+    need("sinks")
     from tickerplant.replay.run import drop_replay, run_replay
     from tickerplant.replay.wish import make_wish
 
@@ -305,7 +329,11 @@ def run(as_json: bool, config: Path) -> None:
 @config_option
 @json_option
 @click.option("--live", "is_live", is_flag=True, help="Ask whether roles work at all, whatever they depend on.")
-@click.option("--role", help="Ask this role alone, e.g. produce, process, sink-clickhouse.")
+@click.option(
+    "--role",
+    shell_complete=complete.roles,
+    help="Ask this role alone, e.g. produce, process, sink-clickhouse.",
+)
 def health(config: Path | None, as_json: bool, is_live: bool, role: str | None) -> int:
     """Tell whether the roles of this machine are ready, and what they miss; exit code 1 = not all are."""
     from tickerplant.ask_health import ask_roles, is_good, summary
@@ -351,7 +379,13 @@ def dead_letters(config: Path | None, as_json: bool, stage: str | None, since: s
 @cli.command()
 @config_option
 @json_option
-@click.option("--group", "groups", multiple=True, help="Only this consumer group; may be given more than once.")
+@click.option(
+    "--group",
+    "groups",
+    multiple=True,
+    shell_complete=complete.groups,
+    help="Only this consumer group; may be given more than once.",
+)
 @click.option("--partitions", "by_partition", is_flag=True, help="A line for each partition, not for each topic.")
 @click.option("--watch", "is_watching", is_flag=True, help="Go on until Ctrl-C; with --json one object a line.")
 def lag(config: Path | None, as_json: bool, groups: tuple[str, ...], by_partition: bool, is_watching: bool) -> None:
@@ -363,8 +397,8 @@ def lag(config: Path | None, as_json: bool, groups: tuple[str, ...], by_partitio
 
 @cli.command()
 @json_option
-@click.option("--venue", required=True, help="e.g. binance.")
-@click.option("--market", required=True, help="e.g. spot, usdm, coinm.")
+@click.option("--venue", required=True, shell_complete=complete.venues, help="e.g. binance.")
+@click.option("--market", required=True, shell_complete=complete.markets, help="e.g. spot, usdm, coinm.")
 @click.option("--out", type=click.Path(path_type=Path, file_okay=False), required=True, help="Folder for *.parquet.")
 @click.option(
     "--instruments",
@@ -380,6 +414,7 @@ def convert(
     FILES: our raw archive (*.parquet files or folders), hftbacktest (.gz) or cryptofeed (NAME.ws.N.0) recordings,
     in the order of time.
     """
+    need("sinks")
     from tickerplant.convert import Conversion, convert_files
 
     summary = convert_files(Conversion(venue=venue, market=market, files=files, out=out, instruments=instruments))
@@ -390,7 +425,11 @@ def convert(
 @config_option
 @json_option
 @click.option("--recording", type=click.Path(path_type=Path, dir_okay=False), help="Serve this recording instead.")
-@click.option("--market", help="Market of the recording: spot, usdm, coinm. Default: told by its messages.")
+@click.option(
+    "--market",
+    shell_complete=complete.markets,
+    help="Market of the recording: spot, usdm, coinm. Default: told by its messages.",
+)
 @click.option("--pace", default="max", show_default=True, help="Of a recording: 1 = its own, n = n times faster, max.")
 @click.option("--live", is_flag=True, help="Capture from the real venue instead (needs a connection to it).")
 @click.option("--symbols", type=click.IntRange(1), default=20, show_default=True, help="Of the synthetic market.")
@@ -403,15 +442,29 @@ def convert(
     help="How long input lasts. Default: 30, a recording to its end.",
 )
 @click.option("--seed", default=1, show_default=True, help="Of the synthetic market.")
-@click.option("--fault", "faults", multiple=True, help="NAME=VALUE[,PARAMETER=VALUE ...], see docs/simulated-venue.md.")
+@click.option(
+    "--fault",
+    "faults",
+    multiple=True,
+    shell_complete=complete.faults,
+    help="NAME=VALUE[,PARAMETER=VALUE ...], see docs/simulated-venue.md.",
+)
 @click.option("--fault-seed", default=1, show_default=True, help="Same seed = the same frames are hit.")
 @click.option("--keep", is_flag=True, help="Leave the stack and all roles running.")
 def demo(as_json: bool, config: Path | None, keep: bool, **options: Any) -> int:
     """Run the whole flow on this machine and reconcile every frame at its end."""
+    need("local")
     from tickerplant.demo import DemoOptions, run_demo
 
     configure_logs("demo", "warning")
     return run_demo(load_settings(config), DemoOptions(**options, keep=keep, as_json=as_json))
+
+
+@cli.command()
+@click.argument("shell", type=click.Choice(complete.SHELLS))
+def completion(shell: str) -> None:
+    """Print the script by which a shell completes commands, options and names."""
+    click.echo(complete.script(cli, shell))
 
 
 def _role_settings(config: Path | None, role: str) -> Settings:

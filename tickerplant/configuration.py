@@ -100,7 +100,7 @@ def _read_toml(path: Path) -> dict[str, Any]:
     try:
         return tomllib.loads(path.read_text(encoding="utf-8"))
     except FileNotFoundError:
-        raise UserError(f"no settings file at {path}; start from tickerplant.example.toml") from None
+        raise UserError(f"no settings file at {path}; start from `tickerplant config --example`") from None
     except OSError as error:
         raise UserError(f"{path} cannot be read: {error.strerror}") from None
     except (tomllib.TOMLDecodeError, UnicodeDecodeError, RecursionError) as error:
@@ -138,7 +138,7 @@ def _put(values: dict[str, Any], place: Path_, value: object) -> None:
         values = values.setdefault(key, {})
         if not isinstance(values, dict):
             raise UserError(
-                f"setting {'.'.join(place[:depth])} is a section, not a value; see tickerplant.example.toml"
+                f"setting {'.'.join(place[:depth])} is a section, not a value; see `tickerplant config --example`"
             )
     values[place[-1]] = value
 
@@ -203,7 +203,7 @@ def _validated(values: Mapping[str, Any], path: Path | None) -> Settings:
         where = ".".join(str(part) for part in first["loc"])
         source = f" in {path}" if path else ""
         reason = "unknown setting" if first["type"] == "extra_forbidden" else first["msg"]
-        raise UserError(mask(f"setting {where}{source}: {reason}; see tickerplant.example.toml")) from None
+        raise UserError(mask(f"setting {where}{source}: {reason}; see `tickerplant config --example`")) from None
 
 
 def _remember_secrets(settings: Settings) -> None:

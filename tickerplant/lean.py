@@ -29,14 +29,9 @@ class KeptOut(MetaPathFinder):
         return None
 
 
-def keep_out(*names: str) -> None:
-    """Let later imports of libraries fail with ModuleNotFoundError, if they are not imported yet."""
-    sys.meta_path.insert(0, KeptOut(names))
-
-
 @contextmanager
 def kept_out(*names: str) -> Iterator[None]:
-    """Do so for what is imported meanwhile."""
+    """Let imports of libraries fail meanwhile, as if they were not installed, if they are not imported yet."""
     finder = KeptOut(names)
     sys.meta_path.insert(0, finder)
     try:
@@ -45,11 +40,13 @@ def kept_out(*names: str) -> Iterator[None]:
         sys.meta_path.remove(finder)
 
 
-def travel_light() -> None:
-    """Do without what is nothing to any command of ours; to be called before they are imported."""
-    # pyarrow imports pandas where it finds it: half a second and 64 MB; httpx its own command line, with rich.
-    keep_out("pandas", "httpx._main")
+@contextmanager
+def travelling_light() -> Iterator[None]:
+    """Do without what is nothing to any command of ours; to be entered before they are imported."""
     os.environ.setdefault(LAZY_DATES, "none")  # 0.1 s and 30 MB
+    # pyarrow imports pandas where it finds it: half a second and 64 MB; httpx its own command line, with rich.
+    with kept_out("pandas", "httpx._main"):
+        yield
 
 
 MODULES: Final = {
@@ -70,5 +67,7 @@ MODULES: Final = {
 
 def import_program(process: str) -> str:
     """Make the Python program that imports what a process does."""
-    light = "from tickerplant.lean import travel_light; travel_light(); " if process != "subscriber" else ""
-    return light + "; ".join(f"import {module}" for module in MODULES[process])
+    modules = ", ".join(MODULES[process])
+    if process == "subscriber":
+        return f"import {modules}"
+    return f"from tickerplant.lean import travelling_light\nwith travelling_light():\n    import {modules}"

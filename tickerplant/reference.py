@@ -78,7 +78,7 @@ def _quality() -> Iterator[str]:
 
 def _settings() -> Iterator[str]:
     yield "## Settings\n"
-    yield "In TOML; or `TICKERPLANT_<SECTION>__<NAME>`. What they mean is said in `tickerplant.example.toml`.\n"
+    yield "In TOML; or `TICKERPLANT_<SECTION>__<NAME>`. What they mean is said by `tickerplant config --example`.\n"
     yield from _table(("setting", "type", "default"), _setting_rows(Settings))
 
 

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from tickerplant.errors import UserError
+from tickerplant.extras import need
 
 FILE: Final = "file:"
 ENVIRONMENT: Final = "env:"
@@ -96,6 +97,7 @@ def _secrets_manager(name: str, _environment: Mapping[str, str], _warn: Warn) ->
 
 def _fetch(secret: str) -> str:
     """Ask AWS; https://docs.aws.amazon.com/secretsmanager/latest/apireference/API_GetSecretValue.html."""
+    need("aws")
     from botocore.config import Config  # type: ignore[import-untyped]  # noqa: PLC0415  # 0.3 s
     from botocore.exceptions import BotoCoreError, ClientError  # type: ignore[import-untyped]  # noqa: PLC0415
     from botocore.session import Session  # type: ignore[import-untyped]  # noqa: PLC0415

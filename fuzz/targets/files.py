@@ -17,7 +17,7 @@ from tickerplant.recordings.frames import FIRST_US, LAST_US
 from tickerplant.settings import load_settings
 
 MARKETS: Final = ("spot", "usdm", "coinm", "nowhere")
-EXAMPLE: Final = Path(__file__).parents[2] / "tickerplant.example.toml"
+EXAMPLE: Final = Path(__file__).parents[2] / "tickerplant" / "example.toml"
 
 
 def targets() -> Iterator[Target]:

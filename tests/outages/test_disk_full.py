@@ -9,7 +9,7 @@ import pyarrow as pa
 import pytest
 from clickhouse_driver.errors import ServerException
 
-from sinks.clickhouse import BUSY
+from sinks.clickhouse_client import BUSY
 from sinks.parquet import Folder
 from sinks.store import StoreBusyError
 from tickerplant.errors import DependencyError

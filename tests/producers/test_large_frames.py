@@ -17,7 +17,7 @@ from processors import app as processing
 from producers import app as producing
 from schemas.topics import MAX_RECORD_BYTES, catalogue
 from sinks import app as sinking
-from sinks.clickhouse import connect
+from sinks.clickhouse_client import connect
 from sinks.parquet import Bucket
 from tickerplant.clock import now_us
 from tickerplant.kafka import create_topics

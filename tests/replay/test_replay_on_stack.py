@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from sinks.clickhouse import connect
+from sinks.clickhouse_client import connect
 from tickerplant.errors import UserError
 from tickerplant.kafka import topic_partitions
 from tickerplant.replay import stores

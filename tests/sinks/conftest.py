@@ -17,7 +17,7 @@ from schemas import records
 from schemas.codec import Decoder, Encoder, schema_text
 from schemas.records import DeadLetter, SinkCommit, Tick
 from sinks.chunk import Buffer, Chunk, Limits
-from sinks.clickhouse import connect
+from sinks.clickhouse_client import connect
 from sinks.columns import frame_rows
 from sinks.drain import Assigned, Drain, Listener, Tools
 from sinks.position import Position, read_position

@@ -7,7 +7,8 @@ import pytest
 from clickhouse_driver.errors import ServerException
 
 from schemas.records import DeadLetter, Depth, Frame, Instrument, QualityEvent, RawFrames, Source
-from sinks.clickhouse import ClickHouseStore, connect, salvage, token
+from sinks.clickhouse import ClickHouseStore, salvage, token
+from sinks.clickhouse_client import connect
 from sinks.migrations import migrate
 from sinks.store import Refused, StoreBusyError
 from tickerplant.errors import UserError

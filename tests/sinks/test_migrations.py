@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sinks.clickhouse import connect
+from sinks.clickhouse_client import connect
 from sinks.migrations import EXPIRING, Migration, apply, keep, migrate, ordered, read_migrations, statements
 from sinks.tables import RAW, TABLES
 from tickerplant.errors import UserError

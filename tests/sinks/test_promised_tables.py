@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from sinks.clickhouse import connect
+from sinks.clickhouse_client import connect
 from sinks.migrations import migrate
 
 ASSET_CLASS = "Enum8('EQUITY' = 1, 'CRYPTO' = 2, 'FOREX' = 3, 'COMMODITY' = 4)"

@@ -18,7 +18,7 @@ from pyarrow.fs import FSSpecHandler, PyFileSystem
 from schemas.records import Frame, RawFrames, Source, Tick
 from schemas.topics import DEAD_SINK, TICK, catalogue, raw_topic
 from sinks import app
-from sinks.clickhouse import connect
+from sinks.clickhouse_client import connect
 from sinks.parquet import Bucket
 from tickerplant.errors import UserError
 from tickerplant.kafka import Publisher, TopicPartition, consumer, create_topics

@@ -93,9 +93,7 @@ def test_an_unknown_setting_is_told_by_every_command(
 
 @pytest.mark.parametrize("command", SERVED, ids=" ".join)
 def test_a_missing_settings_file_is_told_by_every_command(call: Call, command: list[str]) -> None:
-    assert_told(
-        call(*command, "--config", "absent.toml"), "no settings file at absent.toml", "tickerplant.example.toml"
-    )
+    assert_told(call(*command, "--config", "absent.toml"), "no settings file at absent.toml", "config --example")
 
 
 def test_run_tells_them_too(call: Call, write: Callable[[str], str]) -> None:

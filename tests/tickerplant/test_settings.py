@@ -245,7 +245,7 @@ def test_a_wrong_value_of_a_secret_is_not_repeated(tmp_path: Path) -> None:
 
 
 def test_the_documented_example_is_valid_and_names_every_section() -> None:
-    example = Path(__file__).parents[2] / "tickerplant.example.toml"
+    example = Path(__file__).parents[2] / "tickerplant" / "example.toml"
 
     settings = load_settings(example, {})
 

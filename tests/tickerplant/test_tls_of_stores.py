@@ -18,7 +18,7 @@ from pydantic import SecretStr
 
 from schemas.records import Tick
 from schemas.topics import TICK
-from sinks.clickhouse import connect
+from sinks.clickhouse_client import connect
 from sinks.migrations import migrate
 from sinks.parquet import Bucket
 from sinks.store import StoreBusyError

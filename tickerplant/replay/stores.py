@@ -8,7 +8,7 @@ from typing import Any, Final
 import msgspec
 
 from schemas.topics import STORED
-from sinks.clickhouse import connect
+from sinks.clickhouse_client import connect
 from sinks.tables import RAW, TABLES
 from tickerplant.errors import UserError
 from tickerplant.kafka import create_topics, delete_groups, delete_topics, topic_partitions

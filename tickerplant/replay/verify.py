@@ -15,7 +15,7 @@ from clickhouse_driver import Client
 
 from schemas.records import DeadLetter, Instrument
 from schemas.topics import CLEANED
-from sinks.clickhouse import connect
+from sinks.clickhouse_client import connect
 from sinks.tables import TABLES, Table
 from tickerplant.replay.lake import Lake
 from tickerplant.replay.selection import unmarked

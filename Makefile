@@ -9,7 +9,7 @@ TARGETS ?=
 SECONDS ?= 600
 SEED ?= 1
 
-.PHONY: help install demo test fuzz kill check bench format lock clean
+.PHONY: help install demo test fuzz kill check bench format dist lock clean
 
 help: ## This list.
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
@@ -48,6 +48,9 @@ format: $(READY) ## Format and mend what the linter can.
 	$(BIN)/ruff format .
 	$(BIN)/ruff check --fix .
 
+dist: $(READY) ## Wheel and source distribution, into dist/.
+	$(BIN)/python -m hatchling build -t sdist -t wheel -d dist
+
 LOCK := $(BIN)/uv pip compile pyproject.toml --universal --python-version 3.11 --generate-hashes --no-emit-index-url \
   --no-annotate --no-header --quiet
 
@@ -56,4 +59,4 @@ lock: $(READY) ## Resolve dependencies again into requirements.lock, and those o
 	$(LOCK) --extra sinks --constraint requirements.lock --upgrade -o requirements.runtime.lock
 
 clean: ## Remove the virtual environment and the local stack's data.
-	rm -rf $(VENV) .tickerplant
+	rm -rf $(VENV) .tickerplant dist

@@ -151,7 +151,8 @@ def deploy(config: Path | None, as_json: bool) -> None:
 def show_config(config: Path | None, as_json: bool, is_example: bool) -> None:
     """Show the settings in force and where each comes from; secrets are masked."""
     if is_example:
-        click.echo(resources.files("tickerplant").joinpath("example.toml").read_text(encoding="utf-8"), nl=False)
+        text = resources.files("tickerplant").joinpath("example.toml").read_text(encoding="utf-8")
+        click.echo(text, file=sys.__stdout__, nl=False)  # not masked: how secrets are referred to is what it shows
         return
     loaded = read_settings(config)
     if as_json:

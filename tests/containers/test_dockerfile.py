@@ -120,7 +120,8 @@ def test_the_images_packages_are_those_that_were_tested() -> None:
 
 def test_the_lock_of_the_image_has_all_that_the_project_depends_on() -> None:
     locked = {name.lower() for name in pins("requirements.runtime.lock")}
-    wanted = {re.split(r"[\[<>=]", each)[0] for each in project()["dependencies"]}
+    extras = project()["optional-dependencies"]
+    wanted = {re.split(r"[\[<>=]", each)[0] for each in (*project()["dependencies"], *extras["sinks"], *extras["aws"])}
 
     assert wanted <= locked
 

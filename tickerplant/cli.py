@@ -462,6 +462,23 @@ def demo(as_json: bool, config: Path | None, keep: bool, **options: Any) -> int:
 
 
 @cli.command()
+@config_option
+@json_option
+def doctor(config: Path | None, as_json: bool) -> int:
+    """Tell what is installed, reachable, taken or short, for reports of faults; exit code 1 = something is wrong."""
+    from tickerplant.doctor import examine
+    from tickerplant.doctor.show import report_lines
+
+    report = examine(config)
+    if as_json:
+        click.echo(msgspec.json.encode(report.summary()))
+    else:
+        for line in report_lines(report):
+            click.echo(line)
+    return 1 if report.wrong else 0
+
+
+@cli.command()
 @click.argument("shell", type=click.Choice(complete.SHELLS))
 def completion(shell: str) -> None:
     """Print the script by which a shell completes commands, options and names."""

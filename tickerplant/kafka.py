@@ -19,6 +19,7 @@ from confluent_kafka import (
     Producer,
     TopicCollection,
     TopicPartition,
+    libversion,
 )
 from confluent_kafka.admin import AdminClient, NewTopic, OffsetSpec  # type: ignore[attr-defined]  # documented, not in __all__
 
@@ -42,10 +43,12 @@ __all__ = [
     "Told",
     "TopicPartition",
     "check_broker",
+    "client_version",
     "consumer",
     "create_topics",
     "delete_groups",
     "delete_topics",
+    "describe_cluster",
     "end_offsets",
     "is_serving",
     "partition_count",
@@ -252,6 +255,37 @@ def check_broker(settings: Settings, timeout_s: float = CONNECT_TIMEOUT_S) -> No
         UserError: it refuses us.
     """
     topic_partitions(settings, timeout_s)
+
+
+@dataclass(frozen=True)
+class Cluster:
+    """What a broker tells of its cluster."""
+
+    cluster_id: str
+    brokers: tuple[str, ...]
+    topics: int
+
+
+def describe_cluster(settings: Settings, timeout_s: float) -> Cluster:
+    """Ask a broker for its cluster, by a consumer that joins no group: as `BrokerProbe`, and for its reason.
+
+    Raises:
+        DependencyError: no broker answers.
+        UserError: it refuses us.
+    """
+    told = Told(settings)
+    client = consumer(settings, PROBE_GROUP, told)
+    try:
+        found = _metadata(client, told, timeout_s)
+    finally:
+        client.close()
+    brokers = tuple(f"{each.host}:{each.port}" for each in found.brokers.values())
+    return Cluster(str(found.cluster_id or ""), brokers, len(found.topics))
+
+
+def client_version() -> str:
+    """Tell the version of librdkafka."""
+    return str(libversion()[0])
 
 
 class BrokerProbe:
@@ -576,14 +610,18 @@ def _admin(settings: Settings, told: Told) -> AdminClient:
 
 
 def _list_topics(admin: AdminClient, told: Told, timeout_s: float) -> dict[str, Any]:
+    return dict(_metadata(admin, told, timeout_s).topics)
+
+
+def _metadata(client: AdminClient | Consumer, told: Told, timeout_s: float) -> Any:
     """Ask in short turns, so that a refusal is told at once: librdkafka would ask in vain until the time is over."""
     told.forget()
     deadline_s = time.monotonic() + timeout_s
     while True:
         left_s = deadline_s - time.monotonic()
         try:
-            return dict(admin.list_topics(timeout=min(REFUSAL_POLL_S, max(0.01, left_s))).topics)
+            return client.list_topics(timeout=min(REFUSAL_POLL_S, max(0.01, left_s)))
         except KafkaException as error:
-            admin.poll(0)
+            client.poll(0)
             if told.is_sure or left_s < REFUSAL_POLL_S:
                 raise told.missing() from error

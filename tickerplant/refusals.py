@@ -91,16 +91,16 @@ class Told:
         """
         self.check(0.0)
         kafka = self.settings.kafka
-        if _listens(kafka.bootstrap_servers):
+        if listens(kafka.bootstrap_servers.split(",", maxsplit=1)[0]):
             protocol = kafka.security_protocol
             hint = f"somebody listens but does not answer in {protocol}: see kafka.security_protocol, and its log"
             return DependencyError("kafka", kafka.bootstrap_servers, hint)
         return DependencyError("kafka", kafka.bootstrap_servers)
 
 
-def _listens(servers: str) -> bool:
-    """Tell whether a connection to the first server can be opened."""
-    host, _, port = servers.split(",", maxsplit=1)[0].rpartition(":")
+def listens(server: str) -> bool:
+    """Tell whether a connection to `host:port` can be opened."""
+    host, _, port = server.rpartition(":")
     try:
         socket.create_connection((host.strip("[]"), int(port)), timeout=PROBE_S).close()
     except (OSError, ValueError):

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable, Iterator
 from contextlib import closing, contextmanager
+from dataclasses import dataclass
 from typing import TypeVar
 
 from schemas.codec import Decoder, Encoder, UnknownSchemaError, schema_text
@@ -101,6 +102,25 @@ class Registry:
         """Connect; whatever goes wrong on the way is a DependencyError."""
         with _answering(self._settings.url), closing(RegistryClient(self._settings, TIMEOUT_S)) as client:
             yield client
+
+
+@dataclass(frozen=True)
+class RegistryInfo:
+    """What a registry tells of itself; `version` empty = not that."""
+
+    compatibility: str
+    version: str
+
+
+def describe_registry(settings: Settings, timeout_s: float) -> RegistryInfo:
+    """Ask a registry what it is.
+
+    Raises:
+        DependencyError: it does not answer.
+        UserError: it refuses us.
+    """
+    with _answering(settings.registry.url), closing(RegistryClient(settings.registry, timeout_s)) as client:
+        return RegistryInfo(client.compatibility(), client.version())
 
 
 class RegistryProbe:

@@ -17,6 +17,8 @@ from tickerplant.settings import Registry
 MEDIA_TYPE: Final = "application/vnd.schemaregistry.v1+json"
 MOST_BYTES: Final = 16 * 1024 * 1024
 FIRST_ERROR: Final = 300
+APICURIO: Final = "/apis/ccompat"
+"""Below which Apicurio has Confluent's API; its own is beside it."""
 NO_ANSWER: Final = (HTTPException, OSError, ValueError, RecursionError)
 """What comes of a registry that does not answer, or answers what none would."""
 
@@ -50,33 +52,42 @@ class RegistryClient:
     def __init__(self, settings: Registry, timeout_s: float) -> None:
         self._settings = settings
         self._timeout_s = timeout_s
-        self._path = ""
+        self._path = urlsplit(settings.url).path.rstrip("/")
         self._headers = {"Accept": MEDIA_TYPE, "Content-Type": MEDIA_TYPE} | _credentials(settings)
         self._connection: HTTPConnection | None = None
 
     def lookup(self, subject: str, schema: str) -> int:
         """Return the id of a schema under a subject."""
-        return _id(self._ask("POST", f"/subjects/{quote(subject, safe='')}", {"schema": schema}))
+        return _id(self._ask("POST", f"{self._path}/subjects/{quote(subject, safe='')}", {"schema": schema}))
 
     def register(self, subject: str, schema: str) -> int:
         """Register a schema under a subject, unless it is, and return its id."""
-        return _id(self._ask("POST", f"/subjects/{quote(subject, safe='')}/versions", {"schema": schema}))
+        return _id(self._ask("POST", f"{self._path}/subjects/{quote(subject, safe='')}/versions", {"schema": schema}))
 
     def schema(self, schema_id: int) -> str:
         """Return the schema of an id."""
-        text = self._ask("GET", f"/schemas/ids/{schema_id}")["schema"]
+        text = self._ask("GET", f"{self._path}/schemas/ids/{schema_id}")["schema"]
         if not isinstance(text, str):
             raise TypeError("its schema is no text")
         return text
 
     def compatibility(self) -> str:
         """Return the compatibility of subjects that have none of their own."""
-        found = self._ask("GET", "/config")
+        found = self._ask("GET", f"{self._path}/config")
         return str(found.get("compatibilityLevel") or found["compatibility"])
+
+    def version(self) -> str:
+        """Return the version of a registry that tells it, of Confluent's or Apicurio's kind; empty = it does not."""
+        before, apicurio, _ = self._path.partition(APICURIO)
+        path = f"{before}/apis/registry/v3/system/info" if apicurio else f"{self._path}/v1/metadata/version"
+        try:
+            return str(self._ask("GET", path)["version"])
+        except (RegistryStatusError, KeyError):
+            return ""
 
     def set_compatibility(self, subject: str, level: str) -> None:
         """Set the compatibility of a subject."""
-        self._ask("PUT", f"/config/{quote(subject, safe='')}", {"compatibility": level})
+        self._ask("PUT", f"{self._path}/config/{quote(subject, safe='')}", {"compatibility": level})
 
     def close(self) -> None:
         """Let go of the connection; the next call makes a new one."""
@@ -97,7 +108,7 @@ class RegistryClient:
         connection = self._connection = self._connection or self._connected()
         is_done = False
         try:
-            connection.request(method, self._path + path, None if body is None else json.dumps(body), self._headers)
+            connection.request(method, path, None if body is None else json.dumps(body), self._headers)
             answer = connection.getresponse()
             content = answer.read(MOST_BYTES + 1)
             is_done = answer.isclosed()
@@ -112,7 +123,6 @@ class RegistryClient:
         url = urlsplit(self._settings.url)
         if url.scheme not in {"http", "https"} or not url.hostname:
             raise ValueError("registry.url begins with neither http:// nor https:// and a host")
-        self._path = url.path.rstrip("/")
         if url.scheme == "http":
             return HTTPConnection(url.hostname, url.port, timeout=self._timeout_s)
         context = registry_context(self._settings)

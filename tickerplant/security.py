@@ -61,7 +61,7 @@ def kafka_ssl_context(kafka: Kafka) -> ssl.SSLContext | None:
     """
     if not kafka.security_protocol.endswith("SSL"):
         return None
-    context = _trusting("kafka.ssl_ca_location", kafka.ssl_ca_location)
+    context = trusting("kafka.ssl_ca_location", kafka.ssl_ca_location)
     if kafka.ssl_certificate_location is not None:
         password = _plain(kafka.ssl_key_password) or ""  # never None: Python would ask on the terminal
         try:
@@ -78,7 +78,7 @@ def registry_context(registry: Registry) -> ssl.SSLContext:
     Raises:
         UserError: a file is not what it should be.
     """
-    return _trusting("registry.ca_location", registry.ca_location)
+    return trusting("registry.ca_location", registry.ca_location)
 
 
 def clickhouse_options(clickhouse: ClickHouse) -> dict[str, Any]:
@@ -187,7 +187,7 @@ def _check_files(settings: Settings) -> None:
         if path is not None:
             _check_readable(name, path)
             if name.endswith("ca_location"):
-                _trusting(name, path)
+                trusting(name, path)
     kafka_ssl_context(kafka)
 
 
@@ -199,8 +199,12 @@ def _check_readable(name: str, path: Path) -> None:
         raise UserError(f"{name}: {path} cannot be read: {error.strerror}") from None
 
 
-def _trusting(name: str, path: Path | None) -> ssl.SSLContext:
-    """Make a context that trusts the authorities of a PEM file; None = the system's."""
+def trusting(name: str, path: Path | None) -> ssl.SSLContext:
+    """Make a context that trusts the authorities of a PEM file; None = the system's.
+
+    Raises:
+        UserError: the file, which a setting names, holds none.
+    """
     try:
         return ssl.create_default_context(cafile=path)
     except (ssl.SSLError, ValueError):

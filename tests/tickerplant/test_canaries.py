@@ -45,7 +45,11 @@ COMMANDS = [
     ("acls", "--apply"),
     ("logs", "nobody"),
     ("sink", "nobody"),
+    ("doctor",),
+    ("doctor", "--json"),
 ]
+FOUND_WRONG = 1
+"""Exit code of the doctor where nobody answers."""
 
 
 @pytest.fixture(scope="module")
@@ -104,6 +108,7 @@ def test_no_command_shows_a_secret(environment: dict[str, str]) -> None:
 
     assert {words for words, text in said.items() if CANARY in text} == set()
     codes = {words: process.returncode for words, process in zip(COMMANDS, started, strict=True)}
+    assert {codes.pop(words) for words in COMMANDS if words[0] == "doctor"} == {FOUND_WRONG}, said
     assert set(codes.values()) <= {0, 2}, said
     assert all("Traceback" not in text for text in said.values())
     home = Path(environment[f"{PREFIX}LOCAL__HOME"])

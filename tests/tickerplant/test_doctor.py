@@ -22,6 +22,7 @@ from tickerplant.doctor.kernel_clock import kernel_clock
 from tickerplant.doctor.ports import ports
 from tickerplant.local.archives import read_lock
 from tickerplant.local.ports import with_local
+from tickerplant.masking import forget
 from tickerplant.settings import Local, ObjectStore, Settings
 
 NOBODY = """
@@ -38,6 +39,11 @@ port = {port}
 password = "canary-secret"
 """
 SERVERS = ("broker", "registry", "object store", "clickhouse")
+
+
+@pytest.fixture(autouse=True)
+def _no_secrets_of_other_tests() -> None:
+    forget()
 
 
 @pytest.fixture

@@ -45,13 +45,6 @@ FILTERS: Final = [
     {"filterType": "PRICE_FILTER", "minPrice": "0.01", "tickSize": "0.01"},
     {"filterType": "LOT_SIZE", "stepSize": "0.00001"},
 ]
-KRAKEN_PAIRS: Final = {
-    "XXBTZUSD": {
-        "altname": "XBTUSD", "wsname": "XBT/USD", "aclass_base": "currency", "base": "XXBT", "quote": "ZUSD",
-        "pair_decimals": 1, "lot_decimals": 8, "tick_size": "0.1", "status": "online",
-    },
-    "XETHXXBT.d": {"altname": "ETHXBT.d", "aclass_base": "currency", "pair_decimals": 5, "lot_decimals": 8},
-}  # fmt: skip
 LISTS: Final[dict[tuple[str, str], Any]] = {
     ("BINANCE", "spot"): {
         "timezone": "UTC",
@@ -158,22 +151,6 @@ LISTS: Final[dict[tuple[str, str], Any]] = {
             ],
         }
         for market, kind in (("spot", "SPOT"), ("swap", "SWAP"), ("futures", "FUTURES"), ("option", "OPTION"))
-    },
-    ("KRAKEN", "spot"): {"error": [], "result": KRAKEN_PAIRS},
-    ("KRAKEN", "spot_v1"): {"error": [], "result": KRAKEN_PAIRS},
-    ("KRAKEN", "futures"): {
-        "result": "success",
-        "instruments": [
-            {
-                "symbol": "PF_XBTUSD", "type": "flexible_futures", "tickSize": 0.5, "contractSize": 1,
-                "tradeable": True, "contractValueTradePrecision": 4, "base": "BTC", "quote": "USD", "pair": "BTC:USD",
-            },
-            {
-                "symbol": "fi_ethusd_261225", "type": "futures_inverse", "underlying": "rr_ethusd", "tickSize": 0.05,
-                "lastTradingTime": "2026-12-25T16:00:00.000Z", "contractSize": 1, "tradeable": False,
-            },
-            {"symbol": "in_xbtusd", "type": "spot index", "tradeable": False},
-        ],
     },
 }  # fmt: skip
 """Written by us in the layout that venues document, by venue and market."""

@@ -1,5 +1,6 @@
 """Frames and instrument lists of every registered venue: what makes sense, or the documented error."""
 
+import json
 from collections.abc import Iterator
 from contextlib import suppress
 from itertools import product
@@ -8,7 +9,7 @@ from typing import Any, Final
 
 import msgspec
 
-from fuzz.seeds import SNAPSHOT, lists, payloads
+from fuzz.seeds import SNAPSHOT, lists, payloads, whole_messages
 from fuzz.target import Target
 from processors.errors import FrameError
 from processors.items import ConnectionGap, Notice, Texts, UnknownField
@@ -32,7 +33,7 @@ REQUEST: Final = b"https://api.example/api/v3/depth?symbol=BTCUSDT&limit=1000"
 def targets() -> Iterator[Target]:
     """List the targets of this module: three for each venue."""
     for name, venue in VENUES.items():
-        yield Target(name=f"parse-{name.lower()}", run=_parser(venue), seeds=list(_frames(name, venue)))
+        yield Target(name=f"parse-{name.lower()}", run=_parser(name, venue), seeds=list(_frames(name, venue)))
     for name, names in SYMBOLOGIES.items():
         seeds = [bytes((number,)) + each for number, market in enumerate(names.MARKETS) for each in lists(name, market)]
         yield Target(name=f"instruments-{name.lower()}", run=_lister(names), seeds=seeds)
@@ -64,8 +65,20 @@ def _frames(name: str, venue: VenueModule) -> Iterator[bytes]:
         yield from (bytes((number,)) + body for body in bodies)
 
 
-def _parser(venue: VenueModule) -> Any:
+def _remembered(name: str, venue: VenueModule, market: str) -> Memory:
+    """Remember what a connection has to have said before: messages named `before...`."""
+    memory = Memory()
+    for called, message in whole_messages(name, market).items():
+        if called.startswith("before"):
+            payload = json.dumps(message).encode()
+            venue.parse(market, Frame(source=0, number=0, kind="MESSAGE", recv_time_us=NOW_US, payload=payload), memory)
+    return memory
+
+
+def _parser(name: str, venue: VenueModule) -> Any:
     chosen = cases(venue)
+    memories = {market: msgspec.msgpack.encode(_remembered(name, venue, market)) for market in venue.MARKETS}
+    decode = msgspec.msgpack.Decoder(Memory).decode
 
     def run(data: bytes) -> None:
         market, kind = chosen[(data[0] if data else 0) % len(chosen)]
@@ -79,7 +92,7 @@ def _parser(venue: VenueModule) -> Any:
             payload=payload,
         )
         with suppress(FrameError):
-            for item in venue.parse(market, frame, Memory()):
+            for item in venue.parse(market, frame, decode(memories[market])):
                 check_item(item)
 
     return run

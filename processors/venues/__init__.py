@@ -7,6 +7,7 @@ from processors.items import AnyItem
 from processors.memory import Memory
 from processors.venues import (
     binance,
+    bitfinex,
     bybit,
     coinbase,
     deribit,
@@ -59,6 +60,7 @@ def _registered(*modules: VenueModule) -> dict[str, VenueModule]:
 
 VENUES: Final[dict[str, VenueModule]] = _registered(
     binance,
+    bitfinex,
     bybit,
     coinbase,
     deribit,

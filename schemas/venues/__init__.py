@@ -5,6 +5,7 @@ from typing import Final, Protocol
 from schemas.records import Instrument
 from schemas.venues import (
     binance,
+    bitfinex,
     bybit,
     coinbase,
     deribit,
@@ -44,6 +45,7 @@ class SymbologyModule(Protocol):
 
 SYMBOLOGIES: Final[dict[str, SymbologyModule]] = {
     "BINANCE": binance,
+    "BITFINEX": bitfinex,
     "BYBIT": bybit,
     "COINBASE": coinbase,
     "DERIBIT": deribit,

@@ -1,0 +1,163 @@
+"""Bitfinex frames (spot, derivatives) → items. What stands behind a channel's number is told once.
+
+With the flags 229376 of `conf`, a number that counts all messages of the connection stands behind each, then its time.
+Source: https://docs.bitfinex.com/docs/ws-general
+Source: https://docs.bitfinex.com/docs/ws-public
+"""
+
+from typing import Final
+
+import msgspec
+
+from processors.book_rules import BookRule, CountedRule
+from processors.errors import FrameError
+from processors.items import (
+    AnyItem,
+    BookChecksum,
+    ConnectionGap,
+    Notice,
+)
+from processors.memory import Memory
+from processors.venues import bitfinex_wire as wire
+from processors.venues.bitfinex_channels import CHANNELS, Place
+from processors.wire import LAST_MS, MALFORMED, time_us
+from schemas.records import Frame
+
+NAME: Final = "BITFINEX"
+MARKETS: Final[tuple[str, ...]] = ("spot", "derivatives")
+RULE: Final = CountedRule(checksum=wire.BitfinexChecksum())
+FIRST_MS: Final = 10**12  # numbers from here on are times
+ONE_LEVEL: Final = "1"
+SAID_AGAIN: Final = "tu"  # a trade that was told by "te" when it was executed
+TRADE_WORDS: Final = frozenset({"te", SAID_AGAIN})
+NOTICE_CHARS: Final = 300
+
+Items = list[AnyItem]
+
+
+def book_rule(market: str) -> BookRule:
+    """Tell how books hold together: by checksums, and by numbers of the whole connection."""
+    del market
+    return RULE
+
+
+def trades_are_counted(market: str) -> bool:
+    """Ids are shared by all symbols."""
+    del market
+    return False
+
+
+def parse(market: str, frame: Frame, memory: Memory) -> Items:
+    """Parse a MESSAGE frame; answers to our own requests yield nothing.
+
+    Raises:
+        FrameError: malformed, or not a message we know.
+    """
+    if market not in MARKETS:
+        raise FrameError(f"Bitfinex has no market {market!r}")
+    if frame.kind == "HTTP":
+        return _http(frame.request)
+    try:
+        parts = wire.ARRAY.decode(frame.payload)
+    except MALFORMED:
+        return _event(frame.payload, memory)
+    try:
+        return _message(market, parts, memory)
+    except MALFORMED as error:
+        raise FrameError(str(error)) from error
+
+
+def _message(market: str, parts: list[msgspec.Raw], memory: Memory) -> Items:
+    """Parse `[channel, data]` or `[channel, "te", data]`, and what stands behind it: number, time."""
+    if len(parts) < 2:
+        raise FrameError("an array that is no message of a channel")
+    channel, word = wire.INTEGER.decode(parts[0]), _word(parts[1])
+    size = 2 if word in {"", "hb"} else 3
+    if len(parts) < size:
+        raise FrameError(f"{word[:20]!r} without what it tells")
+    number, instant = _tail(parts[size:])
+    counted = memory.sequence
+    gap = None if number is None else memory.counts_on(number)
+    try:
+        items = [] if word == "hb" else _items(market, channel, word, parts[size - 1], (instant, memory))
+    except (FrameError, *MALFORMED):
+        if gap is not None:  # the next message tells of it
+            memory.sequence = counted
+        raise
+    return items if gap is None else [ConnectionGap(*gap), *items]
+
+
+def _word(part: msgspec.Raw) -> str:
+    text = bytes(part).strip()
+    return text[1:-1].decode() if text[:1] == b'"' else ""
+
+
+def _tail(parts: list[msgspec.Raw]) -> tuple[int | None, int]:
+    """Read the number of a message (None = there is none), and its time in ms."""
+    numbers = [wire.INTEGER.decode(part) for part in parts[:2]]
+    if any(not 0 <= number < LAST_MS for number in numbers):
+        raise FrameError(f"{numbers} are no number and time of a message")
+    if len(numbers) == 1 and numbers[0] >= FIRST_MS:
+        return None, numbers[0]
+    return numbers[0] if numbers else None, numbers[1] if len(numbers) > 1 else 0
+
+
+def _items(market: str, channel: int, word: str, body: msgspec.Raw, context: tuple[int, Memory]) -> Items:
+    instant, memory = context
+    subscribed = memory.names.get(channel)
+    if subscribed is None:
+        raise FrameError(f"what channel {channel} carries was not told")
+    name, detail, symbol = subscribed.split(" ")
+    place = Place(market, channel, name, detail, symbol, time_us(instant))
+    if word == "cs":
+        return [BookChecksum(symbol, place.time_us, wire.unsigned(body))] if name == "book" else []
+    read = CHANNELS.get(name)
+    if read is None:
+        raise FrameError(f"channel {subscribed[:80]!r} is not read")
+    if word and (name != "trades" or word not in TRADE_WORDS):
+        raise FrameError(f"{word[:20]!r} is not known in {name}")
+    items = read(place, body, memory)
+    return [] if word == SAID_AGAIN else items
+
+
+def _event(payload: bytes, memory: Memory) -> Items:
+    try:
+        event = wire.EVENT.decode(payload)
+    except MALFORMED as error:
+        raise FrameError(f"neither of a channel nor an event: {error}") from error
+    if event.event == "subscribed" and event.channel_id:
+        memory.names[event.channel_id] = _subscription(event)
+        memory.names.pop(f"best {event.channel_id}", None)
+        return []
+    if event.event == "unsubscribed":
+        memory.names.pop(event.channel_id, None)
+        memory.names.pop(f"best {event.channel_id}", None)
+    is_fine = event.event in {"unsubscribed", "conf", "pong"} and event.status in {None, "OK"}
+    is_greeting = event.event == "info" and event.code is None and event.platform.status == 1
+    return [] if is_fine or is_greeting else [Notice(payload.decode(errors="replace")[:NOTICE_CHARS])]
+
+
+def _subscription(event: wire.Event) -> str:
+    """Say what a channel carries: its name, a detail (`-` = none), a symbol (`-` = of many)."""
+    name, detail, symbol = event.channel, "-", event.symbol
+    if name == "candles":
+        _, _, rest = event.key.partition(":")
+        detail, _, symbol = rest.partition(":")
+    elif name == "status":
+        name, _, symbol = event.key.partition(":")
+        symbol = "-" if name == "liq" else symbol
+    elif name == "book" and not event.precision.startswith("P"):
+        name = "raw_book"
+    elif name == "book" and str(event.length) == ONE_LEVEL:
+        name = "quote"
+    words = (name, detail, symbol)
+    if not all(words) or any(" " in word for word in words) or not (symbol == "-" or symbol.startswith("t")):
+        raise FrameError(f"subscribed to what is not read: {event.channel[:40]} {event.symbol[:40]} {event.key[:40]}")
+    return " ".join(words)
+
+
+def _http(request: str) -> Items:
+    """Leave out other lists than those of instruments, which recorders have asked for."""
+    if "/conf/" in request:
+        return []
+    raise FrameError(f"answer to a request we do not know: {request[:80]!r}")

@@ -5,10 +5,14 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from itertools import groupby
 from typing import ClassVar, Final, Literal
 
+import msgspec
+
 from producers.wire import Answer, Ask, Limits, Stream
 
 Verb = Literal["subscribe", "unsubscribe"]
 
+MALFORMED: Final = (msgspec.DecodeError, UnicodeDecodeError, RecursionError)
+"""What msgspec raises for bytes that are not what they should be."""
 GZIP_WINDOW: Final = 16 + zlib.MAX_WBITS
 HEAD_BYTES: Final = 512  # enough to tell the stream of a message
 ANSWER_BYTES: Final = 64 * 1024  # of answers and notices
@@ -34,7 +38,7 @@ class Talk:
     def __init__(self, limits: Limits) -> None:
         self.limits = limits
         self.number = 0  # of the last request
-        self._asked: dict[str, tuple[str, ...]] = {}
+        self.asked: dict[str, tuple[str, ...]] = {}  # by number: streams that a request subscribes to, () = none
         self._pinged_time_us = 0
 
     def opening(self) -> Sequence[bytes]:
@@ -84,11 +88,11 @@ class Talk:
 
     def accepted(self, number: object) -> Answer:
         """Say that the request of a number was granted; an unknown one says nothing."""
-        return Answer(subscribed=self._asked.pop(str(number), ()))
+        return Answer(subscribed=self.asked.pop(str(number), ()))
 
     def rejected(self, number: object, refusal: str) -> Answer:
         """Say that a request was refused: an unsubscription does no harm, an unknown one spoils the connection."""
-        names = self._asked.pop(str(number), None)
+        names = self.asked.pop(str(number), None)
         return Answer() if names == () else Answer(refused=names or (), refusal=refusal or "no reason given")
 
     def _asks(self, verb: Verb, streams: Sequence[Stream]) -> Iterator[Ask]:
@@ -105,7 +109,7 @@ class Talk:
             return
         self.number += 1
         names = tuple(each.name for each in streams)
-        self._asked[str(self.number)] = names if verb == "subscribe" else ()
+        self.asked[str(self.number)] = names if verb == "subscribe" else ()
         yield Ask(payload=payload, names=names)
 
 

@@ -263,3 +263,9 @@ def one_page(request: Request, body: bytes) -> Request | None:
     """End a list with its first page: `next_page` of most venues."""
     del request, body
     return None
+
+
+def no_depth_request(market: str, venue_symbol: str, base: str | None) -> Request:
+    """Refuse: `depth_request` of venues that send no books by REST, where nobody calls it."""
+    del market, base
+    raise NotImplementedError(f"{venue_symbol}: books do not come by REST")

@@ -2,11 +2,11 @@
 
 from typing import Final
 
-from producers.venues import binance
+from producers.venues import binance, bybit, okx
 from producers.wire import Wire
 from schemas.venues import SYMBOLOGIES
 
-VENUES: Final[dict[str, Wire]] = {"BINANCE": binance}
+VENUES: Final[dict[str, Wire]] = {"BINANCE": binance, "BYBIT": bybit, "OKX": okx}
 """By the venue's name in capitals."""
 
 
@@ -16,6 +16,12 @@ def _check(venues: dict[str, Wire]) -> None:
             raise RuntimeError(f"venue {name}: names in schemas/venues and producers/venues differ")
         if set(wire.MARKETS) != set(wire.LIMITS) or set(wire.MARKETS) != set(wire.CHANNELS):
             raise RuntimeError(f"venue {name}: not every market has limits and channels")
+        if not set(wire.MARKETS) <= set(SYMBOLOGIES[name].MARKETS):
+            raise RuntimeError(f"venue {name}: it has markets that schemas/venues does not know")
+        for market, channels in wire.CHANNELS.items():
+            for channel in channels:
+                if wire.full_channel(market, channel) is None:
+                    raise RuntimeError(f"venue {name} {market}: the channel {channel} cannot be completed")
 
 
 _check(VENUES)

@@ -13,7 +13,7 @@ from urllib.parse import quote
 
 import msgspec
 
-from producers.dialogue import Talk, Verb
+from producers.dialogue import MALFORMED, Talk, Verb
 from producers.wire import (
     Answer,
     Dialogue,
@@ -164,7 +164,7 @@ class BinanceTalk(Talk):
         """Read what is no market data: an answer to a request, or the notice of a shutdown; None = neither."""
         try:
             reply = _REPLY.decode(payload)
-        except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+        except MALFORMED:
             return None
         if reply.e == "serverShutdown" or "serverShutdown" in reply.stream:
             return Answer(shutdown="the venue shuts this connection down")

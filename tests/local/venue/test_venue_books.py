@@ -136,7 +136,7 @@ def test_snapshot_ahead_of_the_stream_is_answered_byte_for_byte() -> None:
 def test_snapshot_is_cut_to_the_limit() -> None:
     book = KeptBook("AB", first=None, snapshot=SNAPSHOT).book(1)
 
-    assert book == Book("AB", 20, 0, [("10.0", "1")], [("11.0", "3")], 0)
+    assert book == Book("AB", 20, 20, [("10.0", "1")], [("11.0", "3")], 0)
 
 
 def test_deltas_past_the_snapshot_are_applied_to_it() -> None:

@@ -12,7 +12,7 @@ import pytest
 
 from tickerplant.local.venue import RecordingOptions, VenueOptions
 from tickerplant.local.venue.connection import WRITE_BUFFER_BYTES
-from tickerplant.local.venue.playback import CHUNK_BYTES
+from tickerplant.local.venue.player import CHUNK_BYTES
 from tickerplant.recordings import read_recording
 
 Serve = Callable[..., Awaitable[Any]]

@@ -2,11 +2,18 @@
 
 from bisect import bisect_right
 from collections import Counter
+from collections.abc import Callable
 from dataclasses import dataclass, field
+from operator import attrgetter
 from typing import Any
+
+from tickerplant.local.venue.dialect import Stream
 
 TradeIds = tuple[str, str, int, int]
 """(market, venue symbol, first and last trade id)."""
+
+TradeNames = tuple[str, str, tuple[str, ...]]
+"""(market, venue symbol, trade ids as text)."""
 
 
 class IdRanges:
@@ -50,12 +57,15 @@ class Counts:
     """Messages written so far.
 
     Args:
-        frames: by key of their stream; channels: these keys → market and channel.
+        frames: by key of their stream.
+        streams: all that were ever listened to, by key.
+        named_trades: ids of trades that are no numbers, by market and symbol.
     """
 
     frames: Counter[str] = field(default_factory=Counter)
-    channels: dict[str, tuple[str, str]] = field(default_factory=dict)
+    streams: dict[str, Stream] = field(default_factory=dict)
     trades: dict[tuple[str, str], IdRanges] = field(default_factory=dict)
+    named_trades: dict[tuple[str, str], set[str]] = field(default_factory=dict)
     answers: int = 0
     notices: int = 0
     damaged: int = 0  # of `frames`, those that were not written as they were made
@@ -72,6 +82,11 @@ class Counts:
             for number in range(first, last + 1):
                 ranges.add(number)
 
+    def add_names(self, trades: list[TradeNames]) -> None:
+        """Count trades by the text of their ids, each once."""
+        for market, symbol, names in trades:
+            self.named_trades.setdefault((market, symbol), set()).update(names)
+
     def as_json(self) -> dict[str, Any]:
         """Sum up; `messages_served` = everything written to WebSockets, answers and notices included, pings not."""
         frames = self.frames.total()
@@ -81,8 +96,8 @@ class Counts:
             "notices_served": self.notices,
             "messages_served": frames + self.answers + self.notices,
             "frames_damaged": self.damaged,
-            "by_channel": self._grouped(1),
-            "by_market": self._grouped(0),
+            "by_channel": self._grouped(attrgetter("channel")),
+            "by_market": self._grouped(attrgetter("market")),
             "distinct_trades": self._distinct_trades(),
             "snapshots_served": self.snapshots,
             "instruments_served": self.instruments,
@@ -94,11 +109,20 @@ class Counts:
         totals: Counter[str] = Counter()
         for (market, _), ranges in self.trades.items():
             totals[market] += len(ranges)
+        for (market, _), names in self.named_trades.items():
+            totals[market] += len(names)
         return dict(totals)
 
-    def _grouped(self, by: int) -> dict[str, int]:
-        """Sum up frames by market (0) or channel (1)."""
+    def trades_as_json(self) -> dict[str, list[Any]]:
+        """List the ids of all trades by `market/SYMBOL`: [first, last] of numbers, names as they are."""
+        found: dict[str, list[Any]] = {f"{market}/{name}": ids.ranges() for (market, name), ids in self.trades.items()}
+        for (market, name), names in self.named_trades.items():
+            found.setdefault(f"{market}/{name}", []).extend(sorted(names))
+        return found
+
+    def _grouped(self, by: Callable[[Stream], str]) -> dict[str, int]:
+        """Sum up frames."""
         totals: Counter[str] = Counter()
         for key, count in self.frames.items():
-            totals[self.channels[key][by]] += count
+            totals[by(self.streams[key])] += count
         return dict(totals)

@@ -11,6 +11,7 @@ from tickerplant.local.venue.numbers import Numbers
 from tickerplant.local.venue.traders import ORDERS_MOST
 
 ALL: Final = 1 << 30
+FIRST_NUMBER: Final = 1_000_000  # small ones say something of their own at some venues, as 1 at Bybit
 Sides = tuple[dict[int, int], dict[int, int]]
 """Bids and asks: price in ticks → size in lots."""
 
@@ -23,7 +24,7 @@ class DepthStream:
 
     def __init__(self, stream: Stream, book: OrderBook, numbers: Numbers) -> None:
         self.stream = stream
-        self.number = 0
+        self.number = FIRST_NUMBER
         self._book = book
         self._numbers = numbers
         self._feed = DeltaFeed(book.update_id)

@@ -50,11 +50,18 @@ class Stream:
 
 
 class Frame(NamedTuple):
-    """A message of a stream as written, and the ids it tells, if any: of trades (consecutive), or of book updates."""
+    """A message of a stream as written, and the ids it tells, if any: of trades (consecutive), or of book updates.
+
+    Args:
+        names: of a recorded message: the ids of its trades.
+        is_encoded: it is as `Conversation.encode` would make it.
+    """
 
     payload: bytes
     first_id: int = 0
     last_id: int = 0
+    names: tuple[str, ...] = ()
+    is_encoded: bool = False
 
 
 class Print(NamedTuple):
@@ -129,7 +136,7 @@ class Book:
     Args:
         symbol: whose it is.
         last_id: of the update it stands at; ids rise by one with each change of a level.
-        number: of messages of its stream so far; 0 = asked for by REST, or none yet.
+        number: of the last message of its stream; 0 = asked for by REST.
         recorded: the answer as it stands in the recording that is played; empty = there is none.
     """
 
@@ -148,7 +155,7 @@ class BookChange:
 
     Args:
         first_id, last_id: of the updates in here; previous_id: the last one told before.
-        number: of this message in its stream, from 1.
+        number: of this message: one more than the one before in its stream.
         bids, asks: levels that changed, as they are now.
         each: makes the list of all changes, in their order.
         top: makes the best levels as they are now (bids, asks): of the book as it is told, for checksums.
@@ -306,6 +313,12 @@ class Market(Protocol):
     def candles(self, market: str, symbol: str) -> CandleSeries | None:
         """Give the minutes of a symbol; None = no such symbol."""
 
+    def recorded_numbers(self) -> Mapping[str, int]:
+        """Tell by which numbers a recording calls its subscriptions, so that answers give the same.
+
+        Names are those in `Memory.names` of the venue's processor, e.g. `book tBTCUSD`; empty = nothing is played.
+        """
+
 
 @dataclass(frozen=True, kw_only=True)
 class Endpoint:
@@ -378,6 +391,10 @@ class Conversation:
         """Write the notice of maintenance or an upgrade; nothing = the venue gives none."""
         del now
         return ()
+
+    def replay(self, payload: bytes) -> bytes:
+        """Make a recorded message one of this connection, as by its sequence number; instead of `finish`."""
+        return payload
 
     def finish(self, stream: Stream | None, payload: bytes) -> bytes:
         """Put in what is this connection's own; called in the order of sending, before faults. None = a `Say`."""

@@ -61,7 +61,7 @@ class Hub:
         """Let a connection listen; again = no change. with_first: it gets what joins with the stream before."""
         if stream.key not in self._routes:
             self._routes[stream.key] = []
-            self.counts.channels[stream.key] = (stream.market, stream.channel)
+            self.counts.streams[stream.key] = stream
             self.streams_of(stream.market, stream.symbol).setdefault(stream.kind, {})[stream.key] = stream
             if self.told is not None:
                 self.told.begin(stream)
@@ -75,7 +75,7 @@ class Hub:
         """Put what joins with a stream into the queue of a connection."""
         if self.told is None:
             return
-        self.counts.channels[stream.key] = (stream.market, stream.channel)
+        self.counts.streams[stream.key] = stream
         active = self.plan.judge_book(stream.key) if stream.kind in {"depth", "book"} else None
         if active is None:
             frames = self.told.first(stream, _as_it_is)

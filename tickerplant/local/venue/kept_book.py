@@ -47,11 +47,24 @@ class KeptBook:
         if snapshot is not None:
             self.see_snapshot(snapshot)
 
+    @property
+    def has_begun(self) -> bool:
+        """Whether any level came in the stream."""
+        return bool(self._bids or self._asks)
+
     def see_snapshot(self, body: bytes) -> None:
         """Take in a depth body of the recording; one that lies behind the deltas is of no use."""
         snapshot = msgspec.json.decode(body, type=_Snapshot)
         if snapshot.last_update_id >= self._last_id:
             self._ahead = (snapshot, body)
+
+    def see_book(self, book: Book, *, is_in_stream: bool) -> None:
+        """Take in a whole book: one of the stream is the book from now on, any other lies ahead or is of no use."""
+        if is_in_stream:
+            self._bids, self._asks, self._ahead = dict(book.bids), dict(book.asks), None
+            self._last_id, self._time_ms = book.last_id, book.time_ms
+        elif book.last_id >= self._last_id:
+            self._ahead = (_Snapshot(book.last_id, book.bids, book.asks), b"")
 
     def see_delta(self, delta: Delta) -> None:
         """Move on by a depthUpdate."""
@@ -69,13 +82,13 @@ class KeptBook:
         if self._ahead is None:
             bids = sorted(self._bids.items(), key=_price, reverse=True)
             asks = sorted(self._asks.items(), key=_price)
-            return Book(self._symbol, self._last_id, 0, bids[:most], asks[:most], self._time_ms)
+            return Book(self._symbol, self._last_id, self._last_id, bids[:most], asks[:most], self._time_ms)
         snapshot, body = self._ahead
         recorded = body if most >= max(len(snapshot.bids), len(snapshot.asks)) else b""
         return Book(
             self._symbol,
             snapshot.last_update_id,
-            0,
+            snapshot.last_update_id,
             snapshot.bids[:most],
             snapshot.asks[:most],
             self._time_ms,

@@ -5,8 +5,9 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Final, NamedTuple
 
+from schemas.records import Instrument
 from schemas.venues import SYMBOLOGIES
-from tickerplant.local.venue.numbers import AS_FLOATS, Numbers
+from tickerplant.local.venue.numbers import Numbers
 
 KNOWN: Final = {
     "BTC": 60_000.0, "ETH": 3_000.0, "SOL": 150.0, "BNB": 600.0, "XRP": 0.6, "ADA": 0.45, "DOGE": 0.12, "AVAX": 30.0,
@@ -115,24 +116,37 @@ def named(venue: str, market: str, name: str) -> Listing:
     Raises:
         SymbolError: it is no name of this market.
     """
-    assumed = SYMBOLOGIES[venue].assumed_instrument(market, name, 0)
-    return Listing(
-        market=market,
-        symbol=name,
-        base=assumed.base,
-        quote=assumed.quote,
-        numbers=AS_FLOATS,
-        start_price=0.0,
-        is_perpetual=assumed.kind == "PERPETUAL",
-        delivery_ms=assumed.expiry_time_us // 1000,
-        contract=assumed.contract_multiplier,
-        is_inverse=assumed.is_inverse,
-    )
+    return listing_of(SYMBOLOGIES[venue].assumed_instrument(market, name, 0))
 
 
 def next_name(names: Sequence[str], name: str) -> str:
     """Name what stands behind a name, the first behind the last; of one that is not among them: itself."""
     return names[(names.index(name) + 1) % len(names)] if name in names else name
+
+
+def listing_of(instrument: Instrument) -> Listing:
+    """Make the listing of an instrument; prices and sizes are in their own units."""
+    return Listing(
+        market=instrument.market,
+        symbol=instrument.venue_symbol,
+        base=instrument.base,
+        quote=instrument.quote,
+        numbers=Numbers(_decimals(instrument.tick_size), _decimals(instrument.lot_size), 1, 1),
+        start_price=0.0,
+        is_perpetual=instrument.kind == "PERPETUAL",
+        delivery_ms=instrument.expiry_time_us // 1000,
+        contract=instrument.contract_multiplier,
+        is_inverse=instrument.is_inverse,
+    )
+
+
+def _decimals(step: float | None) -> int:
+    """Count the decimals of a tick or lot; None = it is not known, so as many as can be.
+
+    >>> _decimals(0.005), _decimals(10.0), _decimals(1e-8)
+    (3, 0, 8)
+    """
+    return DECIMALS_MOST if not step else len(f"{step:.10f}".rstrip("0").partition(".")[2])
 
 
 def _asset(name: str) -> Asset:

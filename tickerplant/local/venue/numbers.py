@@ -35,7 +35,3 @@ class Numbers:
 def numbers_of(price_decimals: int, size_decimals: int) -> Numbers:
     """Make the numbers of a symbol, in ticks and lots."""
     return Numbers(price_decimals, size_decimals, 10**price_decimals, 10**size_decimals)
-
-
-AS_FLOATS = Numbers(8, 8, 1, 1)
-"""Prices and sizes that are in their own unit already."""

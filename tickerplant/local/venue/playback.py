@@ -1,8 +1,6 @@
-"""A recording, served as it was: at its own pace, faster, or as fast as the slowest client reads."""
+"""A recording of Binance, served by the names of its streams, byte for byte."""
 
-import asyncio
-import time
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from functools import partial
 from typing import Final
@@ -24,12 +22,10 @@ from tickerplant.local.venue.hub import Hub, Spoil
 from tickerplant.local.venue.kept_book import KeptBook
 from tickerplant.local.venue.listings import Listing, named, next_name
 from tickerplant.local.venue.options import RecordingOptions
-from tickerplant.recordings import RecordedFrame, RecordingError, read_recording
+from tickerplant.local.venue.player import Player
+from tickerplant.recordings import RecordedFrame
 
 NAME: Final = "BINANCE"
-CHUNK_BYTES: Final = 128 * 1024
-CHUNK_FRAMES: Final = 512
-SLEEP_LEAST_S: Final = 0.001
 
 
 class _Trade(msgspec.Struct, gc=False):
@@ -50,7 +46,7 @@ class _TradeMessage(msgspec.Struct, gc=False):
 _TRADE = msgspec.json.Decoder(_TradeMessage)
 
 
-class Playback:
+class Playback(Player):
     """Plays one recording on the endpoints of its market.
 
     Raises:
@@ -58,15 +54,12 @@ class Playback:
     """
 
     def __init__(self, options: RecordingOptions, hub: Hub) -> None:
-        self._options = options
-        self._hub = hub
+        super().__init__(options, hub)
         self._contents: Contents = read_contents(options)
         self._books = {symbol: self._book(symbol) for symbol in self._contents.symbols}
         self._candles = {symbol: CandleSeries() for symbol in self._contents.symbols}
         self._routes = {name: self._route(name) for name in self._contents.streams}
         self._listed = self._contents.listed(options.market)
-        self._played = 0
-        self._recv_time_us = 0
         hub.told = self
 
     def listings(self, market: str) -> list[Listing]:
@@ -83,6 +76,10 @@ class Playback:
         """Give the recorded instrument list; None = there is none."""
         return self._contents.instruments if market == self._options.market else None
 
+    def recorded_numbers(self) -> dict[str, int]:
+        """Subscriptions have names alone."""
+        return {}
+
     def book(self, market: str, symbol: str, levels: int) -> Book | None:
         """Give the book at the position; None = no such symbol."""
         if market != self._options.market or symbol not in self._listed:
@@ -97,9 +94,6 @@ class Playback:
     def neighbour(self, market: str, symbol: str) -> str:
         """Name the symbol listed next, or the same where there is no other."""
         return next_name(self._contents.symbols, symbol) if market == self._options.market else symbol
-
-    def begin(self, stream: Stream) -> None:
-        """Everything is made already."""
 
     def first(self, stream: Stream, spoil: Spoil) -> Iterable[Frame]:
         """Nothing: what was sent at first stands in the recording."""
@@ -116,27 +110,7 @@ class Playback:
             "recv_time_us": self._recv_time_us,
         }
 
-    async def run(self, is_stopping: Callable[[], bool]) -> None:
-        """Play to the end of the recording, or until told to stop; returns when all is handed to the sockets."""
-        clock = _Clock(self._options.pace)
-        waiting = 0
-        for frame in self._frames():
-            wait_s = clock.wait_s(frame.recv_time_us)
-            waiting += 1
-            if wait_s > SLEEP_LEAST_S or waiting >= CHUNK_FRAMES or self._hub.waiting_bytes() >= CHUNK_BYTES:
-                await self._hub.flush()
-                await asyncio.sleep(max(0.0, clock.wait_s(frame.recv_time_us)))
-                waiting = 0
-            if is_stopping():
-                break
-            self._play(frame)
-        await self._hub.flush()
-
-    def _frames(self) -> Iterator[RecordedFrame]:
-        return read_recording(self._options.path, self._options.market, on_damage=_pass_over)
-
     def _play(self, frame: RecordedFrame) -> None:
-        self._recv_time_us = frame.recv_time_us
         if frame.kind == "MESSAGE":
             route = self._routes.get(stream_name(frame.payload))
             if route is not None:
@@ -194,26 +168,5 @@ class _Route:
     see: Callable[[bytes], int | None]
 
 
-class _Clock:
-    """Tells how long to wait for a frame; pace None = never."""
-
-    def __init__(self, pace: float | None) -> None:
-        self._pace = pace
-        self._start_s = time.monotonic()
-        self._first_us = 0
-
-    def wait_s(self, recv_time_us: int) -> float:
-        """Tell the seconds until a frame is due; 0 or less = now. The first frame asked about is due at once."""
-        if self._pace is None:
-            return 0.0
-        if not self._first_us:
-            self._start_s, self._first_us = time.monotonic(), recv_time_us
-        return (recv_time_us - self._first_us) / 1e6 / self._pace - (time.monotonic() - self._start_s)
-
-
 def _see_nothing(_payload: bytes) -> None:
     """Nothing to learn."""
-
-
-def _pass_over(_error: RecordingError) -> None:
-    """Damaged lines were counted when the recording was read first."""

@@ -1,6 +1,6 @@
 """REST: the routes of a dialect over a market, with what faults do to books, and counts."""
 
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
 from typing import Final
 
@@ -48,6 +48,10 @@ class SpoiltMarket:
     def candles(self, market: str, symbol: str) -> CandleSeries | None:
         """Give the minutes of a symbol; None = no such symbol."""
         return self._feed.candles(market, symbol)
+
+    def recorded_numbers(self) -> Mapping[str, int]:
+        """Tell by which numbers a recording calls its subscriptions."""
+        return self._feed.recorded_numbers()
 
     def book(self, market: str, symbol: str, levels: int) -> Book | None:
         """Give a book that is wrong, where there is one: another symbol's where the venue lists any."""

@@ -3,7 +3,9 @@
 GET  /control/status   state, subscriptions, counts, position
 POST /control/start    let it begin (it waits for that unless told otherwise)
 POST /control/stop     let it end; `done` when everything is written
-GET  /control/trades   ids of the trades that were written as they were made: `market/SYMBOL` → [[first, last], ...]
+GET  /control/trades   ids of trades that were written as they were made: `market/SYMBOL` → [[first, last], name, ...]
+GET  /control/streams  all streams that were ever listened to, by `market/stream`
+GET  /control/books    books of those of them that are books, as they stand: bids and asks in the venue's unit
 POST /control/faults   begin a fault, see `faults.py`; GET lists them all; DELETE ends all, or one as /control/faults/ID
 """
 
@@ -15,9 +17,11 @@ from typing import Any, Self
 
 import msgspec
 from aiohttp import web
+from msgspec import to_builtins
 
 from tickerplant.errors import UserError
 from tickerplant.local.venue.connection import Pings, refusal, serve_connection
+from tickerplant.local.venue.depth import ALL
 from tickerplant.local.venue.dialect import Endpoint, Handshake, Refused
 from tickerplant.local.venue.dialects import find_dialect
 from tickerplant.local.venue.fault_plan import FaultPlan
@@ -25,13 +29,14 @@ from tickerplant.local.venue.feed import Feed
 from tickerplant.local.venue.hub import Hub
 from tickerplant.local.venue.injector import Injector
 from tickerplant.local.venue.options import RecordingOptions, VenueOptions
+from tickerplant.local.venue.parsed_playback import ParsedPlayback
 from tickerplant.local.venue.playback import Playback
 from tickerplant.local.venue.rest import Handler, rest_handler
 from tickerplant.local.venue.synthetic import SyntheticMarket
 from tickerplant.logs import logger
 
 SHUTDOWN_WAIT_S = 2.0
-PLAYED = "BINANCE"
+BY_NAME = "BINANCE"  # its messages tell the names of their streams
 PATTERN = re.compile(r":[^{}]+}")
 
 
@@ -127,9 +132,8 @@ class Venue:
     def _make_feed(self) -> Feed:
         source = self._options.source
         if isinstance(source, RecordingOptions):
-            if self.dialect.NAME != PLAYED:
-                raise UserError(f"recordings of {self.dialect.NAME} cannot be played yet; leave out the recording")
-            return Playback(source, self.hub)
+            by_name = self.dialect.NAME == BY_NAME
+            return Playback(source, self.hub) if by_name else ParsedPlayback(source, self.dialect, self.hub)
         for market in source.markets:
             if market not in self.dialect.MARKETS:
                 known = ", ".join(self.dialect.MARKETS)
@@ -142,6 +146,7 @@ class Venue:
         names = {_canonical(path): endpoint.name for path, endpoint in sockets.items()}
         app = web.Application(middlewares=[self.faults.meet_request(names)])
         app.add_routes([web.get("/control/status", self._status), web.get("/control/trades", self._trades)])
+        app.add_routes([web.get("/control/streams", self._streams), web.get("/control/books", self._books)])
         app.add_routes(self.faults.routes())
         app.add_routes([web.post("/control/start", self._on_start), web.post("/control/stop", self._on_stop)])
         app.add_routes([web.get(path, self._socket(endpoint)) for path, endpoint in sockets.items()])
@@ -167,11 +172,21 @@ class Venue:
         return handle
 
     async def _status(self, _request: web.Request) -> web.Response:
-        return web.Response(body=msgspec.json.encode(self.status()), content_type="application/json")
+        return _json(self.status())
 
     async def _trades(self, _request: web.Request) -> web.Response:
-        written = {f"{market}/{symbol}": ids.ranges() for (market, symbol), ids in self.hub.counts.trades.items()}
-        return web.Response(body=msgspec.json.encode(written), content_type="application/json")
+        return _json(self.hub.counts.trades_as_json())
+
+    async def _streams(self, _request: web.Request) -> web.Response:
+        return _json({key: to_builtins(stream) for key, stream in self.hub.counts.streams.items()})
+
+    async def _books(self, _request: web.Request) -> web.Response:
+        found = {}
+        for key, stream in self.hub.counts.streams.items():
+            if stream.kind in {"depth", "book"}:
+                book = self.feed.book(stream.market, stream.symbol, stream.levels or ALL)
+                found[key] = None if book is None else {"bids": book.bids, "asks": book.asks}
+        return _json(found)
 
     async def _on_start(self, request: web.Request) -> web.Response:
         self.start()
@@ -189,6 +204,10 @@ def _canonical(path: str) -> str:
     '/ws/{streams}'
     """
     return PATTERN.sub("}", path)
+
+
+def _json(value: object) -> web.Response:
+    return web.Response(body=msgspec.json.encode(value), content_type="application/json")
 
 
 async def run_venue(options: VenueOptions) -> None:

@@ -4,7 +4,7 @@ import asyncio
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 
-from tickerplant.local.venue.counts import Counts, TradeIds
+from tickerplant.local.venue.counts import Counts, TradeIds, TradeNames
 from tickerplant.local.venue.dialect import Conversation, Frame, Stream
 from tickerplant.local.venue.fault_plan import FaultPlan
 
@@ -79,12 +79,21 @@ class Session:
         self._damaged = 0
         self._keys: list[str] = []
         self._trades: list[TradeIds] = []
+        self._names: list[TradeNames] = []
         self._encode = type(conversation).encode
 
     def put(self, stream: Stream, frame: Frame) -> None:
         """Add a frame of a stream to what goes out with the next flush."""
         if self.conversation.does_finish:
             frame = frame._replace(payload=self.conversation.finish(stream, frame.payload))
+        if self._frame_faults:
+            self._put_through_faults(stream, frame)
+        else:
+            self._take(stream, frame)
+
+    def replay(self, stream: Stream, frame: Frame) -> None:
+        """Add a recorded frame to what goes out with the next flush."""
+        frame = frame._replace(payload=self.conversation.replay(frame.payload), is_encoded=True)
         if self._frame_faults:
             self._put_through_faults(stream, frame)
         else:
@@ -121,9 +130,11 @@ class Session:
         if self._write(data):
             self._counts.frames.update(self._keys)
             self._counts.add_trades(self._trades)
+            self._counts.add_names(self._names)
             self._counts.damaged += self._damaged
         self._keys.clear()
         self._trades.clear()
+        self._names.clear()
         self._damaged = 0
         try:
             await self._drain()
@@ -152,9 +163,9 @@ class Session:
         """Tell how much the socket has not taken yet."""
         return 0 if self._transport.is_closing() else self._transport.get_write_buffer_size() + self.waiting_bytes
 
-    def _add(self, payload: bytes) -> None:
+    def _add(self, payload: bytes, *, is_encoded: bool = False) -> None:
         if self._encode is not None:
-            payload = self._encode(payload)
+            payload = payload if is_encoded else self._encode(payload)
             self._frames += (frame_header(len(payload), BINARY_FRAME), payload)
             self.waiting_bytes += len(payload)
             return
@@ -167,15 +178,18 @@ class Session:
         self._keys.append(stream.key)
         if stream.kind == "trade" and frame.first_id:
             self._trades.append((stream.market, stream.symbol, frame.first_id, frame.last_id))
-        self._add(frame.payload)
+        if frame.names:
+            self._names.append((stream.market, stream.symbol, frame.names))
+        self._add(frame.payload, is_encoded=frame.is_encoded)
 
     def _put_through_faults(self, stream: Stream, frame: Frame) -> None:
         verdict = self._plan.judge(stream.key, frame)
         if verdict.behind:
             self._held.setdefault(stream.key, []).append(_Held(stream, frame, verdict.behind))
             return
-        # ids in damaged frames count for nothing
-        taken = frame._replace(payload=verdict.payload) if verdict.is_intact else Frame(verdict.payload)
+        taken = frame._replace(payload=verdict.payload)
+        if not verdict.is_intact:  # its ids count for nothing
+            taken = Frame(verdict.payload, is_encoded=frame.is_encoded)
         for _ in range(verdict.copies):
             self._take(stream, taken)
             self._damaged += not verdict.is_intact

@@ -88,6 +88,10 @@ class SyntheticMarket:
         del market
         return None
 
+    def recorded_numbers(self) -> dict[str, int]:
+        """There is no recording."""
+        return {}
+
     def position(self) -> dict[str, int]:
         """Tell how far it is; `frames_made` counts those, too, that nobody listened to."""
         return {"steps": self._steps, "frames_made": self._made, "symbols": len(self._symbols)}

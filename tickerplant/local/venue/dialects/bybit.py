@@ -60,7 +60,6 @@ SPEEDS_MS: Final = {"50": 20, "200": 100, "500": 100, "1000": 200}
 DAY_MS: Final = 86_400_000
 MINUTE_MS: Final = 60_000
 SPOT_ARGUMENTS: Final = 10
-FIRST_UPDATE: Final = 1_000_000  # 1 would say that the service was restarted
 LIST_DEFAULT, LIST_MOST = 500, 1000
 SIDES: Final = {True: "Buy", False: "Sell"}
 
@@ -201,12 +200,12 @@ class BybitWriter(Writer):
 
     def depth(self, stream: Stream, change: BookChange, now_ms: int) -> Iterable[Frame]:
         """Write a delta."""
-        ids = FIRST_UPDATE + change.number, change.last_id
+        ids = change.number, change.last_id
         return (self._book(stream, "delta", (change.bids, change.asks), ids, now_ms),)
 
     def book(self, stream: Stream, book: Book, now_ms: int) -> Iterable[Frame]:
         """Write a snapshot."""
-        ids = FIRST_UPDATE + book.number, book.last_id
+        ids = book.number, book.last_id
         return (self._book(stream, "snapshot", (book.bids, book.asks), ids, now_ms),)
 
     def candle(self, stream: Stream, candle: Candle, now_ms: int, *, is_closed: bool) -> Iterable[Frame]:

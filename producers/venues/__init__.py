@@ -2,11 +2,25 @@
 
 from typing import Final
 
-from producers.venues import binance, bybit, okx
+from producers.venues import (
+    binance,
+    bybit,
+    gate,
+    htx,
+    kucoin,
+    okx,
+)
 from producers.wire import Wire
 from schemas.venues import SYMBOLOGIES
 
-VENUES: Final[dict[str, Wire]] = {"BINANCE": binance, "BYBIT": bybit, "OKX": okx}
+VENUES: Final[dict[str, Wire]] = {
+    "BINANCE": binance,
+    "BYBIT": bybit,
+    "GATE": gate,
+    "HTX": htx,
+    "KUCOIN": kucoin,
+    "OKX": okx,
+}
 """By the venue's name in capitals."""
 
 

@@ -5,8 +5,11 @@ from typing import Final
 from producers.venues import (
     binance,
     bybit,
+    coinbase,
+    deribit,
     gate,
     htx,
+    hyperliquid,
     kucoin,
     okx,
 )
@@ -16,8 +19,11 @@ from schemas.venues import SYMBOLOGIES
 VENUES: Final[dict[str, Wire]] = {
     "BINANCE": binance,
     "BYBIT": bybit,
+    "COINBASE": coinbase,
+    "DERIBIT": deribit,
     "GATE": gate,
     "HTX": htx,
+    "HYPERLIQUID": hyperliquid,
     "KUCOIN": kucoin,
     "OKX": okx,
 }

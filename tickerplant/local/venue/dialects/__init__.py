@@ -4,7 +4,11 @@ from typing import Final
 
 from tickerplant.errors import UserError
 from tickerplant.local.venue.dialect import Dialect
-from tickerplant.local.venue.dialects import binance, bybit, kraken
+from tickerplant.local.venue.dialects import (
+    binance,
+    bybit,
+    kraken,
+)
 
 
 def _registered(*dialects: Dialect) -> dict[str, Dialect]:
@@ -20,7 +24,11 @@ def _registered(*dialects: Dialect) -> dict[str, Dialect]:
     return found
 
 
-DIALECTS: Final[dict[str, Dialect]] = _registered(binance, bybit, kraken)
+DIALECTS: Final[dict[str, Dialect]] = _registered(
+    binance,
+    bybit,
+    kraken,
+)
 """By the venue's name in capitals."""
 
 

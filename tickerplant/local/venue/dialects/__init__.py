@@ -7,6 +7,7 @@ from tickerplant.local.venue.dialect import Dialect
 from tickerplant.local.venue.dialects import (
     binance,
     bybit,
+    gate,
     kraken,
 )
 
@@ -27,6 +28,7 @@ def _registered(*dialects: Dialect) -> dict[str, Dialect]:
 DIALECTS: Final[dict[str, Dialect]] = _registered(
     binance,
     bybit,
+    gate,
     kraken,
 )
 """By the venue's name in capitals."""

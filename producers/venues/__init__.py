@@ -4,12 +4,14 @@ from typing import Final
 
 from producers.venues import (
     binance,
+    bitfinex,
     bybit,
     coinbase,
     deribit,
     gate,
     htx,
     hyperliquid,
+    kraken,
     kucoin,
     okx,
 )
@@ -18,12 +20,14 @@ from schemas.venues import SYMBOLOGIES
 
 VENUES: Final[dict[str, Wire]] = {
     "BINANCE": binance,
+    "BITFINEX": bitfinex,
     "BYBIT": bybit,
     "COINBASE": coinbase,
     "DERIBIT": deribit,
     "GATE": gate,
     "HTX": htx,
     "HYPERLIQUID": hyperliquid,
+    "KRAKEN": kraken,
     "KUCOIN": kucoin,
     "OKX": okx,
 }

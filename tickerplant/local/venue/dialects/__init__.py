@@ -9,6 +9,7 @@ from tickerplant.local.venue.dialects import (
     bybit,
     gate,
     kraken,
+    okx,
 )
 
 
@@ -30,6 +31,7 @@ DIALECTS: Final[dict[str, Dialect]] = _registered(
     bybit,
     gate,
     kraken,
+    okx,
 )
 """By the venue's name in capitals."""
 

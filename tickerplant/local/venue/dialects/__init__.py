@@ -9,6 +9,7 @@ from tickerplant.local.venue.dialects import (
     bybit,
     gate,
     kraken,
+    kucoin,
     okx,
 )
 
@@ -31,6 +32,7 @@ DIALECTS: Final[dict[str, Dialect]] = _registered(
     bybit,
     gate,
     kraken,
+    kucoin,
     okx,
 )
 """By the venue's name in capitals."""

@@ -1,12 +1,14 @@
-"""Run all benchmarks and write RESULTS.md: `make bench`."""
+"""Run benchmarks and write RESULTS.md: `make bench` runs all, `python -m benchmarks.run outage imports` these alone."""
 
 import os
 import platform
-from collections.abc import Callable
+import re
+import sys
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
-from benchmarks import codec, demo, feed, processor, snapshots, startup
+from benchmarks import codec, demo, feed, imports, install, outage, processor, snapshots, startup
 
 RESULTS = Path(__file__).with_name("RESULTS.md")
 BENCHMARKS: dict[str, tuple[str, Callable[[], dict[str, Any]]]] = {
@@ -21,19 +23,39 @@ BENCHMARKS: dict[str, tuple[str, Callable[[], dict[str, Any]]]] = {
     "Snapshots of 1,000 symbols at 2,000 deltas/s": ("python -m benchmarks.snapshots", snapshots.measure),
     "Whole flow at full speed, socket to both stores": ("python -m benchmarks.demo throughput", demo.throughput),
     "Whole flow at 2,000 frames/s of 20 symbols": ("python -m benchmarks.demo latency", demo.latency),
+    "ClickHouse away for 120 s at 5,000 frames/s": ("python -m benchmarks.outage", outage.measure),
+    "Importing each process": ("python -m benchmarks.imports", imports.measure),
+    "Installing, in megabytes": ("python -m benchmarks.install", install.measure),
     "Local stack": ("python -m benchmarks.startup", startup.measure),
 }
 
 
-def main() -> None:
-    """Measure and write, each figure with its command."""
-    lines = ["# Results", "", f"Machine: {machine()}. Written by `make bench`.", ""]
+def main(names: Sequence[str] = ()) -> None:
+    """Measure and write, each figure with its command.
+
+    Args:
+        names: words of the commands of those that are to run; the figures of others stay. None = all.
+    """
+    kept = sections(RESULTS.read_text(encoding="utf-8")) if names else {}
+    head = [f"# Results\n\nMachine: {machine()}. Written by `make bench`.\n"]
     for title, (command, measure) in BENCHMARKS.items():
-        print(title, "...", flush=True)
-        lines += [f"## {title}", "", f"`{command}`", "", "| figure | value |", "|---|--:|"]
-        lines += [f"| {name} | {text(value)} |" for name, value in measure().items()]
-        lines.append("")
-        RESULTS.write_text("\n".join(lines), encoding="utf-8")
+        if not names or set(names) & set(re.split(r"[ .]", command)):
+            print(title, "...", flush=True)
+            kept[title] = section(title, command, measure())
+        bodies = [kept[each] for each in BENCHMARKS if each in kept]
+        RESULTS.write_text("\n".join(head + bodies), encoding="utf-8")
+
+
+def section(title: str, command: str, figures: dict[str, Any]) -> str:
+    """Lay out one benchmark."""
+    rows = [f"| {name} | {text(value)} |" for name, value in figures.items()]
+    return "\n".join([f"## {title}", "", f"`{command}`", "", "| figure | value |", "|---|--:|", *rows, ""])
+
+
+def sections(results: str) -> dict[str, str]:
+    """Read the benchmarks of an earlier run, by their titles."""
+    bodies = re.split(r"^(?=## )", results, flags=re.MULTILINE)[1:]
+    return {body.partition("\n")[0].removeprefix("## "): body.rstrip("\n") + "\n" for body in bodies}
 
 
 def machine() -> str:
@@ -53,4 +75,4 @@ def text(value: Any) -> str:
 
 
 if __name__ == "__main__":
-    main()
+    main(sys.argv[1:])

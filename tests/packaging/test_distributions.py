@@ -117,6 +117,16 @@ def test_the_core_alone_deploys_up_to_its_first_server(core: Any) -> None:
     assert re.fullmatch(r"tickerplant: (kafka|schema registry) does not answer at [^\n]+\n", done.stderr)
 
 
+def test_the_doctor_of_the_core_tells_what_is_not_installed(core: Any) -> None:
+    done = core.run("tickerplant", "doctor", "--json", **NOBODY)
+
+    assert (done.returncode, done.stderr) == (1, "")
+    found = json.loads(done.stdout)
+    states = {each["name"]: each["state"] for each in found["installed"]}
+    assert {states[f"extra {each}"] for each in EXTRAS} | {states["java"]} == {"note"}
+    assert [each["state"] for each in found["servers"]] == ["wrong"] * 4
+
+
 def test_the_core_brings_no_library_of_an_extra(core: Any) -> None:
     wanted = {name for extra in EXTRAS for name in libraries(extra)} - {"aiohttp"}  # which comes with Faust
     script = f"import importlib.util as u; print(*[n for n in {sorted(wanted)} if u.find_spec(n)])"

@@ -1,6 +1,6 @@
 """Ports of the local stack: free, ours, or taken by whom."""
 
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Collection, Iterator
 from dataclasses import dataclass
 from typing import Any, Final
 from urllib.parse import urlsplit
@@ -27,6 +27,9 @@ class Holder:
         return self.name if self.pid is None else f"{self.name} (pid {self.pid})"
 
 
+UNTOLD: Final = Holder(None, "a program of another user")
+
+
 def ports(settings: Settings, answering: Collection[str]) -> list[Finding]:
     """Look at each port.
 
@@ -36,22 +39,21 @@ def ports(settings: Settings, answering: Collection[str]) -> list[Finding]:
     holders, ours = _holders(), _ours(settings)
     needed = _needed(settings) - set(answering)
     return [
-        _port(server, listener, holders.get(listener.port), ours, is_needed=server in needed)
+        _port(server, listener, holders.get(listener.port), ours.get(server), is_needed=server in needed)
         for server, listener in _listeners(settings)
     ]
 
 
-def _port(
-    server: str, listener: Listener, holder: Holder | None, ours: Mapping[int, str], *, is_needed: bool
-) -> Finding:
+def _port(server: str, listener: Listener, holder: Holder | None, our_pid: int | None, *, is_needed: bool) -> Finding:
+    """Look at one port; `our_pid` is that of our server that should have it, None = it does not run."""
     name, port = listener.setting.removeprefix("local."), listener.port
     if holder is None and not is_free(port):
-        holder = Holder(None, "a program of another user")
+        holder = UNTOLD
     if holder is None:
         return Finding(name=name, what=f"{port} is free", facts={"port": port, "is": "free"})
     facts = {"port": port, "pid": holder.pid, "program": holder.name}
-    if holder.pid is not None and holder.pid in ours:
-        return Finding(name=name, what=f"{port} is ours: {ours[holder.pid]}", facts={**facts, "is": "ours"})
+    if our_pid is not None and holder.pid in {our_pid, None}:
+        return Finding(name=name, what=f"{port} is ours: {server} (pid {our_pid})", facts={**facts, "is": "ours"})
     what = f"{port} is taken by {holder}"
     if not is_needed:
         return Finding(name=name, what=what, state="note", facts={**facts, "is": "taken"})
@@ -79,12 +81,12 @@ def _needed(settings: Settings) -> set[str]:
     return {name for name, (wanted, ours) in addresses.items() if wanted == ours}
 
 
-def _ours(settings: Settings) -> dict[int, str]:
-    """Name our processes of this home by their ids."""
+def _ours(settings: Settings) -> dict[str, int]:
+    """Tell the ids of our processes of this home, by their names."""
     home = Home.of(settings)
-    names = (*(each.name for each in stack.SERVERS), background.VENUE)
-    running = {name: process.find(process.read_pid_file(home.pid_file(name))) for name in names}
-    return {each.pid: name for name, each in running.items() if each is not None}
+    files = {**{each.name: each.name for each in stack.SERVERS}, VENUE: background.VENUE}
+    running = {name: process.find(process.read_pid_file(home.pid_file(file))) for name, file in files.items()}
+    return {name: each.pid for name, each in running.items() if each is not None}
 
 
 def _holders() -> dict[int, Holder]:
@@ -99,7 +101,7 @@ def _holders() -> dict[int, Holder]:
 
 def _holder(pid: int | None) -> Holder:
     if pid is None:
-        return Holder(None, "a program of another user")
+        return UNTOLD
     try:
         return Holder(pid, psutil.Process(pid).name())
     except psutil.Error:

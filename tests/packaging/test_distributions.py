@@ -59,7 +59,7 @@ def test_the_wheel_holds_all_files_of_our_packages_and_nothing_else(distribution
     assert tracked(*PACKAGES) - names == set()
     assert {name for name in names if not name.startswith(tuple(f"{each}/" for each in PACKAGES))} == set()
     kinds = {Path(name).suffix for name in names}
-    assert {".avsc", ".sql", ".json", ".toml"} <= kinds
+    assert {".avsc", ".sql", ".json", ".toml", ".typed"} <= kinds
 
 
 def test_the_source_distribution_builds_the_same_wheel(

@@ -2,8 +2,8 @@
 
 import asyncio
 import signal
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from itertools import count
 from typing import Final
 
@@ -11,15 +11,16 @@ import httpx
 import uvloop
 
 from producers.capture import REFRESH_S, Capture, Run, show_states
-from producers.commands import Commands
+from producers.commands import Commands, Said, TakenBack
 from producers.http import Fetcher
 from producers.intake import Intake, Outlet
 from producers.kafka_outlet import KafkaOutlet
 from producers.limiter import Address
 from producers.plan import find_wire
 from producers.watch import watch_forever
-from schemas.records import ControlCommand, RawFrames
-from schemas.topics import COMMAND, raw_topic
+from producers.wishes import Wishes
+from schemas.records import ControlCommand, ControlWanted, RawFrames
+from schemas.topics import COMMAND, WANTED, raw_topic
 from tickerplant.clock import NowUs, now_us
 from tickerplant.errors import DependencyError, UserError
 from tickerplant.health import Health, watched
@@ -54,7 +55,8 @@ def run(settings: Settings, *, is_patient: bool = False) -> None:
     with watched(settings, health, common_probes(settings)):
         check_broker(settings)
         registry, publisher = Registry(settings), Publisher(settings, queue_bytes=QUEUE_BYTES)
-        partition_count(settings, COMMAND.name)
+        for topic in (COMMAND, WANTED):
+            partition_count(settings, topic.name)
         intakes = {name: _intake(settings, name, registry, publisher) for name in venues}
         try:
             uvloop.run(_run(settings, intakes, registry, health))
@@ -85,10 +87,12 @@ class Producer:
 
     Args:
         intakes: by venue in capitals.
+        wishes: by venue and market: those that `captures` follow.
     """
 
     captures: Sequence[Capture]
     intakes: dict[str, Intake]
+    wishes: Mapping[tuple[str, str], Wishes] = field(default_factory=dict)
     now_us: NowUs = now_us
 
     async def run(self, stop: asyncio.Event) -> None:
@@ -111,6 +115,15 @@ class Producer:
         if not work.cancelled():
             work.result()
 
+    def take(self, said: Said) -> None:
+        """Do what was said by a control topic."""
+        if isinstance(said, ControlCommand):
+            self.take_command(said)
+        elif isinstance(said, TakenBack):
+            self.take_wish(said.wanted, is_taken_back=True)
+        else:
+            self.take_wish(said)
+
     def take_command(self, command: ControlCommand) -> None:
         """Do what a command asks, if it is for us."""
         if command.command != "resnapshot":
@@ -118,6 +131,16 @@ class Producer:
         for capture in self.captures:
             if (capture.wire.NAME, capture.venue.market) == (command.venue, command.market):
                 capture.resnapshot(command.venue_symbol, command.connection)
+
+    def take_wish(self, wanted: ControlWanted, *, is_taken_back: bool = False) -> None:
+        """Follow what is wanted from now on, if it is of a market of ours."""
+        place = (wanted.venue, wanted.market)
+        wishes = self.wishes.get(place)
+        is_wanted = None if is_taken_back else wanted.is_wanted
+        if wishes is not None and wishes.note(wanted.venue_symbol, wanted.channel, is_wanted=is_wanted):
+            for capture in self.captures:
+                if (capture.wire.NAME, capture.venue.market) == place:
+                    capture.obey()
 
     async def _work(self) -> None:
         try:
@@ -157,14 +180,20 @@ def make_producer(
     start = base36(now_us() // 1000)
     run_of_process = Run(settings=settings.producer, start=start, numbers=count(), refresh_s=refresh_s)
     fetchers: dict[tuple[str, str, str | None], Fetcher] = {}
+    wishes: dict[tuple[str, str], Wishes] = {}
     captures = []
     for venue in settings.venues:
         wire = find_wire(venue)
+        place = (wire.NAME, venue.market)
+        is_first = place not in wishes
+        of_market = wishes.setdefault(place, Wishes())
         key = (wire.NAME, venue.market, venue.rest_url)
         if key not in fetchers:
             fetchers[key] = _fetcher(settings, venue, client)
-        captures.append(Capture(venue, intakes[wire.NAME], fetchers[key], run_of_process))
-    return Producer(captures=captures, intakes=intakes)
+        captures.append(
+            Capture(venue, intakes[wire.NAME], fetchers[key], run_of_process, wishes=of_market, is_first=is_first)
+        )
+    return Producer(captures=captures, intakes=intakes, wishes=wishes)
 
 
 def base36(number: int) -> str:
@@ -187,10 +216,12 @@ async def _run(settings: Settings, intakes: dict[str, Intake], registry: Registr
     async with httpx.AsyncClient() as client:
         producer = make_producer(settings, intakes, client)
 
-        def heard(command: ControlCommand) -> None:
-            loop.call_soon_threadsafe(producer.take_command, command)
+        def heard(said: Said) -> None:
+            loop.call_soon_threadsafe(producer.take, said)
 
-        commands = Commands(settings, registry.decoder(ControlCommand), heard=heard)
+        commands = Commands(settings, registry, heard=heard)
+        for said in commands.wished:
+            producer.take(said)
         watching = asyncio.create_task(watch_forever(health, producer.captures, intakes, local_reserve(settings)))
         with commands.listening():
             logger().info("producing", venues=list(intakes))

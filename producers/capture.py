@@ -14,18 +14,18 @@ from producers.http import Fetcher, HttpError, RefusedError
 from producers.intake import Intake
 from producers.packer import Lane
 from producers.plan import (
-    ALL,
     ConnectionPlan,
     check_connections,
     find_wire,
+    obedient,
     plain_names,
     revised,
-    streams,
-    wanted_instruments,
+    streams_of,
 )
 from producers.snapshots import URGENT, Snapshots
 from producers.websocket import FeedOptions
 from producers.wire import Request, Stream
+from producers.wishes import ALL, Wishes
 from schemas.records import Instrument
 from schemas.symbology import Symbology
 from schemas.venues import SYMBOLOGIES
@@ -58,10 +58,28 @@ class Run:
 
 
 class Capture:
-    """Captures what one entry wants, into the intake of its venue."""
+    """Captures what one entry wants, into the intake of its venue.
 
-    def __init__(self, venue: Venue, intake: Intake, fetcher: Fetcher, run: Run) -> None:
+    Args:
+        wishes: what `control.wanted` says of its market; None = nothing.
+        is_first: of the entries of its market: it takes what is wished besides.
+    """
+
+    def __init__(
+        self,
+        venue: Venue,
+        intake: Intake,
+        fetcher: Fetcher,
+        run: Run,
+        *,
+        wishes: Wishes | None = None,
+        is_first: bool = True,
+    ) -> None:
         self.wire = find_wire(venue)
+        self._wishes = wishes or Wishes()
+        self._is_first = is_first
+        self._is_whole = False  # the last list
+        self._wished = asyncio.Event()
         self.venue = venue
         self.feeds: list[Feed] = []
         self.is_listed = False
@@ -85,15 +103,29 @@ class Capture:
             UserError: a wanted symbol is not listed.
         """
         await self._until_done(self._list)
+        self._wished.clear()
         wanted = self._wanted()
         async with asyncio.TaskGroup() as tasks:
             tasks.create_task(self._snapshots.run())
             self._serve(wanted, tasks)
+            clock = asyncio.get_running_loop().time
+            next_list_s = clock() + self._run.refresh_s
             while True:
-                await asyncio.sleep(self._run.refresh_s)
-                await self._until_done(self._list)
-                if ALL in self.venue.symbols:
-                    self._follow_list(tasks)
+                try:
+                    async with asyncio.timeout_at(next_list_s):
+                        await self._wished.wait()
+                except TimeoutError:
+                    await self._until_done(self._list)
+                    next_list_s = clock() + self._run.refresh_s
+                    if ALL in self._names():
+                        self._follow_list(tasks)
+                else:
+                    self._wished.clear()
+                    await self._follow_wishes(tasks)
+
+    def obey(self) -> None:
+        """Take note that the wishes have changed."""
+        self._wished.set()
 
     def resnapshot(self, venue_symbol: str, connection: str = "") -> bool:
         """Get a depth snapshot as soon as the venue's limits let; False = the symbol is not captured here.
@@ -151,12 +183,13 @@ class Capture:
 
     async def _bodies(self) -> list[tuple[str, bytes]]:
         try:
-            return await self._fetch_list(plain_names(self.venue))
+            return await self._fetch_list(plain_names(self._names()))
         except RefusedError:  # one unknown name spoils the request: the whole list tells which
             return await self._fetch_list(())
 
     async def _fetch_list(self, names: Sequence[str]) -> list[tuple[str, bytes]]:
         """Fetch all pages; returns what was asked and what came."""
+        self._is_whole = not names
         waiting: list[Request | None] = [*self.wire.list_requests(self.venue.market, names, self.venue.rest_url)]
         found: list[tuple[str, bytes]] = []
         while waiting:
@@ -175,19 +208,16 @@ class Capture:
         Raises:
             UserError: a wanted symbol is not listed, or there are more streams than the venue lets us have.
         """
-        instruments = wanted_instruments(self.venue, self._listed)
-        wanted = streams(self.venue, instruments, self._intake.partition_count)
+        pairs = obedient(self.venue, self._listed, self._wishes, is_first=self._is_first)
+        wanted = streams_of(self.venue, pairs, self._intake.partition_count)
         plans = revised(self.venue, [feed.plan for feed in self.feeds], wanted)
         check_connections(self.venue, sum(bool(plan.streams) for plan in plans))
         return wanted
 
     def _follow_list(self, tasks: asyncio.TaskGroup) -> None:
-        """Take in what is newly listed, leave what is not listed any more; what cannot be done is told, and left."""
-        try:
-            wanted = self._wanted()
-        except UserError as error:
-            metrics.CONNECTOR_ERRORS.labels(self.wire.NAME, "plan").inc()
-            self._log.error("not_planned", reason=str(error))
+        """Take in what is newly listed, leave what is not listed any more."""
+        wanted = self._possible()
+        if wanted is None:
             return
         carried = sum(len(feed.plan.streams) for feed in self.feeds)
         self._is_doubted = 2 * len(wanted) < carried and not self._is_doubted
@@ -195,6 +225,35 @@ class Capture:
             self._log.warning("list_doubted", carried=carried, wanted=len(wanted))
         else:
             self._serve(wanted, tasks)
+
+    async def _follow_wishes(self, tasks: asyncio.TaskGroup) -> None:
+        """Do as is wished now; what is wished and not listed is told, and passed over."""
+        wished = [name for name, _ in self._wishes.added()] if self._is_first else []
+        if self._unlisted(wished) or (ALL in wished and not self._is_whole):
+            await self._until_done(self._list)
+        if unlisted := self._unlisted(wished):
+            self._log.warning("wished_not_listed", count=len(unlisted), examples=unlisted[:EXAMPLES])
+        wanted = self._possible()
+        if wanted is not None:
+            self._log.info("wishes", streams=len(wanted))
+            self._serve(wanted, tasks)
+
+    def _unlisted(self, names: Iterable[str]) -> list[str]:
+        return [each for each in names if each != ALL and self._listed.find(self.venue.market, each) is None]
+
+    def _names(self) -> list[str]:
+        """Name the symbols that the settings and the wishes want."""
+        wished = (name for name, _ in self._wishes.added()) if self._is_first else ()
+        return [*self.venue.symbols, *wished]
+
+    def _possible(self) -> list[Stream] | None:
+        """List the wanted streams; None = it cannot be, which is told."""
+        try:
+            return self._wanted()
+        except UserError as error:
+            metrics.CONNECTOR_ERRORS.labels(self.wire.NAME, "plan").inc()
+            self._log.error("not_planned", reason=str(error))
+            return None
 
     def _serve(self, wanted: Sequence[Stream], tasks: asyncio.TaskGroup) -> None:
         """Carry the wanted streams and no others; those that stay are not touched."""

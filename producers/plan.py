@@ -1,18 +1,18 @@
 """Instruments + what is wanted → connections: one partition each, sharded within the venue's limits; pure."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from difflib import get_close_matches
 from typing import Final
 
 from producers.venues import VENUES
 from producers.wire import Stream, Wire, kind_of
+from producers.wishes import ALL, Wishes
 from schemas.records import Instrument
 from schemas.symbology import SymbolError, Symbology, partition_of
 from tickerplant.errors import UserError
 from tickerplant.settings import Venue
 
-ALL: Final = "*"
 NEAR: Final = 3  # names that are suggested for an unknown one
 
 
@@ -47,10 +47,10 @@ def find_wire(venue: Venue) -> Wire:
     return wire
 
 
-def plain_names(venue: Venue) -> tuple[str, ...]:
-    """Tell the wanted venue symbols, where nothing else is wanted; () = the whole list is needed to tell."""
-    is_plain = all(name != ALL and "/" not in name for name in venue.symbols)
-    return tuple(dict.fromkeys(venue.symbols)) if is_plain else ()
+def plain_names(names: Iterable[str]) -> tuple[str, ...]:
+    """Tell the wanted venue symbols, each once, where all are such; () = the whole list is needed to tell."""
+    wanted = tuple(dict.fromkeys(names))
+    return wanted if all(name != ALL and "/" not in name for name in wanted) else ()
 
 
 def wanted_instruments(venue: Venue, listed: Symbology) -> list[Instrument]:
@@ -66,24 +66,57 @@ def wanted_instruments(venue: Venue, listed: Symbology) -> list[Instrument]:
     return list(found.values())
 
 
+def full_channels(venue: Venue) -> list[str]:
+    """Complete the channels of an entry, each once."""
+    wire = find_wire(venue)
+    return list(dict.fromkeys(wire.full_channel(venue.market, each) or each for each in venue.channels))
+
+
 def streams(venue: Venue, instruments: Iterable[Instrument], partition_count: int) -> list[Stream]:
     """List the streams of instruments, each once, in the order of their symbols."""
+    channels = full_channels(venue)
+    return streams_of(venue, ((each, channel) for each in instruments for channel in channels), partition_count)
+
+
+def streams_of(venue: Venue, wanted: Iterable[tuple[Instrument, str]], partition_count: int) -> list[Stream]:
+    """List the streams of instruments and their (complete) channels, each once, in the order of their symbols."""
     wire = find_wire(venue)
-    channels = dict.fromkeys(wire.full_channel(venue.market, each) or each for each in venue.channels)
     found: dict[str, Stream] = {}
-    for each in sorted(instruments, key=lambda each: each.venue_symbol):
-        for channel in channels:
-            name = wire.stream_name(each.venue_symbol, channel)
-            if name not in found:
-                of_partition = name if kind_of(channel) in wire.SHARED_CHANNELS else each.symbol
-                found[name] = Stream(
-                    name=name,
-                    channel=channel,
-                    venue_symbol=each.venue_symbol,
-                    partition=partition_of(of_partition, partition_count),
-                    url=wire.stream_url(venue.market, channel, venue.websocket_url),
-                )
+    for each, channel in sorted(wanted, key=lambda pair: pair[0].venue_symbol):
+        name = wire.stream_name(each.venue_symbol, channel)
+        if name not in found:
+            of_partition = name if kind_of(channel) in wire.SHARED_CHANNELS else each.symbol
+            found[name] = Stream(
+                name=name,
+                channel=channel,
+                venue_symbol=each.venue_symbol,
+                partition=partition_of(of_partition, partition_count),
+                url=wire.stream_url(venue.market, channel, venue.websocket_url),
+            )
     return list(found.values())
+
+
+def obedient(venue: Venue, listed: Symbology, wishes: Wishes, *, is_first: bool) -> Iterator[tuple[Instrument, str]]:
+    """List instruments and channels as the settings want them and `control.wanted` changes that.
+
+    Args:
+        is_first: of the entries of its market: what the settings do not have goes to the first one.
+
+    Raises:
+        UserError: a symbol of the settings is not listed. One that is wished besides and not listed is passed over.
+    """
+    wire, channels = find_wire(venue), full_channels(venue)
+    pairs = {(each.venue_symbol, channel): each for each in wanted_instruments(venue, listed) for channel in channels}
+    by_settings = set(pairs)
+    for name, channel in wishes.added() if is_first else ():
+        if wire.full_channel(venue.market, channel) == channel:
+            for each in _trading(venue, listed) if name == ALL else (listed.find(venue.market, name),):
+                if each is not None:
+                    pairs.setdefault((each.venue_symbol, channel), each)
+    for (name, channel), each in pairs.items():
+        is_wanted = wishes.is_wanted(name, channel, by_settings=(name, channel) in by_settings)
+        if is_wanted and not wishes.is_stopped(name):
+            yield each, channel
 
 
 def connections(venue: Venue, wanted: Sequence[Stream]) -> list[ConnectionPlan]:
@@ -143,7 +176,7 @@ def _place(stream: Stream) -> tuple[int, str]:
 
 def _matching(name: str, venue: Venue, listed: Symbology) -> list[Instrument]:
     if name == ALL:
-        return [each for each in listed if each.market == venue.market and each.is_trading]
+        return _trading(venue, listed)
     for spelling in (name, name.upper(), name.lower()):
         if (found := listed.find(venue.market, spelling)) is not None:
             return [found]
@@ -152,6 +185,10 @@ def _matching(name: str, venue: Venue, listed: Symbology) -> list[Instrument]:
     near = get_close_matches(name.upper(), _names(venue.market, listed), n=NEAR, cutoff=0.5)
     hint = f"did you mean {', '.join(near)}?" if near else "is it of another market?"
     raise UserError(f"{venue.venue.upper()} {venue.market} does not list {name}: {hint}")
+
+
+def _trading(venue: Venue, listed: Symbology) -> list[Instrument]:
+    return [each for each in listed if each.market == venue.market and each.is_trading]
 
 
 def _canonical(name: str, listed: Symbology) -> Instrument | None:

@@ -78,7 +78,7 @@ class Watch:
         for capture in self._captures:
             if venue == capture.wire.NAME:
                 states.update(capture.states())
-        if states["connected"]:
+        if states["connected"] or not states.total():  # none is wished
             self._health.up(_venue(venue))
         elif now_s - self._begun_s > CONNECT_WITHIN_S:
             self._health.down(_venue(venue), f"none of {states.total()} connections is open")

@@ -264,6 +264,18 @@ class ControlCommand(Record, frozen=True, kw_only=True, gc=False):
     connection: str = ""
 
 
+class ControlWanted(Record, frozen=True, kw_only=True, gc=False):
+    """What shall be captured, on top of the settings; the last record of a key holds: the value of `control.wanted`."""
+
+    event_time_us: int
+    venue: str
+    market: str
+    venue_symbol: str = ""
+    channel: str = ""
+    is_wanted: bool
+    reason: str = ""
+
+
 class State(Record, frozen=True, kw_only=True, gc=False):
     """A piece of a processor's state: of one symbol, or (symbol empty) the head of a partition: `state.<app>`."""
 

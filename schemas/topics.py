@@ -65,6 +65,13 @@ SINK_COMMIT: Final = Topic(
 COMMAND: Final = Topic(
     name="control.command", record=records.ControlCommand, key="venue", retention_ms=DAY_MS, is_per_partition=False
 )
+WANTED: Final = Topic(
+    name="control.wanted",
+    record=records.ControlWanted,
+    key="venue|market|venue symbol|channel",
+    retention_ms=None,
+    is_per_partition=False,
+)
 STATE: Final = Topic(name="state.processor", record=records.State, key="raw topic|partition|symbol", retention_ms=None)
 
 CLEANED: Final = (TICK, DEPTH, TICKER, CANDLE, DERIVATIVE, INSTRUMENT, QUALITY, DEAD_PROCESSOR)
@@ -85,4 +92,4 @@ def raw_topic(venue: str) -> Topic:
 
 def catalogue(venues: Iterable[str]) -> tuple[Topic, ...]:
     """List all topics of a deployment that captures these venues."""
-    return (*(raw_topic(venue) for venue in venues), *CLEANED, DEAD_SINK, SINK_COMMIT, COMMAND, STATE)
+    return (*(raw_topic(venue) for venue in venues), *CLEANED, DEAD_SINK, SINK_COMMIT, COMMAND, WANTED, STATE)

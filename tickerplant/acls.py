@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from typing import Final, Literal
 
 from schemas import topics
-from schemas.topics import CLEANED, COMMAND, DEAD_SINK, SINK_COMMIT, STATE, catalogue, raw_topic
+from schemas.topics import CLEANED, COMMAND, DEAD_SINK, INSTRUMENT, SINK_COMMIT, STATE, WANTED, catalogue, raw_topic
 from schemas.venues import SYMBOLOGIES
 
 Operation = Literal["CREATE", "DESCRIBE", "READ", "WRITE"]
@@ -17,6 +17,7 @@ ASSIGNED_GROUPS: Final = {
     "process": "tickerplant.processor.state",
     "checkpoint": "tickerplant.processor.state",
     "subscribe": "tickerplant.subscriber",
+    "ctl": "tickerplant.ctl",
 }
 """Named by consumers that join no group and commit nothing: Kafka wants to be asked about them nevertheless."""
 
@@ -27,13 +28,14 @@ ALL: Final = tuple(topic.name for topic in catalogue(SYMBOLOGIES))
 
 TOPICS: Final[dict[str, dict[Operation, Sequence[str]]]] = {
     "deploy": {"CREATE": ALL, "DESCRIBE": ALL},
-    "produce": {"WRITE": RAW, "READ": (COMMAND.name,)},
+    "produce": {"WRITE": RAW, "READ": (COMMAND.name, WANTED.name)},
     "process": {"READ": (*RAW, *DERIVED, STATE.name), "WRITE": (*DERIVED, COMMAND.name, STATE.name)},
     "checkpoint": {"READ": (*RAW, STATE.name)},
     "sink-clickhouse": {"READ": STORED, "WRITE": (DEAD_SINK.name, SINK_COMMIT.name)},
     "sink-parquet": {"READ": STORED, "WRITE": (DEAD_SINK.name, SINK_COMMIT.name)},
     "lag-exporter": {"DESCRIBE": ALL},
     "subscribe": {"READ": (*DERIVED, SINK_COMMIT.name)},
+    "ctl": {"READ": (INSTRUMENT.name, WANTED.name), "WRITE": (COMMAND.name, WANTED.name)},
 }
 """Role → operation → topics. READ and WRITE carry DESCRIBE with them. `lag-exporter` is also `top` and `lag`."""
 

@@ -50,8 +50,10 @@ __all__ = [
     "delete_topics",
     "describe_cluster",
     "end_offsets",
+    "is_end",
     "is_serving",
     "partition_count",
+    "read_to_end",
     "refusal",
     "settled",
     "topic_ids",
@@ -447,6 +449,38 @@ def delete_groups(settings: Settings, groups: Iterable[str]) -> None:
         except KafkaException as error:
             if error.args[0].code() != KafkaError.GROUP_ID_NOT_FOUND:
                 raise UserError(f"consumer group {name} cannot be deleted: {error.args[0].str()}") from error
+
+
+def read_to_end(client: Consumer, partitions: Mapping[str, int]) -> Iterator[Message]:
+    """Read topics (full name → number of partitions) from their beginning to where they end now; blocks.
+
+    Args:
+        client: made with `enable.partition.eof`; it is assigned these partitions.
+
+    Raises:
+        KafkaException: the broker does not answer, or refuses.
+    """
+    places = [TopicPartition(name, number, OFFSET_BEGINNING) for name, n in partitions.items() for number in range(n)]
+    client.assign(places)
+    waiting = {(each.topic, each.partition) for each in places}
+    deadline_s = time.monotonic() + CONNECT_TIMEOUT_S
+    while waiting:
+        for message in client.consume(1000, 0.5):
+            deadline_s = time.monotonic() + CONNECT_TIMEOUT_S
+            error = message.error()
+            if error is None:
+                yield message
+            elif is_end(error):
+                waiting.discard((message.topic(), message.partition()))
+            else:
+                raise KafkaException(error)
+        if waiting and time.monotonic() > deadline_s:
+            raise KafkaException(KafkaError(KafkaError._TIMED_OUT))  # noqa: SLF001  # the library's errors start so
+
+
+def is_end(error: KafkaError) -> bool:
+    """Tell whether an error only says that a partition was read to its end."""
+    return error.code() == KafkaError._PARTITION_EOF  # noqa: SLF001  # the library's own errors all start so
 
 
 def end_offsets(client: Consumer, partitions: Sequence[TopicPartition]) -> dict[tuple[str, int], int]:

@@ -81,9 +81,10 @@ def full_channel(market: str, channel: str) -> str | None:
     """
     if channel.startswith("candle_") and channel.removeprefix("candle_") in INTERVALS:
         return channel
-    if channel not in CHANNELS[market]:
-        return None
-    return f"liquidation@{market.upper()}" if channel == "liquidation" else channel
+    liquidations = f"liquidation@{market.upper()}"
+    if channel in {"liquidation", liquidations}:
+        return liquidations if "liquidation" in CHANNELS[market] else None
+    return channel if channel in CHANNELS[market] else None
 
 
 def stream_name(venue_symbol: str, full_channel: str) -> str:

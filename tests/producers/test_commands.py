@@ -5,7 +5,7 @@ from collections.abc import Callable
 
 import pytest
 
-from producers.commands import Commands
+from producers.commands import Commands, Said
 from schemas.records import ControlCommand
 from schemas.topics import COMMAND
 from tickerplant import metrics
@@ -29,7 +29,8 @@ def test_a_command_that_fails_is_counted_and_the_next_one_is_heard(
     monkeypatch.setattr("producers.commands.AGAIN_S", 0.01)
     heard: list[str] = []
 
-    def hear(command: ControlCommand) -> None:
+    def hear(command: Said) -> None:
+        assert isinstance(command, ControlCommand)
         if command.venue == "COMMANDTEST":
             heard.append(command.venue_symbol)
         if command.venue_symbol == "BROKEN":
@@ -39,7 +40,7 @@ def test_a_command_that_fails_is_counted_and_the_next_one_is_heard(
     encoder = registry.encoder(COMMAND, ControlCommand)
     failures = metrics.ERRORS.labels("produce", "command_thread")
     before = failures._value.get()  # there is no public way
-    commands = Commands(stack, registry.decoder(ControlCommand), heard=hear)
+    commands = Commands(stack, registry, heard=hear)
 
     with commands.listening():
         for symbol in ("BROKEN", "NEXT"):
@@ -59,4 +60,4 @@ def test_a_broker_that_is_away_is_named(monkeypatch: pytest.MonkeyPatch) -> None
     settings = Settings(kafka=Kafka(bootstrap_servers="127.0.0.1:1"))
 
     with pytest.raises(DependencyError, match=r"127\.0\.0\.1:1"):
-        Commands(settings, Registry(settings).decoder(ControlCommand), heard=lambda _: None)
+        Commands(settings, Registry(settings), heard=lambda _: None)

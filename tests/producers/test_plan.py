@@ -98,9 +98,9 @@ def test_unknown_venue_market_or_channel_is_named_with_the_known_ones(wrong: Ven
 
 
 def test_plain_venue_symbols_need_no_whole_list() -> None:
-    assert plan.plain_names(entry("spot", "BTCUSDT", "BTCUSDT", "kPEPE")) == ("BTCUSDT", "kPEPE")
-    assert plan.plain_names(entry("spot", "BTC/USDT")) == ()
-    assert plan.plain_names(entry("spot", "*")) == ()
+    assert plan.plain_names(("BTCUSDT", "BTCUSDT", "kPEPE")) == ("BTCUSDT", "kPEPE")
+    assert plan.plain_names(["BTC/USDT"]) == ()
+    assert plan.plain_names(["BTCUSDT", "*"]) == ()
 
 
 @pytest.mark.parametrize(("channel", "kind"), [("depth@100ms", "depth"), ("kline_1m", "kline"), ("trade", "trade")])

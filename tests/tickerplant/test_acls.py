@@ -14,6 +14,7 @@ from schemas.venues import SYMBOLOGIES
 from sinks.kafka_log import stored_topics
 from tickerplant.acls import ASSIGNED_GROUPS, PROCESSOR_GROUP, ROLES, SINK_GROUPS, markdown, rights
 from tickerplant.cli import cli
+from tickerplant.control import GROUP as CTL_GROUP
 from tickerplant.errors import UserError
 from tickerplant.lag import PROCESSOR, SINKS
 from tickerplant.rights import principal_of
@@ -27,7 +28,7 @@ def names(role: str, operation: str, resource: str = "topic") -> set[str]:
 def test_groups_are_those_that_the_roles_use() -> None:
     assert PROCESSOR_GROUP == APP_ID == PROCESSOR
     assert set(SINK_GROUPS.values()) == set(SINKS)
-    assert set(ASSIGNED_GROUPS.values()) == {COMMANDS_GROUP, LOAD_GROUP, SUBSCRIBER_GROUP}
+    assert set(ASSIGNED_GROUPS.values()) == {COMMANDS_GROUP, LOAD_GROUP, SUBSCRIBER_GROUP, CTL_GROUP}
 
 
 def test_every_topic_is_made_by_deploy_and_used_by_a_role() -> None:
@@ -48,7 +49,8 @@ def test_sinks_read_all_that_is_stored_and_nothing_else() -> None:
 
 def test_only_processors_write_what_processors_make() -> None:
     for role in set(ROLES) - {"process"}:
-        assert not names(role, "WRITE") & {"cleaned.tick", STATE.name, COMMAND.name}
+        assert not names(role, "WRITE") & {"cleaned.tick", STATE.name}
+        assert role == "ctl" or COMMAND.name not in names(role, "WRITE")
         assert role == "checkpoint" or STATE.name not in names(role, "READ")
 
 

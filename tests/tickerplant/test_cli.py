@@ -118,7 +118,7 @@ def test_a_folder_named_as_settings_is_told(call: Call, monkeypatch: pytest.Monk
     [
         ({"venue": "BINANZE"}, ["venue BINANZE is not known", "BINANCE"]),
         ({"market": "margin"}, ["no market margin", "spot, usdm, coinm"]),
-        ({"channels": '["trades"]'}, ["no channel trades", "aggTrade"]),
+        ({"channels": '["trades"]'}, ["no channel trades", "agg_trade"]),
         ({"symbols": "[]"}, ["at least one symbol"]),
     ],
 )

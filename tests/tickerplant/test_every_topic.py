@@ -42,6 +42,7 @@ SAMPLES: dict[type[records.Record], records.Record] = {
             event_time_us=1, stage="sink.parquet", table_name="market_data.tick", end_offset=9, row_count=7
         ),
         records.ControlCommand(event_time_us=1, venue="BINANCE", market="spot", command="resnapshot"),
+        records.ControlWanted(event_time_us=1, venue="BINANCE", market="spot", channel="trade", is_wanted=False),
         records.State(
             source_topic="raw.binance", source_partition=1, symbol="BTC/USDT", next_offset=5, version=1, payload=b"\x01"
         ),

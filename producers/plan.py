@@ -66,6 +66,18 @@ def wanted_instruments(venue: Venue, listed: Symbology) -> list[Instrument]:
     return list(found.values())
 
 
+def word_of(wire: Wire, market: str, channel: str) -> str | None:
+    """Find our word for a channel, so that aliases meet: the first of those listed, else as given; None = no channel.
+
+    >>> word_of(VENUES["BINANCE"], "usdm", "bookTicker"), word_of(VENUES["BINANCE"], "usdm", "depth@0ms")
+    ('quote', 'depth@0ms')
+    """
+    full = wire.full_channel(market, channel)
+    if full is None:
+        return None
+    return next((each for each in wire.CHANNELS[market] if wire.full_channel(market, each) == full), channel)
+
+
 def full_channels(venue: Venue) -> list[str]:
     """Complete the channels of an entry, each once."""
     wire = find_wire(venue)
@@ -105,18 +117,23 @@ def obedient(venue: Venue, listed: Symbology, wishes: Wishes, *, is_first: bool)
     Raises:
         UserError: a symbol of the settings is not listed. One that is wished besides and not listed is passed over.
     """
-    wire, channels = find_wire(venue), full_channels(venue)
-    pairs = {(each.venue_symbol, channel): each for each in wanted_instruments(venue, listed) for channel in channels}
+    wire, market = find_wire(venue), venue.market
+    words = {wire.full_channel(market, each) or each: word_of(wire, market, each) or each for each in venue.channels}
+    pairs = {
+        (each.venue_symbol, full): (each, word)
+        for each in wanted_instruments(venue, listed)
+        for full, word in words.items()
+    }
     by_settings = set(pairs)
-    for name, channel in wishes.added() if is_first else ():
-        if wire.full_channel(venue.market, channel) == channel:
-            for each in _trading(venue, listed) if name == ALL else (listed.find(venue.market, name),):
-                if each is not None:
-                    pairs.setdefault((each.venue_symbol, channel), each)
-    for (name, channel), each in pairs.items():
-        is_wanted = wishes.is_wanted(name, channel, by_settings=(name, channel) in by_settings)
+    for name, word in wishes.added() if is_first else ():
+        if (full := wire.full_channel(market, word)) is not None:
+            for found in _trading(venue, listed) if name == ALL else (listed.find(market, name),):
+                if found is not None:
+                    pairs.setdefault((found.venue_symbol, full), (found, word))
+    for (name, full), (instrument, word) in pairs.items():
+        is_wanted = wishes.is_wanted(name, word, by_settings=(name, full) in by_settings)
         if is_wanted and not wishes.is_stopped(name):
-            yield each, channel
+            yield instrument, full
 
 
 def connections(venue: Venue, wanted: Sequence[Stream]) -> list[ConnectionPlan]:

@@ -209,10 +209,7 @@ class Wire(Protocol):
     SHARED_CHANNELS: frozenset[str]  # kinds of which one stream may carry several symbols
 
     def full_channel(self, market: str, channel: str) -> str | None:
-        """Complete a channel with what the venue needs to know; None = the market has no such channel.
-
-        A complete one is left as it is.
-        """
+        """Complete a channel with what the venue needs to know; None = the market has no such channel."""
 
     def stream_name(self, venue_symbol: str, full_channel: str) -> str:
         """Name the stream of a symbol; those of one name are one."""

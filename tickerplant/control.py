@@ -8,7 +8,7 @@ from functools import cached_property
 from typing import Any, Final
 
 from producers.commands import wanted_key
-from producers.plan import NEAR, find_wire, full_channels
+from producers.plan import NEAR, find_wire, word_of
 from producers.venues import VENUES
 from producers.wire import Wire
 from producers.wishes import ALL, Wishes
@@ -110,7 +110,7 @@ class Control:
 
     def rows(self) -> list[dict[str, Any]]:
         """List what the settings want and what was said since, market by market."""
-        rows = [_row(find_wire(each).NAME, each.market, "settings", each.symbols, full_channels(each), "wanted")
+        rows = [_row(find_wire(each).NAME, each.market, "settings", each.symbols, each.channels, "wanted")
                 for each in self._settings.venues]  # fmt: skip
         for each in sorted(self._wanted.values(), key=wanted_key):
             said = "wanted" if each.is_wanted else "not wanted"
@@ -169,12 +169,14 @@ class Control:
         return found
 
     def _channels(self, market: "_Market", channels: Sequence[str]) -> list[str]:
-        found = [market.wire.full_channel(market.name, each) for each in channels]
-        for given, full in zip(channels, found, strict=True):
-            if full is None:
+        found = []
+        for each in channels:
+            word = word_of(market.wire, market.name, each)
+            if word is None:
                 known = ", ".join(market.wire.CHANNELS[market.name])
-                raise UserError(f"{market.venue} {market.name} has no channel {given}: choose of {known}")
-        return list(dict.fromkeys(full for full in found if full is not None))
+                raise UserError(f"{market.venue} {market.name} has no channel {each}: choose of {known}")
+            found.append(word)
+        return list(dict.fromkeys(found))
 
     def _known_channels(self, market: "_Market", name: str) -> list[str]:
         wishes = Wishes()
@@ -235,8 +237,9 @@ class _Market:
 
     @property
     def channels(self) -> list[str]:
-        """Complete channels that the settings want of it."""
-        return list(dict.fromkeys(channel for entry in self.entries for channel in full_channels(entry)))
+        """Channels that the settings want of it, by our words."""
+        given = (channel for entry in self.entries for channel in entry.channels)
+        return list(dict.fromkeys(word_of(self.wire, self.name, each) or each for each in given))
 
 
 def _named(market: _Market, name: str, listed: Symbology) -> str:

@@ -33,7 +33,7 @@ def test_without_a_wish_the_settings_hold() -> None:
 
 
 def test_a_wish_adds_a_symbol_and_a_channel_to_the_first_entry_of_a_market() -> None:
-    wishes = wished(("ETHUSDT", "trade", True), ("BTCUSDT", "depth@100ms", True))
+    wishes = wished(("ETHUSDT", "trade", True), ("BTCUSDT", "depth", True))
 
     assert wanted(entry("BTCUSDT"), wishes) == {"BTC trade", "BTC bookTicker", "BTC depth@100ms", "ETH trade"}
     assert wanted(entry("BTCUSDT"), wishes, is_first=False) == {"BTC trade", "BTC bookTicker"}
@@ -51,6 +51,12 @@ def test_what_is_said_of_a_symbol_goes_before_what_is_said_of_all() -> None:
     )
 
     assert wanted(entry("BTCUSDT", channels=("trade",)), wishes) == {"ETH trade", "BTC ticker", "ETH ticker"}
+
+
+def test_a_wish_means_the_channel_whatever_name_the_settings_gave_it() -> None:
+    wishes = wished(("BTCUSDT", "quote", False))
+
+    assert wanted(entry("BTCUSDT", channels=("trade", "bookTicker")), wishes) == {"BTC trade"}
 
 
 def test_a_stop_hides_what_is_wished_until_the_start() -> None:

@@ -112,12 +112,12 @@ def test_what_is_said_is_heard_by_all_holds_after_a_restart_and_commands_are_not
     (_, one), (_, other) = hear(), hear()
     spot = {"venue": "binance", "market": "spot"}
 
-    Control(ours).subscribe(Target(**spot, symbols=("eth/usdt",), channels=("quote",)), reason="test")
+    Control(ours).subscribe(Target(**spot, symbols=("eth/usdt",), channels=("bookTicker",)), reason="test")
     Control(ours).unsubscribe(Target(**spot, symbols=("BTCUSDT",)), reason="test")
     Control(ours).switch(Target(**spot), is_started=False, reason="test")
     Control(ours).resnapshot(Target(**spot, symbols=("ETHUSDT",)), reason="test")
     expected = {
-        ("ETHUSDT", "bookTicker", True), ("BTCUSDT", "trade", False), ("BTCUSDT", "depth@100ms", False),
+        ("ETHUSDT", "quote", True), ("BTCUSDT", "trade", False), ("BTCUSDT", "depth", False),
         ("", "", False),
     }  # fmt: skip
 

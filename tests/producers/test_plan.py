@@ -86,7 +86,7 @@ def test_unknown_symbol_is_named_with_near_ones() -> None:
 
 @pytest.mark.parametrize(
     ("wrong", "text"),
-    [(Venue(venue="NASDAQ", market="spot", symbols=("A",)), "venue NASDAQ is not known: choose of BINANCE, BYBIT"),
+    [(Venue(venue="NASDAQ", market="spot", symbols=("A",)), "venue NASDAQ is not known: choose of BINANCE, "),
      (Venue(venue="BINANCE", market="margin", symbols=("A",)), "no market margin: choose of spot, usdm, coinm"),
      (Venue(venue="BINANCE", market="spot", symbols=("A",), channels=("trades",)), "no channel trades: choose of"),
      (Venue(venue="BINANCE", market="spot", symbols=()), "name at least one symbol"),

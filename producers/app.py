@@ -243,12 +243,5 @@ def _intake(settings: Settings, venue: str, registry: Registry, publisher: Publi
 
 def _fetcher(settings: Settings, venue: Venue, client: httpx.AsyncClient) -> Fetcher:
     wire = find_wire(venue)
-    limits = wire.LIMITS[venue.market]
-    address = Address(
-        limits.weight_per_window,
-        limits.connects_per_window,
-        weight_window_s=limits.weight_window_s,
-        connects_window_s=limits.connects_window_s,
-        connects_per_s=limits.connects_per_s,
-    )
+    address = Address.of(wire.LIMITS[venue.market])
     return Fetcher(client, wire.NAME, address, now_us=now_us, timeout_s=settings.producer.http_timeout_s)

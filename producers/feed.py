@@ -11,7 +11,7 @@ from producers.connection import STABLE_S, Backoff, Lifecycle, State
 from producers.failures import FAILURES, ConnectionFailureError, error_type, pace, reason
 from producers.http import HttpError
 from producers.intake import Intake
-from producers.limiter import RATE_LIMITED, retry_after_s
+from producers.limiter import retry_after_s
 from producers.plan import ConnectionPlan
 from producers.staleness import Staleness
 from producers.transport import open_transport
@@ -250,7 +250,7 @@ class Feed:
         status, now = error.response.status_code, self._options.now_us()
         header = next(iter(error.response.headers.get_all("Retry-After")), None)
         address = self._options.address
-        if status in RATE_LIMITED:
+        if address.is_refusal(status):
             wait_s = address.refused(address.connects, status, header, now)
         elif header is not None:
             wait_s = min(retry_after_s(header, now), BUSY_MOST_S)

@@ -14,7 +14,7 @@ import httpx
 from structlog.stdlib import BoundLogger
 
 from producers.failures import printable
-from producers.limiter import RATE_LIMITED, Address
+from producers.limiter import Address
 from producers.wire import Request
 from tickerplant import metrics
 from tickerplant.clock import NowUs
@@ -130,7 +130,7 @@ class Fetcher:
         Raises:
             RefusedError: status 3xx (no redirect is followed) or 4xx.
             RetryError: no answer in time, one too large, status 5xx, or 429 and 418: then all requests wait for as
-                long as Retry-After says, and after 418 all connects too.
+                long as Retry-After says, and after a ban all connects too.
         """
         await self._permission(request.weight)
         try:
@@ -158,7 +158,7 @@ class Fetcher:
 
     async def _refusal(self, request: Request, response: httpx.Response) -> HttpError:
         status = response.status_code
-        if status in RATE_LIMITED:
+        if self.address.is_refusal(status):
             header = response.headers.get("Retry-After")
             wait_s = self.address.refused(self.address.requests, status, header, self._now_us())
             self._log.warning("rate_limited", url=request.url, status=status, wait_s=round(wait_s, 1))

@@ -1,23 +1,23 @@
 """How long a request or a connection has to wait for what a venue allows one address, without I/O; pure."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import UTC
 from email.utils import parsedate_to_datetime
 from math import inf
 from typing import Final
 
+from producers.wire import BANS, Limits
+
 SHARE: Final = 0.6  # of the venue's budget, refilled evenly ...
 BURST: Final = 0.2  # ... on top of which this much may go at once, so that a window never holds more than 0.8
 MINUTE_S: Final = 60.0
 CONNECTS_WINDOW_S: Final = 300.0
 
-BANNED: Final = 418  # the address as a whole; sent where 429 was not heeded
 TOO_MANY: Final = 429
-RATE_LIMITED: Final = frozenset({BANNED, TOO_MANY})
 RETRY_AFTER_S: Final = 60.0  # where a refusal does not tell
-BAN_S: Final = 120.0  # the shortest ban that Binance hands out ...
 RETRY_AFTER_LEAST_S: Final = 1.0
-RETRY_AFTER_MOST_S: Final = 3 * 24 * 3600.0  # ... and the longest
+RETRY_AFTER_MOST_S: Final = 3 * 24 * 3600.0  # the longest ban that Binance hands out
 
 
 @dataclass
@@ -74,6 +74,7 @@ class Address:
         weight: of REST requests, in `weight_window_s`.
         connects: tries to connect, in `connects_window_s`.
         connects_per_s: of these, evenly spread.
+        bans: statuses that hold back all, and for how many seconds where no header tells.
     """
 
     def __init__(
@@ -84,11 +85,25 @@ class Address:
         weight_window_s: float = MINUTE_S,
         connects_window_s: float = CONNECTS_WINDOW_S,
         connects_per_s: float = inf,
+        bans: Mapping[int, float] = BANS,
     ) -> None:
+        self.bans = bans
         self.requests = TokenBucket(weight, weight_window_s)
         self.connects = TokenBucket(connects, connects_window_s)
         self._connect_every_us = int(1e6 / connects_per_s)
         self._next_connect_time_us = 0
+
+    @classmethod
+    def of(cls, limits: Limits) -> "Address":
+        """Make one of the limits of a market."""
+        return cls(
+            limits.weight_per_window,
+            limits.connects_per_window,
+            weight_window_s=limits.weight_window_s,
+            connects_window_s=limits.connects_window_s,
+            connects_per_s=limits.connects_per_s,
+            bans=limits.bans,
+        )
 
     def connect(self, now_us: int) -> float:
         """Ask to connect: 0.0 = it may be done now; else it may be asked again after so many seconds."""
@@ -99,14 +114,18 @@ class Address:
             self._next_connect_time_us = now_us + self._connect_every_us
         return wait_s
 
+    def is_refusal(self, status: int) -> bool:
+        """Tell whether a status says that we ask too often, or are banned."""
+        return status == TOO_MANY or status in self.bans
+
     def refused(self, bucket: TokenBucket, status: int, retry_after: str | None, now_us: int) -> float:
-        """Note an answer 429 to what a bucket stands for, or 418, which holds back all; returns for how many seconds.
+        """Note an answer 429 to what a bucket stands for, or a ban, which holds back all; returns for how many seconds.
 
         Args:
             retry_after: the header; None = there was none.
         """
-        wait_s = retry_after_s(retry_after, now_us, BAN_S if status == BANNED else RETRY_AFTER_S)
-        for each in (self.requests, self.connects) if status == BANNED else (bucket,):
+        wait_s = retry_after_s(retry_after, now_us, self.bans.get(status, RETRY_AFTER_S))
+        for each in (self.requests, self.connects) if status in self.bans else (bucket,):
             each.pause(wait_s, now_us)
         return wait_s
 

@@ -9,9 +9,13 @@ dialogue what came and what time it is, and sends what it is given. A base for d
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from math import inf
+from types import MappingProxyType
 from typing import Final, Literal, Protocol
 
 INTERVAL_CHANNELS: Final = frozenset({"candle", "kline"})
+
+BANS: Final[Mapping[int, float]] = MappingProxyType({418: 120.0})
+"""Sent by Binance where 429 was not heeded: the shortest of its bans."""
 
 SnapshotBy = Literal["none", "rest", "message", "resubscribe"]
 """How the book of a channel gets a snapshot.
@@ -37,6 +41,8 @@ class Limits:
         life_s: after which a connection is replaced by a new one, before the venue cuts it.
         connects_per_window: tries to connect, over all connections, in `connects_window_s`.
         connects_per_s: of these, so that many connections are not opened at once.
+        bans: statuses, of REST and of handshakes, by which the venue shuts out our address as a whole, and for how many
+            seconds where Retry-After does not tell; 429 is a request to slow down everywhere.
         connections: that may be open at once, renewals among them; inf = no such limit.
     """
 
@@ -52,6 +58,7 @@ class Limits:
     connects_window_s: float = 300.0
     connects_per_s: float = 10.0
     connections: float = inf
+    bans: Mapping[int, float] = field(default_factory=lambda: BANS)
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -15,8 +15,8 @@ from prometheus_client import REGISTRY
 
 from producers import http
 from producers.http import Body, BodyError, Fetcher, RefusedError, RetryError
-from producers.limiter import BAN_S, RETRY_AFTER_MOST_S, RETRY_AFTER_S, Address
-from producers.wire import Request
+from producers.limiter import RETRY_AFTER_MOST_S, RETRY_AFTER_S, Address
+from producers.wire import BANS, Request
 from tickerplant.clock import now_us
 
 LIMIT = 100_000
@@ -157,7 +157,7 @@ async def test_redirect_is_not_followed(get: Any, venue: Any) -> None:
 
 @pytest.mark.parametrize(
     ("status", "headers", "expected_s"),
-    [("429 Wait", [], RETRY_AFTER_S), ("418 Teapot", [], BAN_S), ("429 Wait", ["Retry-After: 7"], 7.0),
+    [("429 Wait", [], RETRY_AFTER_S), ("418 Teapot", [], BANS[418]), ("429 Wait", ["Retry-After: 7"], 7.0),
      ("418 Teapot", ["Retry-After: 9999999999999999999999"], RETRY_AFTER_MOST_S),
      ("429 Wait", ["Retry-After: \xb2"], RETRY_AFTER_S)],
 )  # fmt: skip

@@ -5,7 +5,6 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from producers.limiter import (
-    BAN_S,
     RETRY_AFTER_LEAST_S,
     RETRY_AFTER_MOST_S,
     RETRY_AFTER_S,
@@ -13,6 +12,8 @@ from producers.limiter import (
     TokenBucket,
     retry_after_s,
 )
+from producers.venues import bybit
+from producers.wire import BANS
 
 S = 1_000_000
 
@@ -86,8 +87,8 @@ def test_ban_holds_back_requests_and_connects_and_a_mere_limit_only_its_own_kind
     assert address.refused(address.connects, 429, "5", S) == 5.0
     assert (address.requests.take(1, S), address.connects.take(1, S)) == (0.0, 5.0)
 
-    assert address.refused(address.connects, 418, None, S) == BAN_S
-    assert (address.requests.take(1, S), address.connects.take(1, S)) == (BAN_S, BAN_S)
+    assert address.refused(address.connects, 418, None, S) == BANS[418]
+    assert (address.requests.take(1, S), address.connects.take(1, S)) == (BANS[418], BANS[418])
 
 
 def test_connects_are_spread_over_five_minutes() -> None:
@@ -110,3 +111,11 @@ def test_a_window_smaller_than_one_connect_lets_one_through_when_it_is_full() ->
 
     assert address.connect(1_000_000) == 0.0
     assert 0.0 < address.connect(1_000_000) <= 1.0
+
+
+def test_a_venue_says_by_which_status_it_bans() -> None:
+    address = Address.of(bybit.LIMITS["linear"])
+
+    assert [each for each in (200, 403, 418, 429, 500) if address.is_refusal(each)] == [403, 429]
+    assert address.refused(address.requests, 403, None, S) == 600.0
+    assert address.connect(S) == 600.0

@@ -11,6 +11,7 @@ import sys
 import time
 from collections.abc import AsyncIterable, Awaitable, Callable, Collection, Mapping
 from contextlib import suppress
+from dataclasses import dataclass
 from functools import partial
 from typing import Any, Final
 
@@ -29,10 +30,10 @@ from processors.written import Written, find_written
 from schemas.records import RawFrames, State
 from schemas.topics import raw_topic
 from tickerplant import metrics
-from tickerplant.clock import now_us
+from tickerplant.clock import NowUs, now_us
 from tickerplant.errors import UserError
 from tickerplant.health import Health, watched
-from tickerplant.kafka import OffsetReader, Publisher, check_broker, partition_count
+from tickerplant.kafka import Consumer, OffsetReader, Publisher, check_broker, consumer, partition_count
 from tickerplant.logs import logger
 from tickerplant.probes import common_probes
 from tickerplant.progress import Progress
@@ -68,28 +69,66 @@ NO_PARTITION: Final = TP("", 0)
 NEVER_S: Final = 10 * 365 * 86400.0
 
 
+@dataclass(frozen=True, kw_only=True)
+class Tools:
+    """What a processor works with besides Faust.
+
+    Args:
+        connect: makes a consumer of a group that is not joined: by it state and outputs are read.
+        partition_counts: of the raw topics, by full name.
+    """
+
+    publisher: Publisher
+    offsets: OffsetReader
+    registry: Registry
+    partition_counts: Mapping[str, int]
+    connect: Callable[..., Consumer] = consumer
+    now_us: NowUs = now_us
+
+
+def tools(settings: Settings) -> Tools:
+    """Make the tools of a process.
+
+    Raises:
+        UserError: topics are missing.
+        DependencyError: broker or registry does not answer.
+    """
+    check_broker(settings)
+    names = [raw_topic(venue).name for venue in VENUES]
+    counts = {name + settings.kafka.topic_suffix: partition_count(settings, name) for name in names}
+    return Tools(
+        publisher=Publisher(settings),
+        offsets=OffsetReader(settings),
+        registry=Registry(settings),
+        partition_counts=counts,
+    )
+
+
 class Processor:
     """All raw partitions of this process, through rebalances and snapshots.
+
+    Args:
+        with_tools: None = made from the settings, as `tools` does.
 
     Raises:
         UserError: topics or schemas are missing.
         DependencyError: broker or registry does not answer.
     """
 
-    def __init__(self, settings: Settings) -> None:
-        check_broker(settings)
+    def __init__(self, settings: Settings, with_tools: Tools | None = None) -> None:
+        self._tools = with_tools or tools(settings)
         self.settings = settings
         self.venues = {raw_topic(venue).name + settings.kafka.topic_suffix: venue for venue in VENUES}
         self.failure: Exception | None = None
-        self.partition_counts = {name: self._count(venue) for name, venue in self.venues.items()}
-        registry = Registry(settings)
+        self.partition_counts = self._tools.partition_counts
+        registry = self._tools.registry
         self._encoders = Encoders(registry)
         self._raw_decoder = registry.decoder(RawFrames)
         self._state_decoder = registry.decoder(State)
-        self._publisher = Publisher(settings)
+        self._publisher = self._tools.publisher
         self._workers: dict[TP, PartitionWorker] = {}
         self._progress: dict[TP, Progress] = {}
-        self._offsets = OffsetReader(settings)
+        self._offsets = self._tools.offsets
         self._lease_us = max(LEASE_US, int(settings.processor.snapshot_s * 3_000_000))
         self._app: Any = None
         self._yielded_s = time.monotonic()
@@ -166,7 +205,7 @@ class Processor:
             written = await self._find_written(found)
         if written is None or app.consumer_generation_id != generation:
             return  # assigned anew meanwhile: another call follows
-        self._workers = {tp: self._worker(tp, loaded, written) for tp, loaded in found.items()}
+        self._workers = {tp: self._worker(tp, loaded, written, generation) for tp, loaded in found.items()}
         self._follow(self._workers)
         offsets = {tp: worker.next_offset for tp, worker in self._workers.items() if worker.next_offset}
         await self._skip_lost(app, offsets)
@@ -212,8 +251,9 @@ class Processor:
                 await self._delivered(worker, marks[tp])
                 worker.stands(captured[tp])
             offsets = {tp: captured[tp].next_offset for tp in kept if captured[tp].next_offset}
-            if offsets:
-                await _commit(app, offsets)
+            if offsets and await _commit(app, offsets):
+                for tp in offsets:
+                    kept[tp].clean()
             self._show_books()
 
     async def snapshot_for_ever(self, app: Any) -> None:
@@ -257,17 +297,18 @@ class Processor:
     async def _load(self, tp: TP, found: dict[TP, Loaded]) -> None:
         """Load the state of a partition; where the broker is away meanwhile, leave it for another try."""
         args = (self.settings, self._state_decoder, raw_topic(self.venues[tp.topic]).name, tp.partition)
+        task = partial(load, *args, connect=self._tools.connect)
         try:
-            found[tp] = await asyncio.get_running_loop().run_in_executor(None, load, *args)
+            found[tp] = await asyncio.get_running_loop().run_in_executor(None, task)
         except StateAwayError as error:
             await self._wait_to_load("state not loaded yet", error)
 
     async def _find_written(self, found: Mapping[TP, Loaded]) -> Written | None:
         """Find what was written after these states; None = the broker is away meanwhile."""
         heads = {(raw_topic(self.venues[tp.topic]).name, tp.partition): outputs_of(each) for tp, each in found.items()}
-        args = (self.settings, self._offsets, heads)
+        task = partial(find_written, self.settings, self._offsets, heads, connect=self._tools.connect)
         try:
-            return await asyncio.get_running_loop().run_in_executor(None, find_written, *args)
+            return await asyncio.get_running_loop().run_in_executor(None, task)
         except StateAwayError as error:
             await self._wait_to_load("outputs not searched yet", error)
             return None
@@ -292,7 +333,7 @@ class Processor:
         self._follow({})
         return False
 
-    def _worker(self, tp: TP, loaded: Loaded, written: Written) -> PartitionWorker:
+    def _worker(self, tp: TP, loaded: Loaded, written: Written, generation: int = 0) -> PartitionWorker:
         venue = self.venues[tp.topic]
         topic = raw_topic(venue).name
         processor = self.settings.processor
@@ -307,17 +348,18 @@ class Processor:
         )
         ends = written.ends_of(tp.partition)
         outputs = Outputs(self._publisher, self._encoders, topic=topic, partition=tp.partition, ends=ends)
+        epoch = max(generation, loaded.newest_epoch + 1)  # a group that was deleted counts from 1 again
         worker = PartitionWorker(
             pipeline,
             outputs,
-            StateStore(outputs, self._encoders, topic=topic, partition=tp.partition),
+            StateStore(outputs, self._encoders, topic=topic, partition=tp.partition, epoch=epoch),
             decoder=self._raw_decoder,
             venue=venue,
             topic=topic,
             partition=tp.partition,
             limit=limit,
             takes_unknown_ids=self.settings.registry.unknown_id == "dead_letter",
-            now_us=now_us,
+            now_us=self._tools.now_us,
             lease_us=self._lease_us,
         )
         worker.resume(loaded, written.marks[topic, tp.partition])
@@ -372,9 +414,6 @@ class Processor:
             counts = [worker.pipeline.books() for tp, worker in self._workers.items() if tp.topic == name]
             metrics.BOOKS.labels(venue, "valid").set(sum(valid for valid, _ in counts))
             metrics.BOOKS.labels(venue, "invalid").set(sum(invalid for _, invalid in counts))
-
-    def _count(self, venue: str) -> int:
-        return partition_count(self.settings, raw_topic(venue).name)
 
 
 def run(settings: Settings, *, is_patient: bool = False) -> None:

@@ -104,8 +104,8 @@ class Outputs:
             self._send_command(command)
         return counts
 
-    def write(self, topic: str, key: bytes, value: bytes) -> None:
-        """Queue a record of another kind to the same partition."""
+    def write(self, topic: str, key: bytes, value: bytes | None) -> None:
+        """Queue a record of another kind to the same partition; None = a tombstone."""
         self._queue(topic, self._partition, key, value)
 
     def mark(self) -> dict[str, int]:
@@ -121,7 +121,9 @@ class Outputs:
         sent = {topic: each.next_offset for topic, each in self._deliveries.items() if topic in self._first_ends}
         return self._first_ends | sent
 
-    def _queue(self, topic: str, partition: int, key: bytes, value: bytes, headers: Headers | None = None) -> None:
+    def _queue(
+        self, topic: str, partition: int, key: bytes, value: bytes | None, headers: Headers | None = None
+    ) -> None:
         deliveries = self._deliveries.get(topic)
         if deliveries is None:
             deliveries = self._deliveries[topic] = Deliveries(self._first_ends.get(topic, 0))

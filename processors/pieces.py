@@ -27,8 +27,8 @@ from processors.timed import Timed, TimedLine
 from schemas.records import Instrument
 from tickerplant.tally import Tally
 
-STATE_VERSION: Final = 2
-READABLE_VERSIONS: Final = (1, 2)  # 1 = all pieces are whole, instruments of a market in one
+STATE_VERSION: Final = 3
+READABLE_VERSIONS: Final = (1, 2, 3)  # 1 = all are whole, instruments of a market in one; 2 = owners without an epoch
 HEAD: Final = ""
 MARKET_PREFIX: Final = "@"
 

@@ -3,9 +3,12 @@
 A name has several slots, each a key of the topic: two for whole pieces, written in turn, and behind them one for each
 change since the last whole one. What belongs to the head before is not overwritten until the next head stands, so a
 crash at any point leaves a state as of one offset. A payload larger than a record should be lies in several, its parts.
+
+Each owner has an epoch, higher than those of all before, and keys of its own. What one writes that was taken for dead
+overwrites nothing of its successor's, and does not count: a head tells of each epoch before up to which offset it does.
 """
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Final, NamedTuple
 
@@ -38,17 +41,22 @@ class StateAwayError(StateReadError):
 
 
 class Place(NamedTuple):
-    """Where the state of a name ends: slot of its whole piece, changes behind that, `next_offset` of the last one."""
+    """Where the state of a name ends.
+
+    Slot of its whole piece, changes behind that, `next_offset` of the last one, epochs of all of these.
+    """
 
     whole_slot: int = 1
     changes: int = 0
     next_offset: int = -1
+    epochs: tuple[int, ...] = (0,)
 
-    def after(self, next_offset: int, *, is_whole: bool) -> "Place":
+    def after(self, next_offset: int, epoch: int, *, is_whole: bool) -> "Place":
         """Tell where it ends once another piece is written."""
         if is_whole:
-            return Place(1 - self.whole_slot, 0, next_offset)
-        return Place(self.whole_slot, self.changes + 1, next_offset)
+            return Place(1 - self.whole_slot, 0, next_offset, (epoch,))
+        epochs = self.epochs if epoch in self.epochs else (*self.epochs, epoch)
+        return Place(self.whole_slot, self.changes + 1, next_offset, epochs)
 
     @property
     def slot(self) -> int:
@@ -58,54 +66,86 @@ class Place(NamedTuple):
 
 @dataclass(frozen=True)
 class Loaded:
-    """State as of `next_offset`: of each name the whole piece and its changes, in order of names; empty = none."""
+    """State as of `next_offset`: of each name the whole piece and its changes, in order of names; empty = none.
+
+    Args:
+        limits: of each epoch that it is made of, the offset up to which its pieces count.
+        newest_epoch: of all that was met, whether it counts or not.
+        stale: keys of what does not count.
+    """
 
     next_offset: int = 0
     pieces: dict[str, tuple[bytes, ...]] = field(default_factory=dict)
     places: dict[str, Place] = field(default_factory=dict)
+    limits: dict[int, int] = field(default_factory=dict)
+    newest_epoch: int = -1
+    stale: tuple[bytes, ...] = field(default=(), repr=False)
+
+
+Slots = Mapping[int, Mapping[int, State]]
+"""Slot → epoch → piece."""
 
 
 def choose(states: Iterable[tuple[int, State]]) -> Loaded:
     """Choose the pieces that belong to the newest head, of (slot, state) in the order they were written."""
-    found = _joined(states)
-    heads = found.pop(HEAD, {})
+    written = {(state.symbol, slot, state.epoch, state.part): state for slot, state in states}
+    newest_epoch = max((state.epoch for state in written.values()), default=-1)
+    found = _joined(written)
+    heads = [head for epochs in found.get(HEAD, {}).values() for head in epochs.values()]
     if not heads:
-        return Loaded()
-    newest = max(heads.values(), key=lambda head: head.next_offset).next_offset
-    chains = {name: _newest_chain(found[name], newest) for name in sorted(found)}
-    chains = {HEAD: _newest_chain(heads, newest)} | {name: chain for name, chain in chains.items() if chain[0]}
+        return Loaded(newest_epoch=newest_epoch)
+    newest = max(heads, key=lambda head: (head.epoch, head.next_offset))
+    limits = _limits(newest.lineage) | {newest.epoch: newest.next_offset}
+    chains = {name: _newest_chain(_counting(found[name], limits)) for name in sorted(found)}
+    chains = {name: chain for name, chain in chains.items() if chain[0]}
+    used = {(state.symbol, slot, state.epoch) for chain in chains.values() for slot, state in _slots(*chain)}
+    stale = (_key(state, slot) for (name, slot, epoch, _), state in written.items() if (name, slot, epoch) not in used)
     return Loaded(
-        newest,
+        newest.next_offset,
         {name: tuple(state.payload for state in chain) for name, (chain, _) in chains.items()},
-        {name: Place(slot, len(chain) - 1, chain[-1].next_offset) for name, (chain, slot) in chains.items()},
+        {name: _place(chain, slot) for name, (chain, slot) in chains.items()},
+        limits,
+        newest_epoch,
+        tuple(stale),
     )
 
 
-def _joined(states: Iterable[tuple[int, State]]) -> dict[str, dict[int, State]]:
-    """Put parts together: name → slot → piece; those of which a part is missing are left out."""
-    parts: dict[tuple[str, int], dict[int, State]] = {}
-    for slot, state in states:
-        parts.setdefault((state.symbol, slot), {})[state.part] = state
-    found: dict[str, dict[int, State]] = {}
-    for (name, slot), each in parts.items():
+def _joined(written: Mapping[tuple[str, int, int, int], State]) -> dict[str, dict[int, dict[int, State]]]:
+    """Put parts together: name → slot → epoch → piece; those of which a part is missing are left out."""
+    parts: dict[tuple[str, int, int], dict[int, State]] = {}
+    for (name, slot, epoch, part), state in written.items():
+        parts.setdefault((name, slot, epoch), {})[part] = state
+    found: dict[str, dict[int, dict[int, State]]] = {}
+    for (name, slot, epoch), each in parts.items():
         members = [each.get(number) for number in range(each[0].parts)] if 0 in each else []
         mates = [member for member in members if member and member.next_offset == each[0].next_offset]
         if members and len(mates) == len(members):
             payload = b"".join(member.payload for member in mates)
-            found.setdefault(name, {})[slot] = msgspec.structs.replace(each[0], payload=payload)
+            whole = msgspec.structs.replace(each[0], payload=payload)
+            found.setdefault(name, {}).setdefault(slot, {})[epoch] = whole
     return found
 
 
-def _newest_chain(slots: Mapping[int, State], head_offset: int) -> tuple[list[State], int]:
-    """Find the whole piece that leads furthest without passing the head, with its changes and its slot; [] = none."""
+def _counting(slots: Slots, limits: Mapping[int, int]) -> dict[int, State]:
+    """Keep of each slot what its latest owner has written, of what counts."""
+    counting = {}
+    for slot, epochs in slots.items():
+        mine = [state for epoch, state in epochs.items() if state.next_offset <= limits.get(epoch, -1)]
+        if mine:
+            counting[slot] = max(mine, key=lambda state: state.epoch)
+    return counting
+
+
+def _newest_chain(slots: Mapping[int, State]) -> tuple[list[State], int]:
+    """Find the whole piece that leads furthest, with its changes and its slot; [] = none."""
     best: tuple[list[State], int] = ([], 0)
     for whole_slot in WHOLE_SLOTS:
         whole = slots.get(whole_slot)
-        if whole is None or whole.next_offset > head_offset:
+        if whole is None:
             continue
         chain = [whole]
         while (change := slots.get(FIRST_CHANGE_SLOT + len(chain) - 1)) is not None:
-            if change.previous_offset != chain[-1].next_offset or change.next_offset > head_offset:
+            if change.previous_offset != chain[-1].next_offset:
                 break
             chain.append(change)
         if not best[0] or chain[-1].next_offset > best[0][-1].next_offset:
@@ -113,14 +153,31 @@ def _newest_chain(slots: Mapping[int, State], head_offset: int) -> tuple[list[St
     return best
 
 
-def load(settings: Settings, decoder: Decoder[State], topic: str, partition: int) -> Loaded:
+def _slots(chain: Iterable[State], whole_slot: int) -> Iterator[tuple[int, State]]:
+    """Tell the slot of each piece of a chain."""
+    for number, state in enumerate(chain):
+        yield FIRST_CHANGE_SLOT + number - 1 if number else whole_slot, state
+
+
+def _place(chain: list[State], whole_slot: int) -> Place:
+    return Place(whole_slot, len(chain) - 1, chain[-1].next_offset, tuple({state.epoch: None for state in chain}))
+
+
+def load(
+    settings: Settings,
+    decoder: Decoder[State],
+    topic: str,
+    partition: int,
+    *,
+    connect: Callable[..., Consumer] = consumer,
+) -> Loaded:
     """Read the state of a raw partition; blocks.
 
     Raises:
         StateReadError: the topic cannot be read.
         StateAwayError: not now.
     """
-    client = consumer(settings, LOAD_GROUP)
+    client = connect(settings, LOAD_GROUP)
     where = TopicPartition(STATE.name + settings.kafka.topic_suffix, partition, OFFSET_BEGINNING)
     try:
         return choose(read_states(client, where, decoder, topic))
@@ -155,26 +212,52 @@ def read_states(
 
 
 class StateStore:
-    """Writes the state of one raw partition."""
+    """Writes the state of one raw partition.
 
-    def __init__(self, outputs: Outputs, encoders: Encoders, *, topic: str, partition: int) -> None:
+    Args:
+        epoch: of this owner, above that of all before; 0 = there are no others.
+    """
+
+    def __init__(self, outputs: Outputs, encoders: Encoders, *, topic: str, partition: int, epoch: int = 0) -> None:
         self._outputs = outputs
         self._topic_name, self._encoder = encoders.of(State)
-        self._topic, self._partition = topic, partition
+        self._topic, self._partition, self._epoch = topic, partition, epoch
         self._places: dict[str, Place] = {}
+        self._limits: dict[int, int] = {}
+        self._stale: tuple[bytes, ...] = ()
 
     def resume(self, loaded: Loaded) -> None:
         """Go on from a loaded state, so that its slots are not the next to be overwritten."""
         self._places = dict(loaded.places)
+        self._limits = {epoch: limit for epoch, limit in loaded.limits.items() if epoch != self._epoch}
+        self._stale = loaded.stale
 
     def write(self, piece: Piece, next_offset: int) -> None:
         """Queue a piece of the state as of an offset; at most one of each name before `write_head`.
 
         One that is written again as of the same offset, as heads are, takes its own place: the last one counts.
         """
+        self._write(piece, next_offset)
+
+    def write_head(self, head: bytes, next_offset: int) -> None:
+        """Queue the head, after all pieces that are new: the state stands once it is delivered."""
+        epochs = {epoch for name, place in self._places.items() if name != HEAD for epoch in place.epochs}
+        self._limits = {epoch: limit for epoch, limit in self._limits.items() if epoch in epochs}
+        lineage = " ".join(f"{epoch}:{limit}" for epoch, limit in sorted(self._limits.items()))
+        self._write(Piece(HEAD, head), next_offset, lineage)
+
+    def clean(self) -> None:
+        """Delete what did not count when the state was loaded; only for who owns the partition now and has a head."""
+        for key in self._stale:
+            self._outputs.write(self._topic_name, key, None)
+        self._stale = ()
+
+    def _write(self, piece: Piece, next_offset: int, lineage: str = "") -> None:
         before = self._places.get(piece.name, Place())
         is_again = piece.is_whole and before.next_offset == next_offset
-        place = before if is_again else before.after(next_offset, is_whole=piece.is_whole)
+        place = before.after(next_offset, self._epoch, is_whole=piece.is_whole)
+        if is_again:
+            place = place._replace(whole_slot=before.whole_slot)
         self._places[piece.name] = place
         count = max(1, -(-len(piece.payload) // PART_BYTES))
         for part in range(count):
@@ -188,17 +271,22 @@ class StateStore:
                 previous_offset=-1 if piece.is_whole else before.next_offset,
                 part=part,
                 parts=count,
+                epoch=self._epoch,
+                lineage=lineage,
             )
             self._outputs.write(self._topic_name, _key(state, place.slot), self._encoder.encode(state))
 
-    def write_head(self, head: bytes, next_offset: int) -> None:
-        """Queue the head, after all pieces that are new: the state stands once it is delivered."""
-        self.write(Piece(HEAD, head), next_offset)
+
+def _limits(lineage: str) -> dict[int, int]:
+    pairs = (pair.partition(":") for pair in lineage.split())
+    return {int(epoch): int(limit) for epoch, _, limit in pairs}
 
 
 def _key(state: State, slot: int) -> bytes:
-    part = f"|{state.part}" if state.part else ""
-    return f"{_prefix(state)}{slot}{part}".encode()
+    """Make the key of a piece; part and epoch are left out where they are 0, as they were before there were any."""
+    part = f"|{state.part}" if state.part or state.epoch else ""
+    epoch = f"|{state.epoch}" if state.epoch else ""
+    return f"{_prefix(state)}{slot}{part}{epoch}".encode()
 
 
 def _prefix(state: State) -> str:

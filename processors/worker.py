@@ -196,6 +196,10 @@ class PartitionWorker:
         """Go on for another while, now that a snapshot is delivered."""
         self.until_us = captured.until_us
 
+    def clean(self) -> None:
+        """Delete state that does not count any more; only once a snapshot stands, and the partition is ours since."""
+        self._store.clean()
+
     def _left(self, batch: Batch) -> Batch:
         rest = self._silence.rest(batch)
         metrics.LEFT_OUT.labels(METRIC_STAGE).inc(len(batch.records) - len(rest.records))

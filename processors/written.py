@@ -5,7 +5,7 @@ records were stamped: the owner waits for its next snapshot once that time is ov
 which may be the output of hours, is not read. An output partition is read once for all venues.
 """
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import closing
 from dataclasses import dataclass, field
 from typing import Final
@@ -70,7 +70,13 @@ class Written:
             marks[topic] = mark
 
 
-def find_written(settings: Settings, offsets: OffsetReader, heads: Mapping[Place, OutputsPiece | None]) -> Written:
+def find_written(
+    settings: Settings,
+    offsets: OffsetReader,
+    heads: Mapping[Place, OutputsPiece | None],
+    *,
+    connect: Callable[..., Consumer] = consumer,
+) -> Written:
     """Read what was written after these heads, by raw topic and partition; None = there is none; blocks.
 
     Raises:
@@ -81,7 +87,7 @@ def find_written(settings: Settings, offsets: OffsetReader, heads: Mapping[Place
         spans, found = _plan(offsets, suffix, heads)
         if spans:
             eof = {"enable.partition.eof": True}
-            with closing(consumer(settings, LOAD_GROUP, **eof)) as client:
+            with closing(connect(settings, LOAD_GROUP, **eof)) as client:
                 for message in _read(client, {(topic + suffix, n): each for (topic, n), each in spans.items()}):
                     source = _source_header(message)
                     if source:

@@ -288,3 +288,5 @@ class State(Record, frozen=True, kw_only=True, gc=False):
     previous_offset: int = -1
     part: int = 0
     parts: int = 1
+    epoch: int = 0
+    lineage: str = ""

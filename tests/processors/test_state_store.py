@@ -23,7 +23,9 @@ def piece(name: str, next_offset: int, payload: bytes = b"") -> State:
 
 
 def test_without_a_head_there_is_no_state() -> None:
-    assert choose([(0, piece("BTC/USDT", 5))]) == Loaded()
+    found = choose([(0, piece("BTC/USDT", 5))])
+
+    assert (found.next_offset, found.pieces) == (0, {})
 
 
 def test_pieces_written_before_their_head_do_not_count() -> None:
@@ -36,13 +38,19 @@ def test_pieces_written_before_their_head_do_not_count() -> None:
         10,
         {"": (b"@10",), "A": (b"A@10",), "B": (b"B@10",)},
         {"": Place(0, 0, 10), "A": Place(0, 0, 10), "B": Place(0, 0, 10)},
+        {0: 10},
+        0,
+        (b"raw.binance|0|A|1",),
     )
 
 
 def test_the_newest_piece_up_to_the_head_counts_whichever_slot_it_has() -> None:
     written = [(0, piece("A", 10)), (0, piece("", 10)), (1, piece("A", 20)), (0, piece("", 20)), (0, piece("A", 30))]
 
-    assert choose(written) == Loaded(20, {"": (b"@20",), "A": (b"A@20",)}, {"": Place(0, 0, 20), "A": Place(1, 0, 20)})
+    found = choose(written)
+
+    assert found.pieces == {"": (b"@20",), "A": (b"A@20",)}
+    assert found.places == {"": Place(0, 0, 20), "A": Place(1, 0, 20)}
 
 
 def write(store: StateStore, wholes: dict[str, bytes], next_offset: int) -> None:
@@ -63,6 +71,50 @@ def test_slots_are_written_in_turn_and_go_on_after_a_restart() -> None:
     assert [key.removeprefix(b"raw.binance|3|") for key in outputs.keys] == [
         b"A|0", b"|0", b"A|1", b"B|0", b"|1", b"A|0", b"B|1", b"|0",
     ]  # fmt: skip
+
+
+def of(owner: int, name: str, next_offset: int, lineage: str = "") -> State:
+    """A piece of an owner's."""
+    payload = f"{name}@{next_offset} of {owner}".encode()
+    return msgspec.structs.replace(piece(name, next_offset, payload), epoch=owner, lineage=lineage)
+
+
+def test_what_an_owner_wrote_after_another_took_over_does_not_count_and_stands_in_nobodys_way() -> None:
+    """Owner 1 wrote A, B and a head as of 10, and was paused in a snapshot as of 20; owner 2 went on from 10."""
+    before = [(0, of(1, "A", 10)), (0, of(1, "B", 10)), (0, of(1, "", 10))]
+    since = [(1, of(2, "A", 15)), (1, of(2, "", 15, "1:10"))]
+    late = [(1, of(1, "A", 20)), (1, of(1, "B", 20)), (1, of(1, "", 20))]
+    found = choose([*before, *since, *late])
+
+    assert found.pieces == {"": (b"@15 of 2",), "A": (b"A@15 of 2",), "B": (b"B@10 of 1",)}
+    assert found.limits == {1: 10, 2: 15}
+    assert found.newest_epoch == 2
+    assert {f"raw.binance|0|{name}|1|0|1".encode() for name in "AB"} < set(found.stale)
+
+
+def test_an_heir_writes_keys_of_its_own_and_deletes_what_does_not_count_when_told() -> None:
+    outputs: Any = FakeOutputs()
+    store = StateStore(outputs, FakeEncoders(), topic="raw.binance", partition=0, epoch=2)  # type: ignore[arg-type]
+    store.resume(choose([(0, of(1, "A", 10)), (0, of(1, "", 10)), (1, of(1, "A", 20))]))
+    write(store, {"A": b"3"}, 30)
+    before = list(outputs.keys)
+    store.clean()
+    store.clean()
+
+    assert before == [b"raw.binance|0|A|1|0|2", b"raw.binance|0||1|0|2"]
+    assert outputs.keys[2:] == [b"raw.binance|0|A|1|0|1"]
+
+
+def test_a_head_names_the_epochs_that_are_in_use_and_no_others() -> None:
+    encoders = FakeEncoders()
+    store = StateStore(FakeOutputs(), encoders, topic="raw.binance", partition=0, epoch=3)  # type: ignore[arg-type]
+    store.resume(choose([(0, of(1, "A", 5)), (0, of(2, "B", 9)), (0, of(2, "", 10, "1:7"))]))
+    lineages = []
+    for name, offset in (("C", 11), ("A", 12), ("B", 13)):
+        write(store, {name: b"x"}, offset)
+        lineages.append(encoders.encoded[-1].lineage)
+
+    assert lineages == ["1:7 2:10", "2:10", ""]
 
 
 class MemoryMessage(NamedTuple):
@@ -141,12 +193,16 @@ def test_an_end_that_is_not_reached_is_told() -> None:
 
 
 class FakeEncoders:
-    """Encodes nothing: keys alone are looked at."""
+    """Encodes nothing: keys and states are looked at."""
+
+    def __init__(self) -> None:
+        self.encoded: list[State] = []
 
     def of(self, _record: type) -> tuple[str, "FakeEncoders"]:
         return "state.processor", self
 
     def encode(self, state: State) -> bytes:
+        self.encoded.append(state)
         return state.payload
 
 
@@ -156,5 +212,5 @@ class FakeOutputs:
     def __init__(self) -> None:
         self.keys: list[bytes] = []
 
-    def write(self, _topic: str, key: bytes, _value: bytes) -> None:
+    def write(self, _topic: str, key: bytes, _value: bytes | None) -> None:
         self.keys.append(key)

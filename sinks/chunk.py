@@ -65,7 +65,8 @@ class Chunk:
     Args:
         letters: records of the span that could not be read.
         repeats: how many rows were dropped as repeats.
-        is_doubtful: the store may have (a part of) it: a write was begun before, or no commit was found.
+        is_doubtful: the store may have (a part of) it: a write was begun before, or a commit was lost.
+        doubtful_below: see `Position`.
     """
 
     table: Table
@@ -74,6 +75,7 @@ class Chunk:
     letters: Sequence[DeadLetter] = ()
     repeats: int = 0
     is_doubtful: bool = False
+    doubtful_below: int = 0
     marks_before: Marks = field(default_factory=dict)
     marks_after: Marks = field(default_factory=dict)
     unread_before: Tally = field(default_factory=Tally)
@@ -100,6 +102,7 @@ class Chunk:
         return Position(
             offset=self.span.start,
             pending_end=self.span.end,
+            doubtful_below=self.doubtful_below,
             marks=self.marks_before,
             unread=self.unread_before,
             refused=refused,
@@ -107,7 +110,13 @@ class Chunk:
 
     def done(self, refused: Tally = NONE_REFUSED) -> Position:
         """Tell the position to commit once it is written; `refused`: rows of all before it and its own."""
-        return Position(offset=self.span.end + 1, marks=self.marks_after, unread=self.unread_after, refused=refused)
+        return Position(
+            offset=self.span.end + 1,
+            doubtful_below=self.doubtful_below,
+            marks=self.marks_after,
+            unread=self.unread_after,
+            refused=refused,
+        )
 
 
 def drop_repeats(rows: Sequence[Row], marks: dict[tuple[str, int], tuple[int, int]]) -> list[Row]:
@@ -169,7 +178,7 @@ class Buffer:
         self._place = place
         self._generation = generation
         self._limits = limits
-        self._doubtful_below = doubtful_below
+        self._doubtful_below = position.doubtful_below if position else doubtful_below
         self._marks = dict(position.marks) if position else {}
         self._pending_end = position.pending_end if position else None
         self._next_offset = position.offset if position else 0
@@ -262,6 +271,7 @@ class Buffer:
                 letters=tuple(chunk.letters),
                 repeats=chunk.repeats,
                 is_doubtful=is_pending or chunk.start < self._doubtful_below,
+                doubtful_below=self._doubtful_below,
                 marks_before=chunk.marks_before,
                 marks_after=dict(self._marks),
                 unread_before=chunk.unread_before,

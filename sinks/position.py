@@ -2,7 +2,8 @@
 
 Metadata is JSON: `{"end": 99, "marks": [["raw.binance", 1, 1000, 3]], "unread": [2, 70, 5]}`; tallies (see `Tally`) are
 there while dead letters are counted, `end` while a write is under way:
-the range from the committed offset to `end`, both included, may or may not be in the store.
+the range from the committed offset to `end`, both included, may or may not be in the store. So may all below `doubt`,
+which is there after a position was lost, until that offset is passed.
 """
 
 from collections.abc import Iterator, Mapping
@@ -34,10 +35,12 @@ class Position:
         marks: what was taken from each source before `offset`.
         unread: records before `offset`, and those that could not be read.
         refused: rows before `offset`, and those that the store refused.
+        doubtful_below: records below this offset may be in the store, since a position was lost.
     """
 
     offset: int
     pending_end: int | None = None
+    doubtful_below: int = 0
     marks: Marks = field(default_factory=dict)
     unread: Tally = field(default_factory=Tally)
     refused: Tally = field(default_factory=Tally)
@@ -52,6 +55,8 @@ class Position:
         values: dict[str, Any] = {"marks": marks}
         if self.pending_end is not None:
             values["end"] = self.pending_end
+        if self.doubtful_below > self.offset:
+            values["doubt"] = self.doubtful_below
         tallies = {"unread": self.unread, "refused": self.refused}
         values |= {
             name: tally for name, tally in tallies.items() if tally.bad
@@ -66,6 +71,7 @@ class Position:
 
 class _Metadata(msgspec.Struct, frozen=True):
     end: int | None = None
+    doubt: int = 0
     marks: list[tuple[str, int, int, int]] = msgspec.field(default_factory=list)
     unread: Tally = msgspec.field(default_factory=Tally)
     refused: Tally = msgspec.field(default_factory=Tally)
@@ -86,6 +92,7 @@ def read_position(offset: int, metadata: str | None) -> Position:
     return Position(
         offset=offset,
         pending_end=found.end,
+        doubtful_below=found.doubt,
         marks=dict(_marks(found)),
         unread=found.unread,
         refused=found.refused,

@@ -4,6 +4,7 @@ Nothing happens by itself: a test says whose event loop turns, which queued reco
 """
 
 import asyncio
+import os
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
@@ -11,17 +12,25 @@ from types import SimpleNamespace
 from typing import Any, NamedTuple
 
 import pytest
+from hypothesis import HealthCheck, Phase, settings
+from hypothesis.stateful import RuleBasedStateMachine, run_state_machine_as_test
 
 from processors import app as processor_app
 from processors import increments, state_store, written
 from processors.app import Processor, Tools
+from processors.errors import ProcessorError
 from schemas.codec import Decoder, Encoder, schema_text
 from schemas.records import Frame, RawFrames, Source
 from schemas.topics import CLEANED, STATE
+from tickerplant.errors import TickerplantError
 from tickerplant.kafka import KafkaError, TopicPartition
 from tickerplant.once import Once, source_of
 from tickerplant.settings import Settings
 
+EXAMPLES = int(os.environ.get("MODEL_EXAMPLES", "100"))
+MOST_EXAMPLES = 1000
+"""So many are tried to find a mistake; it takes a few hundred at most."""
+STEPS = 20
 RAW = "raw.binance"
 HOME: tuple[str, int] = (RAW, 0)
 STATE_PLACE = (STATE.name, 0)
@@ -170,7 +179,11 @@ class MemoryPublisher:
         return self.waiting_records()
 
     def waiting_records(self) -> int:
-        return sum(map(len, self.queues.values())) + len(self._answers)
+        return self.queued_records() + len(self._answers)
+
+    def queued_records(self) -> int:
+        """Tell how many have not reached the broker."""
+        return sum(map(len, self.queues.values()))
 
     def transmit(self, places: Iterable[Place] | None = None, most: int = 2**31) -> None:
         """Let so many records of each of these partitions through; None = of all."""
@@ -506,12 +519,12 @@ class World:
                 process.turn()
                 process.transmit()
             self.wait(0.02)
-        raise AssertionError("it never comes to that")
+        raise RuntimeError("it never comes to that")
 
     def is_done(self) -> bool:
         """Tell whether all raw records are processed, delivered, and kept."""
         end = self.broker.ends.get(HOME, 0)
-        waiting = sum(each.publisher.waiting_records() for each in self.alive())
+        waiting = sum(each.publisher.queued_records() for each in self.alive())
         return not waiting and self.broker.committed.get(HOME, 0) == end
 
     def outputs(self) -> dict[str, list[bytes]]:
@@ -565,3 +578,40 @@ def expected(raw: list[bytes]) -> Callable[[int], dict[str, list[bytes]]]:
         return found[count]
 
     return give
+
+
+Machine = type[RuleBasedStateMachine]
+
+
+def _explore(machine: Machine, examples: int, **options: Any) -> None:
+    run_state_machine_as_test(  # type: ignore[no-untyped-call]
+        machine,
+        settings=settings(
+            max_examples=examples,
+            stateful_step_count=STEPS,
+            deadline=None,
+            suppress_health_check=list(HealthCheck),
+            report_multiple_bugs=False,
+            **options,
+        ),
+    )
+
+
+@pytest.fixture
+def explore() -> Callable[[Machine], None]:
+    """Run a machine through so many stories; `MODEL_EXAMPLES=5000` for the long version."""
+    return lambda machine: _explore(machine, EXAMPLES)
+
+
+@pytest.fixture
+def finds() -> Callable[[Machine], bool]:
+    """Tell whether a machine comes upon something that is not as it must be: always in the same stories."""
+
+    def run(machine: Machine) -> bool:
+        try:
+            _explore(machine, MOST_EXAMPLES, phases=[Phase.generate], derandomize=True)
+        except (AssertionError, ProcessorError, TickerplantError):
+            return True
+        return False
+
+    return run

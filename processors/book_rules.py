@@ -1,7 +1,7 @@
 """How a venue's books hold together: does a delta join a snapshot, does it follow the one before, what is missing."""
 
 from collections.abc import Sequence
-from typing import Protocol
+from typing import ClassVar, Protocol
 
 from processors.items import BookDelta
 from schemas.records import Instrument
@@ -32,6 +32,8 @@ class BookRule:
 
     has_ids = True
     """The venue numbers updates; else they are counted as they come."""
+    WORDS: ClassVar[str] = ""
+    """The rule, as `docs/venues.md` says it."""
 
     def __init__(
         self,
@@ -45,6 +47,18 @@ class BookRule:
         self.checksum = checksum
         self.stale_after_us = stale_after_us
         self.is_in_time = is_in_time
+
+    def in_words(self) -> str:
+        """Say by what the books are held together, and what shows that they are not."""
+        parts = [self.WORDS]
+        if self.checksum is not None:
+            parts.append(f"checksum of the best {self.checksum.levels} levels of each side")
+        if self.is_in_time:
+            parts.append("times never fall")
+        if self.stale_after_us:
+            parts.append(f"not believed once its time stands still for {self.stale_after_us // 1_000_000} s")
+        parts.append("the same on all connections" if self.ids_are_shared else "a book a connection")
+        return "; ".join(parts)
 
     def joins(self, snapshot_sequence: int, delta: BookDelta) -> bool:
         """Tell whether a delta above a snapshot is the first to be applied to it."""
@@ -71,6 +85,8 @@ class BookRule:
 class FirstIdRule(BookRule):
     """The first id of a delta is the last one before it plus 1; a delta may overlap what it joins."""
 
+    WORDS = "an update begins with the id after the last one"
+
     def joins(self, snapshot_sequence: int, delta: BookDelta) -> bool:
         """U <= L + 1."""
         return delta.first_sequence <= snapshot_sequence + 1
@@ -94,6 +110,8 @@ class PreviousIdRule(BookRule):
     The documented first delta has U <= L <= u; one with pu <= L < U follows the snapshot just as well, since no delta
     lies between pu and U.
     """
+
+    WORDS = "an update names the id of the one before it"
 
     def joins(self, snapshot_sequence: int, delta: BookDelta) -> bool:
         """Check pu <= L."""
@@ -125,6 +143,20 @@ class CountedRule(FirstIdRule):
     """
 
     has_ids = False
+    WORDS = "updates have no ids"
 
-    def __init__(self, *, checksum: Checksum | None = None, stale_after_us: int = 0, is_in_time: bool = False) -> None:
+    def in_words(self) -> str:
+        """Say as well where all messages of a connection are numbered: their parser gives `ConnectionGap`."""
+        numbered = "; all messages of a connection are numbered" if self.is_numbered_by_connection else ""
+        return super().in_words() + numbered
+
+    def __init__(
+        self,
+        *,
+        checksum: Checksum | None = None,
+        stale_after_us: int = 0,
+        is_in_time: bool = False,
+        is_numbered_by_connection: bool = False,
+    ) -> None:
+        self.is_numbered_by_connection = is_numbered_by_connection
         super().__init__(ids_are_shared=False, checksum=checksum, stale_after_us=stale_after_us, is_in_time=is_in_time)

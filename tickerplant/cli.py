@@ -480,6 +480,15 @@ def _control(
         click.echo(f"{said:<11} {place}".rstrip())
 
 
+@cli.command()
+@json_option
+def venues(as_json: bool) -> None:
+    """List what can be captured: venues, markets, channels; with --json their rules, fields and limits, too."""
+    from tickerplant.venues_page import show
+
+    show(as_json=as_json)
+
+
 @cli.command("dead-letters")
 @config_option
 @json_option

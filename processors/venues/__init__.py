@@ -3,6 +3,7 @@
 from typing import Final, Protocol
 
 from processors.book_rules import BookRule
+from processors.facts import Facts
 from processors.items import AnyItem
 from processors.memory import Memory
 from processors.venues import (
@@ -26,6 +27,7 @@ class VenueModule(Protocol):
 
     NAME: str
     MARKETS: tuple[str, ...]
+    FACTS: dict[str, Facts]  # by market
 
     def parse(self, market: str, frame: Frame, memory: Memory) -> list[AnyItem]:
         """Parse a MESSAGE or HTTP frame.
@@ -52,6 +54,8 @@ def _registered(*modules: VenueModule) -> dict[str, VenueModule]:
     for module in modules:
         if not module.NAME.isupper() or not module.MARKETS:
             raise ValueError(f"{module.NAME}: a venue's name is in capitals, and it has markets")
+        if set(module.FACTS) != set(module.MARKETS):
+            raise ValueError(f"{module.NAME}: not every market has facts")
         for market in module.MARKETS:
             module.book_rule(market)
             module.trades_are_counted(market)

@@ -14,6 +14,7 @@ import msgspec
 
 from processors.book_rules import BookRule, FirstIdRule, PreviousIdRule
 from processors.errors import FrameError
+from processors.facts import Facts
 from processors.items import (
     AggTrade,
     AnyItem,
@@ -35,6 +36,26 @@ from schemas.records import Frame, Side
 
 NAME: Final = "BINANCE"
 MARKETS: Final[tuple[str, ...]] = ("spot", "usdm", "coinm")
+FACTS: Final[dict[str, Facts]] = {
+    "spot": Facts(
+        side="`m`: the buyer is the maker → SELL",
+        times="`T`, `E`, ms or µs; quotes carry none",
+        sizes="base currency",
+        since="2023 (trades with order ids, before)",
+    ),
+    "usdm": Facts(
+        side="`m`: the buyer is the maker → SELL",
+        times="`T`, `E`, ms",
+        sizes="base currency",
+        since="2026-04-23 (one path for all, before)",
+    ),
+    "coinm": Facts(
+        side="`m`: the buyer is the maker → SELL",
+        times="`T`, `E`, ms",
+        sizes="contracts of 100 or 10 USD",
+        since="2023",
+    ),
+}
 BOOK_RULES: Final[dict[str, BookRule]] = {"spot": FirstIdRule(), "usdm": PreviousIdRule(), "coinm": PreviousIdRule()}
 ON_BOOK: Final = "MARKET"  # other kinds of futures trades: INSURANCE_FUND, ADL, NA
 NOTICE_CHARS: Final = 300

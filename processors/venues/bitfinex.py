@@ -11,6 +11,7 @@ import msgspec
 
 from processors.book_rules import BookRule, CountedRule
 from processors.errors import FrameError
+from processors.facts import Facts
 from processors.items import (
     AnyItem,
     BookChecksum,
@@ -25,7 +26,21 @@ from schemas.records import Frame
 
 NAME: Final = "BITFINEX"
 MARKETS: Final[tuple[str, ...]] = ("spot", "derivatives")
-RULE: Final = CountedRule(checksum=wire.BitfinexChecksum())
+FACTS: Final[dict[str, Facts]] = {
+    "spot": Facts(
+        side="sign of the amount: above 0 → BUY",
+        times="mts of trades and candles, ms; of the connection by flag TIMESTAMP",
+        sizes="base currency",
+        since="2021, API v2",
+    ),
+    "derivatives": Facts(
+        side="sign of the amount: above 0 → BUY",
+        times="mts of trades and candles, ms; of the connection by flag TIMESTAMP",
+        sizes="base currency",
+        since="2021, API v2",
+    ),
+}
+RULE: Final = CountedRule(checksum=wire.BitfinexChecksum(), is_numbered_by_connection=True)
 FIRST_MS: Final = 10**12  # numbers from here on are times
 ONE_LEVEL: Final = "1"
 SAID_AGAIN: Final = "tu"  # a trade that was told by "te" when it was executed

@@ -14,6 +14,7 @@ import msgspec
 
 from processors.book_rules import BookRule, FirstIdRule
 from processors.errors import FrameError
+from processors.facts import Facts
 from processors.items import (
     AnyItem,
     BookDelta,
@@ -34,6 +35,26 @@ from schemas.records import DerivativeKind, Frame, Side
 
 NAME: Final = "BYBIT"
 MARKETS: Final[tuple[str, ...]] = ("spot", "linear", "inverse")
+FACTS: Final[dict[str, Facts]] = {
+    "spot": Facts(
+        side="`S`, the taker's",
+        times="`T` of trades, `cts` of books, `ts`, ms",
+        sizes="base currency",
+        since="2023, v5 (retired: v2, v3)",
+    ),
+    "linear": Facts(
+        side="`S`, the taker's; of liquidations the position's, turned",
+        times="`T` of trades, `cts` of books, `ts`, ms",
+        sizes="base currency",
+        since="2023, v5 (retired: v2, v3)",
+    ),
+    "inverse": Facts(
+        side="`S`, the taker's; of liquidations the position's, turned",
+        times="`T` of trades, `cts` of books, `ts`, ms",
+        sizes="contracts of 1 USD",
+        since="2023, v5 (retired: v2, v3)",
+    ),
+}
 RULE: Final = FirstIdRule(ids_are_shared=False)  # u counts from 1 again when the service restarts
 SIDES: Final[dict[str, Side]] = {"Buy": "BUY", "Sell": "SELL"}
 ORDERS_OF_POSITIONS: Final[dict[str, Side]] = {"Buy": "SELL", "Sell": "BUY"}

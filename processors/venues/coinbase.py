@@ -8,6 +8,7 @@ from typing import Final
 
 from processors.book_rules import BookRule, CountedRule
 from processors.errors import FrameError
+from processors.facts import Facts
 from processors.items import AnyItem
 from processors.memory import Memory
 from processors.venues.coinbase_advanced import parse_advanced
@@ -16,7 +17,24 @@ from schemas.records import Frame
 
 NAME: Final = "COINBASE"
 MARKETS: Final[tuple[str, ...]] = ("exchange", "advanced")
-BOOK_RULES: Final[dict[str, BookRule]] = {"exchange": CountedRule(is_in_time=True), "advanced": CountedRule()}
+FACTS: Final[dict[str, Facts]] = {
+    "exchange": Facts(
+        side="`side` is the maker's, turned",
+        times="`time`, ISO 8601",
+        sizes="base currency",
+        since="2021",
+    ),
+    "advanced": Facts(
+        side="`side` is the maker's, turned",
+        times="`time` of trades, `event_time` of levels, `timestamp`, ISO 8601 to ns",
+        sizes="base currency",
+        since="2023",
+    ),
+}
+BOOK_RULES: Final[dict[str, BookRule]] = {
+    "exchange": CountedRule(is_in_time=True),
+    "advanced": CountedRule(is_numbered_by_connection=True),
+}
 
 
 def book_rule(market: str) -> BookRule:

@@ -14,6 +14,7 @@ import msgspec
 
 from processors.book_rules import BookRule, PreviousIdRule
 from processors.errors import FrameError
+from processors.facts import Facts
 from processors.items import (
     AnyItem,
     BookDelta,
@@ -34,6 +35,26 @@ from schemas.records import DerivativeKind, Frame, Side
 
 NAME: Final = "DERIBIT"
 MARKETS: Final[tuple[str, ...]] = ("futures", "options", "spot")
+FACTS: Final[dict[str, Facts]] = {
+    "futures": Facts(
+        side="`direction`, the taker's",
+        times="`timestamp`, ms",
+        sizes="USD of inverse contracts, else base currency",
+        since="2021, API v2",
+    ),
+    "options": Facts(
+        side="`direction`, the taker's",
+        times="`timestamp`, ms",
+        sizes="base currency",
+        since="2021, API v2",
+    ),
+    "spot": Facts(
+        side="`direction`, the taker's",
+        times="`timestamp`, ms",
+        sizes="base currency",
+        since="2023, API v2",
+    ),
+}
 RULE: Final = PreviousIdRule(ids_are_shared=False)  # what is put together in 100 ms differs by connection
 SIDES: Final[dict[str, Side]] = {"buy": "BUY", "sell": "SELL"}
 OTHERS: Final[dict[str, Side]] = {"buy": "SELL", "sell": "BUY"}

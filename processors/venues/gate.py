@@ -13,6 +13,7 @@ import msgspec
 
 from processors.book_rules import BookRule, FirstIdRule
 from processors.errors import FrameError
+from processors.facts import Facts
 from processors.items import (
     AnyItem,
     BookDelta,
@@ -34,6 +35,26 @@ from schemas.venues.gate import is_inverse
 
 NAME: Final = "GATE"
 MARKETS: Final[tuple[str, ...]] = ("spot", "futures", "inverse")
+FACTS: Final[dict[str, Facts]] = {
+    "spot": Facts(
+        side="`side`, the taker's",
+        times="`create_time_ms` with a fraction, `t`, ms",
+        sizes="base currency",
+        since="2021-06, v4 (retired: v3)",
+    ),
+    "futures": Facts(
+        side="sign of `size`: below 0 → SELL",
+        times="`create_time_ms`, `t`, ms",
+        sizes="contracts, decimals since 2026",
+        since="2021, v4",
+    ),
+    "inverse": Facts(
+        side="sign of `size`: below 0 → SELL",
+        times="`create_time_ms`, `t`, ms",
+        sizes="contracts of 1 USD",
+        since="2021, v4",
+    ),
+}
 RULE: Final = FirstIdRule()
 SIDES: Final[dict[str, Side]] = {"buy": "BUY", "sell": "SELL"}
 NOTICE_CHARS: Final = 300

@@ -11,6 +11,7 @@ import msgspec
 
 from processors.book_rules import BookRule, FirstIdRule, PreviousIdRule
 from processors.errors import FrameError
+from processors.facts import Facts
 from processors.inflate import inflated
 from processors.items import (
     AnyItem,
@@ -32,6 +33,26 @@ from schemas.records import DerivativeKind, Frame, Side
 
 NAME: Final = "HTX"
 MARKETS: Final[tuple[str, ...]] = ("spot", "linear", "coin")
+FACTS: Final[dict[str, Facts]] = {
+    "spot": Facts(
+        side="`direction`, the taker's; empty = unknown",
+        times="`ts`, `quoteTime`, ms",
+        sizes="base currency",
+        since="2021",
+    ),
+    "linear": Facts(
+        side="`direction`, the taker's; empty = unknown",
+        times="`ts`, ms",
+        sizes="contracts",
+        since="2021",
+    ),
+    "coin": Facts(
+        side="`direction`, the taker's; empty = unknown",
+        times="`ts`, ms",
+        sizes="contracts of 100 or 10 USD",
+        since="2021",
+    ),
+}
 RULES: Final[dict[str, BookRule]] = {
     "spot": PreviousIdRule(ids_are_shared=False),  # prevSeqNum is the last seqNum
     "linear": FirstIdRule(ids_are_shared=False),  # version + 1

@@ -15,6 +15,7 @@ import msgspec
 
 from processors.book_rules import BookRule, CountedRule
 from processors.errors import FrameError
+from processors.facts import Facts
 from processors.items import (
     AnyItem,
     BookSnapshot,
@@ -33,6 +34,20 @@ from schemas.records import DerivativeKind, Frame, Side
 
 NAME: Final = "HYPERLIQUID"
 MARKETS: Final[tuple[str, ...]] = ("perp", "spot")
+FACTS: Final[dict[str, Facts]] = {
+    "perp": Facts(
+        side="`side`: B = the buyer took, A = the seller",
+        times="`time`, ms",
+        sizes="base currency",
+        since="2025",
+    ),
+    "spot": Facts(
+        side="`side`: B = the buyer took, A = the seller",
+        times="`time`, ms",
+        sizes="base currency",
+        since="2025",
+    ),
+}
 STALE_US: Final = 30_000_000  # a book is sent each 5 s since 2026-07-25, whether or not it changed
 RULE: Final = CountedRule(is_in_time=True, stale_after_us=STALE_US)
 SIDES: Final[dict[str, Side]] = {"B": "BUY", "A": "SELL"}

@@ -9,6 +9,7 @@ from typing import Final
 
 from processors.book_rules import BookRule, CountedRule, FirstIdRule
 from processors.errors import FrameError
+from processors.facts import Facts
 from processors.items import AnyItem
 from processors.memory import Memory
 from processors.venues import kraken_futures, kraken_spot, kraken_spot_v1
@@ -17,6 +18,26 @@ from schemas.records import Frame
 
 NAME: Final = "KRAKEN"
 MARKETS: Final[tuple[str, ...]] = ("spot", "spot_v1", "futures")
+FACTS: Final[dict[str, Facts]] = {
+    "spot": Facts(
+        side="`side`, the taker's",
+        times="`timestamp`, ISO 8601 to µs",
+        sizes="base currency",
+        since="2023, API v2",
+    ),
+    "spot_v1": Facts(
+        side="`b` or `s`, the taker's",
+        times="seconds with a fraction, as text",
+        sizes="base currency",
+        since="2021, API v1",
+    ),
+    "futures": Facts(
+        side="`side`, the taker's",
+        times="`time`, `timestamp`, ms",
+        sizes="contracts (USD of inverse ones)",
+        since="2021",
+    ),
+}
 SPOT_RULE: Final = CountedRule(checksum=KrakenChecksum())
 BOOK_RULES: Final[dict[str, BookRule]] = {
     "spot": SPOT_RULE,

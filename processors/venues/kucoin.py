@@ -14,6 +14,7 @@ import msgspec
 
 from processors.book_rules import BookRule, FirstIdRule
 from processors.errors import FrameError
+from processors.facts import Facts
 from processors.items import (
     AnyItem,
     BookDelta,
@@ -46,6 +47,20 @@ from schemas.venues.kucoin import is_inverse
 
 NAME: Final = "KUCOIN"
 MARKETS: Final[tuple[str, ...]] = ("spot", "futures")
+FACTS: Final[dict[str, Facts]] = {
+    "spot": Facts(
+        side="`side`, the taker's",
+        times="`time`: ns of trades, ms of books and quotes",
+        sizes="base currency",
+        since="2021",
+    ),
+    "futures": Facts(
+        side="`side`, the taker's",
+        times="`ts` in ns, `timestamp` in ms",
+        sizes="contracts",
+        since="2021",
+    ),
+}
 RULE: Final = FirstIdRule()
 SIDES: Final[dict[str, Side]] = {"buy": "BUY", "sell": "SELL"}
 INTERVALS: Final = {"hour": "h", "day": "d", "week": "w", "month": "M", "min": "m"}

@@ -13,6 +13,7 @@ import msgspec
 
 from processors.book_rules import BookRule, PreviousIdRule, TextLevel
 from processors.errors import FrameError
+from processors.facts import Facts
 from processors.items import (
     AnyItem,
     BookDelta,
@@ -35,6 +36,32 @@ from schemas.venues.okx import is_inverse
 
 NAME: Final = "OKX"
 MARKETS: Final[tuple[str, ...]] = ("spot", "swap", "futures", "option")
+FACTS: Final[dict[str, Facts]] = {
+    "spot": Facts(
+        side="`side`, the taker's",
+        times="`ts`, ms, as text",
+        sizes="base currency",
+        since="2022, v5 (retired: v3)",
+    ),
+    "swap": Facts(
+        side="`side`, the taker's",
+        times="`ts`, ms, as text",
+        sizes="contracts",
+        since="2022, v5 (retired: v3)",
+    ),
+    "futures": Facts(
+        side="`side`, the taker's",
+        times="`ts`, ms, as text",
+        sizes="contracts",
+        since="2022, v5 (retired: v3)",
+    ),
+    "option": Facts(
+        side="`side`, the taker's",
+        times="`ts`, ms, as text",
+        sizes="contracts",
+        since="2022, v5 (retired: v3)",
+    ),
+}
 SIDES: Final[dict[str, Side]] = {"buy": "BUY", "sell": "SELL"}
 BOOKS: Final = frozenset({"books", "books-l2-tbt", "books50-l2-tbt"})
 BESTS: Final = frozenset({"bbo-tbt", "books5"})

@@ -6,6 +6,7 @@ from tickerplant.errors import UserError
 from tickerplant.local.venue.dialect import Dialect
 from tickerplant.local.venue.dialects import (
     binance,
+    bitfinex,
     bybit,
     gate,
     htx,
@@ -30,6 +31,7 @@ def _registered(*dialects: Dialect) -> dict[str, Dialect]:
 
 DIALECTS: Final[dict[str, Dialect]] = _registered(
     binance,
+    bitfinex,
     bybit,
     gate,
     htx,

@@ -553,10 +553,11 @@ def convert(
 @config_option
 @json_option
 @click.option("--recording", type=click.Path(path_type=Path, dir_okay=False), help="Serve this recording instead.")
+@click.option("--venue", default="BINANCE", show_default=True, shell_complete=complete.venues, help="Simulated venue.")
 @click.option(
     "--market",
     shell_complete=complete.markets,
-    help="Market of the recording: spot, usdm, coinm. Default: told by its messages.",
+    help="Of the recording (default: told by its messages), or the only one of the synthetic market.",
 )
 @click.option("--pace", default="max", show_default=True, help="Of a recording: 1 = its own, n = n times faster, max.")
 @click.option("--live", is_flag=True, help="Capture from the real venue instead (needs a connection to it).")

@@ -58,10 +58,21 @@ def fault(name: str, *strikes: tuple[Any, ...], **values: Any) -> dict[str, Any]
     }  # fmt: skip
 
 
-def truth(*faults: dict[str, Any], written: list[list[int]] | None = None, books: Any = None) -> Truth:
+def truth(*faults: dict[str, Any], written: Any = range(1, 10), books: Any = None, **values: Any) -> Truth:
     """Tell of a market with one book, which is empty, unless told otherwise."""
     found = {"BTC/USDT": ({}, {})} if books is None else books
-    return Truth(faults=list(faults), written={"spot/BTCUSDT": written or [[1, 9]]}, symbols=SYMBOLS, books=found)
+    given: dict[str, Any] = {
+        "written": written if isinstance(written, dict) else {"spot/BTCUSDT": set(map(str, written))},
+        "streams": {
+            KEY: ("trade", "BTCUSDT"),
+            "spot/btcusdt@kline_1m": ("candle", "BTCUSDT"),
+            "spot/btcusdt@depth@100ms": ("depth", "BTCUSDT"),
+        },
+        "counted": frozenset({"spot"}),
+        "trade_id": lambda _key, number: str(number),
+        "is_snapshot": lambda path: "/depth?" in path,
+    }
+    return Truth(faults=list(faults), symbols=SYMBOLS, books=found, **given | values)
 
 
 def row(accounts: Accounts, start: str) -> tuple[int, int | None, bool | None]:
@@ -94,12 +105,16 @@ def test_gap_of_another_symbol_or_market_covers_nothing() -> None:
 
 
 def test_trade_that_was_never_written_is_told() -> None:
-    assert row(account(truth(written=[[1, 2]]), topics(1, 2, 3), 3), "trades that the venue did not") == (0, 1, False)
+    assert row(account(truth(written=range(1, 3)), topics(1, 2, 3), 3), "trades that the venue did not") == (
+        0,
+        1,
+        False,
+    )
 
 
 def test_trade_whose_value_was_changed_was_written() -> None:
     changed = fault("corrupt", (KEY, "value", 3, 3))
-    accounts = account(truth(changed, written=[[1, 2]]), topics(1, 2, 3), 3)
+    accounts = account(truth(changed, written=range(1, 3)), topics(1, 2, 3), 3)
 
     assert accounts.adds_up
     assert row(accounts, "frames with another value") == (1, None, None)
@@ -175,7 +190,7 @@ def test_sizes_are_compared_in_base_currency(multiplier: float, is_inverse: bool
         kind="PERPETUAL", base="BTC", quote="USD", contract_multiplier=multiplier, is_inverse=is_inverse,
     )  # fmt: skip
 
-    assert venue_book(instrument, b'{"bids":[["40","4"]],"asks":[]}') == ({40.0: size}, {})
+    assert venue_book(instrument, {"bids": [["40", "4"]], "asks": []}) == ({40.0: size}, {})
 
 
 def test_doubled_frames_are_held_against_duplicates_of_channels_that_drop_them() -> None:
@@ -183,3 +198,24 @@ def test_doubled_frames_are_held_against_duplicates_of_channels_that_drop_them()
 
     assert row(account(truth(doubled), topics(1, 1, duplicates=Counter(trade=1)), 2), "doubled") == (1, 1, True)
     assert row(account(truth(doubled), topics(1, 1), 2), "doubled") == (1, 0, None)
+
+
+def test_trades_of_which_no_id_tells_a_gap_are_to_be_there_by_name() -> None:
+    names = {"spot/BTCUSDT": {"a-1", "a-2"}}
+    whole, less = topics(), topics()
+    whole.raw.trades.update({("spot", "BTCUSDT", "a-1"), ("spot", "BTCUSDT", "a-2")})
+    less.raw.trades.update({("spot", "BTCUSDT", "a-1")})
+
+    def told(seen: TopicCounts, *faults: dict[str, Any], served: int = 0) -> Accounts:
+        return account(truth(*faults, written=names, counted=frozenset()), seen, served)
+
+    assert told(whole).adds_up
+    assert row(told(less), "trades written") == (2, 1, False)
+    assert row(told(less, fault("disconnect", ("spot", "abort", 0, 0)), served=1), "trades written") == (2, 1, None)
+
+
+def test_venue_without_a_notice_of_maintenance_owes_none() -> None:
+    silent, told = fault("maintenance", ("spot", "close", 0, 0)), fault("maintenance", ("spot", "notice", 0, 0))
+
+    assert row(account(truth(silent), topics(1), 1), "maintenance") == (0, 0, True)
+    assert row(account(truth(told), topics(1), 1), "maintenance") == (1, 0, False)

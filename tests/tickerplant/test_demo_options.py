@@ -10,12 +10,12 @@ from typing import Any
 import pytest
 
 from tickerplant.demo.options import (
-    SYNTHETIC_CHANNELS,
     DemoOptions,
     demo_settings,
     guess_market,
     recorded_streams,
     stream_counts,
+    synthetic_channels,
     write_settings,
 )
 from tickerplant.errors import UserError
@@ -54,7 +54,14 @@ def test_a_synthetic_demo_captures_all_of_three_markets(settings: Settings) -> N
     venues = demo_settings(settings, DemoOptions()).venues
 
     assert [(each.market, each.symbols) for each in venues] == [("spot", ("*",)), ("usdm", ("*",)), ("coinm", ("*",))]
-    assert {each.channels for each in venues} == {SYNTHETIC_CHANNELS}
+    assert [each.channels for each in venues] == [synthetic_channels("BINANCE", each.market) for each in venues]
+    assert {"trade", "agg_trade", "quote", "depth", "candle_1m", "ticker", "funding"} <= set(venues[1].channels)
+
+
+def test_one_market_of_a_venue_can_be_asked_for(settings: Settings) -> None:
+    [venue] = demo_settings(settings, DemoOptions(market="usdm")).venues
+
+    assert venue.market == "usdm"
 
 
 def test_a_recorded_demo_captures_what_the_recording_has(settings: Settings, recorded: Write) -> None:
@@ -145,6 +152,7 @@ def test_damaged_lines_are_passed_over_as_the_venue_does(recorded: Write) -> Non
     [
         ({"pace": "fast"}, "pace fast is neither"),
         ({"market": "margin"}, "market margin is none of spot, usdm, coinm"),
+        ({"venue": "NYSE"}, "venue NYSE is not simulated: choose of BINANCE"),
         ({"recording": Path("absent.gz")}, r"cannot read the recording absent\.gz"),
     ],
 )

@@ -1,7 +1,7 @@
 """What the simulated venue injected, against what the topics show of it; pure."""
 
 from collections import Counter
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -12,7 +12,7 @@ NOT_SEEN: Final = "cannot be seen: the value parses, and is stored as it was sen
 ENDS_CONNECTIONS: Final = frozenset({"disconnect", "maintenance", "silence", "slow"})
 HOLES: Final = frozenset({"lose", "silence", "truncate", "corrupt"})
 DAMAGE: Final = frozenset({"truncate", "corrupt"})
-DEDUPED: Final = ("@trade", "@aggTrade", "@bookTicker", "@depth")
+DEDUPED: Final = frozenset({"trade", "aggregate", "quote", "depth"})
 IN_METRICS: Final = "not in topics: connector_errors_total"
 NOTES: Final = {
     "lose": "see trade ids; of depth: books",
@@ -35,15 +35,23 @@ class Truth:
 
     Args:
         faults: as listed by `/control/faults`.
-        written: `market/SYMBOL` → ranges of trade ids that were written as they were made.
+        written: `market/SYMBOL` → ids of trades that were written as they were made, as the venue writes them.
+        streams: `market/stream` → kind and venue symbol.
         symbols: `market/SYMBOL` → canonical symbol.
         books: canonical symbol → bids, asks; empty = it played a recording, whose books it does not know.
+        counted: markets whose trade ids rise by one, so that a missing one is a gap.
+        trade_id: writes the id of a trade: `market/SYMBOL`, its number → id.
+        is_snapshot: tells whether a path is that of a depth answer.
     """
 
     faults: list[dict[str, Any]]
-    written: dict[str, list[list[int]]]
+    written: dict[str, set[str]]
     symbols: dict[str, str]
     books: dict[str, tuple[Side, Side]]
+    streams: dict[str, tuple[str, str]]
+    counted: frozenset[str]
+    trade_id: Callable[[str, int], str]
+    is_snapshot: Callable[[str], bool]
 
 
 @dataclass(frozen=True)
@@ -88,7 +96,12 @@ def account(truth: Truth, topics: TopicCounts, frames_served: int) -> Accounts:
     """Hold what the venue knows against what the topics hold."""
     hits = _hits(truth.faults)
     unread = max(0, frames_served - topics.raw.frames) if hits.keys() & ENDS_CONNECTIONS else 0
-    rows = [*_trades(truth, topics), *_letters(truth, topics, unread), *_books(truth, topics), *_events(truth, topics)]
+    rows = [
+        *_trades(truth, topics, unread),
+        *_letters(truth, topics, unread),
+        *_books(truth, topics),
+        *_events(truth, topics),
+    ]
     rows += [Row(name, hits[name], note=note) for name, note in NOTES.items() if name in hits]
     if unread:
         note = "their trades are in GAP events, their books were joined anew; of other channels no id tells"
@@ -103,28 +116,44 @@ def _hits(faults: Iterable[Mapping[str, Any]]) -> Counter[str]:
     return hits
 
 
-def _trades(truth: Truth, topics: TopicCounts) -> list[Row]:
+def _trades(truth: Truth, topics: TopicCounts, unread: int) -> list[Row]:
     """Each id that is missing among the trades of the raw topic is in a GAP event; each that is there was made."""
-    raw, gaps = _by_symbol(topics), _gaps(truth, topics)
-    holes = {key: set(range(min(ids), max(ids) + 1)) - ids for key, ids in raw.items()}
-    count, covered = sum(map(len, holes.values())), _common(holes, gaps)
-    rows = [Row("trade ids missing → in GAP events", count, covered, covered == count)]
-    struck = _struck(truth.faults, HOLES)
-    if struck:
-        told = _common(holes, struck)
-        note = "" if told == count else "the others were made while nobody was connected, or not read"
-        rows.append(Row("  of these lost, silenced or damaged by faults", told, note=note))
-    changed = _struck(truth.faults, {"corrupt"}, "value")
-    known = {key: _written(truth, key) | changed.get(key, set()) for key in raw}
+    raw, rows = _by_symbol(topics), []
+    if truth.counted:
+        rows += _missing(truth, topics, {key: ids for key, ids in raw.items() if key[0] in truth.counted})
+    uncounted = {key: ids for key, ids in truth.written.items() if key.partition("/")[0] not in truth.counted}
+    if uncounted:
+        count = sum(map(len, uncounted.values()))
+        seen = sum(len(ids & raw.get(_key(key), set())) for key, ids in uncounted.items())
+        is_right = seen == count or (None if unread else False)
+        rows.append(Row("trades written → in the raw topic", count, seen, is_right))
+    changed = _struck(truth, {"corrupt"}, "value")
+    known = {key: truth.written.get("/".join(key), set()) | changed.get(key, set()) for key in raw}
     strange = sum(len(ids - known[key]) for key, ids in raw.items())
     return [*rows, Row("trades that the venue did not write", 0, strange, strange == 0)]
 
 
-def _written(truth: Truth, key: TradeKey) -> set[int]:
-    return {number for first, last in truth.written.get("/".join(key), []) for number in range(first, last + 1)}
+def _missing(truth: Truth, topics: TopicCounts, raw: Mapping[TradeKey, set[str]]) -> list[Row]:
+    gaps, numbers = _gaps(truth, topics), {key: set(map(int, ids)) for key, ids in raw.items()}
+    holes = {
+        key: set(map(str, set(range(min(found), max(found) + 1)) - found)) for key, found in numbers.items() if found
+    }
+    count, covered = sum(map(len, holes.values())), _common(holes, gaps)
+    rows = [Row("trade ids missing → in GAP events", count, covered, covered == count)]
+    struck = _struck(truth, HOLES)
+    if struck:
+        told = _common(holes, struck)
+        note = "" if told == count else "the others were made while nobody was connected, or not read"
+        rows.append(Row("  of these lost, silenced or damaged by faults", told, note=note))
+    return rows
 
 
-def _common(some: Mapping[TradeKey, set[int]], others: Mapping[TradeKey, set[int]]) -> int:
+def _key(text: str) -> TradeKey:
+    market, _, symbol = text.partition("/")
+    return market, symbol
+
+
+def _common(some: Mapping[TradeKey, set[str]], others: Mapping[TradeKey, set[str]]) -> int:
     return sum(len(ids & others.get(key, set())) for key, ids in some.items())
 
 
@@ -141,7 +170,7 @@ def _letters(truth: Truth, topics: TopicCounts, unread: int) -> list[Row]:
     values = sum(each["by_how"].get("value", 0) for each in truth.faults if each["fault"] == "corrupt")
     if values:
         rows.append(Row("frames with another value", values, note=NOT_SEEN))
-    spoilt = _spoilt(truth.faults)
+    spoilt = _spoilt(truth)
     if spoilt or bodies:
         rows.append(Row("depth answers of no use → dead letters", spoilt, bodies, spoilt == bodies))
     return rows
@@ -152,7 +181,7 @@ def _books(truth: Truth, topics: TopicCounts) -> list[Row]:
     if not truth.books:
         return []
     right = sum(topics.books.equals(symbol, *sides) for symbol, sides in truth.books.items())
-    unseen = any(_is_unseen(strike, each) for each in truth.faults for strike in each["strikes"])
+    unseen = any(_is_unseen(truth, strike, each) for each in truth.faults for strike in each["strikes"])
     is_right = right == len(truth.books) or (None if unseen else False)
     return [
         Row(
@@ -165,9 +194,7 @@ def _events(truth: Truth, topics: TopicCounts) -> list[Row]:
     rows = []
     doubled = [each for each in truth.faults if each["fault"] == "double"]
     if doubled:
-        count = sum(
-            n for each in doubled for key, n in each["by_target"].items() if any(map(key.__contains__, DEDUPED))
-        )
+        count = sum(n for each in doubled for key, n in each["by_target"].items() if _kind(truth, key) in DEDUPED)
         seen = sum(topics.duplicates.values())
         note = "" if seen == count else "not one to one where connections end or overlap"
         rows.append(Row("doubled frames → DUPLICATE", count, seen, True if seen == count else None, note))
@@ -179,52 +206,58 @@ def _events(truth: Truth, topics: TopicCounts) -> list[Row]:
         )
     if "maintenance" in hits:
         seen = topics.quality["VENUE_NOTICE"]
-        rows.append(Row("maintenance → VENUE_NOTICE", hits["maintenance"], seen, seen > 0 or not hits["maintenance"]))
+        told = sum(each["by_how"].get("notice", 0) for each in truth.faults if each["fault"] == "maintenance")
+        rows.append(Row("maintenance → VENUE_NOTICE", told, seen, seen > 0 or not told))
     return rows
 
 
-def _by_symbol(topics: TopicCounts) -> dict[TradeKey, set[int]]:
-    found: dict[TradeKey, set[int]] = {}
+def _kind(truth: Truth, key: str) -> str:
+    return truth.streams.get(key, ("", ""))[0]
+
+
+def _by_symbol(topics: TopicCounts) -> dict[TradeKey, set[str]]:
+    found: dict[TradeKey, set[str]] = {}
     for market, symbol, number in topics.raw.trades:
-        found.setdefault((market, symbol), set()).add(number)
+        found.setdefault((market, symbol), set()).add(str(number))
     return found
 
 
-def _gaps(truth: Truth, topics: TopicCounts) -> dict[TradeKey, set[int]]:
+def _gaps(truth: Truth, topics: TopicCounts) -> dict[TradeKey, set[str]]:
     """List the trade ids that GAP events name, by the venue's names."""
     keys = {(key.partition("/")[0], symbol): key for key, symbol in truth.symbols.items()}
-    found: dict[TradeKey, set[int]] = {}
+    found: dict[TradeKey, set[str]] = {}
     for market, symbol, first, last in topics.trade_gaps:
         key = keys.get((market, symbol))
         if key is not None:
-            found.setdefault((market, key.partition("/")[2]), set()).update(range(first, last + 1))
+            found.setdefault((market, key.partition("/")[2]), set()).update(map(str, range(first, last + 1)))
     return found
 
 
-def _struck(faults: Iterable[Mapping[str, Any]], names: Iterable[str], how: str = "") -> dict[TradeKey, set[int]]:
+def _struck(truth: Truth, names: Iterable[str], how: str = "") -> dict[TradeKey, set[str]]:
     """List the trades that faults struck (how "" = in any way but another value)."""
-    found: dict[TradeKey, set[int]] = {}
-    for each in faults:
-        for target, done, first, _last in each["strikes"]:
-            market, _, stream = target.partition("/")
-            symbol, _, channel = stream.partition("@")
-            if each["fault"] in set(names) and channel == "trade" and (done == "value") == (how == "value"):
-                found.setdefault((market, symbol.upper()), set()).add(first)
+    found: dict[TradeKey, set[str]] = {}
+    for each in truth.faults:
+        for target, done, first, last in each["strikes"]:
+            kind, symbol = truth.streams.get(target, ("", ""))
+            if each["fault"] in set(names) and kind == "trade" and (done == "value") == (how == "value"):
+                key = target.partition("/")[0], symbol
+                ids = (truth.trade_id("/".join(key), number) for number in range(first, last + 1))
+                found.setdefault(key, set()).update(ids)
     return found
 
 
-def _spoilt(faults: Iterable[Mapping[str, Any]]) -> int:
+def _spoilt(truth: Truth) -> int:
     """Count depth answers that cannot be read, or that name another symbol than was asked for, as COIN-M's do."""
     count = 0
-    for each in faults:
+    for each in truth.faults:
         for target, how, _first, _last in each["strikes"]:
-            is_depth = "/depth?" in target
-            count += each["fault"] == "http_garbage" and is_depth and how != "cut"
+            count += each["fault"] == "http_garbage" and truth.is_snapshot(target) and how != "cut"
             count += each["fault"] == "wrong_snapshot" and how == "other_symbol" and "/coinm/" in target
     return count
 
 
-def _is_unseen(strike: list[Any], fault: Mapping[str, Any]) -> bool:
+def _is_unseen(truth: Truth, strike: list[Any], fault: Mapping[str, Any]) -> bool:
     """Tell whether a strike may leave levels wrong that nothing shows."""
     target, how = strike[:2]
-    return (how == "value" and "@depth" in target) or (fault["fault"] == "wrong_snapshot" and how == "other_symbol")
+    is_book = _kind(truth, target) in {"depth", "book"}
+    return (how == "value" and is_book) or (fault["fault"] == "wrong_snapshot" and how == "other_symbol")

@@ -4,8 +4,6 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-import msgspec
-
 from schemas.records import Instrument
 
 Side = dict[float, float]
@@ -46,9 +44,8 @@ class Books:
         return book is not None and book.is_joined and (book.bids, book.asks) == (bids, asks)
 
 
-def venue_book(instrument: Instrument, body: bytes) -> tuple[Side, Side]:
-    """Read a depth answer of the simulated venue, sizes turned into base currency: bids, asks."""
-    levels = msgspec.json.decode(body)
+def venue_book(instrument: Instrument, levels: Mapping[str, Any]) -> tuple[Side, Side]:
+    """Turn a book as the simulated venue tells it into base currency: bids, asks."""
     pairs = ([(float(price), float(size)) for price, size in levels[name]] for name in ("bids", "asks"))
     bids, asks = ({price: instrument.base_quantity(size, price) for price, size in side} for side in pairs)
     return bids, asks

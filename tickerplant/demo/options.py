@@ -11,22 +11,39 @@ import tomli_w
 from pydantic import SecretStr
 
 from producers.venues import VENUES
+from producers.wire import kind_of
 from tickerplant.errors import UserError
 from tickerplant.local.ports import with_local
 from tickerplant.local.venue.contents import stream_name
+from tickerplant.local.venue.dialects import find_dialect
 from tickerplant.local.venue.faults import parse_fault
-from tickerplant.local.venue.options import parse_pace
+from tickerplant.local.venue.options import RecordingOptions, parse_pace
+from tickerplant.local.venue.parsed_playback import Holdings, read_holdings, user_channels
 from tickerplant.recordings import RecordedFrame, RecordingError, read_recording
 from tickerplant.secrets import as_literal
 from tickerplant.settings import Local, Settings, Venue
 
-MARKETS = ("spot", "usdm", "coinm")
-SYNTHETIC_CHANNELS = ("trade", "aggTrade", "bookTicker", "depth", "kline_1m", "ticker")
+CAPTURED = frozenset(
+    {
+        "trade",
+        "agg_trade",
+        "quote",
+        "depth",
+        "ticker",
+        "candle",
+        "mark_price",
+        "funding",
+        "open_interest",
+        "liquidation",
+    }
+)
+"""Kinds of channel that a synthetic market is captured with, where the venue has them."""
+
 DEFAULT_SECONDS = 30.0
 PARQUET_ROLL_S = 3.0
 LIVE_SYMBOLS = ("BTCUSDT", "ETHUSDT", "SOLUSDT")
 PROBE_FRAMES = 400
-NAME = "BINANCE"
+BINANCE = "BINANCE"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -34,12 +51,15 @@ class DemoOptions:
     """What `tickerplant demo` was asked for.
 
     Args:
+        venue: that is simulated.
+        market: of the recording (None = told by its messages), or the only one of the synthetic market (None = all).
         seconds: how long input lasts; None = 30 s, but a recording to its end.
         pace: of a recording: `1` = its own, `n` times faster, `max` = as fast as it is read.
         symbols, rate, seed: of the synthetic market: symbols, frames per second, seed.
         faults, fault_seed: that the simulated venue injects, as given to its `--fault`.
     """
 
+    venue: str = BINANCE
     recording: Path | None = None
     market: str | None = None
     pace: str = "max"
@@ -58,15 +78,14 @@ def demo_settings(settings: Settings, options: DemoOptions) -> Settings:
     """Derive the settings of a demo: a home of its own, free ports, the venue that is asked for.
 
     Raises:
-        UserError: the pace, market or a fault is none; the recording cannot be read, or holds nothing to capture.
+        UserError: venue, pace, market or a fault is none; the recording cannot be read, or holds nothing to capture.
     """
     parse_pace(options.pace)
     for text in options.faults:
         parse_fault(text)
     if options.live and options.faults:
         raise UserError("faults are injected by the simulated venue; leave out --live or --fault")
-    if options.market not in {None, *MARKETS}:
-        raise UserError(f"market {options.market} is none of {', '.join(MARKETS)}")
+    _check_venue(options)
     ours = with_local(settings, settings.local.home / "demo")
     # smaller files than usual, so that the end of a demo need not wait for large ones
     sink = ours.sink.model_copy(update={"parquet_roll_s": PARQUET_ROLL_S})
@@ -120,7 +139,7 @@ def _pass_over(_error: RecordingError) -> None:
 def _can_be_captured(market: str, stream: str) -> bool:
     """Tell whether a producer can subscribe to a stream by this very name."""
     symbol, _, channel = stream.partition("@")
-    wire = VENUES[NAME]
+    wire = VENUES[BINANCE]
     if not symbol or symbol.startswith("!"):
         return False
     full = wire.full_channel(market, _with_speed(market, channel))
@@ -134,23 +153,66 @@ def _with_speed(market: str, channel: str) -> str:
     return "markPrice@3s" if channel == "markPrice" else channel
 
 
+def _check_venue(options: DemoOptions) -> None:
+    """Check venue and market.
+
+    Raises:
+        UserError: the venue is not simulated, or cannot be captured, or has no such market.
+    """
+    dialect = find_dialect(options.venue)
+    if dialect.NAME not in VENUES:
+        raise UserError(f"venue {dialect.NAME} cannot be captured yet: choose of {', '.join(VENUES)}")
+    if options.market not in {None, *dialect.MARKETS}:
+        raise UserError(f"{dialect.NAME}: market {options.market} is none of {', '.join(dialect.MARKETS)}")
+    if options.live and dialect.NAME != BINANCE:
+        raise UserError(f"--live captures from {BINANCE}; leave out --venue")
+
+
 def _venues(local: Local, options: DemoOptions) -> tuple[Venue, ...]:
+    name = options.venue.upper()
     if options.live:
-        return (Venue(venue=NAME, market="spot", symbols=LIVE_SYMBOLS),)
-    if options.recording is None:
-        return tuple(_simulated(local, market, ("*",), SYNTHETIC_CHANNELS) for market in MARKETS)
-    market = options.market or guess_market(options.recording)
-    streams = recorded_streams(options.recording, market)
-    if not streams:
-        raise UserError(f"{options.recording} holds no stream of {NAME} {market} that can be captured")
-    symbols = sorted(set().union(*streams.values()))
-    return (_simulated(local, market, tuple(symbols), tuple(sorted(streams))),)
+        return (Venue(venue=name, market="spot", symbols=LIVE_SYMBOLS),)
+    if options.recording is not None:
+        return (_recorded(local, name, options.recording, options.market),)
+    markets = [options.market] if options.market else [*find_dialect(name).MARKETS]
+    return tuple(_simulated(local, name, market, ("*",), synthetic_channels(name, market)) for market in markets)
 
 
-def _simulated(local: Local, market: str, symbols: tuple[str, ...], channels: tuple[str, ...]) -> Venue:
-    address = f"127.0.0.1:{local.simulator_port}/binance/{market}"
+def synthetic_channels(name: str, market: str) -> tuple[str, ...]:
+    """Name the channels that a synthetic market is captured with."""
+    return tuple(each for each in VENUES[name].CHANNELS[market] if kind_of(each) in CAPTURED)
+
+
+def _recorded(local: Local, name: str, path: Path, market: str | None) -> Venue:
+    """Capture what a recording holds.
+
+    Raises:
+        UserError: that is nothing.
+    """
+    if name == BINANCE:
+        market = market or guess_market(path)
+        streams = recorded_streams(path, market)
+        symbols, channels = sorted(set().union(*streams.values())), sorted(streams)
+    else:
+        market, held = _best_market(name, path, market)
+        symbols = sorted(held.listings)
+        channels = sorted(each for each in user_channels(held) if VENUES[name].full_channel(market, each) is not None)
+    if not symbols or not channels:
+        raise UserError(f"{path} holds no stream of {name} {market} that can be captured")
+    return _simulated(local, name, market, tuple(symbols), tuple(channels))
+
+
+def _best_market(name: str, path: Path, market: str | None) -> tuple[str, Holdings]:
+    """Read a recording as of its market; None = of that of which most messages are."""
+    markets = [market] if market else [*find_dialect(name).MARKETS]
+    read = {each: read_holdings(name, RecordingOptions(path=path, market=each)) for each in markets}
+    return max(read.items(), key=lambda pair: pair[1].frames if pair[1].listings else -1)
+
+
+def _simulated(local: Local, name: str, market: str, symbols: tuple[str, ...], channels: tuple[str, ...]) -> Venue:
+    address = f"127.0.0.1:{local.simulator_port}/{name.lower()}/{market}"
     return Venue(
-        venue=NAME,
+        venue=name,
         market=market,
         symbols=symbols,
         channels=channels,

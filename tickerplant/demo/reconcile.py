@@ -53,15 +53,18 @@ class RawCount:
     Args:
         dead: payloads that went to the dead letters: they are counted as frames, but nothing is expected of them.
         quotes: those that are neither the symbol's last one once more, nor what another connection brought before.
+        trades, aggregates: market, venue symbol, id: a number, or the venue's name.
+        deltas: market, venue symbol, id; unnumbered: depth updates of venues that give them none.
     """
 
     dead: Container[bytes] = frozenset()
     frames: int = 0
     quotes: int = 0
     by_channel: Counter[str] = field(default_factory=Counter)
-    trades: set[tuple[str, str, int]] = field(default_factory=set)
-    aggregates: set[tuple[str, str, int]] = field(default_factory=set)
+    trades: set[tuple[str, str, int | str]] = field(default_factory=set)
+    aggregates: set[tuple[str, str, int | str]] = field(default_factory=set)
     deltas: set[tuple[str, str, int]] = field(default_factory=set)
+    unnumbered: int = 0
     _last_quotes: dict[tuple[str, str], tuple[Any, ...]] = field(default_factory=dict)
     _brought: dict[tuple[Any, ...], str] = field(default_factory=dict)
 
@@ -152,11 +155,16 @@ class TopicCounts:
     @property
     def expected_deltas(self) -> int:
         """Each distinct depth update is published once."""
-        return len(self.raw.deltas)
+        return len(self.raw.deltas) + self.raw.unnumbered
 
 
-def count_topics(settings: Settings, venue: str) -> TopicCounts:
+def count_topics(
+    settings: Settings, venue: str, make_raw: Callable[[frozenset[bytes]], RawCount] = RawCount
+) -> TopicCounts:
     """Read the raw and cleaned topics from their beginning and count; takes about a second per 50,000 frames.
+
+    Args:
+        make_raw: begins to count raw frames, given the payloads of dead letters; the default is for Binance.
 
     Raises:
         DependencyError: broker or registry does not answer.
@@ -164,7 +172,7 @@ def count_topics(settings: Settings, venue: str) -> TopicCounts:
     registry = Registry(settings)
     letters = registry.decoder(DeadLetter)
     dead = [letters.decode(value) for value, _written_time_ms in read_topic(settings, DEAD_PROCESSOR)]
-    raw = RawCount(frozenset(each.payload for each in dead))
+    raw = make_raw(frozenset(each.payload for each in dead))
     frames = registry.decoder(RawFrames)
     for value, _written_time_ms in read_topic(settings, raw_topic(venue)):
         raw.add(frames.decode(value))

@@ -5,6 +5,7 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 import click
@@ -12,10 +13,13 @@ import msgspec
 from rich.console import Console
 from rich.live import Live
 
+from producers import plan
+from schemas.symbology import Symbology
 from schemas.topics import RAW_PREFIX
 from tickerplant.demo import reconcile, report, stores
 from tickerplant.demo.accounts import Accounts, Truth, account
-from tickerplant.demo.options import DEFAULT_SECONDS, DemoOptions, demo_settings, stream_counts, write_settings
+from tickerplant.demo.options import DEFAULT_SECONDS, DemoOptions, demo_settings, write_settings
+from tickerplant.demo.parsed_count import raw_count
 from tickerplant.demo.venue import SimulatedVenue
 from tickerplant.deploy import deploy
 from tickerplant.errors import UserError
@@ -27,7 +31,6 @@ from tickerplant.supervise import Supervisor, roles_of
 from tickerplant.top import View, read_view, render
 
 CONFIG_NAME = "tickerplant.toml"
-VENUE = "binance"
 READY_WAIT_S = 60.0
 DRAIN_WAIT_S = 120.0
 POLL_S = 0.2
@@ -60,7 +63,7 @@ class Demo:
     @property
     def venue(self) -> SimulatedVenue:
         """The simulated venue."""
-        return SimulatedVenue(self.settings)
+        return SimulatedVenue(self.settings, self.options.venue.upper())
 
 
 def run_demo(settings: Settings, options: DemoOptions) -> int:
@@ -122,12 +125,13 @@ def _stop_all(settings: Settings) -> None:
 
 def _start_venue(demo: Demo) -> None:
     options = demo.options
-    arguments = ["--port", str(demo.settings.local.simulator_port)]
+    arguments = ["--port", str(demo.settings.local.simulator_port), "--venue", options.venue]
     if options.recording is not None:
         market = demo.settings.venues[0].market
         arguments += ["--recording", str(options.recording), "--market", market, "--pace", options.pace]
     else:
         arguments += ["--symbols", str(options.symbols), "--seed", str(options.seed), "--rate", str(options.rate)]
+        arguments += ["--market", options.market] if options.market else []
     arguments += [part for fault in options.faults for part in ("--fault", fault)]
     arguments += ["--fault-seed", str(options.fault_seed)]
     background.start(demo.settings, background.VENUE, ["tickerplant.local.venue", *arguments])
@@ -157,7 +161,7 @@ def _market_day(demo: Demo) -> report.Findings:
     end = read_view(demo.settings, demo.lags)
     memory_mb = {row.stage: row.memory_mb for row in view.stages}
     demo.say("drained; counting ...")
-    topics = reconcile.count_topics(demo.settings, VENUE)
+    topics = reconcile.count_topics(demo.settings, demo.options.venue, partial(raw_count, demo.venue.name))
     stored = {"parquet": stores.count_parquet(demo.settings)}
     with stores.clickhouse(demo.settings) as client:
         stored["clickhouse"] = stores.count_clickhouse(client)
@@ -222,18 +226,16 @@ def _let_settle(demo: Demo) -> None:
 def _truth(demo: Demo) -> Truth:
     """Ask the venue what it made and did; the books of a recording are those of its recorder."""
     markets = [each.market for each in demo.settings.venues]
-    return demo.venue.truth(markets, has_books=demo.options.recording is None)
+    return demo.venue.truth(markets, is_recording=demo.options.recording is not None)
 
 
 def _subscription(demo: Demo) -> Callable[[], bool]:
     """Make the test whether producers have subscribed to all that the venue will serve."""
-    venue = demo.venue
-    if demo.options.recording is not None:
-        market = demo.settings.venues[0].market
-        streams = {f"{market}/{name}" for name in stream_counts(demo.options.recording, market)}
-        return lambda: streams <= set(venue.status()["subscribed"])
-    expected = sum(venue.listed_symbols(each.market) * len(each.channels) for each in demo.settings.venues)
-    return lambda: len(venue.status()["subscribed"]) >= expected
+    venue, names = demo.venue, set()
+    for each in demo.settings.venues:
+        wanted = plan.wanted_instruments(each, Symbology(venue.instruments(each.market)))
+        names |= {(each.market, stream.url, stream.name) for stream in plan.streams(each, wanted, 1)}
+    return lambda: len(venue.status()["subscribed"]) >= len(names)
 
 
 def _flows(lags: LagReader) -> bool:

@@ -127,12 +127,15 @@ class Injector:
 
     async def _maintain(self, active: ActiveFault, fault: Maintenance) -> None:
         sessions = self._listeners(active)
+        told: dict[str, str] = {}
         for session in sessions:
+            told.setdefault(session.endpoint, "close")
             for notice in session.conversation.maintenance(Now(self.now_us() // 1000, 0.0, 0.0)):
                 session.notify(notice)
+                told[session.endpoint] = "notice"
             await session.flush()
-        for endpoint in {session.endpoint for session in sessions}:
-            active.strike(Strike(endpoint, "notice"))
+        for endpoint, how in told.items():
+            active.strike(Strike(endpoint, how))
         await asyncio.sleep(fault.notice_s)
         if fault.down_s:
             self.start(Refuse(match=fault.match, status=503, for_s=fault.down_s))

@@ -1,0 +1,91 @@
+"""What the raw topic holds of venues whose messages name no stream: counted from what their processor reads in them."""
+
+from dataclasses import dataclass, field
+from typing import Any
+
+from processors.errors import FrameError
+from processors.items import (
+    AggTrade,
+    AnyItem,
+    BookDelta,
+    Quote,
+    Trade,
+)
+from processors.memory import Memory
+from processors.venues import VENUES
+from schemas.records import Frame, RawFrames, Source
+from tickerplant.demo.reconcile import MOST_QUOTES, RawCount
+from tickerplant.local.venue.reading import DataItem, kind_of, of_symbols
+
+
+@dataclass
+class ParsedCount(RawCount):
+    """Counts each item once, by its own id; dedupe, books and all that follows in the pipeline are not asked."""
+
+    venue: str = ""
+    _memories: dict[tuple[str, str], Memory] = field(default_factory=dict)
+    _last: dict[tuple[str, str], Quote] = field(default_factory=dict)
+    _from: dict[tuple[Any, ...], str] = field(default_factory=dict)
+
+    def add(self, raw: RawFrames) -> None:
+        """Count the market data of one raw record; answers and heartbeats are none."""
+        for frame in raw.frames:
+            source = raw.sources[frame.source]
+            if frame.kind == "DISCONNECT":
+                self._memories.pop((source.market, source.connection), None)
+            elif frame.kind == "MESSAGE":
+                self._add_frame(source, frame)
+
+    def _add_frame(self, source: Source, frame: Frame) -> None:
+        memory = self._memories.setdefault((source.market, source.connection), Memory())
+        items: list[AnyItem] = []
+        is_dead = frame.payload in self.dead
+        try:
+            items = VENUES[self.venue].parse(source.market, frame, memory)
+        except FrameError:
+            is_dead = True
+        found = of_symbols(items)
+        if is_dead:
+            self.frames += 1
+            self.by_channel["dead letter"] += 1
+        elif found:
+            self.frames += 1
+            self.by_channel[kind_of(found[0])] += 1
+            for item in found:
+                self._add(source, item)
+
+    def _add(self, source: Source, item: DataItem) -> None:
+        market = source.market
+        match item:
+            case Trade():
+                self.trades.add((market, item.symbol, item.name or item.trade_id))
+            case AggTrade():
+                self.aggregates.add((market, item.symbol, item.name or item.trade_id))
+            case BookDelta():
+                self._add_delta(source, item)
+            case Quote():
+                self._add_item_quote(source, item)
+            case _:
+                pass
+
+    def _add_delta(self, source: Source, delta: BookDelta) -> None:
+        """Count an update: by its id where the venue numbers it, on each connection where it does so by itself."""
+        rule = VENUES[self.venue].book_rule(source.market)
+        if not rule.has_ids:
+            self.unnumbered += 1
+            return
+        connection = "" if rule.ids_are_shared else source.connection
+        self.deltas.add((f"{source.market}/{connection}", delta.symbol, delta.sequence))
+
+    def _add_item_quote(self, source: Source, quote: Quote) -> None:
+        key, connection = (source.market, quote.symbol), source.connection
+        is_redundant = self._from.setdefault((source.market, quote), connection) != connection
+        self.quotes += quote != self._last.get(key) and not is_redundant
+        self._last[key] = quote
+        if len(self._from) > MOST_QUOTES:
+            del self._from[next(iter(self._from))]
+
+
+def raw_count(venue: str, dead: frozenset[bytes]) -> RawCount:
+    """Begin to count; of Binance, whose messages name their streams, without any of our processors."""
+    return RawCount(dead) if venue == "BINANCE" else ParsedCount(dead, venue=venue)

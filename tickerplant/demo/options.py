@@ -174,7 +174,10 @@ def _venues(local: Local, options: DemoOptions) -> tuple[Venue, ...]:
         return (Venue(venue=name, market="spot", symbols=LIVE_SYMBOLS),)
     if options.recording is not None:
         return (_recorded(local, name, options.recording, options.market),)
-    markets = [options.market] if options.market else [*find_dialect(name).MARKETS]
+    made = [market for market, terms in find_dialect(name).MARKETS.items() if terms.share]
+    if options.market and options.market not in made:
+        raise UserError(f"no market {options.market} of {name} is made, only played: add --recording")
+    markets = [options.market] if options.market else made
     return tuple(_simulated(local, name, market, ("*",), synthetic_channels(name, market)) for market in markets)
 
 

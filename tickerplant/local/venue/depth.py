@@ -72,8 +72,8 @@ class DepthStream:
 
 
 def book_of(symbol: str, book: OrderBook, numbers: Numbers, most: int, now_ms: int) -> Book:
-    """Write up to so many levels of a matching book."""
-    bids, asks = (levels_of(numbers, side.levels(most)) for side in (book.bids, book.asks))
+    """Write up to so many levels of a matching book; 0 = all."""
+    bids, asks = (levels_of(numbers, side.levels(most or ALL)) for side in (book.bids, book.asks))
     return Book(symbol, book.update_id, 0, bids, asks, now_ms)
 
 

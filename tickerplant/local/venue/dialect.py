@@ -308,7 +308,7 @@ class Market(Protocol):
         """Find a symbol; None = not listed."""
 
     def book(self, market: str, symbol: str, levels: int) -> Book | None:
-        """Give a book as it stands; None = no such symbol."""
+        """Give a book as it stands, up to so many levels a side (0 = all); None = no such symbol."""
 
     def candles(self, market: str, symbol: str) -> CandleSeries | None:
         """Give the minutes of a symbol; None = no such symbol."""
@@ -447,7 +447,7 @@ class MarketTerms:
     """How a synthetic market is made for one of the venue's markets.
 
     Args:
-        share: of all symbols.
+        share: of all symbols; 0 = there is nothing of it but recordings.
         are_ids_shared: all books of the market number their updates together.
         has_aggregates, has_marks: they count among the frames that the rate speaks of.
     """

@@ -4,6 +4,7 @@ import msgspec
 
 from tickerplant.local.venue.dialect import Book
 
+ALL = 1 << 30
 Levels = list[tuple[str, str]]
 
 
@@ -78,7 +79,8 @@ class KeptBook:
             _apply(self._asks, delta.a)
 
     def book(self, most: int) -> Book:
-        """Give up to so many levels a side."""
+        """Give up to so many levels a side; 0 = all."""
+        most = most or ALL
         if self._ahead is None:
             bids = sorted(self._bids.items(), key=_price, reverse=True)
             asks = sorted(self._asks.items(), key=_price)

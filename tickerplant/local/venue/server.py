@@ -21,7 +21,6 @@ from msgspec import to_builtins
 
 from tickerplant.errors import UserError
 from tickerplant.local.venue.connection import Pings, refusal, serve_connection
-from tickerplant.local.venue.depth import ALL
 from tickerplant.local.venue.dialect import Endpoint, Handshake, Refused
 from tickerplant.local.venue.dialects import find_dialect
 from tickerplant.local.venue.fault_plan import FaultPlan
@@ -134,10 +133,10 @@ class Venue:
         if isinstance(source, RecordingOptions):
             by_name = self.dialect.NAME == BY_NAME
             return Playback(source, self.hub) if by_name else ParsedPlayback(source, self.dialect, self.hub)
+        made = [name for name, terms in self.dialect.MARKETS.items() if terms.share]
         for market in source.markets:
-            if market not in self.dialect.MARKETS:
-                known = ", ".join(self.dialect.MARKETS)
-                raise UserError(f"{self.dialect.NAME} has no market {market}: choose of {known}")
+            if market not in made:
+                raise UserError(f"no market {market} of {self.dialect.NAME} is made: choose of {', '.join(made)}")
         return SyntheticMarket(source, self.dialect, self.hub, self.faults.now_us)
 
     def _app(self) -> web.Application:
@@ -184,7 +183,7 @@ class Venue:
         found = {}
         for key, stream in self.hub.counts.streams.items():
             if stream.kind in {"depth", "book"}:
-                book = self.feed.book(stream.market, stream.symbol, stream.levels or ALL)
+                book = self.feed.book(stream.market, stream.symbol, stream.levels)
                 found[key] = None if book is None else {"bids": book.bids, "asks": book.asks}
         return _json(found)
 

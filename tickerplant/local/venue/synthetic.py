@@ -168,9 +168,8 @@ class SyntheticMarket:
 
     def _make_symbols(self) -> list[SymbolMarket]:
         """Make the symbols, the busiest first: the first ones of each market, then the second ones, and so on."""
-        terms = {
-            name: each for name, each in self._dialect.MARKETS.items() if name in (self._options.markets or [name])
-        }
+        wanted = self._options.markets or tuple(self._dialect.MARKETS)
+        terms = {name: each for name, each in self._dialect.MARKETS.items() if name in wanted and each.share}
         whole = sum(each.share for each in terms.values())
         counts = split_symbols(self._options.symbols, {name: each.share / whole for name, each in terms.items()})
         shared = {name: count(1).__next__ for name, each in terms.items() if each.are_ids_shared}

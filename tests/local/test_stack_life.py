@@ -5,7 +5,9 @@ import socket
 import sys
 import time
 from collections.abc import Callable, Iterator
+from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
+from threading import Thread
 from typing import ClassVar
 
 import httpx
@@ -63,6 +65,19 @@ class Other(Small):
 class Dying(Other):
     name = "dying"
     program = DIE
+
+
+class Beaten(Small):
+    """A server whose port somebody else takes, between the look at it and the start."""
+
+    name = "beaten"
+    rivals: ClassVar[list[HTTPServer]] = []
+
+    def prepare(self) -> Launch:
+        rival = HTTPServer(("127.0.0.1", self.port), BaseHTTPRequestHandler)
+        self.rivals.append(rival)
+        Thread(target=rival.serve_forever, args=(0.02,), daemon=True).start()
+        return super().prepare()
 
 
 SMALL: tuple[type[Server], ...] = (Small, Other)
@@ -175,6 +190,15 @@ def test_a_port_in_use_stops_up_before_anything_starts(settings: Settings) -> No
 def test_a_server_that_dies_at_its_start_shows_its_last_words(settings: Settings) -> None:
     with pytest.raises(UserError, match=r"(?s)dying ended at its start.*no room left for the moon"):
         stack.up(settings, print, servers=(Dying,))
+
+
+def test_a_stranger_who_answers_on_its_port_is_not_taken_for_a_server(settings: Settings) -> None:
+    with pytest.raises(UserError, match=r"beaten ended at its start(.|\n)*Address already in use"):
+        stack.up(settings, print, servers=(Beaten,))
+
+    for rival in Beaten.rivals:
+        rival.shutdown()
+        rival.server_close()
 
 
 def test_when_one_cannot_start_the_others_are_not_left_behind(settings: Settings) -> None:

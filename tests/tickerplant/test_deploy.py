@@ -10,6 +10,7 @@ import pytest
 from schemas.codec import UnknownSchemaError, schema_text
 from schemas.records import Depth, RawFrames, Record, Tick
 from schemas.topics import TICK, Topic, catalogue
+from schemas.venues import SYMBOLOGIES
 from tickerplant import registry as registry_module
 from tickerplant.deploy import deploy
 from tickerplant.errors import DependencyError, UserError
@@ -19,7 +20,7 @@ from tickerplant.settings import Registry as RegistrySettings
 from tickerplant.settings import Settings
 
 NO_REGISTRY = Settings(registry=RegistrySettings(url="http://127.0.0.1:1/apis/ccompat/v7"))
-CATALOGUE = catalogue(["binance"])
+CATALOGUE = catalogue(name.lower() for name in SYMBOLOGIES)
 
 
 @pytest.fixture

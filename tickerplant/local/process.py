@@ -88,6 +88,19 @@ def find(running: Running | None) -> psutil.Process | None:
         return None
 
 
+def listens(running: Running, port: int) -> bool:
+    """Tell whether it is this process that listens on a port, and not another one that answers in its stead."""
+    found = find(running)
+    try:
+        return found is not None and any(
+            each.status == psutil.CONN_LISTEN and each.laddr[1:] == (port,) for each in found.net_connections("tcp")
+        )
+    except psutil.AccessDenied:  # the system does not let us look: it is believed
+        return True
+    except psutil.Error:  # it has just ended
+        return False
+
+
 def stop(pid_file: Path, *, wait_s: float = STOP_WAIT_S) -> bool:
     """End the process of a pid file and remove the file; return whether one was running.
 

@@ -132,7 +132,7 @@ def _start(server: Server, home: Home, say: Say, *, abandoned: threading.Event) 
     log = home.log(server.name)
     running = process.start(launch.command, home.pid_file(server.name), log=log, environment=environment)
     deadline_s = time.monotonic() + START_WAIT_S
-    while not server.is_ready():
+    while not (server.is_ready() and process.listens(running, server.listeners[0].port)):
         if process.find(running) is None:
             raise UserError(f"{server.name} ended at its start; {_log_end(home, server.name)}")
         if time.monotonic() > deadline_s:

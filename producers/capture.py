@@ -188,19 +188,8 @@ class Capture:
             return await self._fetch_list(())
 
     async def _fetch_list(self, names: Sequence[str]) -> list[tuple[str, bytes]]:
-        """Fetch all pages; returns what was asked and what came."""
         self._is_whole = not names
-        waiting: list[Request | None] = [*self.wire.list_requests(self.venue.market, names, self.venue.rest_url)]
-        found: list[tuple[str, bytes]] = []
-        while waiting:
-            request = waiting.pop(0)
-            if request is not None:
-                body = await self._fetcher.fetch(request)
-                found.append((request.name, body))
-                waiting.insert(0, self.wire.next_page(request, body))
-            if len(found) > MOST_PAGES:
-                raise ValueError(f"an instrument list of more than {MOST_PAGES} pages")
-        return found
+        return await fetch_list(self.venue, self._fetcher, names)
 
     def _wanted(self) -> list[Stream]:
         """List the wanted streams, as far as the venue lets one address have them.
@@ -308,6 +297,30 @@ class Capture:
 
     def _backoff(self) -> Backoff:
         return Backoff(self._run.settings.backoff_first_s, self._run.settings.backoff_most_s)
+
+
+async def fetch_list(venue: Venue, fetcher: Fetcher, names: Sequence[str]) -> list[tuple[str, bytes]]:
+    """Fetch all pages of the instrument list of an entry's market; returns what was asked and what came.
+
+    Args:
+        names: venue symbols that are enough, where the venue lets us choose; () = all.
+
+    Raises:
+        HttpError: a page cannot be had.
+        ValueError: a page does not tell what follows it, or there are too many.
+    """
+    wire = find_wire(venue)
+    waiting: list[Request | None] = [*wire.list_requests(venue.market, names, venue.rest_url)]
+    found: list[tuple[str, bytes]] = []
+    while waiting:
+        request = waiting.pop(0)
+        if request is not None:
+            body = await fetcher.fetch(request)
+            found.append((request.name, body))
+            waiting.insert(0, wire.next_page(request, body))
+        if len(found) > MOST_PAGES:
+            raise ValueError(f"an instrument list of more than {MOST_PAGES} pages")
+    return found
 
 
 def show_states(captures: Iterable[Capture]) -> None:

@@ -45,12 +45,28 @@ class Feed:
         self._link: Link | None = None
         self._successor: Link | None = None
         self._successor_state: State | None = None
+        self.last_failure = ""
+        self._spoken: set[str] = set()
         self._log: structlog.stdlib.BoundLogger = logger().bind(venue=plan.venue, connection=name)
 
     @property
     def states(self) -> list[State]:
         """Tell the state of each connection: one, or two during a renewal."""
         return [self.life.state, *([self._successor_state] if self._successor_state else [])]
+
+    def silent(self) -> set[str]:
+        """Name the kinds of its streams that should speak and never did."""
+        wanted = {each.kind for each in self.plan.streams} - self._options.wire.QUIET_CHANNELS
+        return wanted - self._spoken.union(*(link.spoken for link in self._links()))
+
+    @property
+    def has_spoken(self) -> bool:
+        """Whether any of its streams ever did."""
+        return bool(self._spoken) or any(link.spoken for link in self._links())
+
+    def refused(self) -> dict[str, str]:
+        """Tell which streams the venue does not give now, and why."""
+        return {name: why for link in self._links() for name, why in link.refused.items()}
 
     def change(self, plan: ConnectionPlan) -> None:
         """Carry the streams of another plan for the same connection; those in both are not touched."""
@@ -125,6 +141,7 @@ class Feed:
             renewal.result()
             return
         self._successor_state = None
+        self._spoken |= link.spoken
         self._link, self._successor = self._successor, None
         try:
             link.task.result()
@@ -260,4 +277,5 @@ class Feed:
         self._log.warning("held_back", status=status, wait_s=round(wait_s, 1))
 
     def _count(self, error: BaseException) -> None:
+        self.last_failure = reason(error)
         metrics.CONNECTOR_ERRORS.labels(self.plan.venue, error_type(error)).inc()

@@ -114,6 +114,7 @@ class Link:
         self._streams: dict[str, Stream] = {}
         self._kinds: dict[bytes, str] = {}
         self._heard: set[str] = set()
+        self.spoken: set[str] = set()  # kinds, since it was opened
         self._unheard: set[str] = set()
         self._unanswered: dict[str, int] = {}  # by name: since when, the longest first
         self._refused: dict[str, str] = {}  # by name: why
@@ -164,6 +165,11 @@ class Link:
             self._ask(self._dialogue.snapshot((stream,)))
         elif way == "resubscribe":
             self._ask((*self._dialogue.unsubscribe((stream,)), *self._dialogue.subscribe((stream,))))
+
+    @property
+    def refused(self) -> dict[str, str]:
+        """Streams that the venue does not give now, by name, and why."""
+        return self._refused
 
     async def end(self, words: str) -> None:
         """Close it: what was read is taken in, then DISCONNECT is written with these words."""
@@ -284,6 +290,7 @@ class Link:
             self._answer(payload)
         elif kind not in self._heard:
             self._heard.add(kind)
+            self.spoken.add(kind)
             self._prove()
         if not self._gate.is_open:
             self._transport.hold()

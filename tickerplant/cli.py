@@ -592,6 +592,44 @@ def demo(as_json: bool, config: Path | None, keep: bool, **options: Any) -> int:
 @cli.command()
 @config_option
 @json_option
+@click.option("--venue", required=True, shell_complete=complete.venues, help="e.g. bybit.")
+@click.option("--market", shell_complete=complete.markets, help="Default: each market of the venue.")
+@click.option(
+    "--seconds",
+    type=click.FloatRange(0, min_open=True),
+    default=20.0,
+    show_default=True,
+    help="How long to listen once connected.",
+)
+@click.option("--symbol", "symbols", multiple=True, help="May be repeated. Default: a few that trade much.")
+@click.option("--websocket-url", help="Another host than the venue's own, such as the simulated venue.")
+@click.option("--rest-url", help="The same, of REST.")
+def smoke(config: Path | None, as_json: bool, **options: Any) -> int:
+    """Check a venue live, in memory: list, connect, subscribe to all channels of a few symbols, parse what comes.
+
+    Needs a connection to the venue, and no server of ours. Exit code 1 = nothing came, or not all that should.
+    """
+    import asyncio
+
+    from tickerplant.smoke import SmokeOptions, check
+
+    settings = load_settings(config)
+    configure_logs("smoke", "error")
+    findings = asyncio.run(check(settings, SmokeOptions(**options)))
+    if as_json:
+        click.echo(msgspec.json.encode([each.summary() for each in findings]))
+    else:
+        for line in (line for each in findings for line in each.lines()):
+            click.echo(line)
+    problems = [f"{each.venue} {each.market}: {each.problems[0]}" for each in findings if each.problems]
+    for line in problems:
+        click.echo(f"tickerplant: {line}", err=True)
+    return 1 if problems else 0
+
+
+@cli.command()
+@config_option
+@json_option
 def doctor(config: Path | None, as_json: bool) -> int:
     """Tell what is installed, reachable, taken or short, for reports of faults; exit code 1 = something is wrong."""
     from tickerplant.doctor import examine

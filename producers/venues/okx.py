@@ -56,7 +56,7 @@ INTERVALS: Final = {
     "6h": "6Hutc", "12h": "12Hutc", "1d": "1Dutc", "2d": "2Dutc", "3d": "3Dutc", "1w": "1Wutc", "1M": "1Mutc",
 }  # fmt: skip
 """From six hours on the venue's own days begin at 16:00 UTC, unless it is asked for UTC."""
-SPOT_CHANNELS: Final = ("trade", "agg_trade", "quote", "depth", "ticker", "candle_1m")
+SPOT_CHANNELS: Final = ("trade", "quote", "depth", "ticker", "candle_1m")
 CONTRACT_CHANNELS: Final = (*SPOT_CHANNELS, "mark_price", "open_interest", "liquidation")
 CHANNELS: Final = {
     "spot": SPOT_CHANNELS,
@@ -65,7 +65,7 @@ CHANNELS: Final = {
     "option": CONTRACT_CHANNELS,
 }
 OWN_NAMES: Final = {
-    "trade": "trades-all", "agg_trade": "trades", "quote": "bbo-tbt", "depth": "books", "ticker": "tickers",
+    "trade": "trades-all", "quote": "bbo-tbt", "depth": "books", "ticker": "tickers",
     "mark_price": "mark-price", "open_interest": "open-interest", "index": "index-tickers", "funding": "funding-rate",
 }  # fmt: skip
 BUSINESS: Final = frozenset({"trade", "candle"})

@@ -24,7 +24,7 @@ def talk(*channels: str) -> Dialogue:
 
 @pytest.mark.parametrize(
     ("channel", "name", "path"),
-    [("trade", "trades-all:BTC-USDT-SWAP", "business"), ("agg_trade", "trades:BTC-USDT-SWAP", "public"),
+    [("trade", "trades-all:BTC-USDT-SWAP", "business"),
      ("quote", "bbo-tbt:BTC-USDT-SWAP", "public"), ("depth", "books:BTC-USDT-SWAP", "public"),
      ("ticker", "tickers:BTC-USDT-SWAP", "public"), ("candle_1m", "candle1m:BTC-USDT-SWAP", "business"),
      ("candle_1h", "candle1H:BTC-USDT-SWAP", "business"), ("candle_1d", "candle1Dutc:BTC-USDT-SWAP", "business"),

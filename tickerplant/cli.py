@@ -489,6 +489,21 @@ def venues(as_json: bool) -> None:
     show(as_json=as_json)
 
 
+@cli.command("check-venue")
+@json_option
+@click.argument("name", shell_complete=complete.venues)
+@click.option(
+    "--messages",
+    type=click.Path(path_type=Path, dir_okay=False),
+    help="Messages of its documents, e.g. tests/messages/NAME.json: {market: {name: message}}.",
+)
+def check_venue(name: str, messages: Path | None, as_json: bool) -> None:
+    """Hold the files of a venue (a new one) against what all others may rely on; exit code 1 = they do not."""
+    from tickerplant.check_venue import show
+
+    show(name, messages, as_json=as_json)
+
+
 @cli.command("dead-letters")
 @config_option
 @json_option

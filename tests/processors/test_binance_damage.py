@@ -5,10 +5,10 @@ from typing import Any
 
 import pytest
 
-from fuzz.damage import damaged
 from schemas.codec import Encoder
 from schemas.quality import QUALITY_KINDS
 from schemas.records import DeadLetter, QualityEvent, Tick
+from tickerplant.damage import damaged
 
 DOCUMENTED_STREAMS = 17
 

@@ -9,12 +9,12 @@ from typing import Any
 
 import pytest
 
-from fuzz.damage import damaged
 from fuzz.seeds import messages, whole_messages
 from processors.venues import VENUES
 from schemas.codec import Encoder
 from schemas.quality import QUALITY_KINDS
 from schemas.records import DeadLetter, QualityEvent
+from tickerplant.damage import damaged
 
 OTHERS = sorted(set(VENUES) - {"BINANCE"})  # which has its own, older file
 

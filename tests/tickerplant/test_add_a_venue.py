@@ -1,6 +1,7 @@
 """The venue of docs/add-a-venue.md works as it is written there."""
 
 import importlib.util
+import json
 import re
 import sys
 from pathlib import Path
@@ -17,6 +18,8 @@ from producers.plan import connections, streams, wanted_instruments
 from producers.wire import Wire
 from schemas.records import DeadLetter, Frame, Instrument, QualityEvent, RawFrames, Source, Tick
 from schemas.symbology import Symbology
+from tickerplant.check_venue import check_venue
+from tickerplant.errors import UserError
 from tickerplant.settings import Venue
 
 PAGE = Path(__file__).parents[2] / "docs" / "add-a-venue.md"
@@ -65,6 +68,42 @@ def test_each_file_offers_what_its_protocol_asks_for(example: dict[str, ModuleTy
 
     for protocol, module in zip(protocols, example.values(), strict=True):
         assert members(protocol) <= set(vars(module))
+
+
+MESSAGES = {"spot": {"trade": json.loads(TRADE)}}
+
+
+@pytest.mark.usefixtures("example")
+def test_the_check_of_venues_finds_nothing_in_it() -> None:
+    findings = check_venue("example", MESSAGES)
+
+    assert [(each.check, each.problems) for each in findings if each.problems] == []
+    assert len(findings) == 9
+
+
+@pytest.mark.parametrize(
+    ("broken", "check"),
+    [
+        (("schemas/venues/example.py", "instruments", lambda *_: [None]), "instrument lists and names"),
+        (("producers/venues/example.py", "full_channel", lambda *_: "trades"), "every channel"),
+        (("producers/venues/example.py", "stream_url", lambda *_: "wss://elsewhere"), "every channel"),
+        (("processors/venues/example.py", "parse", lambda *_: {}["x"]), "a parser gives items"),
+        (("processors/venues/example.py", "parse", lambda *_: []), "every market has messages"),
+    ],
+)
+def test_the_check_of_venues_finds_what_is_broken(
+    example: dict[str, ModuleType], monkeypatch: pytest.MonkeyPatch, broken: tuple[str, str, Any], check: str
+) -> None:
+    file, name, function = broken
+    monkeypatch.setattr(example[file], name, function)
+    failed = [each.check for each in check_venue("example", MESSAGES) if each.problems]
+
+    assert any(each.startswith(check) for each in failed), failed
+
+
+def test_a_venue_that_is_not_registered_is_a_users_error() -> None:
+    with pytest.raises(UserError, match="not in all registries"):
+        check_venue("nowhere", {})
 
 
 def test_a_producer_plans_its_connections(example: dict[str, ModuleType]) -> None:

@@ -414,6 +414,14 @@ class Processor:
             counts = [worker.pipeline.books() for tp, worker in self._workers.items() if tp.topic == name]
             metrics.BOOKS.labels(venue, "valid").set(sum(valid for valid, _ in counts))
             metrics.BOOKS.labels(venue, "invalid").set(sum(invalid for _, invalid in counts))
+        self._show_leads()
+
+    def _show_leads(self) -> None:
+        """Tell who leads; producers that are gone are told no more."""
+        metrics.LEADS.clear()
+        for tp, worker in self._workers.items():
+            for producer, count in worker.pipeline.leads().items():
+                metrics.LEADS.labels(self.venues[tp.topic], producer).inc(count)
 
 
 def run(settings: Settings, *, is_patient: bool = False) -> None:

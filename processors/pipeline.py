@@ -4,7 +4,7 @@ No wall clock, no randomness, no unordered iteration: the same raw records give 
 """
 
 from bisect import insort
-from collections import deque
+from collections import Counter, deque
 from collections.abc import Callable, Iterable
 from typing import Any, Final
 
@@ -164,6 +164,11 @@ class Pipeline:
         keepers = [state.keeper for state in self._ordered if state.keeper.last_seen or state.keeper.is_valid]
         valid = sum(keeper.is_valid for keeper in keepers)
         return valid, len(keepers) - valid
+
+    def leads(self) -> Counter[str]:
+        """Count the streams that each producer brings first, or alone, by the name of its run."""
+        connections = (line.sole or line.lead for state in self._ordered for line in state.lines())
+        return Counter(producer_of(connection) for connection in connections if connection)
 
     def states(self) -> list[SymbolState]:
         """List the symbols by canonical symbol."""
@@ -424,6 +429,16 @@ class Pipeline:
     def _capture_list(self, name: str) -> Piece:
         instruments = list(self._lists[name].values())
         return Piece(name, encode_piece(MarketPiece(version=STATE_VERSION, instruments=instruments)))
+
+
+def producer_of(connection: str) -> str:
+    """Cut the name of a producer's run out of a connection's.
+
+    >>> producer_of("spot-p2-0-m4x81k2-7")
+    'm4x81k2'
+    """
+    parts = connection.rsplit("-", 2)
+    return parts[1] if len(parts) == 3 else connection
 
 
 def _list_name(instrument: Instrument) -> str:

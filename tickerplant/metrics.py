@@ -94,6 +94,11 @@ LAG_SECONDS: Final = Gauge(
     "How long the oldest record that a stage has not taken has waited in Kafka; 0 = all are taken.",
     ["stage", "topic", "partition"],
 )
+LEADS: Final = Gauge(
+    "processor_leads",
+    "Streams by the producer whose connection brings them first, or alone: by the name of its run.",
+    ["venue", "producer"],
+)
 BOOKS: Final = Gauge("processor_books", "Order books by state.", ["venue", "state"])
 DEPENDENCY_UP: Final = Gauge("dependency_up", "1 = a dependency of a role answers, 0 = not.", ["role", "dependency"])
 

@@ -5,6 +5,7 @@ from zlib import crc32
 
 import pytest
 
+from fuzz.seeds import whole_messages
 from processors.batch import Batch
 from processors.book_rules import BookRule, CountedRule, FirstIdRule
 from processors.items import BookChecksum, BookDelta, BookSnapshot, Texts, Trade
@@ -274,3 +275,16 @@ def test_a_restart_from_pieces_goes_on_as_if_there_was_none(often: int) -> None:
 
     assert restarted.records == straight.records
     assert any(isinstance(each, QualityEvent) and each.kind == "BOOK_LEAD" for each in straight.records)
+
+
+def test_the_producer_that_leads_is_counted_by_stream(new_run: Any) -> None:
+    run = new_run("spot", "BYBIT")
+    snapshot = whole_messages("BYBIT", "spot")["book"]
+    for connection in ("spot-p0-1-aaa-1", "spot-p0-1-bbb-1"):
+        run.feed.connection, run.feed.number = connection, -1
+        run.say(snapshot)
+    before = run.pipeline.leads()
+    run.feed.connection = "spot-p0-1-aaa-1"
+    run.take(run.feed.frame(b"lost", "DISCONNECT"))
+
+    assert (before, run.pipeline.leads()) == ({"aaa": 1}, {"bbb": 1})

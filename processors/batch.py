@@ -120,8 +120,8 @@ class Batch:
             )
         )
 
-    def command(self, command: str, instrument: Instrument, reason: str) -> None:
-        """Add a command to the venue's producers."""
+    def command(self, command: str, instrument: Instrument, reason: str, connection: str = "") -> None:
+        """Add a command to the venue's producers (connection: to the one that has it alone; "" = to all)."""
         self.commands.append(
             ControlCommand(
                 event_time_us=self.event_time_us,
@@ -130,5 +130,6 @@ class Batch:
                 venue_symbol=instrument.venue_symbol,
                 command=command,
                 reason=reason,
+                connection=connection,
             )
         )

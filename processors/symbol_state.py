@@ -151,7 +151,7 @@ class SymbolState:
             self._carry_out(batch, self.keeper.restart(batch.recv_time_us, reason))
             self._hand_over(batch)
         elif self.books.leave(batch.connection) is not None:
-            batch.command("resnapshot", self.instrument, reason)
+            batch.command("resnapshot", self.instrument, reason, batch.connection)
 
     def is_carried_by(self, connection: str) -> bool:
         """Tell whether a connection carries any of its streams."""
@@ -247,7 +247,7 @@ class SymbolState:
             effects = keeper.on_delta(self._exact_delta(keeper, item), now_us)
         for effect in effects:
             if isinstance(effect, Resnapshot):
-                batch.command("resnapshot", self.instrument, effect.reason)
+                batch.command("resnapshot", self.instrument, effect.reason, batch.connection)
         is_lost = now_us - self.books.lead_heard_us > SILENCE_US
         if keeper.is_valid and (is_lost or not self.keeper.is_valid):
             self._take_lead(batch, batch.connection, keeper)
@@ -374,6 +374,7 @@ class SymbolState:
         )
 
     def _carry_out(self, batch: Batch, effects: Iterable[Effect], delta: BookDelta | None = None) -> None:
+        connection = "" if self._rule.ids_are_shared else self.depth_line.sole
         for effect in effects:
             if isinstance(effect, PublishDelta):
                 assert delta is not None
@@ -385,7 +386,7 @@ class SymbolState:
             elif isinstance(effect, Report):
                 self._add_report(batch, effect)
             else:
-                batch.command("resnapshot", self.instrument, effect.reason)
+                batch.command("resnapshot", self.instrument, effect.reason, connection)
 
     def _add_delta(self, batch: Batch, delta: BookDelta, snapshot_id: int) -> None:
         flag = "" if snapshot_id else UNJOINED

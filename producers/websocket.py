@@ -410,6 +410,9 @@ class Link:
                 async with asyncio.timeout(self._settings.ping_timeout_s):
                     self._pong = asyncio.ensure_future(await self._transport.ping())
         elif now - self._pinged_time_us > self._settings.ping_timeout_s * 1e6:
+            if self._transport.read_time_us > self._pinged_time_us:  # it speaks, and knows no pings
+                self._pong = None
+                return
             raise ConnectionFailureError("ping_timeout", f"no pong within {self._settings.ping_timeout_s:g} s")
 
     def _check_answers(self, now: int) -> None:

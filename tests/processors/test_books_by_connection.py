@@ -45,6 +45,7 @@ class Book:
         self.now_us = 1_700_000_000 * SECOND_US
         self.records: list[Any] = []
         self.commands: list[str] = []
+        self.asked: list[str] = []  # connections that are to resync
 
     def batch(self, connection: str) -> Batch:
         self.offset += 1
@@ -53,6 +54,7 @@ class Book:
     def take(self, batch: Batch) -> list[Any]:
         self.records += batch.records
         self.commands += [each.command for each in batch.commands]
+        self.asked += [each.connection for each in batch.commands]
         return batch.records
 
     def snapshot(self, connection: str, sequence: int, bid: float, ask: float = 100.0, **more: Any) -> list[Any]:
@@ -160,6 +162,15 @@ def test_a_second_connection_is_kept_silently_and_takes_over_when_the_first_one_
         "BOOK_LEAD", ("SNAPSHOT", [51.0, 50.0]), "BOOK_READY", ("DELTA", [52.0]),
     ]  # fmt: skip
     assert rebuilt(own.records) == {50.0: 1.0, 51.0: 1.0, 52.0: 1.0}
+
+
+def test_only_the_connection_whose_book_is_lost_is_asked_to_resync(own: Book) -> None:
+    own.snapshot("a", 10, 50.0)
+    own.snapshot("b", 700, 50.0)
+    own.delta("b", 702, 51.0)
+    own.delta("a", 12, 51.0)
+
+    assert own.asked == ["b", "a"]
 
 
 def test_a_follower_takes_over_where_the_lead_has_a_gap(own: Book) -> None:

@@ -159,6 +159,21 @@ async def test_quiet_connection_whose_peer_vanished_is_found_by_pings(
     assert outlet.payloads("DISCONNECT")[0] == b"ping_timeout: no pong within 0.2 s"
 
 
+async def test_connection_that_speaks_and_answers_no_pings_is_kept(
+    start_feed: Any, serve_talk: Any, outlet: Any, ws_frame: Any, until: Any
+) -> None:
+    async def talk(_reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        for number in range(60):
+            writer.write(ws_frame(TRADE % number))
+            await writer.drain()
+            await asyncio.sleep(0.01)
+
+    start_feed(settings(ping_interval_s=0.02, ping_timeout_s=0.1), await serve_talk(talk))
+    await until(lambda: TRADE % 59 in outlet.payloads("MESSAGE"))
+
+    assert outlet.frames("DISCONNECT") == []
+
+
 async def test_connection_that_answers_pings_is_kept(start_feed: Any, venue: Any, outlet: Any, until: Any) -> None:
     feed = start_feed(settings(ping_interval_s=0.02, ping_timeout_s=0.2), venue.websocket_url)
     await until(lambda: feed.life.opened == 1)
@@ -245,7 +260,7 @@ async def test_closing_codes_are_counted_by_a_bounded_set_of_names(
     venue.on_request = close
     before = errors(expected)
     start_feed(settings(), venue.websocket_url)
-    await until(lambda: errors(expected) > before)
+    await until(lambda: errors(expected) > before and outlet.frames("DISCONNECT"))
     words = outlet.payloads("DISCONNECT")[0]
 
     assert words.startswith(f"{expected}: {code} go  away".encode())

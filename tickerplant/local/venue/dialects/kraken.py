@@ -1,5 +1,7 @@
 """Kraken as the simulated venue speaks it: spot by WebSocket API 2, with the checksums of its books; AssetPairs.
 
+Futures, and spot by API 1 (recordings of it), stand in files of their own.
+
 Numbers are unquoted. Books have no ids: each message carries the CRC32 of the ten best levels, and a book of N levels
 is told as far as those.
 Source: https://docs.kraken.com/api/docs/websocket-v2/book
@@ -38,14 +40,25 @@ from tickerplant.local.venue.dialect import (
     Writer,
 )
 from tickerplant.local.venue.dialect import Market as Symbols
+from tickerplant.local.venue.dialects import kraken_futures
+from tickerplant.local.venue.dialects.kraken_futures import FuturesConversation, FuturesWriter
+from tickerplant.local.venue.dialects.kraken_spot_v1 import SpotV1Conversation, SpotV1Writer
 from tickerplant.local.venue.listings import Asset, Listing, price_decimals
 from tickerplant.local.venue.numbers import numbers_of
 from tickerplant.local.venue.text import iso
 
 NAME: Final = "KRAKEN"
-MARKETS: Final = {"spot": MarketTerms(share=1.0)}
-ENDPOINTS: Final = (Endpoint(name="spot", market="spot", paths=("/v2",)),)
-CHECKSUM: Final = re.compile(rb'"checksum":(\d+)')
+MARKETS: Final = {
+    "spot": MarketTerms(share=0.6),
+    "futures": MarketTerms(share=0.4, has_marks=True),
+    "spot_v1": MarketTerms(share=0.0),
+}
+ENDPOINTS: Final = (
+    Endpoint(name="spot", market="spot", paths=("/v2",)),
+    Endpoint(name="futures", market="futures", paths=("/ws/v1",)),
+    Endpoint(name="spot_v1", market="spot_v1", paths=("/",)),
+)
+CHECKSUM: Final = re.compile(rb'"(?:checksum":|c":")(\d+)')
 
 DEPTHS: Final = (10, 25, 100, 500, 1000)
 INTERVALS: Final = (1, 5, 15, 30, 60, 240, 1440, 10080, 21600)
@@ -66,7 +79,8 @@ class _RefusedError(Exception):
 
 def listings(market: str, assets: Sequence[Asset], now_ms: int) -> list[Listing]:
     """List the symbols of a synthetic market."""
-    del now_ms
+    if market == kraken_futures.MARKET:
+        return kraken_futures.listings(assets, now_ms)
     return [
         Listing(
             market=market,
@@ -82,18 +96,23 @@ def listings(market: str, assets: Sequence[Asset], now_ms: int) -> list[Listing]
 
 def routes(market: str) -> list[Route]:
     """List the REST addresses."""
-    del market
-    return [Route(path="/0/public/AssetPairs", answer=_asset_pairs, counts_as="instruments")]
+    if market == kraken_futures.MARKET:
+        return [Route(path="/api/v3/instruments", answer=kraken_futures.instruments, counts_as="instruments")]
+    return [Route(path="/0/public/AssetPairs", answer=lambda ask: _asset_pairs(market, ask), counts_as="instruments")]
 
 
 def converse(handshake: Handshake) -> Conversation:
     """Begin with a connection."""
-    return SpotConversation(handshake.market)
+    conversations: dict[str, type[FuturesConversation | SpotV1Conversation | SpotConversation]] = {
+        "spot": SpotConversation, "futures": FuturesConversation, "spot_v1": SpotV1Conversation,
+    }  # fmt: skip
+    return conversations[handshake.endpoint.market](handshake.market)
 
 
 def writer(listing: Listing) -> Writer:
     """Make what writes the messages of a symbol."""
-    return SpotWriter(listing)
+    writers = {"spot": SpotWriter, "futures": FuturesWriter, "spot_v1": SpotV1Writer}
+    return writers[listing.market](listing)
 
 
 class SpotConversation(Conversation):
@@ -371,9 +390,9 @@ def _pair(listing: Listing) -> dict[str, Any]:
     }
 
 
-def _asset_pairs(ask: Ask) -> Answer:
+def _asset_pairs(market: str, ask: Ask) -> Answer:
     pairs = {}
-    for each in ask.market.listings("spot"):
+    for each in ask.market.listings(market):
         base = ALIASES.get(each.base, each.base)
         pairs[f"{base}{each.quote}"] = {
             "altname": f"{base}{each.quote}",

@@ -8,7 +8,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
-from benchmarks import codec, demo, feed, imports, install, outage, processor, snapshots, startup
+from benchmarks import codec, demo, feed, imports, install, outage, processor, snapshots, startup, venues
 
 RESULTS = Path(__file__).with_name("RESULTS.md")
 BENCHMARKS: dict[str, tuple[str, Callable[[], dict[str, Any]]]] = {
@@ -20,6 +20,7 @@ BENCHMARKS: dict[str, tuple[str, Callable[[], dict[str, Any]]]] = {
     ),
     "One processor, USD-M session": ("python -m benchmarks.processor usdm", lambda: processor.measure("usdm")),
     "One processor, COIN-M session": ("python -m benchmarks.processor coinm", lambda: processor.measure("coinm")),
+    "Recorded sessions of venues, beside cryptofeed": ("python -m benchmarks.venues", venues.measure),
     "Snapshots of 1,000 symbols at 2,000 deltas/s": ("python -m benchmarks.snapshots", snapshots.measure),
     "Whole flow at full speed, socket to both stores": ("python -m benchmarks.demo throughput", demo.throughput),
     "Whole flow at 2,000 frames/s of 20 symbols": ("python -m benchmarks.demo latency", demo.latency),

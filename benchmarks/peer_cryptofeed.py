@@ -2,8 +2,8 @@
 
 Run: python peer_cryptofeed.py FOLDER NAME FILE
 
-All of the session is in memory before the clock starts; REST answers that its recorder kept serve the feed, and
-callbacks of all its channels are there and do nothing. Checksums are verified, as ours are. Prints seconds and messages.
+All of the session is in memory before the clock starts; REST answers that its recorder kept serve the feed, callbacks
+of all its channels are there and do nothing. Checksums are verified, as ours are. Prints seconds and messages.
 """
 
 import ast

@@ -23,6 +23,7 @@ NOTES: Final = {
     "http_error": IN_METRICS,
     "http_hang": IN_METRICS,
     "wrong_snapshot": "see books",
+    "wrong_checksum": "see CHECKSUM among the events, and books",
     "clock_step": "flag LATE after a step back",
 }
 TradeKey = tuple[str, str]

@@ -8,6 +8,7 @@ from collections import Counter, deque
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from functools import partial
+from pathlib import Path
 from typing import Any, Final
 
 import httpx
@@ -15,28 +16,31 @@ import pytest
 from msgspec import structs
 
 from processors import book_keeper
+from processors.items import Trade
 from processors.pipeline import Pipeline
 from processors.venues import VENUES as PROCESSORS
 from producers.app import Producer, make_producer
 from producers.intake import Intake
 from producers.venues import VENUES as WIRES
 from producers.wire import kind_of
-from schemas.records import ControlCommand, Depth, Derived, Instrument, QualityEvent, RawFrames, Tick
+from schemas.records import ControlCommand, DeadLetter, Depth, Derived, Instrument, QualityEvent, RawFrames, Tick
 from schemas.topics import raw_topic
 from tickerplant.clock import now_us
 from tickerplant.demo.books import Books, Side, venue_book
-from tickerplant.local.venue import SyntheticOptions, Venue, VenueOptions
+from tickerplant.local.venue import RecordingOptions, SyntheticOptions, Venue, VenueOptions
 from tickerplant.local.venue.dialect import Print, Stream, Writer
 from tickerplant.local.venue.dialects import DIALECTS
 from tickerplant.local.venue.faults import AnyFault, Double, Lose, Reorder
 from tickerplant.local.venue.market import RECENT_TRADES, SymbolMarket
+from tickerplant.local.venue.reading import Reading
 from tickerplant.local.venue.synthetic import SyntheticMarket
+from tickerplant.recordings import read_recording
 from tickerplant.settings import Producer as ProducerSettings
 from tickerplant.settings import Settings
 from tickerplant.settings import Venue as VenueSettings
 
 PATIENCE_S = 40.0
-ALL = 1 << 30
+TOP = 10
 CAPTURED = frozenset({"trade", "quote", "depth", "ticker", "candle", "mark_price", "funding", "open_interest"})
 UNSEEN: Final = {
     ("COINBASE", "exchange"): "updates have neither ids nor a checksum",
@@ -108,7 +112,7 @@ class World:
         """Give the books of the matching engines, as far as the streams tell them."""
         found = {}
         for stream in self.book_streams():
-            book = self.venue.feed.book(self.market, stream.symbol, stream.levels or ALL)
+            book = self.venue.feed.book(self.market, stream.symbol, stream.levels)
             assert book is not None
             instrument = self.instrument(stream.symbol)
             found[instrument.symbol] = venue_book(instrument, {"bids": book.bids, "asks": book.asks})
@@ -120,6 +124,14 @@ class World:
         for each in self.of(Depth):
             books.add(structs.asdict(each))
         return [symbol for symbol, sides in self.true_books().items() if not books.equals(symbol, *sides)]
+
+    def wrong_tops(self) -> list[str]:
+        """Name the books whose best levels differ: of a recording, a snapshot may have had fewer levels than all."""
+        books = Books()
+        for each in self.of(Depth):
+            books.add(structs.asdict(each))
+        found = {symbol: (book.bids, book.asks) for symbol, book in books.by_symbol.items()}
+        return [symbol for symbol, sides in self.true_books().items() if _top(found.get(symbol)) != _top(sides)]
 
     def written(self) -> Iterator[tuple[str, str]]:
         """List the trades that the venue wrote to sockets, by canonical symbol and id."""
@@ -165,6 +177,11 @@ class World:
         return [each for each in self.flow.pipeline.states() if each.keeper.is_valid]
 
 
+def _top(sides: tuple[Side, Side] | None) -> tuple[list[tuple[float, float]], list[tuple[float, float]]]:
+    bids, asks = sides or ({}, {})
+    return sorted(bids.items(), reverse=True)[:TOP], sorted(asks.items())[:TOP]
+
+
 class _Kept(deque[Print]):
     """The newest trades, each shown to somebody as it comes."""
 
@@ -194,21 +211,28 @@ def settings_of(venue: Venue, market: str) -> Settings:
 
 
 async def capture(world: World, producer: Producer, work: Callable[[World], Any]) -> None:
+    """Let a market begin when all of it is subscribed, and do something to it."""
     stop = asyncio.Event()
     running = asyncio.create_task(producer.run(stop))
     try:
-        await world.until(lambda: world.book_streams() or running.done())
+        await world.until(lambda: _is_subscribed(world, producer) or running.done())
         world.venue.start()
-        await world.until_books_stand()
         await work(world)
     finally:
         stop.set()
         await running
 
 
-async def run(name: str, market: str, work: Callable[[World], Any]) -> World:
+def _is_subscribed(world: World, producer: Producer) -> bool:
+    feeds = [feed for capture in producer.captures for feed in capture.feeds]
+    names = {(feed.plan.url, stream.name) for feed in feeds for stream in feed.plan.streams}
+    return bool(names) and len(world.venue.hub.subscribed()) >= len(names)
+
+
+async def run(
+    name: str, market: str, source: SyntheticOptions | RecordingOptions, work: Callable[[World], Any]
+) -> World:
     """Capture a market while something is done to it; then it has ended and all is processed."""
-    source = SyntheticOptions(symbols=3, rate_frames=600, seed=3, markets=(market,))
     async with Venue(VenueOptions(venue=name, source=source)) as venue, httpx.AsyncClient() as client:
         settings = settings_of(venue, market)
         topic = raw_topic(name.lower()).name
@@ -217,7 +241,8 @@ async def run(name: str, market: str, work: Callable[[World], Any]) -> World:
         producer = make_producer(settings, {name: intake}, client)
         flow.heard = producer.take_command
         world = World(venue, market, flow)
-        world.keep_trades()
+        if isinstance(source, SyntheticOptions):
+            world.keep_trades()
         await capture(world, producer, work)
     return world
 
@@ -238,6 +263,7 @@ async def test_books_and_trades_are_those_of_the_market_after_updates_were_lost_
     faults: list[AnyFault] = []
 
     async def disturb(world: World) -> None:
+        await world.until_books_stand()
         stream = world.book_streams()[0]
         symbol = world.instrument(stream.symbol).symbol
         for kind in () if (name, market) in UNSEEN else (Lose, Double, Reorder):
@@ -253,7 +279,8 @@ async def test_books_and_trades_are_those_of_the_market_after_updates_were_lost_
         await world.until(lambda: len(world.of(Tick, kind="TRADE")) > trades + 20)
         await world.finish()
 
-    world = await run(name, market, disturb)
+    source = SyntheticOptions(symbols=3, rate_frames=600, seed=3, markets=(market,))
+    world = await run(name, market, source, disturb)
     ticks = world.of(Tick, kind="TRADE")
     stored = Counter((each.symbol, each.trade_id) for each in ticks)
 
@@ -266,3 +293,32 @@ async def test_books_and_trades_are_those_of_the_market_after_updates_were_lost_
         assert (tick.price, tick.side) == (float(made.price), "BUY" if made.is_buy else "SELL")
         assert tick.quantity == pytest.approx(instrument.base_quantity(float(made.size), float(made.price)))
         assert tick.exchange_time_us // 1_000_000 == made.time_ms // 1000
+
+
+@pytest.mark.recordings
+@pytest.mark.parametrize(
+    ("name", "market", "file"),
+    [
+        ("OKX", "spot", "OKX.ws.1.0"),
+        ("KUCOIN", "spot", "KUCOIN.ws.1.0"),
+        ("GATE", "spot", "GATEIO.ws.1.0"),
+        ("GATE", "futures", "GATEIO_FUTURES.ws.1.0"),
+    ],
+)
+async def test_recording_comes_out_as_it_was(recordings: Path, name: str, market: str, file: str) -> None:
+    path = recordings / "cryptofeed" / file
+    reading = Reading(name, market)
+    items = [item for frame in read_recording(path, market) for item in reading.items(frame)]
+    trades = {(item.symbol, item.name or str(item.trade_id)) for item in items if isinstance(item, Trade)}
+
+    async def play(world: World) -> None:
+        await world.until(lambda: world.venue.state == "done")
+        await world.until(lambda: not world.wrong_tops())
+        await world.until(lambda: len(world.of(Tick, kind="TRADE")) >= len(trades))
+
+    world = await run(name, market, RecordingOptions(path=path, market=market, pace=None), play)
+    stored = Counter((each.symbol, each.trade_id) for each in world.of(Tick, kind="TRADE"))
+
+    assert stored == Counter((world.instrument(symbol).symbol, trade_id) for symbol, trade_id in trades)
+    assert not [each for each in world.of(QualityEvent) if each.kind in {"GAP", "CHECKSUM"}]
+    assert not world.of(DeadLetter)

@@ -40,6 +40,7 @@ class Holdings:
     Args:
         kinds: by venue symbol.
         intervals: of candles, as the processor names them.
+        snapshots: the first one of each book that was asked for by REST: it lies ahead of the stream.
     """
 
     frames: int = 0
@@ -50,6 +51,7 @@ class Holdings:
     listings: dict[str, Listing] = field(default_factory=dict)
     numbers: dict[str, int] = field(default_factory=dict)
     first_deltas: dict[str, BookDelta] = field(default_factory=dict)
+    snapshots: dict[str, BookSnapshot] = field(default_factory=dict)
 
 
 def read_holdings(venue: str, options: RecordingOptions) -> Holdings:
@@ -181,9 +183,7 @@ class ParsedPlayback(Player):
                 bids, asks = _sides(item)
                 kept.see_delta(Delta(U=first, u=last, b=bids, a=asks, pu=previous, E=time_ms))
             case BookSnapshot():
-                bids, asks = _sides(item)
-                book = Book(item.symbol, item.sequence, item.sequence, bids, asks, time_ms)
-                kept.see_book(book, is_in_stream=is_in_stream and item.is_in_stream)
+                kept.see_book(_whole(item), is_in_stream=is_in_stream and item.is_in_stream)
             case Trade():
                 candle = self._candles[item.symbol].minute(time_ms, item.trade_id, item.price)
                 amount = item.price * item.size
@@ -197,7 +197,10 @@ class ParsedPlayback(Player):
         known = None if first is None else Delta(
             U=first.first_sequence, u=first.sequence, b=[], a=[], pu=first.previous_sequence
         )  # fmt: skip
-        return KeptBook(symbol, first=known, snapshot=None)
+        kept, snapshot = KeptBook(symbol, first=known, snapshot=None), self._held.snapshots.get(symbol)
+        if snapshot is not None:
+            kept.see_book(_whole(snapshot), is_in_stream=False)
+        return kept
 
 
 def user_channels(held: Holdings) -> set[str]:
@@ -223,6 +226,8 @@ def _see_item(held: Holdings, item: DataItem) -> None:
         held.intervals.add(interval)
     if isinstance(item, BookDelta):
         held.first_deltas.setdefault(item.symbol, item)
+    elif isinstance(item, BookSnapshot) and not item.is_in_stream:
+        held.snapshots.setdefault(item.symbol, item)
 
 
 def _name_the_rest(held: Holdings, venue: str, market: str) -> None:
@@ -245,6 +250,11 @@ def _sides(item: BookDelta | BookSnapshot) -> tuple[Levels, Levels]:
             list(zip(texts.ask_prices, texts.ask_sizes, strict=True)),
         )
     return _levels(item.bid_prices, item.bid_sizes), _levels(item.ask_prices, item.ask_sizes)
+
+
+def _whole(item: BookSnapshot) -> Book:
+    bids, asks = _sides(item)
+    return Book(item.symbol, item.sequence, item.sequence, bids, asks, item.exchange_time_us // 1000)
 
 
 def _levels(prices: list[float], sizes: list[float]) -> Levels:

@@ -21,6 +21,7 @@ from processors.pipeline import Pipeline
 from processors.venues import VENUES as PROCESSORS
 from producers.app import Producer, make_producer
 from producers.intake import Intake
+from producers.turns import Turns
 from producers.venues import VENUES as WIRES
 from producers.wire import kind_of
 from schemas.records import ControlCommand, DeadLetter, Depth, Derived, Instrument, QualityEvent, RawFrames, Tick
@@ -249,7 +250,8 @@ async def run(
 
 @pytest.fixture
 def quick_books(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Let books ask for snapshots sooner than they do in earnest."""
+    """Let books ask for snapshots, and producers for books, sooner than they do in earnest."""
+    monkeypatch.setattr(Turns.__init__, "__defaults__", (0.1, 0.5))
     monkeypatch.setattr(book_keeper, "PATIENCE_US", 1_000_000)
     monkeypatch.setattr(book_keeper, "FIRST_WAIT_US", 50_000)
     monkeypatch.setattr(book_keeper, "MOST_WAIT_US", 200_000)

@@ -221,7 +221,7 @@ class PartitionWorker:
 
     def _unknown_id(self, offset: int, error: UnknownSchemaError) -> str:
         place = f"{self._topic}:{self._partition} offset {offset}"
-        help_text = 'or set registry.unknown_id = "dead_letter" to pass over such records'
+        help_text = 'registry.unknown_id = "dead_letter" would pass over such records'
         return f"{place}: {error} Its subject would be {self._topic}-value; {help_text}"
 
     def _bad_record(self, offset: int, value: bytes, timestamp_us: int, reason: str) -> Batch:

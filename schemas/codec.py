@@ -10,6 +10,7 @@ CodecError
 
 import json
 import struct
+import time
 from collections.abc import Callable
 from functools import cache
 from importlib import resources
@@ -26,7 +27,7 @@ from schemas.records import Record
 
 HEADER = struct.Struct(">bI")
 MOST_REFUSED = 1000
-ASK_EVERY = 1000
+ASK_AGAIN_S = 30.0
 MOST_INT = 2**31
 MALFORMED = (
     EOFError,
@@ -97,16 +98,20 @@ class Decoder(Generic[R]):
     Args:
         record: class to decode to.
         writer_schema: tells the schema text of an id, asked once an id; raises UnknownSchemaError.
+        now_s: a clock that never goes back, seconds.
     """
 
-    def __init__(self, record: type[R], writer_schema: Callable[[int], str]) -> None:
+    def __init__(
+        self, record: type[R], writer_schema: Callable[[int], str], *, now_s: Callable[[], float] = time.monotonic
+    ) -> None:
         self._record = record
         self._reader = _parsed(record)
         self._ints = _int_fields(record)
         self._writer_schema = writer_schema
         self._writers: dict[int, Any] = {}
         self._refused: dict[int, str] = {}
-        self._unknown: dict[int, int] = {}
+        self._now_s = now_s
+        self._asked_s: dict[int, float] = {}  # id that was not known → when it was asked for
 
     def decode(self, value: bytes) -> R:
         """Decode one framed record.
@@ -155,18 +160,18 @@ class Decoder(Generic[R]):
         return writer
 
     def _asked(self, schema_id: int) -> str:
-        """Ask for a schema; for one that was not known, again only after many records: the asking takes long."""
-        times = self._unknown.get(schema_id, 0)
-        if times % ASK_EVERY:
-            self._unknown[schema_id] = times + 1
+        """Ask for a schema; for one that was not known, again only after a while: the asking takes long."""
+        now_s = self._now_s()
+        if now_s - self._asked_s.get(schema_id, -ASK_AGAIN_S) < ASK_AGAIN_S:
             raise UnknownSchemaError(schema_id)
         try:
             text = self._writer_schema(schema_id)
         except UnknownSchemaError:
-            if len(self._unknown) < MOST_REFUSED:
-                self._unknown[schema_id] = times + 1
+            if len(self._asked_s) >= MOST_REFUSED:
+                self._asked_s.clear()
+            self._asked_s[schema_id] = now_s
             raise
-        self._unknown.pop(schema_id, None)
+        self._asked_s.pop(schema_id, None)
         return text
 
     def _read_writer(self, text: str) -> Any:

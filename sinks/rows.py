@@ -75,7 +75,7 @@ class RowReader:
 
     def _unknown_id(self, entry: Entry, error: UnknownSchemaError) -> str:
         place = f"{entry.topic} [{entry.partition}] offset {entry.offset}"
-        help_text = 'or set registry.unknown_id = "dead_letter" to pass over such records'
+        help_text = 'registry.unknown_id = "dead_letter" would pass over such records'
         return f"{place}: {error} Its subject would be {self.name(entry.topic)}-value; {help_text}"
 
     def _letter(self, entry: Entry, value: bytes, error: Exception) -> DeadLetter:

@@ -72,7 +72,7 @@ class Registry(Section):
     """The schema registry (Confluent API)."""
 
     url: str = "http://127.0.0.1:18081/apis/ccompat/v7"
-    unknown_id: Literal["stop", "dead_letter"] = "stop"  # what to do with a record whose schema is not registered
+    unknown_id: Literal["stop", "dead_letter"] = "dead_letter"  # what to do with a record whose schema is unknown
     username: Text = None
     password: Secret = None
     ca_location: File = None  # PEM; None = the usual authorities

@@ -210,8 +210,7 @@ def test_after_a_drain_nothing_is_repeated(alone: Settings, tmp_path: Path, new_
 def test_records_that_cannot_be_decoded_are_dead_letters(alone: Settings, tmp_path: Path, new_run: Any) -> None:
     good = encoded(alone, stream(new_run, 5))
     unknown_schema = b"\x00\x7f\xff\xff\xff"
-    registry = alone.registry.model_copy(update={"unknown_id": "dead_letter"})
-    with processor(alone.model_copy(update={"registry": registry}), tmp_path):
+    with processor(alone, tmp_path):
         publish(alone, [good[0], b"garbage", unknown_schema, *good[1:]])
         eventually(lambda: len(read(alone, Tick)) == 4)
 

@@ -3,7 +3,7 @@ from typing import Any
 import pytest
 
 from schemas.codec import Decoder, UnknownSchemaError, schema_text
-from schemas.records import DeadLetter, Frame, RawFrames, Source
+from schemas.records import DeadLetter, Frame, RawFrames, Record, Source
 from sinks.kafka_log import subscription
 from sinks.rows import Entry, RowReader
 from tickerplant.errors import UserError
@@ -54,7 +54,7 @@ def test_a_frame_that_names_no_source_is_a_dead_letter(reader: RowReader, value:
     )
 
 
-def test_an_unknown_schema_stops_the_sink_at_once(tick: Any, value: Any) -> None:
+def test_an_unknown_schema_stops_the_sink_where_that_is_set(tick: Any, value: Any) -> None:
     def unknown(schema_id: int) -> str:
         raise UnknownSchemaError(schema_id)
 
@@ -66,17 +66,23 @@ def test_an_unknown_schema_stops_the_sink_at_once(tick: Any, value: Any) -> None
         reader.read(Entry("cleaned.tick", 0, 5, value(tick(0))))
 
 
-def test_an_unknown_schema_id_is_a_dead_letter_where_that_is_set_and_asked_for_seldom(value: Any, tick: Any) -> None:
-    asked = []
+def test_an_unknown_schema_id_is_a_dead_letter_with_its_bytes_and_asked_for_seldom(value: Any, tick: Any) -> None:
+    asked, clock = [], [0.0]
 
     def unknown(schema_id: int) -> str:
         asked.append(schema_id)
         raise UnknownSchemaError(schema_id)
 
-    reader = RowReader(lambda record: Decoder(record, unknown), stage="sink.memory", takes_unknown_ids=True)
-    letters = [reader.read(Entry("cleaned.tick", 0, offset, value(tick(0)))) for offset in range(1001)]
+    def make(record: type[Record]) -> Decoder[Any]:
+        return Decoder(record, unknown, now_s=lambda: clock[0])
 
-    assert all(isinstance(letter, DeadLetter) and "schema id 1" in letter.reason for letter in letters)
+    reader, payload = RowReader(make, stage="sink.memory", takes_unknown_ids=True), value(tick(0))
+    for offset in range(100):
+        letter = reader.read(Entry("cleaned.tick", 0, offset, payload))
+        assert isinstance(letter, DeadLetter)
+        assert (letter.payload, "schema id 1" in letter.reason) == (payload, True)
+        clock[0] += 0.4
+
     assert asked == [1, 1]
 
 

@@ -143,19 +143,25 @@ def test_raw_frames_and_unreadable_records_arrive(settings: Settings, sinks: Any
     record = RawFrames(venue=VENUE, event_time_us=1_795_248_000_000_000, sources=sources, frames=[frame] * 3)
     publisher = Publisher(settings)
     publisher.send(TICK.name, 1, b"k", b"\x01junk")
+    publisher.send(TICK.name, 1, b"k", b"\x00\x7f\xff\xff\xffof a registry that is not ours")
     publisher.send(topic.name, 1, b"1", Registry(settings).encoder(topic, RawFrames).encode(record))
     publisher.flush()
     sinks("clickhouse")
     client = connect(settings.clickhouse)
     frames = f"SELECT count() FROM market_data.tick_raw WHERE venue = '{VENUE}' AND hex(payload) = 'FF00'"
-    letters = "SELECT payload FROM metadata.dead_letters WHERE source_topic = %(topic)s"
+    letters = (
+        "SELECT lower(hex(payload)) FROM metadata.dead_letters WHERE source_topic = %(topic)s ORDER BY source_offset"
+    )
     values = {"topic": TICK.name + settings.kafka.topic_suffix}
     eventually(lambda: client.execute(frames) == [(3,)])
-    eventually(lambda: bool(client.execute(letters, values)))
+    eventually(lambda: len(client.execute(letters, values)) == 2)
     found = client.execute(letters, values)
     client.disconnect()
 
-    assert found == [("\x01junk",)]
+    assert [hexadecimal for (hexadecimal,) in found] == [
+        b"\x01junk".hex(),
+        b"\x00\x7f\xff\xff\xffof a registry that is not ours".hex(),
+    ]
 
 
 def test_a_poisoned_topic_stops_the_sink_each_time_with_one_line_and_no_more_letters(

@@ -4,6 +4,7 @@ import base64
 import signal
 import socket
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 from urllib.error import HTTPError
@@ -191,6 +192,19 @@ def test_unread_bytes_are_not_heaped_up(gateway: Any) -> None:
             connection.sendall(b"\x04" * 200_000_000)
 
         assert memory().rss - before_bytes < 60_000_000
+
+
+def test_who_floods_the_gateway_leaves_others_their_turn(gateway: Any) -> None:
+    other = gateway.driver(send_receive_timeout=PATIENCE_S)
+    other.execute("SELECT 1")
+    with socket.create_connection(("127.0.0.1", gateway.port), timeout=0.5) as flooding:
+        flooding.sendall(HELLO)
+        with suppress(TimeoutError):
+            flooding.sendall(b"\x04" * 20_000_000)
+        found = other.execute("SELECT 1")
+    other.disconnect()
+
+    assert found == [(1,)]
 
 
 def test_the_process_is_small(gateway: Any, client: Client) -> None:

@@ -135,6 +135,7 @@ class Client:
             self.busy = True
             await handlers[number]()
             self.busy = False
+            await asyncio.sleep(0)  # of a buffer full of packets none waits, and nobody else would have a turn
 
     async def _ping(self) -> None:
         await self._channel.send(varint(packets.Server.PONG))
@@ -214,6 +215,7 @@ class Client:
 
     async def _data(self, query: packets.Query) -> Block:
         """Take one Data packet in."""
+        await asyncio.sleep(0)  # as in `serve`
         buffer = self._channel.buffer
         number = await self._channel.pull(buffer.varint())
         if number != packets.Client.DATA:

@@ -5,6 +5,7 @@ before, the table is asked first which of its source ids it has (the window of t
 outlasted by a long stop); ReplacingMergeTree on the source id is the last line.
 """
 
+import contextlib
 import struct
 from collections.abc import Callable, Iterator, Sequence
 from itertools import pairwise
@@ -15,10 +16,11 @@ import pyarrow as pa
 from clickhouse_driver import Client
 from clickhouse_driver.errors import Error, NetworkError, SocketTimeoutError
 
+from sinks.altered import PAIRS, check_columns
 from sinks.chunk import Chunk, Limits
 from sinks.clickhouse_client import BUSY, connect, first_line, greet, make_client
 from sinks.store import Refused, StoreBusyError
-from sinks.tables import Table
+from sinks.tables import RAW, TABLES, Table
 from tickerplant.errors import DependencyError, UserError
 from tickerplant.health import CLICKHOUSE
 from tickerplant.settings import Settings
@@ -40,8 +42,6 @@ INSERT_SETTINGS: Final[dict[str, Any]] = {
     "insert_deduplicate": 1,
     "max_partitions_per_insert_block": 0,  # a chunk of history may span many days
 }
-PAIRS: Final = {"bids": ("bid_prices", "bid_sizes"), "asks": ("ask_prices", "ask_sizes")}
-"""Columns that are arrays of (price, size) in ClickHouse, and two parallel arrays in the record."""
 ID: Final = ("source_topic", "source_partition", "source_offset", "source_index")
 
 Ids = set[tuple[Any, ...]]
@@ -67,19 +67,35 @@ class ClickHouseStore:
         return self._limits
 
     def open(self) -> None:
-        """Connect; raises as `connect`."""
+        """Connect, and look at all tables.
+
+        Raises:
+            DependencyError: ClickHouse does not answer.
+            UserError: it refuses us; a table is missing, or was altered so that rows do not fit.
+        """
         self._client = connect(self._settings)
+        for table in (RAW, *TABLES.values()):
+            self._look_at(table)
 
     def write(self, chunk: Chunk) -> Sequence[Refused]:
         """Insert a chunk; rows that ClickHouse refuses are found by halving. Raises as `Store.write`."""
         try:
             rows, numbers = self._missing(chunk)
-            return salvage(rows, numbers, lambda part, first: self._insert(chunk, part, first))
+            refused = salvage(rows, numbers, lambda part, first: self._insert(chunk, part, first))
         except Error as error:
-            raise self._judge(error) from error
+            judged = self._judge(error)
+            if isinstance(judged, UserError):
+                self._suspect(chunk.table)
+            raise judged from error
         except (OSError, EOFError, DependencyError) as error:
             self._drop()
             raise StoreBusyError(f"connection lost: {type(error).__name__} {error}") from error
+        except UserError:
+            self._suspect(chunk.table)
+            raise
+        if refused:
+            self._suspect(chunk.table)
+        return refused
 
     def check(self, timeout_s: float) -> None:
         """Ask for a 1 over a connection that is kept for that; raises as `Store.check`."""
@@ -107,6 +123,28 @@ class ClickHouseStore:
         if self._client is None:
             self._client = connect(self._settings)
         return self._client
+
+    def _suspect(self, table: Table) -> None:
+        """Look whether rows are refused because the table was altered: then all that follow would be.
+
+        Raises:
+            UserError: it was.
+        """
+        with contextlib.suppress(Error, OSError, EOFError, DependencyError):
+            self._look_at(table)
+            return
+        self._drop()
+
+    def _look_at(self, table: Table) -> None:
+        name = table.name + self._suffix
+        database, _, bare = name.partition(".")
+        query = "SELECT name, type FROM system.columns WHERE database = %(database)s AND table = %(table)s"
+        found = self._connected().execute(query, {"database": database, "table": bare})
+        try:
+            check_columns(table, name, dict(found))
+        except UserError:
+            self._drop()
+            raise
 
     def _missing(self, chunk: Chunk) -> tuple[pa.Table, list[int]]:
         """Leave out the rows that the table has, where that may be; with the rows' indices within the chunk."""

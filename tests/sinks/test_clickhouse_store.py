@@ -11,6 +11,8 @@ from sinks.clickhouse import ClickHouseStore, salvage, token
 from sinks.clickhouse_client import connect
 from sinks.migrations import migrate
 from sinks.store import Refused, StoreBusyError
+from sinks.tables import RAW
+from sinks.tables import TABLES as STORED
 from tickerplant.errors import UserError
 from tickerplant.settings import Settings
 
@@ -332,3 +334,41 @@ def test_nobody_at_the_port_is_a_clear_error() -> None:
 
     with pytest.raises(UserError, match=r"clickhouse does not answer at 127\.0\.0\.1:1"):
         ClickHouseStore(settings).open()
+
+
+@pytest.fixture
+def altered(gateway: Any, client: Any) -> Iterator[tuple[Any, ClickHouseStore]]:
+    """A client, and a store with tables of its own to be altered: their names end in `__altered`."""
+    names = sorted({table.name for table in (RAW, *STORED.values())})
+    for name in names:
+        client.execute(f"CREATE TABLE {name}__altered AS {name}")
+    own = gateway.settings.clickhouse.model_copy(update={"table_suffix": "__altered"})
+    found = ClickHouseStore(gateway.settings.model_copy(update={"clickhouse": own}))
+    yield client, found
+    found.close()
+    for name in names:
+        client.execute(f"DROP TABLE {name}__altered SYNC")
+
+
+@pytest.mark.parametrize("change", ["DROP COLUMN trade_id", "MODIFY COLUMN quantity String"])
+def test_a_table_altered_under_a_running_sink_is_told_in_one_line(
+    altered: Any, tick: Any, chunk: Any, *, change: str
+) -> None:
+    client, store = altered
+    store.open()
+    client.execute(f"ALTER TABLE market_data.tick__altered {change}")
+
+    with pytest.raises(UserError, match=r"\Atable market_data\.tick__altered of ClickHouse was altered: .*\Z"):
+        store.write(chunk([tick(0)]))
+    with pytest.raises(UserError, match=r"\Atable market_data\.tick__altered of ClickHouse was altered: .*\Z"):
+        store.open()
+
+
+def test_what_an_owner_adds_to_a_table_is_left_alone(altered: Any, tick: Any, chunk: Any) -> None:
+    client, store = altered
+    for change in ("ADD COLUMN mine String DEFAULT 'x'", "MODIFY COLUMN trade_id LowCardinality(String)"):
+        client.execute(f"ALTER TABLE market_data.tick__altered {change}")
+    store.open()
+
+    assert store.write(chunk([tick(0)])) == []
+    assert client.execute("SELECT mine FROM market_data.tick__altered") == [("x",)]

@@ -15,6 +15,7 @@ from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Final
 
+import numpy as np
 import pyarrow as pa
 
 from schemas.records import DeadLetter
@@ -65,8 +66,9 @@ class Chunk:
     Args:
         letters: records of the span that could not be read.
         repeats: how many rows were dropped as repeats.
-        is_doubtful: the store may have (a part of) it: a write was begun before, or a commit was lost.
+        is_doubtful: the store may have (a part of) it: a write was begun before, or no commit was found.
         doubtful_below: see `Position`.
+        offsets: of each row's record in the log, where ranges of other borders may be stored; None = none are.
     """
 
     table: Table
@@ -75,6 +77,7 @@ class Chunk:
     letters: Sequence[DeadLetter] = ()
     repeats: int = 0
     is_doubtful: bool = False
+    offsets: np.ndarray | None = None
     doubtful_below: int = 0
     marks_before: Marks = field(default_factory=dict)
     marks_after: Marks = field(default_factory=dict)
@@ -102,20 +105,20 @@ class Chunk:
         return Position(
             offset=self.span.start,
             pending_end=self.span.end,
-            doubtful_below=self.doubtful_below,
             marks=self.marks_before,
             unread=self.unread_before,
             refused=refused,
+            doubtful_below=self.doubtful_below,
         )
 
     def done(self, refused: Tally = NONE_REFUSED) -> Position:
         """Tell the position to commit once it is written; `refused`: rows of all before it and its own."""
         return Position(
             offset=self.span.end + 1,
-            doubtful_below=self.doubtful_below,
             marks=self.marks_after,
             unread=self.unread_after,
             refused=refused,
+            doubtful_below=self.doubtful_below,
         )
 
 
@@ -146,6 +149,14 @@ class _Open:
     row_count: int = 0
     repeats: int = 0
     size_bytes: int = 0
+    counts: list[tuple[int, int]] | None = None  # offset → rows, where they are asked for
+
+    def offsets(self) -> np.ndarray | None:
+        """Tell the offset of each row."""
+        if self.counts is None:
+            return None
+        table = np.array(self.counts, np.int64).reshape(-1, 2)
+        return np.repeat(table[:, 0], table[:, 1])
 
 
 class Buffer:
@@ -156,7 +167,7 @@ class Buffer:
         place: topic (as the broker names it) and partition.
         generation: see `Span`.
         position: where the last owner stood; None = nothing was ever committed.
-        doubtful_below: chunks that start below this offset are doubtful (see `Chunk`).
+        doubtful_below: of chunks that start below this offset, rows may be stored in ranges of other borders.
         limits: when a chunk is full.
         dead_letter_limit: by which `unread` is counted; it is for others to stop at it.
     """
@@ -178,14 +189,14 @@ class Buffer:
         self._place = place
         self._generation = generation
         self._limits = limits
-        self._doubtful_below = position.doubtful_below if position else doubtful_below
+        self._doubtful_below = doubtful_below
         self._marks = dict(position.marks) if position else {}
         self._pending_end = position.pending_end if position else None
         self._next_offset = position.offset if position else 0
         self._open: _Open | None = None
         self._closed: deque[Chunk] = deque()
         if self._pending_end is not None:
-            self._open = _Open(self._next_offset, 0.0, dict(self._marks), self.unread.copy())
+            self._open = self._begin(self._next_offset, 0.0)
 
     @property
     def size_bytes(self) -> int:
@@ -209,6 +220,8 @@ class Buffer:
         chunk.rows.extend(fresh)
         chunk.row_count += len(fresh)
         chunk.repeats += len(rows) - len(fresh)
+        if chunk.counts is not None:
+            chunk.counts.append((offset, len(fresh)))
         chunk.size_bytes += size_bytes
         if len(chunk.rows) >= COMPACT_ROWS:
             self._compact(chunk)
@@ -246,10 +259,14 @@ class Buffer:
             # Compaction or retention removed the last records of the range: what is left of it is all of it.
             self._close(self._open)
         if self._open is None:
-            self._open = _Open(offset, now_s, dict(self._marks), self.unread.copy())
+            self._open = self._begin(offset, now_s)
         self._next_offset = offset + 1
         self._open.end = offset
         return self._open
+
+    def _begin(self, offset: int, now_s: float) -> _Open:
+        counts: list[tuple[int, int]] | None = [] if offset < self._doubtful_below else None
+        return _Open(offset, now_s, dict(self._marks), self.unread.copy(), counts=counts)
 
     def _close_if_full(self, chunk: _Open) -> None:
         if self._pending_end is not None:
@@ -270,7 +287,8 @@ class Buffer:
                 batches=tuple(chunk.batches),
                 letters=tuple(chunk.letters),
                 repeats=chunk.repeats,
-                is_doubtful=is_pending or chunk.start < self._doubtful_below,
+                is_doubtful=is_pending or chunk.counts is not None,
+                offsets=chunk.offsets(),
                 doubtful_below=self._doubtful_below,
                 marks_before=chunk.marks_before,
                 marks_after=dict(self._marks),

@@ -53,12 +53,18 @@ class Assigned:
     Args:
         position: as the last owner committed it; None = never.
         generation: see `Span`.
-        end_offset: offset of the next record to come.
+        end_offset: offset of the next record to come, where the position does not tell what is stored; else 0.
     """
 
     position: Position | None
     generation: str
     end_offset: int
+
+    @property
+    def doubtful_below(self) -> int:
+        """Tell up to which offset the store may have what no commit tells of."""
+        known = self.position.doubtful_below if self.position else None
+        return self.end_offset if known is None else known
 
 
 class Listener(Protocol):
@@ -205,7 +211,7 @@ class Drain:
             limits=self._store.limits,
             position=found.position,
             generation=found.generation,
-            doubtful_below=0 if found.position else found.end_offset,
+            doubtful_below=found.doubtful_below,
             dead_letter_limit=self._tools.limit,
         )
         progress = self._observer.progress(*place)

@@ -167,7 +167,8 @@ class KafkaLog:
 
     def _one_assigned(self, client: Consumer, committed: TopicPartition) -> Assigned:
         position = _position(committed) if committed.offset >= 0 else None
-        end = 0 if position else client.get_watermark_offsets(committed, timeout=TIMEOUT_S, cached=False)[1]
+        is_known = position is not None and position.doubtful_below is not None
+        end = 0 if is_known else client.get_watermark_offsets(committed, timeout=TIMEOUT_S, cached=False)[1]
         return Assigned(position=position, generation=self._generations[committed.topic], end_offset=end)
 
     def _learn(self, topics: Iterable[str]) -> None:

@@ -3,163 +3,38 @@
 `<root>/cleaned/tick/venue=BINANCE/date=2026-11-21/<topic>-<partition>-<start>-<end>-<generation>.parquet`: zstd, rows
 in offset order, `venue` and `date` (UTC day of `event_time_us`) in the path alone, as hive readers expect. A name is
 made from the range it holds and never written twice: an object that exists is done.
+
+Where the group's offsets were lost, ranges have other borders than before: then the names in the folders of a chunk
+tell which of its offsets are stored. What is named so and is no Parquet is set aside, its rows are written again.
 """
 
-import contextlib
-import os
-import shutil
 from collections.abc import Iterator, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any, Final
+from typing import Final
 from urllib.parse import quote
 
-import fsspec
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
-from botocore.exceptions import BotoCoreError, ClientError  # type: ignore[import-untyped]  # comes with s3fs
 
 from sinks.chunk import Chunk, Limits, Span
-from sinks.store import Refused, StoreBusyError
-from tickerplant.errors import DependencyError, UserError
+from sinks.places import Bucket, Folder, Place
+from sinks.store import Refused
+from sinks.stored import Stored, missing, name_prefix, object_name
 from tickerplant.health import OBJECT_STORE
-from tickerplant.security import distrust
-from tickerplant.settings import ObjectStore, Settings
+from tickerplant.logs import logger
+from tickerplant.settings import Settings
 
 DAY_US: Final = 24 * 3600 * 1_000_000
 NO_VENUE: Final = "__HIVE_DEFAULT_PARTITION__"
 ROW_GROUP_ROWS: Final = 128 * 1024
 ROWS_LIMIT: Final = 200_000
 """Rows of one object: small rows take more memory than their encoded bytes tell."""
-CONNECT_S: Final = 5
-READ_S: Final = 30
-
-
-class Folder:
-    """A local folder, in which a file appears whole or not at all."""
-
-    def __init__(self, root: Path) -> None:
-        self._root = root
-
-    def open(self) -> None:
-        """Make the folder.
-
-        Raises:
-            UserError: it cannot be made.
-        """
-        try:
-            self._root.mkdir(parents=True, exist_ok=True)
-        except OSError as error:
-            text = f"object_store.root {self._root} cannot be made a folder: {error.strerror}"
-            raise UserError(text) from None
-
-    def create(self, path: str, content: pa.Buffer) -> None:
-        """Write a file unless it exists, durably.
-
-        Raises:
-            StoreBusyError: the disk does not take it.
-        """
-        target = self._root / path
-        draft = target.with_name(f".{target.name}.{os.getpid()}.tmp")
-        try:
-            target.parent.mkdir(parents=True, exist_ok=True)
-            _write_durably(draft, content)
-            # A link, not a rename: it fails where the target exists.
-            with contextlib.suppress(FileExistsError):
-                os.link(draft, target)
-        except OSError as error:
-            raise StoreBusyError(f"{target}: {error.strerror}") from error
-        finally:
-            with contextlib.suppress(OSError):  # it may never have come to be
-                draft.unlink()
-
-    def check(self, _timeout_s: float) -> None:
-        """Make sure that the folder is there and its disk not full; raises as `Store.check`."""
-        try:
-            there = next(each for each in (self._root, *self._root.absolute().parents) if each.exists())
-            is_full = shutil.disk_usage(there).free == 0
-        except OSError as error:
-            raise DependencyError("object store", str(self._root), str(error.strerror)) from error
-        if is_full:
-            raise DependencyError("object store", str(self._root), "its disk is full: make room")
-
-    def close(self) -> None:
-        """Do nothing: no connection is held."""
-
-
-class Bucket:
-    """A prefix in an S3 bucket; objects are created by If-None-Match."""
-
-    def __init__(self, settings: ObjectStore) -> None:
-        self._settings = settings
-        self._root = settings.root.removeprefix("s3://").rstrip("/")
-        self._fs = fsspec.filesystem("s3", **s3_options(settings))
-
-    def open(self) -> None:
-        """Make sure that the bucket is there; on a store of our own (an endpoint is set) it is made.
-
-        Raises:
-            UserError: there is none, or access is refused.
-            DependencyError: the store does not answer.
-        """
-        bucket = self._root.split("/")[0]
-        address = self._settings.endpoint_url or "AWS"
-        try:
-            self._find(bucket)
-        except (FileNotFoundError, PermissionError) as error:
-            text = f"{error}; see object_store.access_key and secret_key"
-            raise UserError(f"bucket {bucket} at {address} cannot be used: {text}") from None
-        except (OSError, BotoCoreError, ClientError) as error:
-            if untrusted := distrust(error):
-                text = f"{untrusted}; see object_store.ca_location"
-                raise UserError(f"object store at {address} is not trusted: {text}") from error
-            raise DependencyError("object store", address, f"{type(error).__name__} {error}") from error
-
-    def create(self, path: str, content: pa.Buffer) -> None:
-        """Put an object unless it exists.
-
-        Raises:
-            StoreBusyError: the store does not take it now.
-            UserError: it never will.
-        """
-        target = f"{self._root}/{path}"
-        try:
-            self._fs.pipe_file(target, content.to_pybytes(), mode="create")
-        except FileExistsError:
-            return
-        except (FileNotFoundError, PermissionError) as error:
-            raise UserError(f"object store refuses {target}: {error}; see object_store") from error
-        except (OSError, BotoCoreError, ClientError) as error:
-            if not _says_exists(error):
-                raise StoreBusyError(f"{target}: {type(error).__name__} {error}") from error
-
-    def check(self, timeout_s: float) -> None:
-        """Ask for the bucket, which need not be there yet; raises as `Store.check`."""
-        bucket, address = self._root.split("/")[0], self._settings.endpoint_url or "AWS"
-        try:
-            self._fs.call_s3("head_bucket", Bucket=bucket, timeout=timeout_s)
-        except FileNotFoundError:
-            return
-        except PermissionError as error:
-            raise UserError(f"bucket {bucket} at {address} cannot be used: {error}; see object_store") from None
-        except (OSError, BotoCoreError, ClientError) as error:
-            reason = f"{type(error).__name__} {error}" if str(error) else f"no answer within {timeout_s:.0f} s"
-            raise DependencyError("object store", address, reason) from error
-
-    def close(self) -> None:
-        """Forget cached listings; the session ends with the process."""
-        self._fs.invalidate_cache()
-
-    def _find(self, bucket: str) -> None:
-        """Look for the bucket first: whoever may write to it need not be allowed to make one."""
-        try:
-            self._fs.call_s3("head_bucket", Bucket=bucket)
-        except FileNotFoundError:
-            if self._settings.endpoint_url is None:
-                raise
-            with contextlib.suppress(FileExistsError):
-                self._fs.call_s3("create_bucket", Bucket=bucket)
+TAIL_BYTES: Final = 64 * 1024
+"""Of an object's end, that is read to tell whether it is whole: what describes our columns takes less than 20 KB."""
+LISTINGS: Final = 64
+OFFSET: Final = "offset in the log"
 
 
 class ParquetStore:
@@ -173,7 +48,11 @@ class ParquetStore:
         self._limits = Limits(rows=ROWS_LIMIT, size_bytes=sink.parquet_roll_bytes, age_s=sink.parquet_roll_s)
         root = settings.object_store.root
         is_s3 = root.startswith("s3://")
-        self._place = Bucket(settings.object_store) if is_s3 else Folder(Path(root.removeprefix("file://")))
+        local = Path(root.removeprefix("file://"))
+        self._place: Place = Bucket(settings.object_store) if is_s3 else Folder(local)
+        self._listings: dict[tuple[str, str, int], Stored] = {}  # by folder, topic, partition
+        self._listed_to: dict[tuple[str, int], int] = {}  # topic and partition → last offset that was asked for
+        self._logger = logger()
 
     @property
     def limits(self) -> Limits:
@@ -186,9 +65,11 @@ class ParquetStore:
 
     def write(self, chunk: Chunk) -> Sequence[Refused]:
         """Write the objects of a chunk; nothing is ever refused. Raises as `Store.write`."""
-        for partition, rows in partitions(chunk.rows):
-            path = f"{chunk.table.folder}/{partition}/{object_name(chunk.span)}"
-            self._place.create(path, encode(rows, chunk.span))
+        name = object_name(chunk.span)
+        for folder, rows in self._to_write(chunk):
+            path, content = f"{chunk.table.folder}/{folder}/{name}", encode(rows, chunk.span)
+            while not self._place.create(path, content) and not self._is_whole(path):
+                self._set_aside(path)
         return []
 
     def check(self, timeout_s: float) -> None:
@@ -199,39 +80,59 @@ class ParquetStore:
         """Let go of connections."""
         self._place.close()
 
+    def _to_write(self, chunk: Chunk) -> Iterator[tuple[str, pa.Table]]:
+        """Split a chunk by folder, without what is stored where that is not known."""
+        self._forget_listings(chunk)
+        if chunk.offsets is None:
+            yield from partitions(chunk.rows)
+            return
+        for folder, rows in partitions(chunk.rows.append_column(OFFSET, pa.array(chunk.offsets))):
+            stored = self._stored(f"{chunk.table.folder}/{folder}", chunk.span)
+            is_missing = missing(rows[OFFSET].to_numpy(), stored)
+            if is_missing.any():
+                yield folder, rows.filter(pa.array(is_missing)).drop_columns([OFFSET])
 
-def _says_exists(error: Exception) -> bool:
-    """Tell the answer to If-None-Match from other failures: s3fs makes it an OSError of no telling number."""
-    cause = error.__cause__ if isinstance(error, OSError) else error
-    return isinstance(cause, ClientError) and cause.response.get("Error", {}).get("Code") == "PreconditionFailed"
+    def _forget_listings(self, chunk: Chunk) -> None:
+        """Forget what was listed for a partition once offsets are known again, or where it is read anew."""
+        place = (chunk.span.topic, chunk.span.partition)
+        if chunk.offsets is None or chunk.span.start <= self._listed_to.get(place, -1):
+            for key in [key for key in self._listings if key[1:] == place]:
+                del self._listings[key]
+            self._listed_to.pop(place, None)
+        if chunk.offsets is not None:
+            self._listed_to[place] = chunk.span.end
 
+    def _stored(self, folder: str, span: Span) -> list[Span]:
+        """Tell which objects of a folder hold offsets of a span; it is listed once while offsets are not known."""
+        key = (folder, span.topic, span.partition)
+        if key not in self._listings:
+            if len(self._listings) >= LISTINGS:
+                self._listings.pop(next(iter(self._listings)))
+            self._listings[key] = Stored(self._place.names(folder, name_prefix(span)), span)
+        found, listing = [], self._listings[key]
+        for each in listing.over(span):
+            path = f"{folder}/{object_name(each)}"
+            if self._is_whole(path):
+                found.append(each)
+            else:
+                listing.leave_out(each)
+                self._set_aside(path)
+        return found
 
-def s3_options(settings: ObjectStore) -> dict[str, Any]:
-    """Make the arguments of `fsspec.filesystem("s3", ...)`; patience is short, since we repeat by ourselves."""
-    return {
-        "key": settings.access_key.get_secret_value() if settings.access_key else None,
-        "secret": settings.secret_key.get_secret_value() if settings.secret_key else None,
-        "token": settings.session_token.get_secret_value() if settings.session_token else None,
-        "endpoint_url": settings.endpoint_url,
-        "client_kwargs": {
-            "region_name": settings.region,
-            "verify": str(settings.ca_location) if settings.ca_location else None,
-        },
-        "config_kwargs": {
-            "connect_timeout": CONNECT_S,
-            "read_timeout": READ_S,
-            "retries": {"max_attempts": 1},
-            "s3": {"addressing_style": "path" if settings.endpoint_url else "auto"},
-        },
-        "use_listings_cache": False,
-        "skip_instance_cache": True,
-    }
+    def _is_whole(self, path: str) -> bool:
+        """Tell whether an object is Parquet to its end: one that was cut off has nothing that describes it."""
+        for most_bytes in (TAIL_BYTES, None):
+            tail = self._place.tail(path, most_bytes)
+            try:
+                pq.read_metadata(pa.BufferReader(tail))
+            except (pa.ArrowException, OSError):
+                continue
+            return True
+        return False
 
-
-def object_name(span: Span) -> str:
-    """Name the object of a span; names sort as offsets do."""
-    generation = f"-{span.generation}" if span.generation else ""
-    return f"{span.topic}-{span.partition}-{span.start:019d}-{span.end:019d}{generation}.parquet"
+    def _set_aside(self, path: str) -> None:
+        aside = self._place.set_aside(path)
+        self._logger.warning("a damaged object is set aside, its rows are written again", path=path, aside=aside)
 
 
 def partitions(rows: pa.Table) -> Iterator[tuple[str, pa.Table]]:
@@ -276,10 +177,3 @@ def _date(day: int) -> str:
         return f"{datetime.fromtimestamp(day * DAY_US // 1_000_000, UTC):%Y-%m-%d}"
     except (ValueError, OverflowError, OSError):
         return f"day{day}"
-
-
-def _write_durably(path: Path, content: pa.Buffer) -> None:
-    with path.open("wb") as file:
-        file.write(content)
-        file.flush()
-        os.fsync(file.fileno())

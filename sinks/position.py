@@ -3,7 +3,7 @@
 Metadata is JSON: `{"end": 99, "marks": [["raw.binance", 1, 1000, 3]], "unread": [2, 70, 5]}`; tallies (see `Tally`) are
 there while dead letters are counted, `end` while a write is under way:
 the range from the committed offset to `end`, both included, may or may not be in the store. So may all below `doubt`,
-which is there after a position was lost, until that offset is passed.
+which is there after offsets were lost or set back, until that offset is passed; in ranges of other borders.
 """
 
 from collections.abc import Iterator, Mapping
@@ -35,15 +35,16 @@ class Position:
         marks: what was taken from each source before `offset`.
         unread: records before `offset`, and those that could not be read.
         refused: rows before `offset`, and those that the store refused.
-        doubtful_below: records below this offset may be in the store, since a position was lost.
+        doubtful_below: records from `offset` to here may be stored already, since the group's offsets were lost or set by
+            hand; None = whether they were is for others to tell.
     """
 
     offset: int
     pending_end: int | None = None
-    doubtful_below: int = 0
     marks: Marks = field(default_factory=dict)
     unread: Tally = field(default_factory=Tally)
     refused: Tally = field(default_factory=Tally)
+    doubtful_below: int | None = 0
 
     def metadata(self) -> str:
         """Write all but the offset.
@@ -55,7 +56,7 @@ class Position:
         values: dict[str, Any] = {"marks": marks}
         if self.pending_end is not None:
             values["end"] = self.pending_end
-        if self.doubtful_below > self.offset:
+        if self.doubtful_below is not None and self.doubtful_below > self.offset:
             values["doubt"] = self.doubtful_below
         tallies = {"unread": self.unread, "refused": self.refused}
         values |= {
@@ -71,20 +72,20 @@ class Position:
 
 class _Metadata(msgspec.Struct, frozen=True):
     end: int | None = None
-    doubt: int = 0
     marks: list[tuple[str, int, int, int]] = msgspec.field(default_factory=list)
     unread: Tally = msgspec.field(default_factory=Tally)
     refused: Tally = msgspec.field(default_factory=Tally)
+    doubt: int = 0
 
 
 def read_position(offset: int, metadata: str | None) -> Position:
-    """Read a committed offset and its metadata; without metadata nothing is pending and no mark is known.
+    """Read a committed offset and its metadata; without metadata (another tool set it) nothing else is known.
 
     Raises:
         PositionError: the metadata is not ours.
     """
     if not metadata:
-        return Position(offset=offset)
+        return Position(offset=offset, doubtful_below=None)
     try:
         found = msgspec.json.decode(metadata, type=_Metadata)
     except (msgspec.MsgspecError, RecursionError) as error:
@@ -92,10 +93,10 @@ def read_position(offset: int, metadata: str | None) -> Position:
     return Position(
         offset=offset,
         pending_end=found.end,
-        doubtful_below=found.doubt,
         marks=dict(_marks(found)),
         unread=found.unread,
         refused=found.refused,
+        doubtful_below=found.doubt,
     )
 
 

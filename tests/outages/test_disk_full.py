@@ -10,7 +10,7 @@ import pytest
 from clickhouse_driver.errors import ServerException
 
 from sinks.clickhouse_client import BUSY
-from sinks.parquet import Folder
+from sinks.places import Folder
 from sinks.store import StoreBusyError
 from tickerplant.errors import DependencyError
 from tickerplant.local import stack

@@ -18,7 +18,7 @@ from producers import app as producing
 from schemas.topics import MAX_RECORD_BYTES, catalogue
 from sinks import app as sinking
 from sinks.clickhouse_client import connect
-from sinks.parquet import Bucket
+from sinks.places import Bucket
 from tickerplant.clock import now_us
 from tickerplant.kafka import create_topics
 from tickerplant.settings import Producer, Settings, Venue

@@ -212,7 +212,7 @@ def test_marks_that_travel_in_metadata_give_the_same_rows_as_one_owner(sources: 
 
 
 def test_a_position_without_metadata_has_nothing_pending() -> None:
-    assert read_position(5, None) == read_position(5, "") == Position(offset=5)
+    assert read_position(5, None) == read_position(5, "") == Position(offset=5, doubtful_below=None)
 
 
 def test_metadata_of_somebody_else_is_refused() -> None:

@@ -325,6 +325,20 @@ def test_a_group_that_lost_its_offsets_doubles_nothing(
     assert count(client) == 10
 
 
+@pytest.mark.parametrize("point", POINTS)
+def test_a_crash_while_all_is_read_again_doubles_nothing(
+    client: Any, store: ClickHouseStore, repeating: Any, faults: Any, *, point: str
+) -> None:
+    repeating.real_store = store
+    repeating.run()
+    repeating.broker.committed.clear()
+    repeating.limits = type(repeating.limits)(rows=3, size_bytes=10_000, age_s=1.0)
+    repeating.dies(faults(at=point, count=2))
+    repeating.run()
+
+    assert count(client) == 10
+
+
 def test_a_token_names_table_place_range_and_generation(tick: Any, chunk: Any) -> None:
     assert token(chunk([tick(0), tick(1)], start=5)) == "market_data.tick:cleaned.tick:0:5-6:r1"
 

@@ -5,7 +5,7 @@ from hypothesis import strategies as st
 
 from sinks.chunk import Span
 from sinks.kafka_log import generation
-from sinks.parquet import object_name
+from sinks.stored import object_name
 
 BASE64 = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/"
 

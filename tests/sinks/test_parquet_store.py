@@ -12,14 +12,75 @@ import pytest
 from schemas.arrow import arrow_schema, raw_frames
 from schemas.records import Frame, RawFrames, Source, Tick
 from sinks import parquet
-from sinks.parquet import Folder, ParquetStore, s3_options
+from sinks.parquet import ParquetStore
+from sinks.places import Folder, s3_options
 from sinks.store import StoreBusyError
 from tickerplant.errors import UserError
 from tickerplant.settings import ObjectStore, Settings
 
 NOW_US = 1_795_248_000_000_000  # 2026-11-21 12:00 UTC
 DAY_US = 86_400_000_000
+PLACE = ("cleaned.tick", 0)
 POINTS = [f"{when}:{what}" for what in ("intent", "write", "done") for when in ("before", "after")]
+
+
+class Bucketful:
+    """A lake on the S3 of the stack: what a folder is asked for in these tests."""
+
+    def __init__(self, settings: ObjectStore) -> None:
+        self._root = settings.root.removeprefix("s3://")
+        self._fs = fsspec.filesystem("s3", **s3_options(settings))
+
+    def names(self) -> list[str]:
+        return sorted(name.removeprefix(f"{self._root}/") for name in self._fs.find(self._root))
+
+    def offsets(self) -> list[int]:
+        paths = [f"{self._root}/{name}" for name in self.names() if "/_" not in name]
+        tables = [pq.read_table(pa.BufferReader(self._fs.cat_file(path))) for path in paths]
+        return sorted(offset for table in tables for offset in table["source_offset"].to_pylist())
+
+    def cut(self, name: str, size_bytes: int) -> None:
+        self._fs.pipe_file(f"{self._root}/{name}", self._fs.cat_file(f"{self._root}/{name}")[:size_bytes])
+
+    def remove(self, name: str) -> None:
+        self._fs.rm_file(f"{self._root}/{name}")
+
+
+class Folderful:
+    """The same of a folder."""
+
+    def __init__(self, settings: ObjectStore) -> None:
+        self._root = Path(settings.root)
+
+    def names(self) -> list[str]:
+        return files(self._root)
+
+    def offsets(self) -> list[int]:
+        return sorted(pq.read_table(self._root / "cleaned")["source_offset"].to_pylist())
+
+    def cut(self, name: str, size_bytes: int) -> None:
+        path = self._root / name
+        path.write_bytes(path.read_bytes()[:size_bytes])
+
+    def remove(self, name: str) -> None:
+        (self._root / name).unlink()
+
+
+@pytest.fixture(params=["folder", pytest.param("s3", marks=pytest.mark.stack)])
+def lake(request: pytest.FixtureRequest, root: Path) -> Any:
+    """A lake of ten ticks of two venues, in objects of four offsets, and the world that wrote it."""
+    settings, lake = Settings(object_store=ObjectStore(root=str(root))), Folderful
+    if request.param == "s3":
+        stack = request.getfixturevalue("stack")
+        place = stack.object_store.model_copy(update={"root": f"s3://sinks-test/{abs(hash(request.node.name))}"})
+        settings, lake = stack.model_copy(update={"object_store": place}), Bucketful
+    world, tick = request.getfixturevalue("world"), request.getfixturevalue("tick")
+    world.real_store = ParquetStore(settings)
+    world.real_store.open()
+    ticks = [tick(offset, venue="AB"[offset % 3 == 0]) for offset in range(10)]
+    world.broker.append(PLACE, *map(world.value, ticks))
+    world.run()
+    return world, lake(settings.object_store)
 
 
 @pytest.fixture
@@ -170,6 +231,73 @@ def _dies_at(part: str, create: Callable[..., None]) -> Callable[..., None]:
         create(folder, path, content)
 
     return dying
+
+
+def lose_offsets(world: Any, committed: tuple[int, str] | None) -> None:
+    """Let the group forget where it stood, or be set back by hand; chunks have other borders from now on."""
+    world.broker.committed.clear()
+    if committed is not None:
+        world.broker.committed[PLACE] = committed
+    world.limits = type(world.limits)(rows=3, size_bytes=10_000, age_s=1.0)
+
+
+@pytest.mark.parametrize("committed", [None, (2, ""), (5, "")], ids=["lost", "set to 2", "set to 5"])
+def test_a_group_that_lost_its_offsets_doubles_nothing(lake: Any, *, committed: Any) -> None:
+    world, found = lake
+    before = found.names()
+    lose_offsets(world, committed)
+    world.run()
+
+    assert before == found.names()
+    assert found.offsets() == list(range(10))
+
+
+@pytest.mark.parametrize("point", POINTS)
+def test_a_crash_while_all_is_read_again_doubles_nothing(lake: Any, faults: Any, tick: Any, *, point: str) -> None:
+    world, found = lake
+    world.broker.append(PLACE, *map(world.value, [tick(10), tick(11)]))
+    lose_offsets(world, None)
+    for _ in range(2):
+        world.dies(faults(at=point, count=2))
+    world.run()
+
+    assert found.offsets() == list(range(12))
+
+
+def test_what_was_removed_is_written_again_where_offsets_are_set_back(lake: Any) -> None:
+    world, found = lake
+    gone = next(name for name in found.names() if "venue=A" in name)
+    found.remove(gone)
+    lose_offsets(world, (0, ""))
+    world.run()
+
+    assert found.offsets() == list(range(10))
+
+
+@pytest.mark.parametrize("size_bytes", [0, 3, 500])
+def test_a_damaged_object_is_set_aside_and_its_rows_are_written_again(lake: Any, *, size_bytes: int) -> None:
+    world, found = lake
+    damaged = found.names()[0]
+    found.cut(damaged, size_bytes)
+    lose_offsets(world, None)
+    world.run()
+    folder, _, name = damaged.rpartition("/")
+
+    assert found.offsets() == list(range(10))
+    assert f"{folder}/_damaged-{name}" in found.names()
+
+
+def test_an_object_that_a_killed_writer_left_by_halves_is_written_anew(lake: Any, faults: Any, tick: Any) -> None:
+    world, found = lake
+    world.broker.append(PLACE, *map(world.value, [tick(offset) for offset in range(10, 14)]))
+    before = set(found.names())
+    world.dies(faults(at="after:write"))
+    (half,) = set(found.names()) - before
+    found.cut(half, 500)
+    world.run()
+
+    assert found.offsets() == list(range(14))
+    assert half in found.names()
 
 
 def test_the_same_rows_give_the_same_bytes(tick: Any, chunk: Any) -> None:

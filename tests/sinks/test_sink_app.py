@@ -19,7 +19,7 @@ from schemas.records import Frame, RawFrames, Source, Tick
 from schemas.topics import DEAD_SINK, TICK, catalogue, raw_topic
 from sinks import app
 from sinks.clickhouse_client import connect
-from sinks.parquet import Bucket
+from sinks.places import Bucket
 from tickerplant.errors import UserError
 from tickerplant.kafka import Publisher, TopicPartition, consumer, create_topics
 from tickerplant.registry import Registry

@@ -20,7 +20,7 @@ from schemas.records import Tick
 from schemas.topics import TICK
 from sinks.clickhouse_client import connect
 from sinks.migrations import migrate
-from sinks.parquet import Bucket
+from sinks.places import Bucket
 from sinks.store import StoreBusyError
 from tickerplant.demo.stores import clickhouse, count_parquet
 from tickerplant.errors import UserError

@@ -9,7 +9,7 @@ import fsspec
 import pyarrow.dataset as ds
 from clickhouse_driver import Client
 
-from sinks.parquet import s3_options
+from sinks.places import s3_options
 from tickerplant.security import clickhouse_options
 from tickerplant.settings import Settings
 

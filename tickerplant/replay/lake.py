@@ -10,7 +10,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from botocore.exceptions import BotoCoreError, ClientError  # type: ignore[import-untyped]  # comes with s3fs
 
-from sinks.parquet import Bucket, Folder, s3_options
+from sinks.places import Bucket, Folder, s3_options
 from tickerplant.errors import DependencyError, UserError
 from tickerplant.settings import ObjectStore
 

@@ -2,89 +2,176 @@
 
 import gc
 import signal
+import time
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
+from dataclasses import dataclass
+from importlib.metadata import version
 from threading import Event, current_thread, main_thread
 from types import FrameType
 from typing import Final
 
+from prometheus_client import make_wsgi_app
+
 from schemas.records import DeadLetter, SinkCommit
-from schemas.topics import DEAD_SINK, SINK_COMMIT, raw_topic
+from schemas.topics import DEAD_SINK, RAW_PREFIX, SINK_COMMIT, raw_topic
 from schemas.venues import SYMBOLOGIES
 from sinks.chunk import LogWentBackError
 from sinks.commits import KafkaCommits
 from sinks.drain import Drain, Tools
 from sinks.kafka_log import KafkaLog, stored_topics
-from sinks.letters import KafkaLetters
+from sinks.letters import KafkaLetters, Origin
 from sinks.rows import RowReader
 from sinks.store import Store
-from sinks.stores import make_store
+from sinks.stores import STORES, make_store
+from sinks.worker import Worker, plugins
 from tickerplant.clock import now_us
+from tickerplant.connect.api import Api
+from tickerplant.connect.names import chosen_topics, connector_of, effective
+from tickerplant.connect.serve import FileSteer, beside, common_port
+from tickerplant.connect.steering import Steering, Target
 from tickerplant.errors import UserError
 from tickerplant.health import PROBE_TIMEOUT_S, Health, watched
-from tickerplant.kafka import Publisher, partition_count
+from tickerplant.kafka import Publisher, cluster_id, partition_count
 from tickerplant.logs import logger
 from tickerplant.probes import common_probes
 from tickerplant.registry import Registry
-from tickerplant.settings import Settings
+from tickerplant.settings import Connector, Settings
 from tickerplant.tally import DeadLetterLimit
 
+LOOK_S: Final = 0.5
 TAKE_REST_S: Final = 1.2
 FINISH_S: Final = 6.0
 """How long after a signal it may take to read what is there, and then to store it; what is left is the next owner's."""
 
 
-def run(settings: Settings, store: str, *, stop: Event | None = None, is_patient: bool = False) -> None:
+def run(settings: Settings, store: str, *, task: int = 0, stop: Event | None = None, is_patient: bool = False) -> None:
     """Move records into a store until SIGTERM, SIGINT or `stop`; blocks.
 
     Args:
+        task: number of this process among those of the same store.
         is_patient: wait for servers as long as they are away, instead of raising.
 
     Raises:
-        UserError: a server does not answer at start, a topic or table is missing, a schema is unknown.
+        UserError: a server does not answer at start, a topic or table is missing, a setting does not fit.
     """
-    target = make_store(settings, store)
+    own = effective(settings, store)
+    target = make_store(own, store)
+    connector = connector_of(own, store)
+    check_connector(connector, STORES[store])
+    worker = Worker(settings, store, STORES[store], task)
     health = Health(f"sink-{store}", is_patient=is_patient)
-    probes = {**common_probes(settings), target.dependency: lambda: target.check(PROBE_TIMEOUT_S)}
+    probes = {**common_probes(own), target.dependency: lambda: target.check(PROBE_TIMEOUT_S)}
+    api = Api(
+        look=worker.look,
+        steer=FileSteer(settings),
+        plugins=plugins(),
+        version=version("tickerplant"),
+        cluster_id=lambda: worker.cluster_id,
+    )
+    put = beside(api, worker.view, settings)
     health.starts()
-    with closing(target), watched(settings, health, probes):
+    with closing(target), watched(own, health, probes, put), common_port(settings, put(make_wsgi_app())):
         for topic in stored_topics():
-            partition_count(settings, topic.name)
-        target.open()
+            partition_count(own, topic.name)
         with _stopping(stop or Event()) as stopping:
             try:
-                _drain(settings, target, health, stopping)
+                Task(own, target, health, worker, stopping).run()
             except LogWentBackError as error:
                 raise UserError(f"{error}: start the sink again") from error
 
 
-def _drain(settings: Settings, store: Store, health: Health, stopping: Event) -> None:
-    log = KafkaLog(settings, f"tickerplant.sink.{store.name}{settings.kafka.topic_suffix}")
-    try:
-        drain = Drain(log, store, _tools(settings, store, health, stopping))
-        logger().info("sink started", store=store.name)
-        health.works()
-        # Rows are many young containers without cycles: looking for some in them costs as much as decoding.
-        gc.freeze()
-        gc.set_threshold(50_000, 20, 50)
-        while not stopping.is_set():
-            health.beat()
-            drain.step()
-        drain.take_rest(TAKE_REST_S)
-        is_complete = drain.finish(FINISH_S)
-        logger().info("sink stopped", store=store.name, is_complete=is_complete)
-    finally:
-        log.close()
+def check_connector(connector: Connector, connector_class: str) -> None:
+    """Make sure that a connector's settings can be fulfilled.
+
+    Raises:
+        UserError: they cannot, and why.
+    """
+    if connector.connector_class not in {"", connector_class}:
+        raise UserError(f"connectors.{connector.name}.connector.class is {connector_class}: leave it out")
+    known = {topic.name for topic in stored_topics()}
+    unknown = [name for name in chosen_topics(connector) if name not in known and not name.startswith(RAW_PREFIX)]
+    if unknown:
+        raise UserError(f"connectors.{connector.name}.topics: {unknown[0]} is not stored; see docs/reference.md")
 
 
-def _tools(settings: Settings, store: Store, health: Health, stopping: Event) -> Tools:
+@dataclass(frozen=True)
+class Task:
+    """What a sink does: runs, pauses, stops and begins anew as it is wanted of it."""
+
+    settings: Settings
+    store: Store
+    health: Health
+    worker: Worker
+    stopping: Event
+
+    def run(self) -> None:
+        """Work until told to stop; blocks, raises as `run`."""
+        steering = Steering(self.settings, self.store.name)
+        while not self.stopping.is_set():
+            self.health.beat()
+            wish = steering.read()
+            if wish.target == "STOPPED":
+                self.worker.tell("STOPPED")
+                self.health.works()
+                self.stopping.wait(LOOK_S)
+                continue
+            self.store.open()
+            self.worker.cluster_id = cluster_id(self.settings)
+            self._drain(steering, wish.restarts_of(self.worker.task))
+
+    def _drain(self, steering: Steering, restarts: int) -> None:
+        """Move records until the process, or this task alone, is told to end."""
+        chosen = chosen_topics(connector_of(self.settings, self.store.name))
+        log = KafkaLog(self.settings, f"tickerplant.sink.{self.store.name}{self.settings.kafka.topic_suffix}", chosen)
+        try:
+            drain = Drain(log, self.store, _tools(self))
+            logger().info("sink started", store=self.store.name)
+            self.health.works()
+            # Rows are many young containers without cycles: looking for some in them costs as much as decoding.
+            gc.freeze()
+            gc.set_threshold(50_000, 20, 50)
+            target = self._turn(drain, steering, restarts)
+            if target == "RUNNING" and self.stopping.is_set():
+                drain.take_rest(TAKE_REST_S)
+            is_complete = drain.finish(FINISH_S)
+            logger().info("sink stopped", store=self.store.name, is_complete=is_complete)
+        finally:
+            log.close()
+
+    def _turn(self, drain: Drain, steering: Steering, restarts: int) -> Target:
+        """Turn the main loop until told to end; returns what was wanted last."""
+        wish, looked_s = steering.read(), 0.0
+        while not self.stopping.is_set():
+            self.health.beat()
+            if time.monotonic() - looked_s >= LOOK_S:
+                wish, looked_s = steering.read(), time.monotonic()
+                if wish.target == "STOPPED" or wish.restarts_of(self.worker.task) != restarts:
+                    self.worker.tell("STOPPED" if wish.target == "STOPPED" else "RESTARTING")
+                    break
+                self.worker.tell(wish.target, drain)
+            if wish.target == "PAUSED":
+                drain.rest()
+            else:
+                drain.step()
+        return wish.target
+
+
+def _tools(task: Task) -> Tools:
+    settings, name = task.settings, task.store.name
     registry, publisher = Registry(settings), Publisher(settings)
     registry.learn((*stored_topics(), *map(raw_topic, SYMBOLOGIES)))  # the registry may be away when they are met
+    connector = connector_of(settings, name)
+    letter_topic = connector.errors_deadletterqueue_topic_name
+    has_headers = connector.errors_deadletterqueue_context_headers_enable
+    origin = Origin(connector=connector.name, task=task.worker.task, connector_class=task.worker.connector_class)
     letters = KafkaLetters(
         publisher,
         registry.encoder(DEAD_SINK, DeadLetter),
-        partitions=partition_count(settings, DEAD_SINK.name),
+        partitions=partition_count(settings, letter_topic),
         now_us=now_us,
+        topic=letter_topic,
+        origin=origin if has_headers else None,
     )
     commits = KafkaCommits(
         publisher, registry.encoder(SINK_COMMIT, SinkCommit), partitions=partition_count(settings, SINK_COMMIT.name)
@@ -92,7 +179,7 @@ def _tools(settings: Settings, store: Store, health: Health, stopping: Event) ->
     suffix = settings.kafka.topic_suffix
     reader = RowReader(
         registry.decoder,
-        stage=f"sink.{store.name}",
+        stage=f"sink.{name}",
         topic_suffix=suffix,
         takes_unknown_ids=settings.registry.unknown_id == "dead_letter",
     )
@@ -100,8 +187,8 @@ def _tools(settings: Settings, store: Store, health: Health, stopping: Event) ->
         reader=reader,
         letters=letters,
         commits=commits,
-        health=health,
-        is_stopping=stopping.is_set,
+        health=task.health,
+        is_stopping=task.stopping.is_set,
         limit=DeadLetterLimit(
             settings.sink.dead_letter_limit, settings.sink.dead_letter_share, settings.sink.dead_letter_window
         ),

@@ -9,7 +9,7 @@ import contextlib
 import struct
 from collections.abc import Callable, Iterator, Sequence
 from itertools import pairwise
-from typing import Any, Final
+from typing import Any, ClassVar, Final
 
 import numpy as np
 import pyarrow as pa
@@ -50,8 +50,8 @@ Ids = set[tuple[Any, ...]]
 class ClickHouseStore:
     """Writes chunks to their tables."""
 
-    name = "clickhouse"
-    dependency = CLICKHOUSE
+    name: ClassVar = "clickhouse"
+    dependency: ClassVar = CLICKHOUSE
 
     def __init__(self, settings: Settings) -> None:
         sink = settings.sink
@@ -73,6 +73,7 @@ class ClickHouseStore:
             DependencyError: ClickHouse does not answer.
             UserError: it refuses us; a table is missing, or was altered so that rows do not fit.
         """
+        self._drop()
         self._client = connect(self._settings)
         for table in (RAW, *TABLES.values()):
             self._look_at(table)

@@ -41,6 +41,7 @@ SHOW_S: Final = 1.0
 QUIET_S: Final = 0.4
 """A poll that brings nothing for so long has reached the end: a fetch waits half of it for more to come."""
 STOP_S: Final = 5.0
+REST_S: Final = 0.2
 WRITES: Final = "writes"
 BACKOFF_FIRST_S: Final = 0.1
 BACKOFF_MOST_S: Final = 5.0
@@ -105,6 +106,7 @@ class Lane:
 
     Args:
         commit: what is to be told of the chunk that is stored and not committed; None = nothing.
+        committed: next offset, as far as it is committed; None = nothing is.
         refused: rows that were offered to the store, and those that it refused.
         is_blocked: a record was met that stops the sink: nothing after it is taken.
     """
@@ -114,6 +116,7 @@ class Lane:
     intended: Span | None = None
     stored: Span | None = None
     commit: SinkCommit | None = None
+    committed: int | None = None
     refused: Tally = field(default_factory=Tally)
     is_blocked: bool = False
 
@@ -159,6 +162,7 @@ class Drain:
         self._poll_s = min(POLL_S, store.limits.age_s / 4)
         self._missing: set[str] = set()
         self._stop: UserError | None = None
+        self._is_resting = False
         self._shown_s = -SHOW_S
         log.subscribe(self)
 
@@ -181,12 +185,37 @@ class Drain:
             UserError: someone must act.
             LogWentBackError: a topic was made anew under us.
         """
+        if self._is_resting:
+            self._is_resting = False
+            self._log.release()
         self._fill(self._poll_s)
         if self._stop is not None:  # what stands before it is stored first
             self.finish(STOP_S)
             raise self._stop
         self._flush()
         self._show()
+
+    def rest(self) -> None:
+        """Take nothing for a moment but what is under way, and store that; partitions stay ours."""
+        self._is_resting = True
+        self._log.hold()
+        self._fill(REST_S)
+        for lane in self._lanes.values():
+            lane.buffer.close()
+        self._flush()
+        self._show()
+
+    def offsets(self) -> dict[str, dict[int, int]]:
+        """Tell what is committed of the partitions that are ours: topic → partition → next offset."""
+        found: dict[str, dict[int, int]] = {}
+        for (topic, partition), lane in self._lanes.items():
+            if lane.committed is not None:
+                found.setdefault(topic, {})[partition] = lane.committed
+        return found
+
+    def topics(self) -> tuple[str, ...]:
+        """List the topics of which partitions are ours."""
+        return tuple(sorted({topic for topic, _ in self._lanes}))
 
     def take_rest(self, within_s: float) -> None:
         """Take what the log holds by now: until a poll brings nothing, or the time is over."""
@@ -218,7 +247,8 @@ class Drain:
         progress.next_offset = found.position.offset if found.position else 0
         progress.hear(found.end_offset)
         refused = found.position.refused.copy() if found.position else Tally()
-        return Lane(buffer, progress, refused=refused)
+        committed = found.position.offset if found.position else None
+        return Lane(buffer, progress, committed=committed, refused=refused)
 
     def _drop(self, place: Place) -> bool:
         """Forget a partition; False = it was not ours."""
@@ -315,7 +345,7 @@ class Drain:
             self._check(tally, "rows", f"{chunk.span.topic} [{chunk.span.partition}]", refusals[-1])
         letters = [*chunk.letters, *refusals]
         if letters:
-            self._tools.letters.send(letters)
+            self._tools.letters.send(letters, due.place)
         for letter in letters:
             self._observer.dead(letter.venue)
         now_us = self._tools.now_us()
@@ -375,7 +405,7 @@ class Drain:
             return
         for each in stored:
             each.lane.buffer.drop_first()
-            each.lane.commit = None
+            each.lane.commit, each.lane.committed = None, each.chunk.span.end + 1
             self._observer.repeated(each.chunk)
 
     def _show(self) -> None:

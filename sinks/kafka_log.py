@@ -45,12 +45,14 @@ class KafkaLog:
     Args:
         settings: where the broker is, and the suffix of topics.
         group: consumer group.
+        topics: without suffix; empty = all that are stored.
     """
 
-    def __init__(self, settings: Settings, group: str) -> None:
+    def __init__(self, settings: Settings, group: str, topics: Sequence[str] = ()) -> None:
         self._settings = settings
         wait_ms = max(1, int(settings.sink.flush_ms * FETCH_WAIT_SHARE))
         self._group = group
+        self._topics = subscription(settings.kafka.topic_suffix, topics)
         self._config = {**CONFIG, "fetch.wait.max.ms": wait_ms}
         self._told = Told(settings)
         self._listener: Listener | None = None
@@ -133,7 +135,7 @@ class KafkaLog:
             self._ours.difference_update(gone)
             listener.revoked(gone)
 
-        self._member.subscribe(subscription(self._settings.kafka.topic_suffix), on_assign, on_revoke)
+        self._member.subscribe(self._topics, on_assign, on_revoke)
 
     def _join_anew(self) -> None:
         """Give all partitions up and come back as another member: the group's next generation fences what hangs."""
@@ -202,8 +204,10 @@ def generation(topic_id: str) -> str:
     return topic_id[:GENERATION_CHARS].replace("+", "-").replace("/", "_")
 
 
-def subscription(suffix: str) -> list[str]:
-    """Name the topics to read: all cleaned ones, dead letters, and every raw topic there is."""
+def subscription(suffix: str, chosen: Sequence[str] = ()) -> list[str]:
+    """Name the topics to read: those chosen (without suffix), or all cleaned ones, dead letters and every raw topic."""
+    if chosen:
+        return [name + suffix for name in chosen]
     # Of the characters a topic may have, the dot alone is special; librdkafka refuses needless escapes.
     return [RAW_PATTERN + suffix.replace(".", r"\.") + "$", *(topic.name + suffix for topic in stored_topics())]
 

@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Iterable
+from dataclasses import dataclass
 from typing import Any, Final, Protocol
 
 import msgspec
@@ -10,42 +11,96 @@ from schemas.codec import Encoder
 from schemas.records import DeadLetter
 from schemas.topics import DEAD_SINK
 from sinks.chunk import Chunk
+from sinks.columns import Place
 from sinks.store import Refused, StoreBusyError
 from tickerplant.clock import NowUs
 from tickerplant.health import KAFKA
-from tickerplant.kafka import Publisher
+from tickerplant.kafka import Headers, Publisher
 
 FLUSH_S: Final = 10.0
+HEADER_PREFIX: Final = "__connect.errors."
 
 
 class Letters(Protocol):
     """Where dead letters go."""
 
-    def send(self, letters: Iterable[DeadLetter]) -> None:
-        """Deliver letters; blocks until they are safe.
+    def send(self, letters: Iterable[DeadLetter], place: Place) -> None:
+        """Deliver letters of a topic partition; blocks until they are safe.
 
         Raises:
             StoreBusyError: they are not, for now.
         """
 
 
-class KafkaLetters:
-    """Dead letters as records of `dlq.sink`; may deliver one twice after a crash, never none."""
+@dataclass(frozen=True, kw_only=True)
+class Origin:
+    """Who makes letters, as Kafka Connect's headers tell it."""
 
-    def __init__(self, publisher: Publisher, encoder: Encoder[DeadLetter], *, partitions: int, now_us: NowUs) -> None:
+    connector: str
+    task: int
+    connector_class: str
+
+
+class KafkaLetters:
+    """Dead letters as records of `dlq.sink`; may deliver one twice after a crash, never none.
+
+    Args:
+        partitions: of the topic.
+        topic: without suffix.
+        origin: None = letters carry no headers.
+    """
+
+    def __init__(
+        self,
+        publisher: Publisher,
+        encoder: Encoder[DeadLetter],
+        *,
+        partitions: int,
+        now_us: NowUs,
+        topic: str = DEAD_SINK.name,
+        origin: Origin | None = None,
+    ) -> None:
         self._publisher = publisher
         self._encoder = encoder
         self._partitions = partitions
         self._now_us = now_us
+        self._topic = topic
+        self._origin = origin
 
-    def send(self, letters: Iterable[DeadLetter]) -> None:
+    def send(self, letters: Iterable[DeadLetter], place: Place) -> None:
         """Deliver letters, stamped with the time where they carry none; raises as `Letters.send`."""
         for letter in letters:
             stamped = msgspec.structs.replace(letter, event_time_us=letter.event_time_us or self._now_us())
             partition = letter.source_partition % self._partitions
-            self._publisher.send(DEAD_SINK.name, partition, letter.venue.encode(), self._encoder.encode(stamped))
+            headers = None if self._origin is None else context_headers(letter, place, self._origin)
+            value = self._encoder.encode(stamped)
+            self._publisher.send(self._topic, partition, letter.venue.encode(), value, headers)
         if self._publisher.flush(FLUSH_S):
             raise StoreBusyError("dead letters could not be delivered yet", KAFKA)
+
+
+def context_headers(letter: DeadLetter, place: Place, origin: Origin) -> Headers:
+    """Make the headers that Kafka Connect's dead letters carry.
+
+    Of a row that a store refused the offset is not told where its source is another topic's.
+
+    Source: https://cwiki.apache.org/confluence/display/KAFKA/KIP-298%3A+Error+Handling+in+Connect
+    """
+    kind, _, message = letter.reason.partition(": ")
+    is_refused = "." in kind  # it begins with the table then
+    own = (letter.source_topic, letter.source_partition) == place
+    values = {
+        "topic": place[0],
+        "partition": str(place[1]),
+        "offset": str(letter.source_offset) if own else None,
+        "connector.name": origin.connector,
+        "task.id": str(origin.task),
+        "stage": "TASK_PUT" if is_refused else "VALUE_CONVERTER",
+        "class.name": origin.connector_class if is_refused else "schemas.codec.Decoder",
+        "exception.class.name": "sinks.store.Refused" if is_refused else f"schemas.codec.{kind}",
+        "exception.message": letter.reason if is_refused else message,
+    }
+    return [(HEADER_PREFIX + name, value.encode()) for name, value in values.items() if value is not None]
 
 
 def refused_letter(chunk: Chunk, refused: Refused, store: str) -> DeadLetter:

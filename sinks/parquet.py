@@ -11,7 +11,7 @@ tell which of its offsets are stored. What is named so and is no Parquet is set 
 from collections.abc import Iterator, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Final
+from typing import ClassVar, Final
 from urllib.parse import quote
 
 import numpy as np
@@ -29,8 +29,6 @@ from tickerplant.settings import Settings
 DAY_US: Final = 24 * 3600 * 1_000_000
 NO_VENUE: Final = "__HIVE_DEFAULT_PARTITION__"
 ROW_GROUP_ROWS: Final = 128 * 1024
-ROWS_LIMIT: Final = 200_000
-"""Rows of one object: small rows take more memory than their encoded bytes tell."""
 TAIL_BYTES: Final = 64 * 1024
 """Of an object's end, that is read to tell whether it is whole: what describes our columns takes less than 20 KB."""
 LISTINGS: Final = 64
@@ -40,12 +38,13 @@ OFFSET: Final = "offset in the log"
 class ParquetStore:
     """Writes chunks as Parquet; one object for each venue and day in a chunk, nearly always one."""
 
-    name = "parquet"
-    dependency = OBJECT_STORE
+    name: ClassVar = "parquet"
+    dependency: ClassVar = OBJECT_STORE
 
     def __init__(self, settings: Settings) -> None:
         sink = settings.sink
-        self._limits = Limits(rows=ROWS_LIMIT, size_bytes=sink.parquet_roll_bytes, age_s=sink.parquet_roll_s)
+        rows, size_bytes, age_s = sink.parquet_roll_rows, sink.parquet_roll_bytes, sink.parquet_roll_s
+        self._limits = Limits(rows=rows, size_bytes=size_bytes, age_s=age_s)
         root = settings.object_store.root
         is_s3 = root.startswith("s3://")
         local = Path(root.removeprefix("file://"))

@@ -7,9 +7,10 @@ StoreError
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Protocol
+from typing import ClassVar, Protocol
 
 from sinks.chunk import Chunk, Limits
+from tickerplant.settings import Settings
 
 
 class StoreError(Exception):
@@ -39,8 +40,11 @@ class Refused:
 class Store(Protocol):
     """Somewhere chunks are kept. Not thread-safe."""
 
-    name: str
-    dependency: str  # what it is called in `tickerplant.health`
+    name: ClassVar[str]
+    dependency: ClassVar[str]  # what it is called in `tickerplant.health`
+
+    def __init__(self, settings: Settings) -> None:
+        """Take the settings, without connecting."""
 
     @property
     def limits(self) -> Limits:

@@ -1,6 +1,6 @@
 """The stores there are, by name."""
 
-from collections.abc import Callable
+from importlib import import_module
 from typing import TYPE_CHECKING, Final
 
 from tickerplant.errors import UserError
@@ -9,20 +9,11 @@ from tickerplant.settings import Settings
 if TYPE_CHECKING:  # so that the names are known where the libraries of stores are not installed
     from sinks.store import Store
 
-
-def _clickhouse(settings: Settings) -> "Store":
-    from sinks.clickhouse import ClickHouseStore  # noqa: PLC0415  # each store has a client library of its own
-
-    return ClickHouseStore(settings)
-
-
-def _parquet(settings: Settings) -> "Store":
-    from sinks.parquet import ParquetStore  # noqa: PLC0415  # see above
-
-    return ParquetStore(settings)
-
-
-STORES: Final[dict[str, Callable[[Settings], "Store"]]] = {"clickhouse": _clickhouse, "parquet": _parquet}
+STORES: Final[dict[str, str]] = {
+    "clickhouse": "sinks.clickhouse.ClickHouseStore",
+    "parquet": "sinks.parquet.ParquetStore",
+}
+"""Name → class, imported when it is made: each store has a client library of its own."""
 
 
 def make_store(settings: Settings, name: str) -> "Store":
@@ -31,7 +22,8 @@ def make_store(settings: Settings, name: str) -> "Store":
     Raises:
         UserError: there is none of that name.
     """
-    make = STORES.get(name)
-    if make is None:
+    if name not in STORES:
         raise UserError(f"no store is called {name}: there are {', '.join(sorted(STORES))}")
-    return make(settings)
+    module, _, kind = STORES[name].rpartition(".")
+    store: Store = getattr(import_module(module), kind)(settings)
+    return store

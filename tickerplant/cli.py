@@ -229,14 +229,77 @@ def process(config: Path | None, as_json: bool, is_patient: bool) -> None:
 @config_option
 @json_option
 @wait_option
+@click.option("--task", type=click.IntRange(0), default=0, help="Number of this process among those of the store.")
 @click.argument("store", shell_complete=complete.stores)
-def sink(config: Path | None, as_json: bool, is_patient: bool, store: str) -> None:
+def sink(config: Path | None, as_json: bool, is_patient: bool, task: int, store: str) -> None:
     """Run a sink."""
     need("sinks")
     settings = _role_settings(config, f"sink-{store}")
     from sinks import app
 
-    _run_role(lambda: app.run(settings, store, is_patient=is_patient), as_json=as_json, is_patient=is_patient)
+    _run_role(
+        lambda: app.run(settings, store, task=task, is_patient=is_patient), as_json=as_json, is_patient=is_patient
+    )
+
+
+@cli.group()
+def sinks() -> None:
+    """Show and steer the sinks of this machine, as Kafka Connect's REST API does."""
+
+
+@sinks.command("status")
+@config_option
+@json_option
+def sinks_status(config: Path | None, as_json: bool) -> int:
+    """Show each sink and its processes; exit code 1 = one does not run or is not wanted to."""
+    from tickerplant.connect.console import is_running, lines, statuses
+
+    found = statuses(load_settings(config))
+    if as_json:
+        click.echo(msgspec.json.encode(found))
+    else:
+        for line in lines(found):
+            click.echo(line)
+    return 0 if is_running(found) else 1
+
+
+@sinks.command("pause")
+@config_option
+@json_option
+@click.argument("name")
+def sinks_pause(config: Path | None, as_json: bool, name: str) -> None:
+    """Let a sink take no more, but keep its partitions; it stays so when it is started again."""
+    _steer(config, name, "PAUSED", as_json=as_json)
+
+
+@sinks.command("resume")
+@config_option
+@json_option
+@click.argument("name")
+def sinks_resume(config: Path | None, as_json: bool, name: str) -> None:
+    """Let a sink that was paused or stopped go on."""
+    _steer(config, name, "RUNNING", as_json=as_json)
+
+
+@sinks.command("stop")
+@config_option
+@json_option
+@click.argument("name")
+def sinks_stop(config: Path | None, as_json: bool, name: str) -> None:
+    """Let a sink leave its consumer group and wait to be resumed."""
+    _steer(config, name, "STOPPED", as_json=as_json)
+
+
+@sinks.command("restart")
+@config_option
+@json_option
+@click.option("--task", type=click.IntRange(0), help="This process alone.")
+@click.argument("name")
+def sinks_restart(config: Path | None, as_json: bool, task: int | None, name: str) -> None:
+    """Let a sink store what it holds, leave its consumer group and begin anew."""
+    from tickerplant.connect.console import restart
+
+    _show(restart(load_settings(config), name, task), as_json=as_json)
 
 
 @cli.command("lag-exporter", help=f"Serve the lag of every consumer group to Prometheus. {RUN_HELP}")
@@ -699,6 +762,12 @@ def _run_role(run: Callable[[], None], *, as_json: bool, is_patient: bool) -> No
         from tickerplant.metrics import totals
 
         click.echo(msgspec.json.encode(totals()))
+
+
+def _steer(config: Path | None, name: str, target: Literal["RUNNING", "PAUSED", "STOPPED"], *, as_json: bool) -> None:
+    from tickerplant.connect.console import aim
+
+    _show(aim(load_settings(config), name, target), as_json=as_json)
 
 
 def _say(text: str) -> None:

@@ -11,6 +11,7 @@ from typing import Any, Final, get_args
 
 from pydantic import BaseModel, SecretStr, TypeAdapter, ValidationError
 
+from tickerplant.connect.names import undotted
 from tickerplant.errors import UserError
 from tickerplant.local.identities import ADMIN, Identities
 from tickerplant.masking import MASK, mask, remember
@@ -46,7 +47,7 @@ def read_settings(path: Path | None = None, environment: Mapping[str, str] | Non
     environment = os.environ if environment is None else environment
     if path is None and CONFIG_ENV in environment:
         path = Path(environment[CONFIG_ENV])
-    values = _read_toml(path) if path else {}
+    values = undotted(_read_toml(path)) if path else {}
     sources = {".".join(place): str(path) for place in _places(values)}
     warnings: list[str] = []
     _warn_of_open_file(path, values, warnings)

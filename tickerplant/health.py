@@ -13,6 +13,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any, Final, Protocol, runtime_checkable
+from wsgiref.types import WSGIApplication
 
 import msgspec
 
@@ -172,7 +173,12 @@ class Health:
 
 
 @contextmanager
-def watched(settings: Settings, health: Health, probes: Mapping[str, Probe]) -> Iterator[None]:
+def watched(
+    settings: Settings,
+    health: Health,
+    probes: Mapping[str, Probe],
+    put: Callable[[WSGIApplication], WSGIApplication] = lambda app: app,
+) -> Iterator[None]:
     """Serve `/metrics`, `/live` and `/ready`, and probe dependencies by threads of their own, within the block.
 
     A patient role enters the block only once all probes have succeeded, however long that takes. Within the block, a
@@ -180,11 +186,12 @@ def watched(settings: Settings, health: Health, probes: Mapping[str, Probe]) -> 
 
     Args:
         probes: by dependency.
+        put: what is put before the answers of the metrics port.
 
     Raises:
         UserError: the metrics port is in use; a patient role was refused, which waiting cannot mend.
     """
-    serve_metrics(settings, health.role, {"/live": health.answer_live, "/ready": health.answer_ready})
+    serve_metrics(settings, health.role, {"/live": health.answer_live, "/ready": health.answer_ready}, put)
     health.expect(*probes)
     stopping = threading.Event()
     threads = [

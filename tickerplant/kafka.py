@@ -44,6 +44,7 @@ __all__ = [
     "TopicPartition",
     "check_broker",
     "client_version",
+    "cluster_id",
     "consumer",
     "create_topics",
     "delete_groups",
@@ -368,6 +369,17 @@ def topic_ids(settings: Settings, topics: Iterable[str]) -> dict[str, str]:
         return {name: str(future.result(2 * CONNECT_TIMEOUT_S).topic_id) for name, future in futures.items()}
     except TimeoutError:
         raise KafkaException(KafkaError(KafkaError._TIMED_OUT)) from None  # noqa: SLF001  # the library's errors start so
+
+
+def cluster_id(settings: Settings) -> str:
+    """Ask for the id of the cluster; empty = it is not told.
+
+    Raises:
+        DependencyError: the broker does not answer.
+        UserError: it refuses us.
+    """
+    told = Told(settings)
+    return str(_metadata(_admin(settings, told), told, CONNECT_TIMEOUT_S).cluster_id or "")
 
 
 def partition_count(settings: Settings, topic: str, timeout_s: float = CONNECT_TIMEOUT_S) -> int:

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from schemas.topics import RAW_PREFIX, STORED, catalogue
+from tickerplant.connect.names import chosen_topics, connector_of
 from tickerplant.kafka import OffsetReader
 from tickerplant.settings import Settings
 
@@ -63,7 +64,8 @@ class LagReader:
         """Read the lag of every group of ours on every partition it is to read, whether it ever committed or not."""
         partitions = self._offsets.partitions()
         wanted = {group: topics_of(group, self._settings, partitions) for group in GROUPS}
-        ends = self._offsets.watermarks({name: partitions[name] for name in wanted[SINKS[0]]})
+        named = {name for topics in wanted.values() for name in topics}
+        ends = self._offsets.watermarks({name: count for name, count in partitions.items() if name in named})
         lags = []
         for base, topics in wanted.items():
             group = group_name(base, self._settings)
@@ -100,11 +102,13 @@ def own_topics(settings: Settings, existing: Iterable[str]) -> list[str]:
 
 
 def topics_of(group: str, settings: Settings, existing: Iterable[str]) -> list[str]:
-    """List the topics that a group of ours reads: processors raw ones, sinks all that can be stored."""
+    """List the topics that a group of ours reads: processors raw ones, sinks all that can be stored, or those set."""
     suffix = settings.kafka.topic_suffix
     stored = () if group == PROCESSOR else STORED
     names = {topic.name + suffix for topic in stored}
-    return [name for name in existing if name in names or _is_raw(name, suffix)]
+    found = [name for name in existing if name in names or _is_raw(name, suffix)]
+    chosen = () if group == PROCESSOR else chosen_topics(connector_of(settings, group.rpartition(".")[2]))
+    return [name for name in found if name.removesuffix(suffix) in chosen] if chosen else found
 
 
 def _is_raw(name: str, suffix: str) -> bool:

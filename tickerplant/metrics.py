@@ -163,11 +163,17 @@ FAMILIES: Final = (
 """Named as by kafka-lag-exporter, which public dashboards expect: https://github.com/seglo/kafka-lag-exporter."""
 
 
-def serve_metrics(settings: Settings, role: str, routes: Mapping[str, Callable[[], Answer]] | None = None) -> int:
+def serve_metrics(
+    settings: Settings,
+    role: str,
+    routes: Mapping[str, Callable[[], Answer]] | None = None,
+    put: Callable[[WSGIApplication], WSGIApplication] = lambda app: app,
+) -> int:
     """Serve `/metrics` of this process and note its port in `<local.home>/run/metrics-<role>-<pid>.json`.
 
     Args:
         routes: paths that are answered otherwise, each with JSON.
+        put: what is put before all that.
 
     Returns:
         The port.
@@ -181,7 +187,7 @@ def serve_metrics(settings: Settings, role: str, routes: Mapping[str, Callable[[
     except OSError as error:
         text = f"metrics port {settings.metrics.port} cannot be opened: {error.strerror}; set metrics.port"
         raise UserError(text) from None
-    server.set_app(_with_routes(make_wsgi_app(), routes or {}))
+    server.set_app(put(_with_routes(make_wsgi_app(), routes or {})))
     port = int(server.server_port)
     _forget_dead(settings, role)
     note = _note(settings, role, os.getpid())

@@ -26,6 +26,7 @@ EMPTY_IS_NONE = BeforeValidator(lambda value: None if value == "" else value)  #
 Text = Annotated[str | None, EMPTY_IS_NONE]
 File = Annotated[Path | None, EMPTY_IS_NONE]
 Secret = Annotated[SecretStr | None, EMPTY_IS_NONE]
+Names = Annotated[str, BeforeValidator(lambda value: ",".join(map(str, value)) if isinstance(value, list) else value)]
 
 
 class Section(BaseModel):
@@ -155,9 +156,33 @@ class Sink(Section):
     flush_bytes: Count = 16 * 1024 * 1024
     parquet_roll_s: Positive = 10.0
     parquet_roll_bytes: Count = 64 * 1024 * 1024
+    parquet_roll_rows: Count = 200_000  # small rows take more memory than their encoded bytes tell
     dead_letter_limit: Count = 1000  # consecutive records of a partition, unreadable or refused, at which it stops
     dead_letter_share: Share = 0.5  # of dead_letter_window records, at which it stops too
     dead_letter_window: Count = 10_000
+
+
+class Connector(Section):
+    """A sink in the words of Kafka Connect, whose names have dots: both ways are read; docs/connect.md."""
+
+    name: str = ""  # as the API and the dead letters' headers tell it; empty = that of the store
+    connector_class: str = ""  # of the store; empty = it
+    tasks_max: Count = 1  # processes that `tickerplant run` starts; partitions are spread over them
+    topics: Names = ""  # by comma, of those that are stored; empty = all
+    flush_size: Count | None = None  # rows of a chunk; None = as in [sink], as the next one
+    rotate_interval_ms: Positive | None = None  # age of a chunk
+    errors_tolerance: Literal["all", "none"] = "all"  # none = the first record that cannot be used ends the sink
+    errors_deadletterqueue_topic_name: str = "dlq.sink"
+    errors_deadletterqueue_context_headers_enable: bool = True
+
+
+class Connectors(Section):
+    """Sinks, each by itself, and the REST API that steers them."""
+
+    steer_from: Literal["loopback", "anywhere"] = "loopback"  # who may pause, stop and restart by the API
+    rest_port: Port = 0  # one of the sinks of a machine serves all of them here; 0 = only each at its metrics port
+    clickhouse: Connector = Connector()
+    parquet: Connector = Connector()
 
 
 class Metrics(Section):
@@ -187,6 +212,7 @@ class Settings(Section):
     producer: Producer = Producer()
     processor: Processor = Processor()
     sink: Sink = Sink()
+    connectors: Connectors = Connectors()
     metrics: Metrics = Metrics()
     lag_exporter: LagExporter = LagExporter()
     venues: tuple[Venue, ...] = ()

@@ -9,6 +9,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from tickerplant.connect.names import connector_of
 from tickerplant.errors import UserError
 from tickerplant.local.revive import local_reviver
 from tickerplant.logs import logger
@@ -36,6 +37,7 @@ class Role:
         stage: roles drain by stage, those of one stage together.
         processes: how many run.
         niceness: added to ours: higher = it yields the processor to others of this machine.
+        number_option: by which a process is told its number among those of the role; empty = it is not.
     """
 
     name: str
@@ -43,6 +45,7 @@ class Role:
     stage: int = 0
     processes: int = 1
     niceness: int = 0
+    number_option: str = ""
 
 
 def roles_of(settings: Settings) -> tuple[Role, ...]:
@@ -51,11 +54,16 @@ def roles_of(settings: Settings) -> tuple[Role, ...]:
     return (
         *produce,
         Role("process", ("process", "--wait"), 1, settings.processor.workers),
-        Role("sink-clickhouse", ("sink", "clickhouse", "--wait"), 2, niceness=SINK_NICENESS),
-        Role("sink-parquet", ("sink", "parquet", "--wait"), 2, niceness=SINK_NICENESS),
+        _sink_role(settings, "clickhouse"),
+        _sink_role(settings, "parquet"),
         Role("checkpoint", ("checkpoint",), 2, niceness=SINK_NICENESS),
         Role("lag-exporter", ("lag-exporter",), 2, niceness=SINK_NICENESS),
     )
+
+
+def _sink_role(settings: Settings, store: str) -> Role:
+    tasks = connector_of(settings, store).tasks_max
+    return Role(f"sink-{store}", ("sink", store, "--wait"), 2, tasks, SINK_NICENESS, number_option="--task")
 
 
 @dataclass
@@ -143,7 +151,8 @@ class Supervisor:
 
     def _spawn(self, role: Role, number: int) -> subprocess.Popen[bytes]:
         nice = ["nice", "-n", str(role.niceness)] if role.niceness else []
-        command = [*nice, *self.command, *role.arguments, "--config", str(self.config)]
+        numbered = [role.number_option, str(number)] if role.number_option else []
+        command = [*nice, *self.command, *role.arguments, *numbered, "--config", str(self.config)]
         with self.log_path(role, number).open("ab") as log:
             return subprocess.Popen(command, stdout=log, stderr=log, stdin=subprocess.DEVNULL)  # noqa: S603  # our own command
 

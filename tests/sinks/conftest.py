@@ -200,7 +200,7 @@ class MemoryLetters:
     def __init__(self) -> None:
         self.letters: list[DeadLetter] = []
 
-    def send(self, letters: Iterable[DeadLetter]) -> None:
+    def send(self, letters: Iterable[DeadLetter], place: Place) -> None:  # the contract's
         self.letters.extend(letters)
 
 

@@ -183,6 +183,35 @@ def test_nothing_is_fetched_while_a_store_is_busy(filled: Any, tick: Any, value:
     assert all(held[1:])
 
 
+def test_a_resting_sink_stores_what_it_holds_takes_nothing_more_and_goes_on(filled: Any, tick: Any, value: Any) -> None:
+    drain, log, store = filled.start()
+    drain.step()
+    drain.rest()
+    written = len(store.writes)
+    filled.broker.append(A, value(tick(10)))
+    for _ in range(5):
+        drain.rest()
+    offsets = drain.offsets()
+    while not filled.is_drained():
+        drain.step()
+
+    assert offsets == {"cleaned.tick": {0: 10, 1: 10}}
+    assert len(store.writes) > written
+    assert not log.is_held
+    assert ids(11, 0) + ids(10, 1) == filled.stored_ids()
+
+
+def test_a_resting_sink_holds_partitions_that_it_is_given(filled: Any) -> None:
+    drain, log, _store = filled.start()
+    drain.rest()
+    log.revoke([A, B])
+    log.assign([A, B])
+    log.is_held = False  # as they are when they are given
+    drain.rest()
+
+    assert log.is_held
+
+
 def test_partitions_lost_while_waiting_are_left_to_the_next_owner(filled: Any) -> None:
     drain, log, store = filled.start()
     store.busy_times = 10**6

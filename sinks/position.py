@@ -35,8 +35,8 @@ class Position:
         marks: what was taken from each source before `offset`.
         unread: records before `offset`, and those that could not be read.
         refused: rows before `offset`, and those that the store refused.
-        doubtful_below: records from `offset` to here may be stored already, since the group's offsets were lost or set by
-            hand; None = whether they were is for others to tell.
+        doubtful_below: records from `offset` to here may be stored already, since offsets were lost or set back by
+            hand; None = it is not told whether they were.
     """
 
     offset: int

@@ -267,7 +267,7 @@ class Sink:
             raise StoreBusyError("its answer is lost")
         return []
 
-    def send(self, _letters: Iterable[DeadLetter]) -> None: ...
+    def send(self, _letters: Iterable[DeadLetter], _place: Place) -> None: ...
 
     def tell(self, commits: Iterable[SinkCommit]) -> None:
         answer = self._call("tell")

@@ -228,6 +228,7 @@ class World:
     limits: Limits = field(default_factory=lambda: Limits(rows=4, size_bytes=10_000, age_s=1.0))
     real_store: Store | None = None
     limit: DeadLetterLimit = field(default_factory=DeadLetterLimit)
+    now_us: Callable[[], int] = lambda: NOW_US
 
     def start(self, faults: Faults | None = None, *, held_bytes: int = 10**9) -> tuple[Drain, MemoryLog, Any]:
         """Start a process, with the store in memory unless a real one is set."""
@@ -242,7 +243,7 @@ class World:
             letters=self.letters,
             commits=self.commits,
             now_s=lambda: self.clock[0],
-            now_us=lambda: NOW_US,
+            now_us=self.now_us,
             held_bytes=held_bytes,
             limit=self.limit,
         )

@@ -11,6 +11,7 @@ from sinks.position import read_position
 from tickerplant.errors import UserError
 from tickerplant.tally import DeadLetterLimit
 
+NOW_US = 1_795_248_000_000_000
 A = ("cleaned.tick", 0)
 B = ("cleaned.tick", 1)
 POINTS = [f"{when}:{what}" for what in ("intent", "write", "done") for when in ("before", "after")]
@@ -181,6 +182,17 @@ def test_nothing_is_fetched_while_a_store_is_busy(filled: Any, tick: Any, value:
 
     assert held[0] is False
     assert all(held[1:])
+
+
+def test_a_clock_that_steps_back_changes_times_and_nothing_else(filled: Any) -> None:
+    times_us = itertools.count(NOW_US, -3_600_000_000)
+    filled.now_us = lambda: next(times_us)
+    filled.run()
+    told = [each.event_time_us for each in filled.commits.told]
+
+    assert ids(10, 0) + ids(10, 1) == filled.stored_ids()
+    assert told == sorted(told, reverse=True)
+    assert sum(each.row_count for each in filled.commits.told) == 20
 
 
 def test_a_resting_sink_stores_what_it_holds_takes_nothing_more_and_goes_on(filled: Any, tick: Any, value: Any) -> None:

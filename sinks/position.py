@@ -96,7 +96,7 @@ def read_position(offset: int, metadata: str | None) -> Position:
         marks=dict(_marks(found)),
         unread=found.unread,
         refused=found.refused,
-        doubtful_below=found.doubt,
+        doubtful_below=found.doubt if found.doubt > offset else 0,
     )
 
 

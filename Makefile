@@ -6,10 +6,12 @@ READY := $(VENV)/.ready
 DEMO ?=
 FUZZ_SECONDS ?= 60
 TARGETS ?=
-SECONDS ?= 600
+ROUNDS ?= 50
 SEED ?= 1
+RATE ?= 5000
+SOAK ?=
 
-.PHONY: help install demo test fuzz kill check bench format dist lock clean
+.PHONY: help install demo test fuzz soak check bench format dist lock clean
 
 help: ## This list.
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
@@ -32,8 +34,8 @@ test: $(READY) ## All tests, on a local stack of their own.
 fuzz: $(READY) ## Hostile input for all readers, guided by coverage. Options: make fuzz FUZZ_SECONDS=600 TARGETS="avro parse-binance".
 	$(BIN)/python -m fuzz $(TARGETS) --seconds $(FUZZ_SECONDS)
 
-kill: $(READY) ## Kill and pause roles and servers at random, then count. Options: make kill SECONDS=600 SEED=1.
-	KILL_SECONDS=$(SECONDS) KILL_SEED=$(SEED) $(BIN)/python -m pytest -s tests/outages/test_kills.py
+soak: $(READY) ## Kill, pause and cut off everything at random, then count. Options: make soak ROUNDS=50 SEED=1 RATE=5000.
+	TICKERPLANT_LONG=1 SOAK_ROUNDS=$(ROUNDS) SOAK_SEED=$(SEED) SOAK_RATE=$(RATE) $(BIN)/python -m pytest -s tests/faults/pipeline $(SOAK)
 
 check: $(READY) ## Lint, format, types, layers.
 	$(BIN)/ruff check .

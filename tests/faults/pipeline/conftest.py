@@ -1,15 +1,20 @@
-"""A whole pipeline on a stack of its own, with servers that can be taken away from it."""
+"""A whole pipeline on a stack of its own: servers can be taken away from it, and connections cut, stalled, delayed."""
 
+import asyncio
 import contextlib
 import os
 import shutil
 import signal
+import socket
+import struct
 import subprocess
 import threading
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Self
+from unittest.mock import patch
 
 import pytest
 
@@ -22,7 +27,7 @@ from tickerplant.deploy import deploy
 from tickerplant.errors import DependencyError
 from tickerplant.kafka import OffsetReader
 from tickerplant.lag import GROUPS, LagReader
-from tickerplant.local import background, process, stack
+from tickerplant.local import background, broker, process, stack
 from tickerplant.local.ports import with_local
 from tickerplant.local.revive import Reviver, local_reviver
 from tickerplant.local.server import Home
@@ -45,15 +50,173 @@ def until(condition: Callable[[], object], what: str, seconds: float = WAIT_S) -
         time.sleep(0.1)
 
 
+class Proxy:
+    """Passes TCP connections on to a port of this machine; a thread of its own, from `with`.
+
+    Args:
+        target_port: None = to be set later.
+    """
+
+    def __init__(self, target_port: int | None = None) -> None:
+        self.target_port, self.port = target_port, 0
+        self.passed_bytes = 0
+        self._delay_s = 0.0
+        self._loop = asyncio.new_event_loop()
+        self._flowing = asyncio.Event()
+        self._flowing.set()
+        self._open: set[asyncio.StreamWriter] = set()
+        self._thread = threading.Thread(target=self._loop.run_forever, daemon=True)
+
+    def __enter__(self) -> Self:
+        self._thread.start()
+        self._server = asyncio.run_coroutine_threadsafe(
+            asyncio.start_server(self._serve, "127.0.0.1", 0), self._loop
+        ).result(10)
+        self.port = self._server.sockets[0].getsockname()[1]
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        asyncio.run_coroutine_threadsafe(self._close(), self._loop).result(10)
+        self._loop.call_soon_threadsafe(self._loop.stop)
+        self._thread.join(10)
+        self._loop.close()
+
+    def cut(self) -> None:
+        """End all connections at once, without a goodbye."""
+        self._loop.call_soon_threadsafe(self._abort)
+
+    def stall(self) -> None:
+        """Pass nothing on until `flow`; connections stay, and new ones are taken."""
+        self._loop.call_soon_threadsafe(self._flowing.clear)
+
+    def flow(self) -> None:
+        """Pass on what waits, and all else without delay."""
+        self._delay_s = 0.0
+        self._loop.call_soon_threadsafe(self._flowing.set)
+
+    def delay(self, seconds: float) -> None:
+        """Hold each piece back for so long."""
+        self._delay_s = seconds
+
+    def _abort(self) -> None:
+        for writer in self._open:
+            reset(writer)
+
+    async def _close(self) -> None:
+        self._server.close()
+        self._flowing.set()
+        mine = [task for task in asyncio.all_tasks() if task is not asyncio.current_task()]
+        self._abort()
+        for task in mine:
+            task.cancel()
+        await asyncio.gather(*mine, return_exceptions=True)
+
+    async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        self._open.add(writer)
+        there: asyncio.StreamWriter | None = None
+        try:
+            back, there = await asyncio.open_connection("127.0.0.1", self.target_port)
+            self._open.add(there)
+            async with asyncio.TaskGroup() as tasks:
+                tasks.create_task(self._pass(reader, there))
+                tasks.create_task(self._pass(back, writer))
+        except* OSError:  # whoever it was for is away, or it was cut
+            pass
+        finally:
+            for each in (writer, there):
+                if each is not None:
+                    self._open.discard(each)
+                    reset(each)
+
+    async def _pass(self, source: asyncio.StreamReader, target: asyncio.StreamWriter) -> None:
+        while content := await source.read(65536):
+            if self._delay_s:
+                await asyncio.sleep(self._delay_s)
+            await self._flowing.wait()
+            target.write(content)
+            await target.drain()
+            self.passed_bytes += len(content)
+        raise ConnectionResetError  # ends the other direction, too
+
+
+def reset(writer: asyncio.StreamWriter) -> None:
+    """End a connection as a network does that forgot it: what is not read yet is gone."""
+    connection = writer.get_extra_info("socket")
+    if connection is not None and connection.fileno() >= 0:
+        connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+    writer.transport.abort()
+
+
+ROUTES = ("venue", "broker", "registry", "s3", "clickhouse")
+"""What roles speak to."""
+
+
+@contextlib.contextmanager
+def routes_of(settings: Settings) -> Iterator[tuple[Settings, Mapping[str, Proxy]]]:
+    """Put a proxy before each server and the venue; gives the settings of roles that go through them.
+
+    Kafka's clients go where a broker tells them to: it gets a second listener, which tells of its proxy.
+    """
+    local = settings.local
+    hidden_port = free_port()
+    ports = (local.simulator_port, hidden_port, local.registry_port, local.s3_port, local.clickhouse_port)
+    with contextlib.ExitStack() as opened:
+        proxies = {name: opened.enter_context(Proxy(port)) for name, port in zip(ROUTES, ports, strict=True)}
+        told = {name: proxy.port for name, proxy in proxies.items()}
+        listener = (hidden_port, told["broker"])
+        opened.enter_context(patch.object(broker, "server_properties", with_listener(listener)))
+        venue = {
+            name: getattr(settings.venues[0], name).replace(str(local.simulator_port), str(told["venue"]))
+            for name in ("websocket_url", "rest_url")
+        }
+        sections = {
+            "venues": (settings.venues[0].model_copy(update=venue),),
+            "kafka": settings.kafka.model_copy(update={"bootstrap_servers": f"127.0.0.1:{told['broker']}"}),
+            "registry": settings.registry.model_copy(
+                update={"url": settings.registry.url.replace(str(local.registry_port), str(told["registry"]))}
+            ),
+            "object_store": settings.object_store.model_copy(update={"endpoint_url": f"http://127.0.0.1:{told['s3']}"}),
+            "clickhouse": settings.clickhouse.model_copy(update={"port": told["clickhouse"]}),
+        }
+        yield settings.model_copy(update=sections), proxies
+
+
+def with_listener(listener: tuple[int, int]) -> Callable[..., str]:
+    """Make the properties of a broker that has one listener more: (port, port that clients are told)."""
+    made = broker.server_properties
+    port, told_port = listener
+
+    def properties(*args: object) -> str:
+        lines = dict(line.split("=", 1) for line in made(*args).splitlines())  # type: ignore[arg-type]  # as given
+        lines["listeners"] += f",PROXIED://127.0.0.1:{port}"
+        lines["advertised.listeners"] += f",PROXIED://127.0.0.1:{told_port}"
+        lines["listener.security.protocol.map"] += ",PROXIED:PLAINTEXT"
+        return "".join(f"{name}={value}\n" for name, value in lines.items())
+
+    return properties
+
+
+def free_port() -> int:
+    with socket.socket() as found:
+        found.bind(("127.0.0.1", 0))
+        return int(found.getsockname()[1])
+
+
 @dataclass
 class Line:
-    """A running pipeline."""
+    """A running pipeline.
+
+    Args:
+        settings: by which tests ask, straight.
+        proxies: through which roles speak; empty = none.
+    """
 
     settings: Settings
     supervisor: Supervisor
     lags: LagReader
     offsets: OffsetReader
     reviver: Reviver | None = None
+    proxies: Mapping[str, Proxy] = field(default_factory=dict)
     stopping: threading.Event = field(default_factory=threading.Event)
     keeper: threading.Thread = field(default_factory=threading.Thread)  # runs `supervise`
 
@@ -152,10 +315,22 @@ def make_settings(home: Path) -> Settings:
 
 
 @contextlib.contextmanager
-def running(settings: Settings, rate: int) -> Iterator[Line]:
-    """A pipeline that has begun to store, and what it needs; ended in the end."""
+def proxied(settings: Settings, rate: int) -> Iterator[Line]:
+    """A pipeline whose roles go through proxies."""
+    with routes_of(settings) as (routed, proxies), running(settings, rate, routed) as line:
+        line.proxies = proxies
+        yield line
+
+
+@contextlib.contextmanager
+def running(settings: Settings, rate: int, of_roles: Settings | None = None) -> Iterator[Line]:
+    """A pipeline that has begun to store, and what it needs; ended in the end.
+
+    Args:
+        of_roles: the settings of the roles, where they are others.
+    """
     config = settings.local.home / "tickerplant.toml"
-    write_settings(settings, config)
+    write_settings(of_roles or settings, config)
     roles = [role for role in roles_of(settings) if role.name in ROLES]
     supervisor = Supervisor(config, roles, settings.local.home / "logs")
     line = Line(settings, supervisor, LagReader(settings), OffsetReader(settings))
@@ -193,6 +368,17 @@ def running(settings: Settings, rate: int) -> Iterator[Line]:
 def pipeline() -> Callable[[Settings, int], contextlib.AbstractContextManager[Line]]:
     """Runs a pipeline: settings and frames per second → a context with a `Line`."""
     return running
+
+
+@pytest.fixture(scope="session")
+def proxied_pipeline() -> Callable[[Settings, int], contextlib.AbstractContextManager[Line]]:
+    """Runs a pipeline through proxies, as `pipeline`."""
+    return proxied
+
+
+@pytest.fixture(scope="session")
+def new_proxy() -> type[Proxy]:
+    return Proxy
 
 
 @pytest.fixture(scope="session")

@@ -1,0 +1,435 @@
+"""Any role and any server is killed, paused, cut off at any moment, several at once; then all is drained and reconciled.
+
+`make soak ROUNDS=50 SEED=7 RATE=5000` does the same for longer; what is done, in which order, follows from the seed.
+"""
+
+import hashlib
+import os
+import random
+import signal
+import sys
+import time
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import closing
+from dataclasses import dataclass, field
+from typing import Any
+
+import pytest
+
+from processors.pipeline import Pipeline
+from schemas.codec import Encoder
+from schemas.records import Depth, QualityEvent, RawFrames, Tick
+from schemas.topics import BY_RECORD, raw_topic
+from sinks.tables import table_of
+from tickerplant.demo.accounts import Accounts, account
+from tickerplant.demo.ids import (
+    Difference,
+    Ids,
+    cleaned_ids,
+    clickhouse_ids,
+    compare,
+    frame_ids,
+    messages,
+    parquet_ids,
+    unpack,
+)
+from tickerplant.demo.report import Findings
+from tickerplant.demo.stores import clickhouse
+from tickerplant.errors import UserError
+from tickerplant.kafka import TopicPartition, consumer, partition_count
+from tickerplant.once import Once, source_of
+from tickerplant.registry import Registry
+from tickerplant.scrape import scrape
+from tickerplant.settings import Settings
+from tickerplant.supervise import RESTART_FIRST_S
+
+ROUNDS = int(os.environ.get("SOAK_ROUNDS", "1"))
+SEED = int(os.environ.get("SOAK_SEED", "1"))
+RATE = int(os.environ.get("SOAK_RATE", "200"))
+PAUSE_S = 12.0  # longer than the session of a consumer, 10 s
+STALL_S = 4.0
+DELAY_S = 0.05
+STOP_S = 10.0
+SETTLE_S = 120.0
+ROLES = ("produce", "process", "sink-clickhouse", "sink-parquet")
+SERVERS = ("broker", "registry", "clickhouse", "s3")
+ROUTES = ("venue", "broker", "registry", "clickhouse", "s3")
+SHAPES = (Tick, Depth, QualityEvent)
+RAW = raw_topic("binance").name
+STORES = ("clickhouse", "clickhouse FINAL", "parquet")
+
+pytestmark = [
+    pytest.mark.stack,
+    pytest.mark.timeout(900 + 120 * ROUNDS),
+    # the registry's client keeps its connections open until it is collected
+    pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning"),
+]
+
+
+@dataclass(frozen=True)
+class Blow:
+    """What is done at one moment, and how long it is waited before.
+
+    Args:
+        how: KILL and TERM end; servers that were killed are started again. STOP pauses for `PAUSE_S`. CUT ends all
+            connections to the victims, STALL holds what goes through them for `STALL_S`, DELAY delays it.
+    """
+
+    wait_s: float
+    victims: tuple[str, ...]
+    how: str
+
+
+def blows(seed: int) -> Iterator[Blow]:
+    """What a seed does, by rounds without end: in each, each kind of process is killed once; more happens between."""
+    chance = random.Random(seed)  # reproducible
+    while True:
+        done = [Blow(0, tuple(group), "KILL") for group in groups(chance, (*ROLES, *SERVERS))]
+        done += [Blow(0, tuple(chance.sample(ROLES, chance.choice((1, 2)))), how) for how in ("STOP", "TERM")]
+        done += [
+            Blow(0, tuple(chance.sample(ROUTES, chance.choice((1, 2, 5)))), how) for how in ("CUT", "STALL", "DELAY")
+        ]
+        chance.shuffle(done)
+        for blow in done:
+            yield Blow(chance.uniform(0.5, 4), blow.victims, blow.how)
+
+
+def groups(chance: random.Random, names: tuple[str, ...]) -> Iterator[list[str]]:
+    """Part names into groups of one to three, in any order."""
+    left = chance.sample(names, len(names))
+    while left:
+        size = chance.choice((1, 1, 2, 3))
+        yield left[:size]
+        left = left[size:]
+
+
+BLOWS_A_ROUND = 5
+"""Those that are no kills."""
+
+
+def tell(text: str) -> None:
+    """Say what is done, for those who run the long version with `-s`."""
+    sys.stderr.write(f"{time.strftime('%H:%M:%S')} {text}\n")
+
+
+def start(line: Any, servers: list[str]) -> None:
+    """Start servers; while one was away, somebody may have been given its port for a connection."""
+    deadline_s = time.monotonic() + SETTLE_S
+    while servers:
+        try:
+            line.start(servers)
+        except UserError:
+            assert time.monotonic() < deadline_s
+            time.sleep(1)
+        else:
+            return
+
+
+def strike(line: Any, blow: Blow) -> None:
+    """Do it."""
+    if blow.how in {"CUT", "STALL", "DELAY"}:
+        disturb([line.proxies[name] for name in blow.victims], blow.how)
+        return
+    roles = [each for each in blow.victims if each in ROLES]
+    servers = [each for each in blow.victims if each in SERVERS]
+    children = [child for child in line.supervisor.children if child.role.name in roles]
+    for child in children:
+        child.wait_s = RESTART_FIRST_S  # or those that are often killed are away for most of the time
+        os.kill(child.process.pid, getattr(signal, f"SIG{blow.how}"))
+    line.signal(servers, signal.SIGKILL)
+    start(line, servers)
+    if blow.how == "STOP":
+        time.sleep(PAUSE_S)
+        for child in children:
+            os.kill(child.process.pid, signal.SIGCONT)
+
+
+def disturb(proxies: list[Any], how: str) -> None:
+    """Cut connections, or hold or delay what goes through them for a while."""
+    for proxy in proxies:
+        if how == "CUT":
+            proxy.cut()
+        elif how == "STALL":
+            proxy.stall()
+        else:
+            proxy.delay(DELAY_S)
+    if how != "CUT":
+        time.sleep(STALL_S)
+    for proxy in proxies:
+        proxy.flow()
+
+
+@dataclass(frozen=True)
+class Drain:
+    """How the roles ended, under load.
+
+    Args:
+        codes: by slot, what each process ended with.
+        left: what is not committed: (group, topic, partition) → records.
+    """
+
+    seconds: float
+    codes: Mapping[str, int | None]
+    left: Mapping[tuple[str, str, int], int]
+
+
+@dataclass(frozen=True)
+class Story:
+    """What was done, and what was left of it.
+
+    Args:
+        restarts: by slot.
+        grown: by topic, how many records a second start of processor and sinks added, without new input.
+        passed_bytes: by route, what went through its proxy.
+        wanted: by topic, the ids that it holds; of raw topics those of frames.
+        repeats: by topic, what the filter for repeats dropped.
+        found: by store, and topic, the ids of its rows.
+    """
+
+    done: tuple[Blow, ...]
+    restarts: Mapping[str, int]
+    drain: Drain
+    grown: Mapping[str, int]
+    findings: Findings
+    accounts: Accounts
+    settings: Settings
+    passed_bytes: Mapping[str, int]
+    wanted: Mapping[str, Ids]
+    repeats: Mapping[str, int]
+    found: Mapping[str, Mapping[str, Ids]]
+
+
+def drain(line: Any) -> Drain:
+    """End all roles while the market goes on."""
+    line.stopping.set()
+    line.keeper.join()
+    children = list(line.supervisor.children)
+    begin_s = time.monotonic()
+    line.supervisor.stop()
+    seconds = time.monotonic() - begin_s
+    codes = {child.role.name: child.process.returncode for child in children}
+    lags = {(each.group, each.topic, each.partition): each.records for each in line.lags.read() if each.records}
+    return Drain(seconds, codes, lags)
+
+
+def ends(settings: Settings) -> dict[str, int]:
+    """Count what the topics that processors write hold."""
+    counts = {}
+    with closing(consumer(settings, "test.kills")) as client:
+        for topic in BY_RECORD.values():
+            places = [TopicPartition(topic.name, number) for number in range(partition_count(settings, topic.name))]
+            counts[topic.name] = sum(client.get_watermark_offsets(each, timeout=10)[1] for each in places)
+    return counts
+
+
+def start_again(line: Any, until: Callable[..., None]) -> dict[str, int]:
+    """Start and stop all but the producer, and tell what that added to topics."""
+    before = ends(line.settings)
+    line.supervisor.roles = [role for role in line.supervisor.roles if role.name != "produce"]
+    line.supervisor.start()
+    until(lambda: len(line.roles()) == len(line.supervisor.roles) and not line.missing(), "all are ready again")
+    until(lambda: not any(each.records for _ in range(2) for each in line.lags.read()), "all is stored")
+    line.supervisor.stop()
+    return {name: count - before[name] for name, count in ends(line.settings).items() if count != before[name]}
+
+
+def has_settled(line: Any) -> bool:
+    books = scrape(line.settings, ("processor_books",)).by_label("processor_books", "state")
+    are_there = len(line.roles()) == len(line.supervisor.roles) and not line.missing()
+    return are_there and books.get("valid", 0) > 0 and not books.get("invalid")
+
+
+def stored(settings: Settings, topics: Iterable[str]) -> dict[str, dict[str, Ids]]:
+    """Read the ids of all rows, by store and topic."""
+    tables = {topic: table_of(topic) for topic in topics}
+    with clickhouse(settings) as client:
+        found = {
+            store: {topic: clickhouse_ids(client, table, is_final=is_final) for topic, table in tables.items()}
+            for store, is_final in (("clickhouse", False), ("clickhouse FINAL", True))
+        }
+    found["parquet"] = {topic: parquet_ids(settings, table) for topic, table in tables.items()}
+    return found
+
+
+def read(settings: Settings) -> tuple[dict[str, Ids], dict[str, int]]:
+    """Read the ids of topics, and how many repeats they hold."""
+    wanted, repeats = {RAW: frame_ids(settings, RAW)}, {}
+    for shape in SHAPES:
+        topic = BY_RECORD[shape]
+        wanted[topic.name], repeats[topic.name] = cleaned_ids(settings, topic)
+    return wanted, repeats
+
+
+@pytest.fixture(scope="module")
+def story(
+    tmp_path_factory: pytest.TempPathFactory, proxied_pipeline: Any, settings_in: Any, eventually: Any
+) -> Iterator[Story]:
+    settings = settings_in(tmp_path_factory.mktemp("kills"))
+    done: list[Blow] = []
+    with proxied_pipeline(settings, RATE) as line:
+        began_s = time.monotonic()
+        for blow in blows(SEED):
+            time.sleep(blow.wait_s)
+            strike(line, blow)
+            done.append(blow)
+            tell(f"seed {SEED}, {len(done)}: {blow.how} {', '.join(blow.victims)} after {blow.wait_s:.1f} s")
+            if is_enough(done):
+                break
+        eventually(lambda: has_settled(line), "all are ready, all books stand", SETTLE_S)
+        restarts = line.supervisor.restarts()
+        drained = drain(line)
+        seconds = time.monotonic() - began_s
+        grown = start_again(line, eventually)
+        findings = line.finish()
+        accounts = account(line.venue.truth(["spot"], has_books=False), findings.topics, findings.frames_served)
+        wanted, repeats = read(settings)
+        found = stored(settings, wanted)
+        passed = {name: proxy.passed_bytes for name, proxy in line.proxies.items()}
+        tell(
+            f"seed {SEED}: {seconds:.0f} s, {findings.frames_served / seconds:.0f} frames/s of {RATE}, {kills(done)}, "
+            f"{restarts}, {drained}, {grown}, repeats {repeats}, {findings.summary()}"
+        )
+        yield Story(tuple(done), restarts, drained, grown, findings, accounts, settings, passed, wanted, repeats, found)
+
+
+def kills(done: Sequence[Blow]) -> Counter[str]:
+    return Counter(victim for blow in done if blow.how == "KILL" for victim in blow.victims)
+
+
+def is_enough(done: Sequence[Blow]) -> bool:
+    counts = kills(done)
+    others = sum(blow.how != "KILL" for blow in done)
+    return others >= BLOWS_A_ROUND * ROUNDS and all(counts[name] >= ROUNDS for name in (*ROLES, *SERVERS))
+
+
+def test_each_kind_of_process_was_killed_and_came_back(story: Story) -> None:
+    counts = kills(story.done)
+
+    assert all(counts[name] >= ROUNDS for name in (*ROLES, *SERVERS))
+    assert all(story.restarts[role] for role in ROLES)
+    assert {blow.how for blow in story.done} == {"KILL", "STOP", "TERM", "CUT", "STALL", "DELAY"}
+
+
+def test_all_went_through_the_proxies(story: Story) -> None:
+    assert set(story.passed_bytes) == set(ROUTES)
+    assert all(story.passed_bytes.values()), story.passed_bytes
+
+
+def test_what_the_raw_topic_does_not_hold_is_told(story: Story) -> None:
+    """Frames that a killed producer had read: the ids of trades show each hole; books are joined anew."""
+    assert story.findings.topics.raw.frames > 0
+    assert story.accounts.adds_up, story.accounts
+
+
+@dataclass
+class Digest:
+    """Values in order, of which a count and a sum are kept."""
+
+    count: int = 0
+    _hash: Any = field(default_factory=hashlib.blake2b)
+
+    def add(self, value: bytes) -> None:
+        self.count += 1
+        self._hash.update(b"%d:" % len(value) + value)
+
+    @property
+    def told(self) -> tuple[int, str]:
+        return self.count, self._hash.hexdigest()
+
+
+def test_cleaned_topics_hold_what_raw_gives_each_once_in_order(story: Story) -> None:
+    """Read as subscribers do, which drop repeats; held against a pipeline that was never killed."""
+    registry = Registry(story.settings)
+    decoder = registry.decoder(RawFrames)
+    encoders: dict[type, Encoder[Any]] = {shape: registry.encoder(BY_RECORD[shape], shape) for shape in SHAPES}
+    count = partition_count(story.settings, RAW)
+    keyframe_us = int(story.settings.processor.keyframe_s * 1_000_000)
+    for partition in range(count):
+        pipeline = Pipeline("BINANCE", RAW, partition, partition_count=count, keyframe_us=keyframe_us)
+        expected: dict[type, Digest] = {shape: Digest() for shape in SHAPES}
+        for message in messages(story.settings, RAW, partition):
+            for record in pipeline.process(message.offset() or 0, decoder.decode(message.value() or b"")).records:
+                if type(record) in expected:
+                    expected[type(record)].add(encoders[type(record)].encode(record))
+        for shape, digest in expected.items():
+            assert digest.count
+            assert read_once(story.settings, BY_RECORD[shape].name, partition).told == digest.told, (shape, partition)
+
+
+def read_once(settings: Settings, topic: str, partition: int) -> Digest:
+    """Read the values of a partition, without repeats."""
+    once, digest = Once(), Digest()
+    for message in messages(settings, topic, partition):
+        source = source_of(message.headers())
+        assert source is not None
+        if once.is_new((topic, partition), source):
+            digest.add(message.value() or b"")
+    return digest
+
+
+@pytest.mark.parametrize("store", STORES)
+def test_each_record_and_each_raw_frame_is_in_each_store_once(story: Story, store: str) -> None:
+    assert len(story.wanted[RAW]) >= story.findings.topics.raw.frames > 0
+    for topic, wanted in story.wanted.items():
+        assert len(wanted)
+        assert compare(wanted, story.found[store][topic]) == Difference([], [], [], 0), (store, topic)
+
+
+def test_a_planted_loss_and_a_planted_repeat_are_found_in_clickhouse(story: Story) -> None:
+    """By the same readers, in the store itself: a reconciliation that cannot fail would prove nothing."""
+    topic = BY_RECORD[Tick].name
+    table, wanted = table_of(topic), story.wanted[topic]
+    first, last = unpack(int(wanted[0])), unpack(int(wanted[-1]))
+    with clickhouse(story.settings) as client:
+        client.execute(f"INSERT INTO {table.name} SELECT * FROM {table.name} WHERE {condition(first)} LIMIT 1")
+        client.execute(f"ALTER TABLE {table.name} DELETE WHERE {condition(last)} SETTINGS mutations_sync = 2")
+        found = compare(wanted, clickhouse_ids(client, table, is_final=False))
+
+    assert found == Difference([last], [first], [], 2)
+
+
+def condition(place: tuple[int, int, int]) -> str:
+    return " AND ".join(f"{name} = {value}" for name, value in zip(COLUMNS, place, strict=True))
+
+
+def test_a_planted_loss_and_a_planted_repeat_are_found_in_parquet(story: Story) -> None:
+    topic = BY_RECORD[Depth].name
+    files, folder = lake(story.settings, table_of(topic))
+    first, *_, last = sorted(files.find(folder))
+    files.pipe_file(first.replace(".parquet", "-again.parquet"), files.cat_file(first))
+    files.rm_file(last)
+    found = compare(story.wanted[topic], parquet_ids(story.settings, table_of(topic)))
+
+    assert found.lost
+    assert found.doubled
+    assert not found.foreign
+
+
+def test_under_load_all_roles_drain_in_time_by_themselves(story: Story) -> None:
+    assert story.drain.seconds < STOP_S
+    assert set(story.drain.codes.values()) == {0}
+
+
+def test_after_a_drain_nothing_is_left_to_be_read_again(story: Story) -> None:
+    assert story.drain.left == {}
+
+
+def test_a_second_start_says_nothing_of_what_is_done(story: Story) -> None:
+    assert story.grown == {}
+
+
+def test_a_seed_does_the_same_each_time() -> None:
+    first, second = blows(3), blows(3)
+
+    assert [next(first) for _ in range(50)] == [next(second) for _ in range(50)]
+
+
+def test_each_round_kills_each_kind_of_process() -> None:
+    done: list[Blow] = []
+    for blow in blows(5):
+        done.append(blow)
+        if is_enough(done):
+            break
+
+    assert set(kills(done)) == {*ROLES, *SERVERS}

@@ -1,4 +1,4 @@
-"""Any role and any server is killed, paused, cut off at any moment, several at once; then all is drained and reconciled.
+"""Any role and any server is killed, paused or cut off at any moment, several at once; then all is reconciled.
 
 `make soak ROUNDS=50 SEED=7 RATE=5000` does the same for longer; what is done, in which order, follows from the seed.
 """
@@ -24,12 +24,14 @@ from schemas.topics import BY_RECORD, raw_topic
 from sinks.tables import table_of
 from tickerplant.demo.accounts import Accounts, account
 from tickerplant.demo.ids import (
+    COLUMNS,
     Difference,
     Ids,
     cleaned_ids,
     clickhouse_ids,
     compare,
     frame_ids,
+    lake,
     messages,
     parquet_ids,
     unpack,

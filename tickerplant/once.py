@@ -7,8 +7,10 @@ record whose source is not above the highest one seen is a repeat.
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 
 SOURCE_HEADER = "source"
+NOTHING = (-1, -1)
 
 
 class SourceError(ValueError):
@@ -41,6 +43,17 @@ def read_source(text: str) -> Source:
         raise SourceError(f"{text[:80]!r} is no source, topic:partition:offset:index") from None
 
 
+@lru_cache(maxsize=10_000)
+def origin_of(name: bytes) -> tuple[str, int]:
+    """Read the first half of a source header, `topic:partition`.
+
+    Raises:
+        SourceError: it is none.
+    """
+    source = read_source(f"{name.decode('utf-8', 'replace')}:0:0")
+    return source.topic, source.partition
+
+
 Headers = Sequence[tuple[str, str | bytes | None]] | dict[str, str | bytes | None]
 
 
@@ -50,10 +63,16 @@ def source_of(headers: Headers | None) -> Source | None:
     Raises:
         SourceError: it cannot be read.
     """
+    header = header_of(headers)
+    return None if header is None else read_source(header.decode("utf-8", "replace"))
+
+
+def header_of(headers: Headers | None) -> bytes | None:
+    """Find the source header, as it is; None = there is none."""
     pairs = headers.items() if isinstance(headers, dict) else headers or ()
     for name, value in pairs:
         if name == SOURCE_HEADER and value is not None:
-            return read_source(value if isinstance(value, str) else value.decode("utf-8", "replace"))
+            return value.encode() if isinstance(value, str) else value
     return None
 
 
@@ -73,7 +92,26 @@ class Once:
         marks = self._marks.setdefault(place, {})
         mark = (source.offset, source.index)
         origin = (source.topic, source.partition)
-        if mark <= marks.get(origin, (-1, -1)):
+        if mark <= marks.get(origin, NOTHING):
+            return False
+        marks[origin] = mark
+        return True
+
+    def is_new_header(self, place: Place, header: bytes) -> bool:
+        """Note a record by its source header; as `is_new`, for those who read many.
+
+        Raises:
+            SourceError: it cannot be read.
+        """
+        try:
+            name, offset, index = header.rsplit(b":", 2)
+            mark = (int(offset), int(index))
+        except ValueError:
+            raise SourceError(f"{header[:80]!r} is no source, topic:partition:offset:index") from None
+        marks, origin = self._marks.get(place), origin_of(name)
+        if marks is None:
+            marks = self._marks[place] = {}
+        if mark <= marks.get(origin, NOTHING):
             return False
         marks[origin] = mark
         return True

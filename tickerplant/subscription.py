@@ -38,7 +38,7 @@ from tickerplant.kafka import (
     refusal,
     settled,
 )
-from tickerplant.once import Once, Source, SourceError, source_of
+from tickerplant.once import Once, SourceError, header_of
 from tickerplant.registry import Registry
 from tickerplant.settings import Settings, load_settings
 
@@ -48,6 +48,7 @@ POLL_RECORDS: Final = 1000
 POLL_S: Final = 0.1
 TIMEOUT_S: Final = 10.0
 COMMIT_S: Final = 5.0
+MOST_KEYS: Final = 100_000
 PASSING: Final = frozenset(
     {KafkaError._TRANSPORT, KafkaError._ALL_BROKERS_DOWN, KafkaError._RESOLVE, KafkaError._TIMED_OUT}  # noqa: SLF001  # the library's own errors all start so
 )
@@ -115,7 +116,9 @@ class Subscription(Generic[R]):
         self._name = wish.topic.name + settings.kafka.topic_suffix
         self._once, self._kept = Once(), Once()
         self._done: dict[Place, int] = {}  # offsets after what the loop has finished with
-        self._at_hand: list[tuple[Place, int, Source | None]] = []
+        self._at_hand: tuple[Place, int, bytes | None] | None = None  # what the loop is busy with
+        self._places: dict[int, Place] = {}
+        self._wanted_keys: dict[bytes | str | None, bool] = {}
         self._fetched: deque[Message] = deque()
         self._committed_s = time.monotonic()
         self._ends: dict[Place, int] = {}
@@ -139,7 +142,7 @@ class Subscription(Generic[R]):
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         if error is not None:
-            self._at_hand.clear()
+            self._at_hand = None
         self.close()
 
     async def __aenter__(self) -> Self:
@@ -213,28 +216,46 @@ class Subscription(Generic[R]):
         return None
 
     def _read(self, message: Message) -> R | None:
-        """Read a record unless it is unwanted or a repeat."""
-        value, offset = message.value(), message.offset() or 0
-        place = (self._name, message.partition() or 0)
+        """Read a record unless it is unwanted or a repeat; what tells that is looked at before it is decoded."""
+        place, offset = self._place(message), message.offset() or 0
+        header = header_of(message.headers())
+        self._at_hand = (place, offset + 1, header)
         try:
-            source = source_of(message.headers())
-            self._at_hand.append((place, offset + 1, source))
-            if source is not None and not self._once.is_new(place, source):
+            if header is not None and not self._once.is_new_header(place, header):
                 self.repeats += 1
                 return None
-            if not isinstance(value, bytes) or not self._wish.wants_key(message.key()):
+            value = message.value()
+            if not isinstance(value, bytes) or not self._wants_key(message.key()):
                 return None
             record = self._decoder.decode(value)
         except (CodecError, SourceError) as error:
             raise UserError(f"{self._name} [{place[1]}] offset {offset} cannot be read: {error}") from error
         return record if self._wish.wants(record) else None
 
+    def _place(self, message: Message) -> Place:
+        number = message.partition() or 0
+        place = self._places.get(number)
+        if place is None:
+            place = self._places[number] = (self._name, number)
+        return place
+
+    def _wants_key(self, key: bytes | str | None) -> bool:
+        wanted = self._wanted_keys.get(key)
+        if wanted is None:
+            if len(self._wanted_keys) >= MOST_KEYS:
+                self._wanted_keys.clear()
+            wanted = self._wanted_keys[key] = self._wish.wants_key(key)
+        return wanted
+
     def _finish_with_last(self) -> None:
-        for place, offset, source in self._at_hand:
+        if self._at_hand is None:
+            return
+        place, offset, header = self._at_hand
+        self._at_hand = None
+        if self._wish.group is not None:
             self._done[place] = offset
-            if source is not None:
-                self._kept.is_new(place, source)
-        self._at_hand.clear()
+            if header is not None:
+                self._kept.is_new_header(place, header)
 
     def _is_over(self, since_s: float) -> bool:
         if not self._wish.follows and all(self._reached.get(place, 0) >= end for place, end in self._ends.items()):
@@ -252,7 +273,7 @@ class Subscription(Generic[R]):
                 raise UserError(f"Kafka refuses {self._name}: {error.str()}")
 
     def _take(self, message: Message) -> None:
-        place, offset = (self._name, message.partition() or 0), message.offset() or 0
+        place, offset = self._place(message), message.offset() or 0
         self._reached[place] = offset + 1
         if self._wish.follows or offset < self._ends[place]:
             self._fetched.append(message)

@@ -24,11 +24,18 @@ from tickerplant.settings import Settings
 SAMPLE_S = 1.0
 
 
-def measure(market: str) -> dict[str, float]:
-    """Measure frames per second of one processor over a session, and its memory."""
+def measure(market: str, *, snapshot_s: float = 1.0) -> dict[str, float]:
+    """Measure frames per second of one processor over a session, and its memory.
+
+    Args:
+        snapshot_s: how often its state is written.
+    """
     session(market)
     with tempfile.TemporaryDirectory(prefix="bench") as folder:
         settings = with_local(Settings(), Path(folder), keep_free_ports=False)
+        settings = settings.model_copy(
+            update={"processor": settings.processor.model_copy(update={"snapshot_s": snapshot_s})}
+        )
         stack.up(settings, lambda line: print(line, file=sys.stderr))
         try:
             deploy(settings)

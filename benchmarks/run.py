@@ -8,7 +8,21 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
-from benchmarks import codec, demo, feed, imports, install, outage, processor, snapshots, startup, venues
+from benchmarks import (
+    codec,
+    demo,
+    feed,
+    imports,
+    install,
+    outage,
+    overhead,
+    processor,
+    recovery,
+    snapshots,
+    startup,
+    subscribe,
+    venues,
+)
 
 RESULTS = Path(__file__).with_name("RESULTS.md")
 BENCHMARKS: dict[str, tuple[str, Callable[[], dict[str, Any]]]] = {
@@ -22,6 +36,9 @@ BENCHMARKS: dict[str, tuple[str, Callable[[], dict[str, Any]]]] = {
     "One processor, COIN-M session": ("python -m benchmarks.processor coinm", lambda: processor.measure("coinm")),
     "Recorded sessions of venues, beside cryptofeed": ("python -m benchmarks.venues", venues.measure),
     "Snapshots of 1,000 symbols at 2,000 deltas/s": ("python -m benchmarks.snapshots", snapshots.measure),
+    "What exactly once costs": ("python -m benchmarks.overhead", overhead.measure),
+    "From a death to the next record": ("python -m benchmarks.recovery", recovery.measure),
+    "Subscribing to ticks": ("python -m benchmarks.subscribe", subscribe.measure),
     "Whole flow at full speed, socket to both stores": ("python -m benchmarks.demo throughput", demo.throughput),
     "Whole flow at 2,000 frames/s of 20 symbols": ("python -m benchmarks.demo latency", demo.latency),
     "ClickHouse away for 120 s at 5,000 frames/s": ("python -m benchmarks.outage", outage.measure),

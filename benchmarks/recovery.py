@@ -11,7 +11,7 @@ import sys
 import tempfile
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -95,12 +95,16 @@ def wait_until_moves(position: Callable[[], int]) -> None:
 
 
 @contextmanager
-def running(folder: Path) -> Iterator[tuple[Settings, Supervisor]]:
-    """Run a pipeline under load, whose dead are started again."""
+def running(folder: Path, roles: Collection[str] = ROLES, rate: int = RATE_HZ) -> Iterator[tuple[Settings, Supervisor]]:
+    """Run a pipeline under load, whose dead are started again.
+
+    Args:
+        rate: frames a second that the simulated venue makes.
+    """
     settings = settings_in(folder)
     config = folder / "bench.toml"
     write_settings(settings, config)
-    supervisor = Supervisor(config, [each for each in roles_of(settings) if each.name in ROLES], folder / "logs")
+    supervisor = Supervisor(config, [each for each in roles_of(settings) if each.name in roles], folder / "logs")
     stopping = threading.Event()
 
     def supervise() -> None:
@@ -117,7 +121,7 @@ def running(folder: Path) -> Iterator[tuple[Settings, Supervisor]]:
             "--symbols",
             "8",
             "--rate",
-            str(RATE_HZ),
+            str(rate),
             "--autostart",
         ]
         background.start(settings, background.VENUE, ["tickerplant.local.venue", *arguments])

@@ -273,9 +273,10 @@ class Processor:
 
     async def catch_up(self, app: Any) -> None:
         """Let what the raw topics hold by now be processed, for a moment: whoever starts next has less to do."""
-        until_s = time.monotonic() + CATCH_UP_S
+        loop = asyncio.get_running_loop()
+        until_s = loop.time() + CATCH_UP_S
         await asyncio.sleep(HEAR_S)
-        while time.monotonic() < until_s:
+        while loop.time() < until_s:
             self._show(app)
             if not any(progress.lag_records() > 0 for progress in self._progress.values()):
                 return
@@ -289,10 +290,16 @@ class Processor:
     async def _keep(self) -> None:
         """Take a last snapshot of what is whole."""
         try:
-            await asyncio.wait_for(self.snapshot(self._app), LAST_SNAPSHOT_S)
+            await asyncio.wait_for(self._last_snapshot(), LAST_SNAPSHOT_S)
         except TimeoutError:
             metrics.ERRORS.labels(METRIC_STAGE, "last_snapshot").inc()
             self._log.warning("last snapshot not delivered in time", seconds=LAST_SNAPSHOT_S)
+
+    async def _last_snapshot(self) -> None:
+        """Take a snapshot once all is delivered: its head tells the true ends of outputs, so nothing is searched."""
+        for worker in self._workers.values():
+            await self._delivered(worker, worker.outputs.mark())
+        await self.snapshot(self._app)
 
     async def _load(self, tp: TP, found: dict[TP, Loaded]) -> None:
         """Load the state of a partition; where the broker is away meanwhile, leave it for another try."""

@@ -312,7 +312,9 @@ class Process:
         self.broker, self.group = broker, group
         self.publisher = MemoryPublisher(broker)
         self.generation = self.position = 0
-        self.is_cut = self.is_deaf = self.is_paused = self.has_ended = self.has_partition = self.is_flowing = False
+        self.is_cut = self.is_ending = self.is_deaf = self.is_paused = self.has_ended = self.has_partition = (
+            self.is_flowing
+        ) = False
         registry: Any = MemoryRegistry()
         publisher: Any = self.publisher
         offsets: Any = MemoryOffsets(broker)
@@ -373,11 +375,12 @@ class Process:
 
     def stop(self) -> None:
         """End it as by SIGTERM; turn it until it `has_ended`."""
-        self.app.should_stop = True
+        self.is_ending = True
         self._tasks.append(self.loop.create_task(self._drain()))
 
     async def _drain(self) -> None:
         await self.processor.catch_up(self.app)
+        self.app.should_stop = True
         await self.processor.revoke(self.app)
         self.has_partition = False
         self.group.leave(self)

@@ -22,6 +22,7 @@ from processors.written import Written
 from schemas.topics import DEAD_PROCESSOR, DEPTH, INSTRUMENT, QUALITY, STATE, TICK
 
 PLACES = [(topic.name, 0) for topic in (TICK, DEPTH, QUALITY, DEAD_PROCESSOR, STATE)]
+RAW_PLACE = ("raw.binance", 0)
 MOST_ALIVE = 3
 LAST_RECORDS = 12  # that each symbol has some of them: wrong state shows
 
@@ -48,7 +49,7 @@ class Resume(RuleBasedStateMachine):
 
     @rule(count=st.integers(1, 4))
     def raw_records_come(self, count: int) -> None:
-        if self.world.broker.ends[("raw.binance", 0)] + count <= len(self.world.values) - LAST_RECORDS:
+        if self.world.broker.ends[RAW_PLACE] + count <= len(self.world.values) - LAST_RECORDS:
             self.world.write(count)
 
     @precondition(lambda self: self.world.alive())
@@ -93,7 +94,7 @@ class Resume(RuleBasedStateMachine):
     @rule(who=st.integers(0, 2))
     def one_is_drained(self, who: int) -> None:
         process = self.pick(who)
-        if not (process.is_paused or process.is_cut or process.app.should_stop):
+        if not (process.is_paused or process.is_cut or process.is_ending):
             process.stop()
 
     @precondition(lambda self: self.world.alive())
@@ -198,7 +199,7 @@ class Resume(RuleBasedStateMachine):
         self.world.run(lambda: process.is_flowing)
         self.world.run(self.world.is_done)
         outputs = self.world.outputs()
-        wanted = type(self).expected(self.world.broker.ends[("raw.binance", 0)])
+        wanted = type(self).expected(self.world.broker.ends[RAW_PLACE])
         for topic, values in wanted.items():
             assert outputs[topic] == values, topic
         if not self.may_repeat:
@@ -277,3 +278,28 @@ def test_the_model_finds(
     monkeypatch.setattr(*MISTAKES[mistake])
 
     assert finds(machine)
+
+
+def test_after_a_drain_nothing_is_searched_and_nothing_is_written_again(
+    new_world: Any, expected: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As after SIGTERM under load: what the raw topic holds by then is taken, state and offsets are as of its end."""
+    noted: list[bytes] = []
+    monkeypatch.setattr(Written, "note", lambda _self, _topic, source: noted.append(source))
+    world = new_world()
+    world.write(30)
+    first = world.start()
+    world.run(world.is_done)
+    world.write(20)
+    first.stop()
+    world.run(lambda: first.has_ended)
+    committed, before = world.broker.committed[RAW_PLACE], world.counts()
+    second = world.start()
+    world.run(lambda: second.is_flowing)
+    left = world.broker.ends[RAW_PLACE] - committed
+    world.run(world.is_done)
+    after = world.counts()
+    world.close()
+
+    assert (left, noted) == (0, [])
+    assert before == after == {topic: len(values) for topic, values in expected(50).items()}

@@ -18,7 +18,7 @@ from clickhouse_driver import Client
 
 from schemas.records import RawFrames
 from schemas.topics import Topic
-from sinks.parquet import s3_options
+from sinks.places import s3_options
 from sinks.tables import Table
 from tickerplant.kafka import OFFSET_BEGINNING, Message, TopicPartition, consumer, partition_count
 from tickerplant.once import Once, source_of

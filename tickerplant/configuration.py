@@ -77,12 +77,19 @@ def shown(loaded: Loaded) -> dict[str, Any]:
     return {**_shown(loaded.settings.model_dump()), "sources": dict(loaded.sources)}
 
 
-def lines(loaded: Loaded) -> Iterator[str]:
-    """Write a line a setting: its name, its value, and where that came from."""
-    values = _shown(loaded.settings.model_dump())
+def lines(loaded: Loaded, *, is_changed: bool = False) -> Iterator[str]:
+    """Write a line a setting: its name, its value, and where that came from.
+
+    Args:
+        is_changed: only those that have another value than the default.
+    """
+    ours, usual = loaded.settings.model_dump(), Settings().model_dump()
+    values = _shown(ours)
     for place in _places(values):
         name = ".".join(place)
         value = _at(values, place)
+        if is_changed and _at(ours, place) == _at(usual, place):
+            continue
         yield f"{name:<32} {'none' if value is None else value}  ({loaded.sources.get(name, DEFAULT)})"
 
 

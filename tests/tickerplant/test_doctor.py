@@ -28,6 +28,7 @@ from tickerplant.settings import Local, ObjectStore, Settings
 NOBODY = """
 [local]
 home = "{folder}/home"
+cache = "~/.cache/tickerplant"
 [kafka]
 bootstrap_servers = "127.0.0.1:{port}"
 [registry]

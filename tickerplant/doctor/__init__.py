@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from tickerplant.ask_health import ask_roles
-from tickerplant.configuration import DEFAULT, Loaded, lines, read_settings, shown
+from tickerplant.configuration import Loaded, lines, read_settings, shown
 from tickerplant.doctor import installed, machine, servers
 from tickerplant.doctor.finding import Finding, Look, Report
 from tickerplant.doctor.ports import ports
@@ -43,8 +43,7 @@ def examine(config: Path | None) -> Report:
     answering = {LOCAL_NAMES[each.name] for each in found["servers"] if each.facts.get("answers")}
     found |= look_at_all({"ports": [("ports", partial(ports, settings, answering))]}, PATIENCE_S)
     found["settings_in_force"] = [_risks(loaded)]
-    told = [line for line in lines(loaded) if not line.endswith(f"({DEFAULT})")]
-    return Report(sections=found, settings=shown(loaded), setting_lines=told)
+    return Report(sections=found, settings=shown(loaded), setting_lines=[*lines(loaded, is_changed=True)])
 
 
 def look_at_all(looks: Mapping[str, Iterable[tuple[str, Look]]], patience_s: float) -> dict[str, list[Finding]]:

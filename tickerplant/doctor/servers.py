@@ -60,16 +60,14 @@ def object_store(settings: Settings) -> list[Finding]:
     store = settings.object_store
     is_s3 = store.root.startswith("s3://")
     address = f"{store.root} at {store.endpoint_url or 'AWS'}" if is_s3 else store.root
-    has_client = all(map(is_installed, libraries("sinks")))
+    place = _place(settings)
 
     def ask() -> Answer:
         server = _server_header(store) if is_s3 and store.endpoint_url else ""
-        facts = {"server": server or None, "are_keys_tried": has_client}
-        if not has_client:
+        facts = {"server": server or None, "are_keys_tried": place is not None}
+        if place is None:
             return f"server {server or 'not told'}; {NO_CREDENTIALS}", facts
-        from sinks.stores import make_store  # noqa: PLC0415  # an optional part
-
-        with closing(make_store(settings, "parquet")) as place:
+        with closing(place):
             place.check(ANSWER_S)
         return f"server {server or 'not told'}, keys taken" if is_s3 else "there is room", facts
 
@@ -109,6 +107,15 @@ def _asked(name: str, address: str, ask: Callable[[], Answer], *, is_near: bool)
     took_ms = round((time.perf_counter() - began_s) * 1000)
     facts = {"address": address, "answers": True, "is_refused": False, "took_ms": took_ms, **facts}
     return Finding(name=name, what=f"{address}: {words}, in {took_ms} ms", facts=facts)
+
+
+def _place(settings: Settings) -> Any:
+    """Make the store of Parquet, without connecting; None = its libraries are not installed."""
+    if not all(map(is_installed, libraries("sinks"))):
+        return None
+    from sinks.stores import make_store  # noqa: PLC0415  # an optional part
+
+    return make_store(settings, "parquet")
 
 
 def _server_header(store: ObjectStore) -> str:

@@ -19,6 +19,8 @@ from typing import Any
 
 import psutil
 
+from producers import plan
+from schemas.symbology import Symbology
 from tickerplant.demo import stores
 from tickerplant.demo.options import DemoOptions, demo_settings, write_settings
 from tickerplant.demo.venue import SimulatedVenue
@@ -161,7 +163,7 @@ def running(folder: Path, rate: int) -> Iterator[Flow]:
         background.start(settings, background.VENUE, ["tickerplant.local.venue", *arguments])
         until(flow.venue.is_up, READY_S)
         flow.supervisor.start()
-        wanted = sum(flow.venue.listed_symbols(each.market) * len(each.channels) for each in settings.venues)
+        wanted = wanted_streams(flow)
         until(lambda: len(flow.venue.status()["subscribed"]) >= wanted, READY_S)
         until(lambda: len({each.group for each in flow.lags.read() if each.committed}) == len(GROUPS), READY_S)
         flow.venue.start()
@@ -171,6 +173,15 @@ def running(folder: Path, rate: int) -> Iterator[Flow]:
         flow.lags.close()
         background.stop(settings, quiet)
         stack.down(settings, quiet)
+
+
+def wanted_streams(flow: Flow) -> int:
+    """Count the streams that producers subscribe to."""
+    wanted = set()
+    for each in flow.settings.venues:
+        instruments = plan.wanted_instruments(each, Symbology(flow.venue.instruments(each.market)))
+        wanted |= {(each.market, stream.url, stream.name) for stream in plan.streams(each, instruments, 1)}
+    return len(wanted)
 
 
 def growth(before_mb: float, samples: list[float]) -> dict[str, int]:

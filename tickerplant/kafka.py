@@ -5,6 +5,7 @@ The only importer of confluent_kafka, with `refusals.py`, `rights.py` and, for i
 
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from concurrent.futures import Future
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import cached_property, partial
@@ -365,10 +366,7 @@ def topic_ids(settings: Settings, topics: Iterable[str]) -> dict[str, str]:
     """
     admin = AdminClient(common_config(settings))
     futures = admin.describe_topics(TopicCollection(sorted(topics)), request_timeout=CONNECT_TIMEOUT_S)
-    try:
-        return {name: str(future.result(2 * CONNECT_TIMEOUT_S).topic_id) for name, future in futures.items()}
-    except TimeoutError:
-        raise KafkaException(KafkaError(KafkaError._TIMED_OUT)) from None  # noqa: SLF001  # the library's errors start so
+    return {name: str(_awaited(future).topic_id) for name, future in futures.items()}
 
 
 def cluster_id(settings: Settings) -> str:
@@ -565,7 +563,7 @@ class OffsetReader:
     def groups(self) -> dict[str, str]:
         """Ask for all consumer groups: name → state, e.g. `stable`, `empty`."""
         with self._answering():
-            result = self._admin.list_consumer_groups(request_timeout=CONNECT_TIMEOUT_S).result()
+            result = _awaited(self._admin.list_consumer_groups(request_timeout=CONNECT_TIMEOUT_S))
         return {each.group_id: each.state.name.lower() for each in result.valid}
 
     @property
@@ -596,21 +594,39 @@ class OffsetReader:
             return self._ask_offsets(specs)
         except KafkaException as error:
             if error.args[0].code() not in LEADER_MOVES:
-                raise refusal(self._settings, error.args[0]) or self._told.missing() from error
+                raise self._failed(error) from error
         _list_topics(self._admin, self._told, CONNECT_TIMEOUT_S)
         with self._answering():
             return self._ask_offsets(specs)
 
     def _ask_offsets(self, specs: dict[TopicPartition, OffsetSpec]) -> dict[tuple[str, int], int]:
         futures = self._admin.list_offsets(specs, request_timeout=CONNECT_TIMEOUT_S)
-        return {(each.topic, each.partition): future.result().offset for each, future in futures.items()}
+        return {(each.topic, each.partition): _awaited(future).offset for each, future in futures.items()}
 
     @contextmanager
     def _answering(self) -> Iterator[None]:
         try:
             yield
         except KafkaException as error:
-            raise refusal(self._settings, error.args[0]) or self._told.missing() from error
+            raise self._failed(error) from error
+
+    def _failed(self, error: KafkaException) -> UserError:
+        """Say why; an admin client that gave no answer in time is let go of: it may never give one again."""
+        if error.args[0].code() == KafkaError._TIMED_OUT:  # noqa: SLF001  # the library's own errors all start so
+            self.__dict__.pop("_admin", None)
+        return refusal(self._settings, error.args[0]) or self._told.missing()
+
+
+def _awaited(future: Future[Any]) -> Any:
+    """Wait for an answer for somewhat longer than the library is to: after a broker hung, some never came.
+
+    Raises:
+        KafkaException: it did not come, or is a refusal.
+    """
+    try:
+        return future.result(CONNECT_TIMEOUT_S + REFUSAL_POLL_S)
+    except TimeoutError:
+        raise KafkaException(KafkaError(KafkaError._TIMED_OUT)) from None  # noqa: SLF001
 
 
 def settled(ask: Callable[[], T]) -> T:

@@ -1,5 +1,6 @@
 """Kafka as we use it: topics from the catalogue, records in order, lag by partition, one line where nobody answers."""
 
+from concurrent.futures import Future
 from contextlib import closing
 
 import pytest
@@ -174,3 +175,20 @@ def test_a_broker_that_does_not_answer_is_told_in_one_line(monkeypatch: pytest.M
         check_broker(NOBODY, 0.3)
     with pytest.raises(DependencyError), closing(LagReader(NOBODY)) as reader:
         reader.read()
+
+
+def test_an_answer_that_never_comes_counts_as_a_broker_that_is_away(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Seen after a broker had hung: the reader of lags waited for ever."""
+
+    class Silent:
+        def list_consumer_groups(self, **_options: object) -> Future[object]:
+            return Future()
+
+    monkeypatch.setattr(kafka, "CONNECT_TIMEOUT_S", 0.1)
+    monkeypatch.setattr(kafka, "REFUSAL_POLL_S", 0.1)
+    with closing(OffsetReader(NOBODY)) as reader:
+        monkeypatch.setitem(reader.__dict__, "_admin", Silent())
+
+        with pytest.raises(DependencyError):
+            reader.groups()
+        assert not isinstance(reader._admin, Silent)

@@ -266,7 +266,7 @@ def sinks_status(config: Path | None, as_json: bool) -> int:
 @sinks.command("pause")
 @config_option
 @json_option
-@click.argument("name")
+@click.argument("name", shell_complete=complete.stores)
 def sinks_pause(config: Path | None, as_json: bool, name: str) -> None:
     """Let a sink take no more, but keep its partitions; it stays so when it is started again."""
     _steer(config, name, "PAUSED", as_json=as_json)
@@ -275,7 +275,7 @@ def sinks_pause(config: Path | None, as_json: bool, name: str) -> None:
 @sinks.command("resume")
 @config_option
 @json_option
-@click.argument("name")
+@click.argument("name", shell_complete=complete.stores)
 def sinks_resume(config: Path | None, as_json: bool, name: str) -> None:
     """Let a sink that was paused or stopped go on."""
     _steer(config, name, "RUNNING", as_json=as_json)
@@ -284,7 +284,7 @@ def sinks_resume(config: Path | None, as_json: bool, name: str) -> None:
 @sinks.command("stop")
 @config_option
 @json_option
-@click.argument("name")
+@click.argument("name", shell_complete=complete.stores)
 def sinks_stop(config: Path | None, as_json: bool, name: str) -> None:
     """Let a sink leave its consumer group and wait to be resumed."""
     _steer(config, name, "STOPPED", as_json=as_json)
@@ -294,7 +294,7 @@ def sinks_stop(config: Path | None, as_json: bool, name: str) -> None:
 @config_option
 @json_option
 @click.option("--task", type=click.IntRange(0), help="This process alone.")
-@click.argument("name")
+@click.argument("name", shell_complete=complete.stores)
 def sinks_restart(config: Path | None, as_json: bool, task: int | None, name: str) -> None:
     """Let a sink store what it holds, leave its consumer group and begin anew."""
     from tickerplant.connect.console import restart

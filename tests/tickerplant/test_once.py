@@ -44,6 +44,28 @@ def test_what_is_written_again_from_any_point_is_dropped(ids: list[tuple[int, in
     assert sorted(read) == rising
 
 
+@given(
+    st.lists(
+        st.tuples(st.sampled_from(("raw.a", "raw.b:c")), st.integers(0, 2), st.integers(0, 99), st.integers(0, 11))
+    )
+)
+def test_a_header_says_the_same_as_the_source_that_it_is(ids: list[tuple[str, int, int, int]]) -> None:
+    by_source, by_header = Once(), Once()
+    for each in ids:
+        header = ":".join(map(str, each)).encode()
+
+        assert by_header.is_new_header(PLACE, header) == by_source.is_new(PLACE, Source(*each))
+    assert by_header.marks(PLACE) == by_source.marks(PLACE)
+
+
+@pytest.mark.parametrize(
+    "header", [b"", b"raw.binance", b"raw.binance:1:x:3", b"1:2:3", b"raw.binance:x:1:3", b"\xff:1"]
+)
+def test_a_header_that_cannot_be_read_is_told(header: bytes) -> None:
+    with pytest.raises(SourceError, match="is no source"):
+        Once().is_new_header(PLACE, header)
+
+
 def _first_of_each(written: list[tuple[int, int, int]]) -> list[tuple[int, int, int]]:
     return list(dict.fromkeys(written))
 

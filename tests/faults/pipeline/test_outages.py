@@ -3,16 +3,23 @@
 import os
 import signal
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import pytest
 
+from schemas.records import RawFrames
+from schemas.topics import raw_topic
+from tickerplant.demo.ids import messages
 from tickerplant.demo.report import Findings
+from tickerplant.kafka import partition_count
+from tickerplant.registry import Registry
+from tickerplant.settings import Settings
 
 pytestmark = [pytest.mark.stack, pytest.mark.timeout(1200)]
 
+RAW = raw_topic("binance").name
 RATE = int(os.environ.get("OUTAGE_RATE", "300"))
 RESERVE_BYTES = 60_000_000  # a tenth of the small disk
 MOST_LINES = 12
@@ -96,11 +103,16 @@ class Full:
 
 @dataclass(frozen=True)
 class Story:
-    """All outages of one pipeline, in turn, and what its topics and stores held in the end."""
+    """All outages of one pipeline, in turn, and what its topics and stores held in the end.
+
+    Args:
+        jumps: frames of the raw topic that do not follow the one before of their connection, or begin one at 0.
+    """
 
     seen: Mapping[str, Seen]
     full: Full | None
     findings: Findings
+    jumps: Sequence[str]
 
 
 def suffer(line: Any, outage: Outage, outage_s: float, until: Callable[..., None]) -> Seen:
@@ -165,7 +177,21 @@ def story(  # noqa: PLR0917  # fixtures
         for name, outage in OUTAGES.items():
             seen[name] = suffer(line, outage, outage_s, eventually)
         full = fill(line, small_disk, eventually) if small_disk else None
-        return Story(seen, full, line.finish())
+        return Story(seen, full, line.finish(), list(jumps(line.settings)))
+
+
+def jumps(settings: Settings) -> Iterator[str]:
+    """Read the numbers that producers gave to frames as they read them from sockets."""
+    decoder = Registry(settings).decoder(RawFrames)
+    for partition in range(partition_count(settings, RAW)):
+        last: dict[str, int] = {}
+        for message in messages(settings, RAW, partition):
+            record = decoder.decode(message.value() or b"")
+            for frame in record.frames:
+                connection = record.sources[frame.source].connection
+                if frame.number not in {last.get(connection, -1) + 1, 0}:
+                    yield f"{connection} {last.get(connection)} to {frame.number} at {partition}:{message.offset()}"
+                last[connection] = frame.number
 
 
 @pytest.fixture(params=OUTAGES)
@@ -211,6 +237,11 @@ def test_on_a_full_disk_roles_wait_for_what_ended(full: Full) -> None:
 def test_nothing_is_lost(story: Story) -> None:
     assert story.findings.frames_served > 0
     assert story.findings.lost == 0, story.findings.summary()
+
+
+def test_all_that_was_read_is_in_the_raw_topic_in_order(story: Story) -> None:
+    """Whatever was away, and for however long: sockets were read slower instead."""
+    assert story.jumps == []
 
 
 def test_nothing_is_stored_twice(story: Story) -> None:

@@ -301,6 +301,13 @@ async def test_books_and_trades_are_those_of_the_market_after_updates_were_lost_
 @pytest.mark.parametrize(
     ("name", "market", "file"),
     [
+        ("BITFINEX", "spot", "BITFINEX.ws.11.0"),
+        ("HTX", "coin", "HUOBI_SWAP.ws.1.0"),
+        ("HTX", "linear", "HUOBI_SWAP.ws.2.0"),
+        ("HTX", "spot", "HUOBI.ws.44.0"),
+        ("KRAKEN", "futures", "KRAKEN_FUTURES.ws.1.0"),
+        ("KRAKEN", "spot_v1", "KRAKEN.ws.48.0"),
+        ("KRAKEN", "spot_v1", "KRAKEN.ws.50.0"),
         ("OKX", "spot", "OKX.ws.1.0"),
         ("KUCOIN", "spot", "KUCOIN.ws.1.0"),
         ("GATE", "spot", "GATEIO.ws.1.0"),

@@ -243,13 +243,19 @@ def _name_the_rest(held: Holdings, venue: str, market: str) -> None:
 
 def _sides(item: BookDelta | BookSnapshot) -> tuple[Levels, Levels]:
     """Give the levels in the digits that were sent, where the item has them."""
+    bids, asks = _levels(item.bid_prices, item.bid_sizes), _levels(item.ask_prices, item.ask_sizes)
     texts = item.texts
-    if texts is not None:
-        return (
-            list(zip(texts.bid_prices, texts.bid_sizes, strict=True)),
-            list(zip(texts.ask_prices, texts.ask_sizes, strict=True)),
-        )
-    return _levels(item.bid_prices, item.bid_sizes), _levels(item.ask_prices, item.ask_sizes)
+    if texts is None:
+        return bids, asks
+    return _as_sent(bids, texts.bid_prices, texts.bid_sizes), _as_sent(asks, texts.ask_prices, texts.ask_sizes)
+
+
+def _as_sent(levels: Levels, prices: list[str], sizes: list[str]) -> Levels:
+    """Put the digits that were sent in the place of ours; a level that goes, and a sign, are ours to tell."""
+    return [
+        (price or ours[0], size.removeprefix("-") if float(ours[1]) else "0")
+        for ours, price, size in zip(levels, prices, sizes, strict=True)
+    ]
 
 
 def _whole(item: BookSnapshot) -> Book:

@@ -70,6 +70,7 @@ MINUTE_MS: Final = 60_000
 BOOK_MS: Final = 50
 IDLE_S: Final = 1.0
 SIZE_DECIMALS: Final = 8
+FIAT: Final = frozenset({"USD", "EUR", "GBP", "CAD", "JPY", "AUD", "CHF"})
 ALIASES: Final = {"BTC": "XBT", "DOGE": "XDG"}
 
 
@@ -393,14 +394,14 @@ def _pair(listing: Listing) -> dict[str, Any]:
 def _asset_pairs(market: str, ask: Ask) -> Answer:
     pairs = {}
     for each in ask.market.listings(market):
-        base = ALIASES.get(each.base, each.base)
-        pairs[f"{base}{each.quote}"] = {
-            "altname": f"{base}{each.quote}",
-            "wsname": f"{base}/{each.quote}",
+        base, quote = (ALIASES.get(name, name) for name in (each.base, each.quote))
+        pairs[f"{base}{quote}"] = {
+            "altname": f"{base}{quote}",
+            "wsname": f"{base}/{quote}",
             "aclass_base": "currency",
             "base": base,
             "aclass_quote": "currency",
-            "quote": f"Z{each.quote}",
+            "quote": f"Z{quote}" if quote in FIAT else quote,
             "lot": "unit",
             "cost_decimals": 5,
             "pair_decimals": each.numbers.price_decimals,

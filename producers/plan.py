@@ -96,7 +96,7 @@ def streams_of(venue: Venue, wanted: Iterable[tuple[Instrument, str]], partition
     found: dict[str, Stream] = {}
     for each, channel in sorted(wanted, key=lambda pair: pair[0].venue_symbol):
         name = wire.stream_name(each.venue_symbol, channel)
-        if name not in found:
+        if name and name not in found:
             of_partition = name if kind_of(channel) in wire.SHARED_CHANNELS else each.symbol
             found[name] = Stream(
                 name=name,

@@ -219,7 +219,7 @@ class Wire(Protocol):
         """Complete a channel with what the venue needs to know; None = the market has no such channel."""
 
     def stream_name(self, venue_symbol: str, full_channel: str) -> str:
-        """Name the stream of a symbol; those of one name are one."""
+        """Name the stream of a symbol; those of one name are one; "" = the venue has none of this symbol."""
 
     def snapshot_by(self, full_channel: str) -> SnapshotBy:
         """Tell how the book of a channel gets a snapshot."""

@@ -24,6 +24,7 @@ from producers.wire import (
     one_page,
     same_url,
 )
+from schemas.venues.deribit import VOLATILITY_INDICES
 
 NAME: Final = "DERIBIT"
 MARKETS: Final[tuple[str, ...]] = ("futures", "options", "spot")
@@ -80,16 +81,19 @@ def full_channel(market: str, channel: str) -> str | None:
 
 
 def stream_name(venue_symbol: str, full_channel: str) -> str:
-    """Name the venue's channel; of an index there is but one, and an option leads to that of its base currency.
+    """Name the venue's channel; an option leads to the volatility index of its base currency, where there is one.
 
     >>> stream_name("BTC-PERPETUAL", "depth@100ms"), stream_name("BTC-25DEC26-60000-C", "volatility_index")
     ('book.BTC-PERPETUAL.100ms', 'deribit_volatility_index.btc_usd')
+    >>> stream_name("SOL_USDC-25DEC26-200-C", "volatility_index"), stream_name("btc_usd", "depth@100ms")
+    ('', '')
     """
-    if INDEX_NAME.fullmatch(venue_symbol):
-        return VOLATILITY + venue_symbol
     kind, speed = kind_of(full_channel), full_channel.partition("@")[2]
     if kind == "volatility_index":
-        return f"{VOLATILITY}{re.split('[-_]', venue_symbol)[0].lower()}_usd"
+        index = VOLATILITY_INDICES.get(re.split("[-_]", venue_symbol)[0].upper())
+        return f"{VOLATILITY}{index}" if index else ""
+    if INDEX_NAME.fullmatch(venue_symbol):
+        return ""  # an index has nothing else
     return TEMPLATES[kind].format(venue_symbol, INTERVAL_NAMES.get(full_channel.removeprefix("candle_"), speed))
 
 

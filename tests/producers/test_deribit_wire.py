@@ -72,6 +72,13 @@ def test_options_and_their_volatility_index_share_one_stream() -> None:
     assert found["deribit_volatility_index.btc_usd"].kind == "volatility_index"
 
 
+def test_a_currency_without_a_volatility_index_has_no_stream_of_it() -> None:
+    entry = Venue(venue="DERIBIT", market="options", symbols=("*",), channels=("volatility_index", "trade"))
+    option = assumed_instrument("options", "SOL_USDC-25DEC26-200-C", 0)
+
+    assert [each.name for each in planning.streams(entry, [option], 1)] == ["trades.SOL_USDC-25DEC26-200-C.100ms"]
+
+
 def test_requests_are_json_rpc_and_begin_with_a_wish_for_heartbeats() -> None:
     dialogue = deribit.dialogue("futures", b"")
     (opening,) = dialogue.opening()

@@ -1,0 +1,118 @@
+"""Both feeds of Coinbase: products, addresses, and which file speaks which; pure.
+
+Source: https://docs.cdp.coinbase.com/exchange/websocket-feed/channels
+Source: https://docs.cdp.coinbase.com/coinbase-app/advanced-trade-apis/websocket/websocket-channels
+"""
+
+import re
+from collections.abc import Sequence
+from typing import Any, Final
+
+import msgspec
+
+from tickerplant.local.venue.dialect import (
+    Answer,
+    Ask,
+    Conversation,
+    Endpoint,
+    Handshake,
+    MarketTerms,
+    Route,
+    Writer,
+)
+from tickerplant.local.venue.dialects.coinbase.advanced import AdvancedConversation, AdvancedWriter
+from tickerplant.local.venue.dialects.coinbase.exchange import ExchangeConversation, ExchangeWriter
+from tickerplant.local.venue.listings import Asset, Listing, price_decimals
+from tickerplant.local.venue.numbers import numbers_of
+
+NAME: Final = "COINBASE"
+MARKETS: Final = {"exchange": MarketTerms(share=0.5), "advanced": MarketTerms(share=0.5)}
+ENDPOINTS: Final = tuple(Endpoint(name=each, market=each, paths=("/",)) for each in MARKETS)
+CHECKSUM: Final[re.Pattern[bytes] | None] = None
+QUOTES: Final = {"exchange": "USD", "advanced": "EUR"}
+SIZE_DECIMALS: Final = 8
+
+
+def listings(market: str, assets: Sequence[Asset], now_ms: int) -> list[Listing]:
+    """List the symbols of a synthetic market."""
+    del now_ms
+    quote = QUOTES[market]
+    return [
+        Listing(
+            market=market,
+            symbol=f"{each.base}-{quote}",
+            base=each.base,
+            quote=quote,
+            numbers=numbers_of(price_decimals(each.price), SIZE_DECIMALS),
+            start_price=each.price,
+        )
+        for each in assets
+    ]
+
+
+def routes(market: str) -> list[Route]:
+    """List the REST addresses."""
+    if market == "exchange":
+        return [Route(path="/products", answer=_products, counts_as="instruments")]
+    return [Route(path="/api/v3/brokerage/market/products", answer=_advanced_products, counts_as="instruments")]
+
+
+def converse(handshake: Handshake) -> Conversation:
+    """Begin with a connection."""
+    if handshake.endpoint.market == "exchange":
+        return ExchangeConversation(handshake.market)
+    return AdvancedConversation(handshake.market)
+
+
+def writer(listing: Listing) -> Writer:
+    """Make what writes the messages of a symbol."""
+    return ExchangeWriter(listing) if listing.market == "exchange" else AdvancedWriter(listing)
+
+
+def _products(ask: Ask) -> Answer:
+    return Answer(msgspec.json.encode([_product(each) for each in ask.market.listings("exchange")]))
+
+
+def _product(listing: Listing) -> dict[str, Any]:
+    return {
+        "id": listing.symbol,
+        "base_currency": listing.base,
+        "quote_currency": listing.quote,
+        "quote_increment": listing.numbers.price(1),
+        "base_increment": listing.numbers.size(1),
+        "display_name": listing.symbol,
+        "min_market_funds": "1",
+        "margin_enabled": False,
+        "post_only": False,
+        "limit_only": False,
+        "cancel_only": False,
+        "status": "online",
+        "status_message": "",
+        "trading_disabled": False,
+        "fx_stablecoin": False,
+        "auction_mode": False,
+    }
+
+
+def _advanced_products(ask: Ask) -> Answer:
+    listed = [_advanced_product(each) for each in ask.market.listings("advanced")]
+    return Answer(msgspec.json.encode({"products": listed, "num_products": len(listed), "pagination": None}))
+
+
+def _advanced_product(listing: Listing) -> dict[str, Any]:
+    return {
+        "product_id": listing.symbol,
+        "base_increment": listing.numbers.size(1),
+        "quote_increment": listing.numbers.price(1),
+        "price_increment": listing.numbers.price(1),
+        "is_disabled": False,
+        "status": "online",
+        "trading_disabled": False,
+        "view_only": False,
+        "product_type": "SPOT",
+        "base_currency_id": listing.base,
+        "quote_currency_id": listing.quote,
+        "alias": "",
+        "alias_to": [],
+        "future_product_details": None,
+    }

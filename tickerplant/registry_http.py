@@ -53,7 +53,8 @@ class RegistryClient:
         self._settings = settings
         self._timeout_s = timeout_s
         self._path = urlsplit(settings.url).path.rstrip("/")
-        self._headers = {"Accept": MEDIA_TYPE, "Content-Type": MEDIA_TYPE} | _credentials(settings)
+        accept = f"{MEDIA_TYPE}, application/json"  # Apicurio tells its version in the latter alone
+        self._headers = {"Accept": accept, "Content-Type": MEDIA_TYPE} | _credentials(settings)
         self._connection: HTTPConnection | None = None
 
     def lookup(self, subject: str, schema: str) -> int:

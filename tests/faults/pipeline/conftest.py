@@ -347,7 +347,7 @@ def running(settings: Settings, rate: int, of_roles: Settings | None = None) -> 
         until(line.venue.is_up, "the venue answers")
         supervisor.start()
         line.keeper.start()
-        symbols = line.venue.listed_symbols("spot")
+        symbols = len(line.venue.instruments("spot"))
         until(lambda: len(line.venue.status()["subscribed"]) >= symbols * len(CHANNELS), "all is subscribed")
         until(lambda: len(line.roles()) == len(supervisor.roles) and not line.missing(), "all roles are ready")
         line.venue.start()

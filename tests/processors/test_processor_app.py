@@ -17,6 +17,7 @@ from processors.app import run
 from schemas.codec import Decoder
 from schemas.records import DeadLetter, Depth, RawFrames, Tick
 from schemas.topics import BY_RECORD, catalogue, raw_topic
+from schemas.venues import SYMBOLOGIES
 from tickerplant.errors import DependencyError, UserError
 from tickerplant.kafka import OFFSET_BEGINNING, KafkaException, Publisher, TopicPartition, consumer, create_topics
 from tickerplant.registry import Registry
@@ -56,7 +57,7 @@ def alone(stack: Settings, request: pytest.FixtureRequest, tmp_path: Path) -> Se
             "processor": stack.processor.model_copy(update={"snapshot_s": 0.2, "dead_letter_limit": 5}),
         }
     )
-    create_topics(settings, catalogue(["binance"]))
+    create_topics(settings, catalogue(SYMBOLOGIES))
     eventually(lambda: has_leaders(settings))
     return settings
 

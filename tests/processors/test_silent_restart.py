@@ -18,6 +18,7 @@ from processors.pieces import OutputsPiece
 from processors.written import MARGIN_US, SHORT_RECORDS, find_written
 from schemas.records import RawFrames
 from schemas.topics import BY_RECORD, CLEANED, TICK, catalogue, raw_topic
+from schemas.venues import SYMBOLOGIES
 from tickerplant.clock import now_us
 from tickerplant.kafka import (
     OFFSET_BEGINNING,
@@ -67,7 +68,7 @@ def alone(stack: Settings, request: pytest.FixtureRequest, tmp_path: Path) -> Se
             "processor": stack.processor.model_copy(update={"snapshot_s": 0.5}),
         }
     )
-    create_topics(settings, catalogue(["binance"]))
+    create_topics(settings, catalogue(SYMBOLOGIES))
     eventually(lambda: has_leaders(settings))
     return settings
 

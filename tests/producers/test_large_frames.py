@@ -16,6 +16,7 @@ from websockets.asyncio.server import ServerConnection
 from processors import app as processing
 from producers import app as producing
 from schemas.topics import MAX_RECORD_BYTES, catalogue
+from schemas.venues import SYMBOLOGIES
 from sinks import app as sinking
 from sinks.clickhouse_client import connect
 from sinks.places import Bucket
@@ -55,7 +56,7 @@ def settings(stack: Settings, venue: Any) -> Settings:
             "venues": (entry,),
         }
     )
-    create_topics(own, catalogue(["BINANCE"]))
+    create_topics(own, catalogue(SYMBOLOGIES))
     return own
 
 

@@ -16,6 +16,7 @@ import pytest
 
 from schemas.records import Frame, FrameKind, RawFrames, Source
 from schemas.topics import catalogue, raw_topic
+from schemas.venues import SYMBOLOGIES
 from sinks import app
 from tickerplant.kafka import Publisher, create_topics
 from tickerplant.lag import LagReader
@@ -157,7 +158,7 @@ def live(stack: Settings, tmp_path_factory: pytest.TempPathFactory, begin_us: in
             "sink": stack.sink.model_copy(update={"flush_ms": 100.0, "parquet_roll_s": 0.4}),
         }
     )
-    create_topics(settings, catalogue(["binance"]))
+    create_topics(settings, catalogue(SYMBOLOGIES))
     stores.make(stack, settings, {})
     markets = [Market(begin_us, f"c{number}") for number in range(PARTITIONS)]
     sinks = [SPAWN.Process(target=app.run, args=(settings, store), daemon=True) for store in ("clickhouse", "parquet")]

@@ -17,6 +17,7 @@ from pyarrow.fs import FSSpecHandler, PyFileSystem
 
 from schemas.records import Frame, RawFrames, Source, Tick
 from schemas.topics import DEAD_SINK, TICK, catalogue, raw_topic
+from schemas.venues import SYMBOLOGIES
 from sinks import app
 from sinks.clickhouse_client import connect
 from sinks.places import Bucket
@@ -42,7 +43,7 @@ def settings(stack: Settings, request: pytest.FixtureRequest) -> Settings:
             "sink": stack.sink.model_copy(update={"flush_ms": 100.0, "flush_rows": 500, "parquet_roll_s": 0.3}),
         }
     )
-    create_topics(own, catalogue(["BINANCE"]))
+    create_topics(own, catalogue(SYMBOLOGIES))
     return own
 
 

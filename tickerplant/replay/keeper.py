@@ -107,7 +107,7 @@ def _keep_partition(
     topic, partition = place
     loaded = load(settings, decoders[0], topic, partition)
     known = {each.next_offset for each in checkpoint.places(lake, topic, partition)}
-    if not loaded.pieces or loaded.next_offset in known:
+    if not loaded.pieces or loaded.next_offset in {0, *known}:  # 0 = nothing was read yet
         return None
     time_us = _event_time_us(settings, decoders[1], place, loaded.next_offset - 1)
     found = Checkpoint(

@@ -608,11 +608,17 @@ def explore() -> Callable[[Machine], None]:
 
 @pytest.fixture
 def finds() -> Callable[[Machine], bool]:
-    """Tell whether a machine comes upon something that is not as it must be: always in the same stories."""
+    """Tell whether a machine comes upon something that is not as it must be, in the same stories first, then in others.
+
+    The same stories are not quite the same each time where sets are iterated: their order differs from run to run.
+    """
 
     def run(machine: Machine) -> bool:
+        return any(is_found(machine, is_same) for is_same in (True, False, False, False))
+
+    def is_found(machine: Machine, is_same: bool) -> bool:
         try:
-            _explore(machine, MOST_EXAMPLES, phases=[Phase.generate], derandomize=True)
+            _explore(machine, MOST_EXAMPLES, phases=[Phase.generate], derandomize=is_same)
         except (AssertionError, ProcessorError, TickerplantError):
             return True
         return False

@@ -8,6 +8,7 @@ import pytest
 from schemas.records import Frame, Instrument, RawFrames, Source
 from tickerplant.demo.accounts import Accounts, Truth, account
 from tickerplant.demo.books import Books, venue_book
+from tickerplant.demo.parsed_count import raw_count
 from tickerplant.demo.reconcile import CleanedCount, RawCount, TopicCounts
 
 SYMBOLS = {"spot/BTCUSDT": "BTC/USDT"}
@@ -17,6 +18,13 @@ KEY = "spot/btcusdt@trade"
 
 def trade(number: int) -> bytes:
     return b'{"stream":"btcusdt@trade","data":{"s":"BTCUSDT","t":%d}}' % number
+
+
+def futures_trade(number: int, uid: str) -> bytes:
+    return (
+        b'{"feed":"trade","product_id":"PF_XBTUSD","uid":"%s","side":"buy","type":"fill","seq":%d,"time":1612266317519,'
+        b'"qty":1,"price":34969.5}' % (uid.encode(), number)
+    )
 
 
 def raw_of(*payloads: bytes, dead: tuple[bytes, ...] = ()) -> RawCount:
@@ -72,7 +80,7 @@ def truth(*faults: dict[str, Any], written: Any = range(1, 10), books: Any = Non
         "trade_id": lambda _key, number: str(number),
         "is_snapshot": lambda path: "/depth?" in path,
     }
-    return Truth(faults=list(faults), symbols=SYMBOLS, books=found, **given | values)
+    return Truth(faults=list(faults), books=found, **{"symbols": SYMBOLS} | given | values)
 
 
 def row(accounts: Accounts, start: str) -> tuple[int, int | None, bool | None]:
@@ -96,6 +104,34 @@ def test_lost_trades_are_to_be_in_gaps() -> None:
     assert row(account(truth(lost), told, 3), "of these lost") == (2, None, None)
     assert row(account(truth(lost), untold, 3), "trade ids missing") == (2, 1, False)
     assert not account(truth(lost), untold, 3).adds_up
+
+
+def test_trades_that_are_counted_and_called_otherwise_are_held_against_gaps_by_number() -> None:
+    def name(number: int) -> str:
+        return f"00000000-0000-4000-8000-{number:012d}"
+
+    lost = fault("lose", ("futures/trade|PF_XBTUSD", "", 3, 3))
+    raw = raw_count("KRAKEN", frozenset())
+    frames = [
+        Frame(source=0, number=number, kind="MESSAGE", recv_time_us=1, payload=futures_trade(number, name(number)))
+        for number in (1, 2, 4)
+    ]
+    source = Source(market="futures", connection="c")
+    raw.add(RawFrames(venue="KRAKEN", event_time_us=1, sources=[source], frames=frames))
+    known = truth(
+        lost,
+        written={"futures/PF_XBTUSD": set(map(name, range(1, 6)))},
+        streams={"futures/trade|PF_XBTUSD": ("trade", "PF_XBTUSD")},
+        symbols={"futures/PF_XBTUSD": "BTC/USD:PERP"},
+        counted=frozenset({"futures"}),
+        trade_id=lambda _key, number: name(number),
+    )
+    told = account(known, topics(raw=raw, trade_gaps=[("futures", "BTC/USD:PERP", 3, 3)]), 4)
+
+    assert row(told, "trade ids missing") == (1, 1, True)
+    assert row(told, "of these lost") == (1, None, None)
+    assert row(told, "trades that the venue did not") == (0, 0, True)
+    assert row(account(known, topics(raw=raw), 4), "trade ids missing") == (1, 0, False)
 
 
 def test_gap_of_another_symbol_or_market_covers_nothing() -> None:

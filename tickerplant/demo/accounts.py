@@ -121,7 +121,7 @@ def _trades(truth: Truth, topics: TopicCounts, unread: int) -> list[Row]:
     """Each id that is missing among the trades of the raw topic is in a GAP event; each that is there was made."""
     raw, rows = _by_symbol(topics), []
     if truth.counted:
-        rows += _missing(truth, topics, {key: ids for key, ids in raw.items() if key[0] in truth.counted})
+        rows += _missing(truth, topics)
     uncounted = {key: ids for key, ids in truth.written.items() if key.partition("/")[0] not in truth.counted}
     if uncounted:
         count = sum(map(len, uncounted.values()))
@@ -129,16 +129,21 @@ def _trades(truth: Truth, topics: TopicCounts, unread: int) -> list[Row]:
         is_right = seen == count or (None if unread else False)
         rows.append(Row("trades written → in the raw topic", count, seen, is_right))
     changed = _struck(truth, {"corrupt"}, "value")
-    known = {key: truth.written.get("/".join(key), set()) | changed.get(key, set()) for key in raw}
+    known = {
+        key: truth.written.get(name, set()) | {truth.trade_id(name, number) for number in changed.get(key, set())}
+        for key, name in ((key, "/".join(key)) for key in raw)
+    }
     strange = sum(len(ids - known[key]) for key, ids in raw.items())
     return [*rows, Row("trades that the venue did not write", 0, strange, strange == 0)]
 
 
-def _missing(truth: Truth, topics: TopicCounts, raw: Mapping[TradeKey, set[str]]) -> list[Row]:
-    gaps, numbers = _gaps(truth, topics), {key: set(map(int, ids)) for key, ids in raw.items()}
-    holes = {
-        key: set(map(str, set(range(min(found), max(found) + 1)) - found)) for key, found in numbers.items() if found
-    }
+def _missing(truth: Truth, topics: TopicCounts) -> list[Row]:
+    """Look for holes in the numbers of trades, which may be called otherwise."""
+    gaps, numbers = _gaps(truth, topics), dict[TradeKey, set[int]]()
+    for market, symbol, number in topics.raw.numbers:
+        if market in truth.counted:
+            numbers.setdefault((market, symbol), set()).add(number)
+    holes = {key: set(range(min(found), max(found) + 1)) - found for key, found in numbers.items()}
     count, covered = sum(map(len, holes.values())), _common(holes, gaps)
     rows = [Row("trade ids missing → in GAP events", count, covered, covered == count)]
     struck = _struck(truth, HOLES)
@@ -154,8 +159,8 @@ def _key(text: str) -> TradeKey:
     return market, symbol
 
 
-def _common(some: Mapping[TradeKey, set[str]], others: Mapping[TradeKey, set[str]]) -> int:
-    return sum(len(ids & others.get(key, set())) for key, ids in some.items())
+def _common(some: Mapping[TradeKey, set[int]], others: Mapping[TradeKey, set[int]]) -> int:
+    return sum(len(numbers & others.get(key, set())) for key, numbers in some.items())
 
 
 def _letters(truth: Truth, topics: TopicCounts, unread: int) -> list[Row]:
@@ -223,27 +228,25 @@ def _by_symbol(topics: TopicCounts) -> dict[TradeKey, set[str]]:
     return found
 
 
-def _gaps(truth: Truth, topics: TopicCounts) -> dict[TradeKey, set[str]]:
-    """List the trade ids that GAP events name, by the venue's names."""
+def _gaps(truth: Truth, topics: TopicCounts) -> dict[TradeKey, set[int]]:
+    """List the numbers of trades that GAP events name, by the venue's names of symbols."""
     keys = {(key.partition("/")[0], symbol): key for key, symbol in truth.symbols.items()}
-    found: dict[TradeKey, set[str]] = {}
+    found: dict[TradeKey, set[int]] = {}
     for market, symbol, first, last in topics.trade_gaps:
         key = keys.get((market, symbol))
         if key is not None:
-            found.setdefault((market, key.partition("/")[2]), set()).update(map(str, range(first, last + 1)))
+            found.setdefault((market, key.partition("/")[2]), set()).update(range(first, last + 1))
     return found
 
 
-def _struck(truth: Truth, names: Iterable[str], how: str = "") -> dict[TradeKey, set[str]]:
-    """List the trades that faults struck (how "" = in any way but another value)."""
-    found: dict[TradeKey, set[str]] = {}
+def _struck(truth: Truth, names: Iterable[str], how: str = "") -> dict[TradeKey, set[int]]:
+    """List the numbers of trades that faults struck (how "" = in any way but another value)."""
+    found: dict[TradeKey, set[int]] = {}
     for each in truth.faults:
         for target, done, first, last in each["strikes"]:
             kind, symbol = truth.streams.get(target, ("", ""))
             if each["fault"] in set(names) and kind == "trade" and (done == "value") == (how == "value"):
-                key = target.partition("/")[0], symbol
-                ids = (truth.trade_id("/".join(key), number) for number in range(first, last + 1))
-                found.setdefault(key, set()).update(ids)
+                found.setdefault((target.partition("/")[0], symbol), set()).update(range(first, last + 1))
     return found
 
 

@@ -59,6 +59,7 @@ class ParsedCount(RawCount):
         match item:
             case Trade():
                 self.trades.add((market, item.symbol, item.name or item.trade_id))
+                self.numbers.add((market, item.symbol, item.trade_id))
             case AggTrade():
                 self.aggregates.add((market, item.symbol, item.name or item.trade_id))
             case BookDelta():

@@ -54,6 +54,7 @@ class RawCount:
         dead: payloads that went to the dead letters: they are counted as frames, but nothing is expected of them.
         quotes: those that are neither the symbol's last one once more, nor what another connection brought before.
         trades, aggregates: market, venue symbol, id: a number, or the venue's name.
+        numbers: market, venue symbol, number of a trade, by which it is counted, whatever it is called.
         deltas: market, venue symbol, id; unnumbered: depth updates of venues that give them none.
     """
 
@@ -62,6 +63,7 @@ class RawCount:
     quotes: int = 0
     by_channel: Counter[str] = field(default_factory=Counter)
     trades: set[tuple[str, str, int | str]] = field(default_factory=set)
+    numbers: set[tuple[str, str, int]] = field(default_factory=set)
     aggregates: set[tuple[str, str, int | str]] = field(default_factory=set)
     deltas: set[tuple[str, str, int]] = field(default_factory=set)
     unnumbered: int = 0
@@ -88,6 +90,7 @@ class RawCount:
         market = source.market
         if channel == "trade":
             self.trades.add((market, data.s, data.t))
+            self.numbers.add((market, data.s, data.t))
         elif channel == "aggTrade" and isinstance(data.a, int):
             self.aggregates.add((market, data.s, data.a))
         elif channel == "depth":

@@ -22,7 +22,7 @@ from tickerplant.kafka import Publisher, TopicPartition, consumer, create_topics
 from tickerplant.registry import Registry
 from tickerplant.settings import Settings
 
-pytestmark = [pytest.mark.stack, pytest.mark.timeout(300)]
+pytestmark = [pytest.mark.stack, pytest.mark.timeout(600)]
 
 PARTITIONS = 4
 SPAWN = multiprocessing.get_context("spawn")
@@ -88,7 +88,7 @@ def stored(settings: Settings) -> list[int]:
     return [row[0] for row in rows]
 
 
-def eventually(holds: Callable[[], Any], within_s: float = 90.0) -> Any:
+def eventually(holds: Callable[[], Any], within_s: float = 180.0) -> Any:
     until_s = time.monotonic() + within_s
     while not (found := holds()):
         assert time.monotonic() < until_s, "it did not come true in time"

@@ -148,12 +148,14 @@ class FuturesWriter(Writer):
         return (Frame(text.encode(), book.last_id, book.last_id),)
 
     def first(self, stream: Stream, view: SymbolView, now_ms: int) -> Iterable[Frame]:
-        """Write recent trades, the newest first, or a ticker."""
+        """Write recent trades, the newest first, or a ticker; nothing where nobody has traded yet."""
         if stream.kind != "trade":
             return self.ticker(stream, view, now_ms)
         prints = view.recent(TRADES_AT_FIRST)
+        if not prints:
+            return ()
         rows = [self._trade(each) for each in reversed(prints)]
-        ids = (prints[0].number, prints[-1].number) if prints else (0, 0)
+        ids = (prints[0].number, prints[-1].number)
         return (Frame(_encode({"feed": "trade_snapshot", "product_id": self.listing.symbol, "trades": rows}), *ids),)
 
     def ticker(self, stream: Stream, view: SymbolView, now_ms: int) -> Iterable[Frame]:

@@ -243,12 +243,13 @@ def test_a_poisoned_topic_stops_the_process_each_time_with_one_line_and_bounded_
     assert {len(distinct(read(alone, DeadLetter))), len(read(alone, DeadLetter))} == {12}
 
 
-def test_an_unknown_schema_id_stops_the_process_and_is_read_again(
+def test_an_unknown_schema_id_stops_the_process_that_is_told_so_and_is_read_again(
     alone: Settings, tmp_path: Path, new_run: Any
 ) -> None:
+    strict = alone.model_copy(update={"registry": alone.registry.model_copy(update={"unknown_id": "stop"})})
     good = encoded(alone, stream(new_run, 5))
     publish(alone, [*good[:3], b"\x00\x7f\xff\xff\xff", *good[3:]])
-    ends = [stopped(alone, tmp_path) for _ in range(2)]
+    ends = [stopped(strict, tmp_path) for _ in range(2)]
 
     assert [code for code, _ in ends] == [2, 2]
     assert all("offset 3: schema id 2147483647" in line and "raw.binance-value" in line for _, line in ends)

@@ -317,7 +317,7 @@ class Pipeline:
 
     def _on_instruments(self, batch: Batch, frame: Frame) -> None:
         try:
-            listed = self._names.instruments(batch.market, frame.payload, batch.event_time_us)
+            listed = self._names.read_list(batch.market, frame.payload, batch.event_time_us).instruments
         except ValueError as error:
             raise FrameError(f"instrument list: {str(error)[:REASON_CHARS]}") from error
         renamed = [each for each in listed if self._is_renamed(each)]

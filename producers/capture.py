@@ -169,10 +169,11 @@ class Capture:
         market, symbology = self.venue.market, SYMBOLOGIES[self.wire.NAME]
         instruments: list[Instrument] = []
         for _, body in bodies:
-            instruments += symbology.instruments(market, body, self._run.now_us())
-            left_out = symbology.unreadable(market, body)
-            if left_out:
-                self._log.warning("instruments_left_out", count=len(left_out), examples=left_out[:EXAMPLES])
+            listing = symbology.read_list(market, body, self._run.now_us())
+            instruments += listing.instruments
+            if listing.unreadable:
+                examples = listing.unreadable[:EXAMPLES]
+                self._log.warning("instruments_left_out", count=len(listing.unreadable), examples=examples)
         await self._intake.gate.passed()
         for request, body in bodies:
             for lane in self._lanes:

@@ -140,7 +140,7 @@ def _names(venue: str) -> Problems:
     for market in (*names.MARKETS, "no such market"):
         for body in HOSTILE if market in names.MARKETS else (b"[]",):
             try:
-                listed = names.instruments(market, body, 0)
+                listed = names.read_list(market, body, 0).instruments
             except ValueError:
                 continue
             if listed:

@@ -234,9 +234,8 @@ async def _check_market(settings: Settings, options: SmokeOptions, entry: Venue,
     try:
         async with asyncio.timeout(LIST_WITHIN_S):
             bodies = await fetch_list(entry, fetcher, ())
-        instruments = [
-            each for _, body in bodies for each in SYMBOLOGIES[entry.venue].instruments(entry.market, body, now_us())
-        ]
+        listings = [SYMBOLOGIES[entry.venue].read_list(entry.market, body, now_us()) for _, body in bodies]
+        instruments = [each for listing in listings for each in listing.instruments]
     except (HttpError, ValueError, TimeoutError) as error:
         return _nothing(entry, tally, f"no instrument list: {printable(str(error) or type(error).__name__)}")
     if not options.symbols:

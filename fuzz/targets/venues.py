@@ -132,8 +132,7 @@ def _lister(names: SymbologyModule) -> Any:
     def run(data: bytes) -> None:
         market = names.MARKETS[(data[0] if data else 0) % len(names.MARKETS)]
         with suppress(ValueError):
-            found = names.instruments(market, data[1:], NOW_US)
-            names.unreadable(market, data[1:])
+            found = names.read_list(market, data[1:], NOW_US).instruments
             for each in found:
                 check_instrument(each)
                 encoder.encode(each)

@@ -2,6 +2,7 @@
 
 from typing import Final, Protocol
 
+from schemas.listing import Listing
 from schemas.records import Instrument
 from schemas.venues import (
     binance,
@@ -25,15 +26,12 @@ class SymbologyModule(Protocol):
     LIST_PATHS: tuple[str, ...]
     """How URLs of instrument lists end, their query left out: to find them in recordings."""
 
-    def instruments(self, market: str, body: bytes, event_time_us: int) -> list[Instrument]:
+    def read_list(self, market: str, body: bytes, event_time_us: int) -> Listing:
         """Read an instrument list as the venue sent it.
 
         Raises:
             ValueError: the body is no instrument list, or the market is unknown.
         """
-
-    def unreadable(self, market: str, body: bytes) -> list[str]:
-        """Name the entries of a list that `instruments` leaves out, each with the reason."""
 
     def assumed_instrument(self, market: str, venue_symbol: str, event_time_us: int) -> Instrument:
         """Derive an instrument from its name alone.

@@ -70,22 +70,19 @@ _LIST = msgspec.json.Decoder(_List)
 _ENTRY = msgspec.json.Decoder(_Entry)
 
 
-def instruments(market: str, body: bytes, event_time_us: int) -> list[Instrument]:
+def read_list(market: str, body: bytes, event_time_us: int) -> Listing:
     """Read an exchangeInfo body, in its order, those that do not trade included; entries of unknown shape are left out.
 
     Raises:
         ValueError: the body is no exchangeInfo, or the market is unknown.
     """
-    return _read(market, body, event_time_us).instruments
-
-
-def unreadable(market: str, body: bytes) -> list[str]:
-    """Name the entries that `instruments` leaves out, each with the reason.
-
-    Raises:
-        ValueError: as `instruments`.
-    """
-    return _read(market, body, 0).unreadable
+    if market not in MARKETS:
+        raise ValueError(f"Binance has no market {market}, but {', '.join(MARKETS)}")
+    try:
+        entries = _LIST.decode(body).symbols
+    except MALFORMED as error:
+        raise ValueError(f"not an exchangeInfo body: {error}") from error
+    return read_entries(entries, lambda raw: _instrument(market, _ENTRY.decode(raw), event_time_us))
 
 
 def assumed_instrument(market: str, venue_symbol: str, event_time_us: int) -> Instrument:
@@ -140,16 +137,6 @@ def _expiry_time_us(name: str, day: str) -> int:
     except ValueError:
         raise SymbolError(f"{name}: {day} is no day YYMMDD") from None
     return int(expiry.timestamp()) * 1_000_000
-
-
-def _read(market: str, body: bytes, event_time_us: int) -> Listing:
-    if market not in MARKETS:
-        raise ValueError(f"Binance has no market {market}, but {', '.join(MARKETS)}")
-    try:
-        entries = _LIST.decode(body).symbols
-    except MALFORMED as error:
-        raise ValueError(f"not an exchangeInfo body: {error}") from error
-    return read_entries(entries, lambda raw: _instrument(market, _ENTRY.decode(raw), event_time_us))
 
 
 def _instrument(market: str, entry: _Entry, event_time_us: int) -> Instrument:

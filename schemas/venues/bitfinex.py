@@ -43,18 +43,27 @@ _NAME = msgspec.json.Decoder(str)
 _RENAME = msgspec.json.Decoder(tuple[str, str])
 
 
-def instruments(market: str, body: bytes, event_time_us: int) -> list[Instrument]:
+def read_list(market: str, body: bytes, event_time_us: int) -> Listing:
     """Read a list of pairs; those of the other market are left out.
 
     Raises:
         ValueError: the body is none, or the market is unknown.
     """
-    return _read(market, body, event_time_us).instruments
+    if market not in MARKETS:
+        raise ValueError(f"Bitfinex has no market {market}, but {', '.join(MARKETS)}")
+    try:
+        entries = [entry for section in _BODY.decode(body) for entry in section]
+    except MALFORMED as error:
+        raise ValueError(f"not a list of pairs: {error}") from error
+    renames = dict(map(_RENAME.decode, filter(_is_rename, entries)))
 
+    def read(entry: msgspec.Raw) -> Instrument | None:
+        pair = _NAME.decode(entry)
+        if is_derivative(pair) is not (market == "derivatives"):
+            return None
+        return _instrument(market, pair, renames, event_time_us)
 
-def unreadable(market: str, body: bytes) -> list[str]:
-    """Name the entries that `instruments` leaves out, each with the reason."""
-    return _read(market, body, 0).unreadable
+    return read_entries([entry for entry in entries if not _is_rename(entry)], read)
 
 
 def assumed_instrument(market: str, venue_symbol: str, event_time_us: int) -> Instrument:
@@ -75,24 +84,6 @@ def assumed_instrument(market: str, venue_symbol: str, event_time_us: int) -> In
 def is_derivative(pair: str) -> bool:
     """Tell whether a pair is a perpetual."""
     return pair.endswith(PERPETUAL) and f"{PERPETUAL}:" in pair
-
-
-def _read(market: str, body: bytes, event_time_us: int) -> Listing:
-    if market not in MARKETS:
-        raise ValueError(f"Bitfinex has no market {market}, but {', '.join(MARKETS)}")
-    try:
-        entries = [entry for section in _BODY.decode(body) for entry in section]
-    except MALFORMED as error:
-        raise ValueError(f"not a list of pairs: {error}") from error
-    renames = dict(map(_RENAME.decode, filter(_is_rename, entries)))
-
-    def read(entry: msgspec.Raw) -> Instrument | None:
-        pair = _NAME.decode(entry)
-        if is_derivative(pair) is not (market == "derivatives"):
-            return None
-        return _instrument(market, pair, renames, event_time_us)
-
-    return read_entries([entry for entry in entries if not _is_rename(entry)], read)
 
 
 def _is_rename(entry: msgspec.Raw) -> bool:

@@ -65,18 +65,21 @@ _BODY = msgspec.json.Decoder(_Body)
 _ENTRY = msgspec.json.Decoder(_Entry)
 
 
-def instruments(market: str, body: bytes, event_time_us: int) -> list[Instrument]:
+def read_list(market: str, body: bytes, event_time_us: int) -> Listing:
     """Read an instruments-info body, those that do not trade included.
 
     Raises:
         ValueError: the body is none, or the market is unknown.
     """
-    return _read(market, body, event_time_us).instruments
-
-
-def unreadable(market: str, body: bytes) -> list[str]:
-    """Name the entries that `instruments` leaves out, each with the reason."""
-    return _read(market, body, 0).unreadable
+    if market not in MARKETS:
+        raise ValueError(f"Bybit has no market {market}, but {', '.join(MARKETS)}")
+    try:
+        result = _BODY.decode(body).result
+    except MALFORMED as error:
+        raise ValueError(f"not an instruments-info body: {error}") from error
+    if result.category != market:
+        return Listing([], [])
+    return read_entries(result.list, lambda raw: _instrument(market, _ENTRY.decode(raw), event_time_us))
 
 
 def assumed_instrument(market: str, venue_symbol: str, event_time_us: int) -> Instrument:
@@ -121,18 +124,6 @@ def _named_linear(name: str) -> Contract:
         return Contract(name.removesuffix("PERP"), "USDC", "PERPETUAL", 0, "USDC")
     base, quote = split_pair(name, ("USDT", "USDC"))
     return Contract(base, quote, "PERPETUAL", 0, quote)
-
-
-def _read(market: str, body: bytes, event_time_us: int) -> Listing:
-    if market not in MARKETS:
-        raise ValueError(f"Bybit has no market {market}, but {', '.join(MARKETS)}")
-    try:
-        result = _BODY.decode(body).result
-    except MALFORMED as error:
-        raise ValueError(f"not an instruments-info body: {error}") from error
-    if result.category != market:
-        return Listing([], [])
-    return read_entries(result.list, lambda raw: _instrument(market, _ENTRY.decode(raw), event_time_us))
 
 
 def _instrument(market: str, entry: _Entry, event_time_us: int) -> Instrument:

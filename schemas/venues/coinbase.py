@@ -73,22 +73,21 @@ _ADVANCED_LIST = msgspec.json.Decoder(_AdvancedList)
 _ADVANCED_PRODUCT = msgspec.json.Decoder(_AdvancedProduct)
 
 
-def instruments(market: str, body: bytes, event_time_us: int) -> list[Instrument]:
+def read_list(market: str, body: bytes, event_time_us: int) -> Listing:
     """Read a product list, those that do not trade included; aliases (BTC-USDC of BTC-USD) are left out.
 
     Raises:
         ValueError: the body is no product list, or the market is unknown.
     """
-    return _read(market, body, event_time_us).instruments
-
-
-def unreadable(market: str, body: bytes) -> list[str]:
-    """Name the products that `instruments` leaves out, each with the reason.
-
-    Raises:
-        ValueError: as `instruments`.
-    """
-    return _read(market, body, 0).unreadable
+    if market not in MARKETS:
+        raise ValueError(f"Coinbase has no market {market}, but {', '.join(MARKETS)}")
+    try:
+        if market == "exchange":
+            return read_entries(_LIST.decode(body), lambda raw: _product(_PRODUCT.decode(raw), event_time_us))
+        products = _ADVANCED_LIST.decode(body).products
+    except MALFORMED as error:
+        raise ValueError(f"not a product list: {error}") from error
+    return read_entries(products, lambda raw: _advanced_product(_ADVANCED_PRODUCT.decode(raw), event_time_us))
 
 
 def assumed_instrument(market: str, venue_symbol: str, event_time_us: int) -> Instrument:
@@ -111,18 +110,6 @@ def assumed_instrument(market: str, venue_symbol: str, event_time_us: int) -> In
     if not quote or "-" in quote:
         raise SymbolError(f"{venue_symbol[:40]}: not BASE-QUOTE; only an instrument list tells what it is")
     return make_instrument(place, Contract(base, quote), event_time_us, is_assumed=True)
-
-
-def _read(market: str, body: bytes, event_time_us: int) -> Listing:
-    if market not in MARKETS:
-        raise ValueError(f"Coinbase has no market {market}, but {', '.join(MARKETS)}")
-    try:
-        if market == "exchange":
-            return read_entries(_LIST.decode(body), lambda raw: _product(_PRODUCT.decode(raw), event_time_us))
-        products = _ADVANCED_LIST.decode(body).products
-    except MALFORMED as error:
-        raise ValueError(f"not a product list: {error}") from error
-    return read_entries(products, lambda raw: _advanced_product(_ADVANCED_PRODUCT.decode(raw), event_time_us))
 
 
 def _product(entry: _Product, event_time_us: int) -> Instrument:

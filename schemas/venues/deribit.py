@@ -56,25 +56,23 @@ _BODY = msgspec.json.Decoder(_Body)
 _ENTRY = msgspec.json.Decoder(_Entry)
 
 
-def instruments(market: str, body: bytes, event_time_us: int) -> list[Instrument]:
+def read_list(market: str, body: bytes, event_time_us: int) -> Listing:
     """Read a get_instruments body, whatever it lists, those that do not trade included; with DVOL behind its options.
 
     Raises:
         ValueError: the body is none, or the market is unknown.
     """
-    listed = _read(market, body, event_time_us).instruments
-    bases = {each.base for each in listed if each.kind == "OPTION" and each.settle == each.base}
+    if market not in MARKETS:
+        raise ValueError(f"Deribit has no market {market}, but {', '.join(MARKETS)}")
+    try:
+        entries = _BODY.decode(body).result
+    except MALFORMED as error:
+        raise ValueError(f"not a get_instruments body: {error}") from error
+    listing = read_entries(entries, lambda raw: _instrument(market, _ENTRY.decode(raw), event_time_us))
+    bases = {each.base for each in listing.instruments if each.kind == "OPTION" and each.settle == each.base}
     names = [name for base, name in VOLATILITY_INDICES.items() if base in bases]
-    return [*listed, *(_volatility_index(market, name, event_time_us) for name in names)]
-
-
-def unreadable(market: str, body: bytes) -> list[str]:
-    """Name the entries that `instruments` leaves out, each with the reason.
-
-    Raises:
-        ValueError: as `instruments`.
-    """
-    return _read(market, body, 0).unreadable
+    listing.instruments.extend(_volatility_index(market, name, event_time_us) for name in names)
+    return listing
 
 
 def assumed_instrument(market: str, venue_symbol: str, event_time_us: int) -> Instrument:
@@ -92,16 +90,6 @@ def assumed_instrument(market: str, venue_symbol: str, event_time_us: int) -> In
         return _volatility_index(market, venue_symbol, event_time_us, is_assumed=True)
     place = (VENUE, market, venue_symbol)
     return make_instrument(place, _contract(venue_symbol, None), event_time_us, is_assumed=True)
-
-
-def _read(market: str, body: bytes, event_time_us: int) -> Listing:
-    if market not in MARKETS:
-        raise ValueError(f"Deribit has no market {market}, but {', '.join(MARKETS)}")
-    try:
-        entries = _BODY.decode(body).result
-    except MALFORMED as error:
-        raise ValueError(f"not a get_instruments body: {error}") from error
-    return read_entries(entries, lambda raw: _instrument(market, _ENTRY.decode(raw), event_time_us))
 
 
 def _instrument(market: str, entry: _Entry, event_time_us: int) -> Instrument:

@@ -46,18 +46,21 @@ _PAIR = msgspec.json.Decoder(_Pair)
 _FUTURES = msgspec.json.Decoder(_Futures)
 
 
-def instruments(market: str, body: bytes, event_time_us: int) -> list[Instrument]:
+def read_list(market: str, body: bytes, event_time_us: int) -> Listing:
     """Read a list of pairs or contracts, those that do not trade included.
 
     Raises:
         ValueError: the body is none, or the market is unknown.
     """
-    return _read(market, body, event_time_us).instruments
-
-
-def unreadable(market: str, body: bytes) -> list[str]:
-    """Name the entries that `instruments` leaves out, each with the reason."""
-    return _read(market, body, 0).unreadable
+    if market not in MARKETS:
+        raise ValueError(f"Gate has no market {market}, but {', '.join(MARKETS)}")
+    try:
+        entries = _LIST.decode(body)
+    except MALFORMED as error:
+        raise ValueError(f"not a list of pairs or contracts: {error}") from error
+    if market == "spot":
+        return read_entries(entries, lambda raw: _pair(_PAIR.decode(raw), event_time_us))
+    return read_entries(entries, lambda raw: _futures(market, _FUTURES.decode(raw), event_time_us))
 
 
 def assumed_instrument(market: str, venue_symbol: str, event_time_us: int) -> Instrument:
@@ -99,18 +102,6 @@ def _named(market: str, name: str, worth: float) -> Contract:
     kind: InstrumentKind = "FUTURE" if expiry_time_us else "PERPETUAL"
     settle = "BTC" if is_inverse(name) else quote
     return Contract(base, quote, kind, expiry_time_us, settle, multiplier=worth, is_inverse=is_inverse(name))
-
-
-def _read(market: str, body: bytes, event_time_us: int) -> Listing:
-    if market not in MARKETS:
-        raise ValueError(f"Gate has no market {market}, but {', '.join(MARKETS)}")
-    try:
-        entries = _LIST.decode(body)
-    except MALFORMED as error:
-        raise ValueError(f"not a list of pairs or contracts: {error}") from error
-    if market == "spot":
-        return read_entries(entries, lambda raw: _pair(_PAIR.decode(raw), event_time_us))
-    return read_entries(entries, lambda raw: _futures(market, _FUTURES.decode(raw), event_time_us))
 
 
 def _pair(entry: _Pair, event_time_us: int) -> Instrument:

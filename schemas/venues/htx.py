@@ -72,18 +72,21 @@ _PAIR = msgspec.json.Decoder(_Pair)
 _SWAP = msgspec.json.Decoder(_Swap)
 
 
-def instruments(market: str, body: bytes, event_time_us: int) -> list[Instrument]:
+def read_list(market: str, body: bytes, event_time_us: int) -> Listing:
     """Read a list of symbols or contracts, those that do not trade included.
 
     Raises:
         ValueError: the body is none, or the market is unknown.
     """
-    return _read(market, body, event_time_us).instruments
-
-
-def unreadable(market: str, body: bytes) -> list[str]:
-    """Name the entries that `instruments` leaves out, each with the reason."""
-    return _read(market, body, 0).unreadable
+    if market not in MARKETS:
+        raise ValueError(f"HTX has no market {market}, but {', '.join(MARKETS)}")
+    try:
+        entries = _BODY.decode(body).data
+    except MALFORMED as error:
+        raise ValueError(f"not a list of symbols or contracts: {error}") from error
+    if market == "spot":
+        return read_entries(entries, lambda raw: _pair(_PAIR.decode(raw), event_time_us))
+    return read_entries(entries, lambda raw: _swap(market, _SWAP.decode(raw), event_time_us))
 
 
 def assumed_instrument(market: str, venue_symbol: str, event_time_us: int) -> Instrument:
@@ -116,18 +119,6 @@ def _named(name: str, worth: float | None) -> Contract:
         usual = ASSUMED_COIN_USD.get(base, ASSUMED_COIN_USD_OTHERS)
         return Contract(base, quote, kind, expiry_time_us, base, multiplier=worth or usual, is_inverse=True)
     return Contract(base, quote, kind, expiry_time_us, quote, multiplier=worth or ASSUMED_LINEAR.get(base, 1.0))
-
-
-def _read(market: str, body: bytes, event_time_us: int) -> Listing:
-    if market not in MARKETS:
-        raise ValueError(f"HTX has no market {market}, but {', '.join(MARKETS)}")
-    try:
-        entries = _BODY.decode(body).data
-    except MALFORMED as error:
-        raise ValueError(f"not a list of symbols or contracts: {error}") from error
-    if market == "spot":
-        return read_entries(entries, lambda raw: _pair(_PAIR.decode(raw), event_time_us))
-    return read_entries(entries, lambda raw: _swap(market, _SWAP.decode(raw), event_time_us))
 
 
 def _pair(entry: _Pair, event_time_us: int) -> Instrument:

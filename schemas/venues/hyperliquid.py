@@ -63,22 +63,22 @@ _TOKEN = msgspec.json.Decoder(_Token)
 _PAIR = msgspec.json.Decoder(_Pair)
 
 
-def instruments(market: str, body: bytes, event_time_us: int) -> list[Instrument]:
+def read_list(market: str, body: bytes, event_time_us: int) -> Listing:
     """Read a meta, allPerpMetas or spotMeta body, those that do not trade included.
 
     Raises:
         ValueError: the body is none, or the market is unknown.
     """
-    return _read(market, body, event_time_us).instruments
-
-
-def unreadable(market: str, body: bytes) -> list[str]:
-    """Name the entries that `instruments` leaves out, each with the reason.
-
-    Raises:
-        ValueError: as `instruments`.
-    """
-    return _read(market, body, 0).unreadable
+    if market not in MARKETS:
+        raise ValueError(f"Hyperliquid has no market {market}, but {', '.join(MARKETS)}")
+    try:
+        metas = [_META.decode(each) for each in (_METAS.decode(body) if body.lstrip()[:1] == b"[" else [body])]
+        tokens = {token.index: token for meta in metas for token in map(_TOKEN.decode, meta.tokens)}
+    except MALFORMED as error:
+        raise ValueError(f"not a meta body: {error}") from error
+    listings = [_listing(meta, tokens, event_time_us) for meta in metas]
+    listed = [each for listing in listings for each in listing.instruments]
+    return Listing(_told_apart(listed), [each for listing in listings for each in listing.unreadable])
 
 
 def assumed_instrument(market: str, venue_symbol: str, event_time_us: int) -> Instrument:
@@ -100,19 +100,6 @@ def assumed_instrument(market: str, venue_symbol: str, event_time_us: int) -> In
     else:
         contract = _perpetual(venue_symbol, DOLLAR)
     return make_instrument((VENUE, market, venue_symbol), contract, event_time_us, is_assumed=True)
-
-
-def _read(market: str, body: bytes, event_time_us: int) -> Listing:
-    if market not in MARKETS:
-        raise ValueError(f"Hyperliquid has no market {market}, but {', '.join(MARKETS)}")
-    try:
-        metas = [_META.decode(each) for each in (_METAS.decode(body) if body.lstrip()[:1] == b"[" else [body])]
-        tokens = {token.index: token for meta in metas for token in map(_TOKEN.decode, meta.tokens)}
-    except MALFORMED as error:
-        raise ValueError(f"not a meta body: {error}") from error
-    listings = [_listing(meta, tokens, event_time_us) for meta in metas]
-    listed = [each for listing in listings for each in listing.instruments]
-    return Listing(_told_apart(listed), [each for listing in listings for each in listing.unreadable])
 
 
 def _listing(meta: _Meta, tokens: dict[int, _Token], event_time_us: int) -> Listing:

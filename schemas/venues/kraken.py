@@ -66,18 +66,22 @@ _FUTURES = msgspec.json.Decoder(_Futures)
 _FUTURE = msgspec.json.Decoder(_Future)
 
 
-def instruments(market: str, body: bytes, event_time_us: int) -> list[Instrument]:
+def read_list(market: str, body: bytes, event_time_us: int) -> Listing:
     """Read an AssetPairs body, or a futures one; pairs without a name of the WebSocket API and indices are left out.
 
     Raises:
         ValueError: the body is none, or the market is unknown.
     """
-    return _read(market, body, event_time_us).instruments
-
-
-def unreadable(market: str, body: bytes) -> list[str]:
-    """Name the entries of unknown shape, which `instruments` leaves out, each with the reason."""
-    return _read(market, body, 0).unreadable
+    if market not in MARKETS:
+        raise ValueError(f"Kraken has no market {market}, but {', '.join(MARKETS)}")
+    try:
+        if market == "futures":
+            entries = _FUTURES.decode(body).instruments
+            return read_entries(entries, lambda raw: _future(_FUTURE.decode(raw), event_time_us))
+        pairs = _PAIRS.decode(body).result
+    except MALFORMED as error:
+        raise ValueError(f"not a list of Kraken's market {market}: {error}") from error
+    return read_entries(pairs.values(), lambda raw: _pair(market, _PAIR.decode(raw), event_time_us))
 
 
 def assumed_instrument(market: str, venue_symbol: str, event_time_us: int) -> Instrument:
@@ -96,19 +100,6 @@ def assumed_instrument(market: str, venue_symbol: str, event_time_us: int) -> In
         return make_instrument((VENUE, market, venue_symbol), contract, event_time_us, is_assumed=True)
     except ValueError as error:
         raise SymbolError(f"{venue_symbol[:40]}: {error}") from None
-
-
-def _read(market: str, body: bytes, event_time_us: int) -> Listing:
-    if market not in MARKETS:
-        raise ValueError(f"Kraken has no market {market}, but {', '.join(MARKETS)}")
-    try:
-        if market == "futures":
-            entries = _FUTURES.decode(body).instruments
-            return read_entries(entries, lambda raw: _future(_FUTURE.decode(raw), event_time_us))
-        pairs = _PAIRS.decode(body).result
-    except MALFORMED as error:
-        raise ValueError(f"not a list of Kraken's market {market}: {error}") from error
-    return read_entries(pairs.values(), lambda raw: _pair(market, _PAIR.decode(raw), event_time_us))
 
 
 def _pair(market: str, entry: _Pair, event_time_us: int) -> Instrument | None:

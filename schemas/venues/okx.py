@@ -61,18 +61,19 @@ _BODY = msgspec.json.Decoder(_Body)
 _ENTRY = msgspec.json.Decoder(_Entry)
 
 
-def instruments(market: str, body: bytes, event_time_us: int) -> list[Instrument]:
+def read_list(market: str, body: bytes, event_time_us: int) -> Listing:
     """Read a public/instruments body, whatever type it lists, those that do not trade included.
 
     Raises:
         ValueError: the body is none, or the market is unknown.
     """
-    return _read(market, body, event_time_us).instruments
-
-
-def unreadable(market: str, body: bytes) -> list[str]:
-    """Name the entries that `instruments` leaves out, each with the reason."""
-    return _read(market, body, 0).unreadable
+    if market not in MARKETS:
+        raise ValueError(f"OKX has no market {market}, but {', '.join(MARKETS)}")
+    try:
+        entries = _BODY.decode(body).data
+    except MALFORMED as error:
+        raise ValueError(f"not a public/instruments body: {error}") from error
+    return read_entries(entries, lambda raw: _instrument(market, _ENTRY.decode(raw), event_time_us))
 
 
 def assumed_instrument(market: str, venue_symbol: str, event_time_us: int) -> Instrument:
@@ -126,16 +127,6 @@ def is_inverse(inst_id: str) -> bool:
     (True, False, False)
     """
     return INVERSE.fullmatch(inst_id) is not None
-
-
-def _read(market: str, body: bytes, event_time_us: int) -> Listing:
-    if market not in MARKETS:
-        raise ValueError(f"OKX has no market {market}, but {', '.join(MARKETS)}")
-    try:
-        entries = _BODY.decode(body).data
-    except MALFORMED as error:
-        raise ValueError(f"not a public/instruments body: {error}") from error
-    return read_entries(entries, lambda raw: _instrument(market, _ENTRY.decode(raw), event_time_us))
 
 
 def _instrument(market: str, entry: _Entry, event_time_us: int) -> Instrument:

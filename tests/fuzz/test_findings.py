@@ -171,8 +171,8 @@ IMPOSSIBLE = [
 def test_instruments_that_cannot_be_computed_with_are_left_out_and_named(changes: dict[str, Any]) -> None:
     body = json.dumps({"symbols": [ENTRY | changes]}).encode()
 
-    assert binance.instruments("coinm", body, NOW_US) == []
-    assert len(binance.unreadable("coinm", body)) == 1
+    assert binance.read_list("coinm", body, NOW_US).instruments == []
+    assert len(binance.read_list("coinm", body, 0).unreadable) == 1
 
 
 def test_deeply_nested_commit_metadata_is_not_ours() -> None:
@@ -229,8 +229,8 @@ def test_an_unknown_schema_id_is_told_as_such() -> None:
 def test_an_asset_named_like_a_part_of_something_else_makes_no_symbol(base: str) -> None:
     body = json.dumps({"symbols": [ENTRY | {"baseAsset": base}]}).encode()
 
-    assert binance.instruments("coinm", body, NOW_US) == []
-    assert len(binance.unreadable("coinm", body)) == 1
+    assert binance.read_list("coinm", body, NOW_US).instruments == []
+    assert len(binance.read_list("coinm", body, 0).unreadable) == 1
 
 
 def test_a_contract_of_the_nineties_is_one_of_the_2090s() -> None:

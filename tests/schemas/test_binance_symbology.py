@@ -40,7 +40,7 @@ def body(*entries: Any) -> bytes:
 
 
 def test_spot_pair_is_read_with_tick_and_lot_size() -> None:
-    (pair,) = binance.instruments("spot", body(spot_entry()), 7)
+    (pair,) = binance.read_list("spot", body(spot_entry()), 7).instruments
 
     assert (pair.symbol, pair.kind, pair.settle) == ("BTC/USDT", "SPOT", "")
     assert (pair.tick_size, pair.lot_size, pair.contract_multiplier, pair.is_inverse) == (0.01, 0.00001, 1.0, False)
@@ -48,20 +48,20 @@ def test_spot_pair_is_read_with_tick_and_lot_size() -> None:
 
 
 def test_pair_in_break_does_not_trade() -> None:
-    (pair,) = binance.instruments("spot", body(spot_entry(status="BREAK")), 0)
+    (pair,) = binance.read_list("spot", body(spot_entry(status="BREAK")), 0).instruments
 
     assert not pair.is_trading
 
 
 def test_filters_that_are_absent_or_zero_give_no_sizes() -> None:
     zero = [{"filterType": "PRICE_FILTER", "tickSize": "0.00000000"}]
-    first, second = binance.instruments("spot", body(spot_entry(filters=[]), spot_entry(filters=zero)), 0)
+    first, second = binance.read_list("spot", body(spot_entry(filters=[]), spot_entry(filters=zero)), 0).instruments
 
     assert (first.tick_size, first.lot_size, second.tick_size) == (None, None, None)
 
 
 def test_usdm_perpetual_has_no_expiry() -> None:
-    (perpetual,) = binance.instruments("usdm", body(usdm_entry()), 0)
+    (perpetual,) = binance.read_list("usdm", body(usdm_entry()), 0).instruments
 
     assert (perpetual.symbol, perpetual.kind, perpetual.settle) == ("BTC/USDT:PERP", "PERPETUAL", "USDT")
     assert (perpetual.expiry_time_us, perpetual.contract_multiplier) == (0, 1.0)
@@ -69,14 +69,14 @@ def test_usdm_perpetual_has_no_expiry() -> None:
 
 def test_usdm_quarterly_is_named_by_its_expiry_day() -> None:
     entry = usdm_entry(symbol="BTCUSDT_260925", contractType="CURRENT_QUARTER", deliveryDate=EXPIRY_MS)
-    (future,) = binance.instruments("usdm", body(entry), 0)
+    (future,) = binance.read_list("usdm", body(entry), 0).instruments
 
     assert (future.symbol, future.kind) == ("BTC/USDT:20260925", "FUTURE")
     assert future.expiry_time_us == EXPIRY_MS * 1000
 
 
 def test_coinm_contract_is_inverse_and_worth_its_contract_size() -> None:
-    (perpetual,) = binance.instruments("coinm", body(coinm_entry()), 0)
+    (perpetual,) = binance.read_list("coinm", body(coinm_entry()), 0).instruments
 
     assert (perpetual.symbol, perpetual.settle, perpetual.is_trading) == ("BTC/USD:PERP", "BTC", True)
     assert (perpetual.contract_multiplier, perpetual.is_inverse) == (100.0, True)
@@ -92,15 +92,15 @@ def test_coinm_contract_is_inverse_and_worth_its_contract_size() -> None:
 def test_perpetuals_on_other_underlyings_keep_their_asset_class(
     contract_type: str, underlying: str, expected: str
 ) -> None:
-    (perpetual,) = binance.instruments(
+    (perpetual,) = binance.read_list(
         "usdm", body(usdm_entry(contractType=contract_type, underlyingType=underlying)), 0
-    )
+    ).instruments
 
     assert (perpetual.kind, perpetual.asset_class) == ("PERPETUAL", expected)
 
 
 def test_contract_that_waits_for_trading_is_listed() -> None:
-    (pending,) = binance.instruments("usdm", body(usdm_entry(contractType="", status="PENDING_TRADING")), 0)
+    (pending,) = binance.read_list("usdm", body(usdm_entry(contractType="", status="PENDING_TRADING")), 0).instruments
 
     assert (pending.symbol, pending.is_trading) == ("BTC/USDT:PERP", False)
 
@@ -113,8 +113,8 @@ def test_contract_that_waits_for_trading_is_listed() -> None:
 def test_odd_entry_is_left_out_and_told_while_the_rest_is_read(odd: Any) -> None:
     listed = body(odd, usdm_entry(symbol="ETHUSDT", baseAsset="ETH"))
 
-    assert [each.venue_symbol for each in binance.instruments("usdm", listed, 0)] == ["ETHUSDT"]
-    assert len(binance.unreadable("usdm", listed)) == 1
+    assert [each.venue_symbol for each in binance.read_list("usdm", listed, 0).instruments] == ["ETHUSDT"]
+    assert len(binance.read_list("usdm", listed, 0).unreadable) == 1
 
 
 @pytest.mark.parametrize(
@@ -123,12 +123,12 @@ def test_odd_entry_is_left_out_and_told_while_the_rest_is_read(odd: Any) -> None
 )
 def test_body_that_is_no_list_is_refused(garbage: bytes) -> None:
     with pytest.raises(ValueError, match="not an exchangeInfo body"):
-        binance.instruments("spot", garbage, 0)
+        binance.read_list("spot", garbage, 0)
 
 
 def test_unknown_market_is_refused() -> None:
     with pytest.raises(ValueError, match="no market options"):
-        binance.instruments("options", body(), 0)
+        binance.read_list("options", body(), 0)
     with pytest.raises(SymbolError, match="no market options"):
         binance.assumed_instrument("options", "BTCUSDT", 0)
 
@@ -136,7 +136,7 @@ def test_unknown_market_is_refused() -> None:
 @given(st.binary(max_size=80))
 def test_no_body_does_worse_than_a_value_error(garbage: bytes) -> None:
     try:
-        binance.instruments("usdm", garbage, 0)
+        binance.read_list("usdm", garbage, 0)
     except ValueError:
         return
 
@@ -183,11 +183,11 @@ def test_recorded_list_is_read_whole_and_names_alone_tell_nearly_the_same(
     recordings: Path, name: str, market: str, count: int, least_alike: float
 ) -> None:
     recorded = (recordings / "cryptofeed" / f"{name}.0").read_bytes().splitlines()[0].split(b": ", 1)[1]
-    listed = binance.instruments(market, recorded, 0)
+    listed = binance.read_list(market, recorded, 0).instruments
     assumed = [binance.assumed_instrument(market, each.venue_symbol, 0) for each in listed]
     alike = [a.symbol == b.symbol and a.contract_multiplier == b.contract_multiplier and a.settle == b.settle
              and a.expiry_time_us == b.expiry_time_us for a, b in zip(listed, assumed, strict=True)]  # fmt: skip
 
     assert len(listed) == count
-    assert binance.unreadable(market, recorded) == []
+    assert binance.read_list(market, recorded, 0).unreadable == []
     assert sum(alike) / count >= least_alike

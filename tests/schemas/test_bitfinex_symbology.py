@@ -14,7 +14,7 @@ def body(*sections: object) -> bytes:
 
 
 def test_pairs_of_three_letters_and_with_a_colon_are_read() -> None:
-    listed = bitfinex.instruments("spot", body(["BTCUSD", "AVAX:USD", "TESTBTC:TESTUSD"]), 7)
+    listed = bitfinex.read_list("spot", body(["BTCUSD", "AVAX:USD", "TESTBTC:TESTUSD"]), 7).instruments
 
     assert [(each.venue_symbol, each.symbol) for each in listed] == [
         ("tBTCUSD", "BTC/USD"), ("tAVAX:USD", "AVAX/USD"), ("tTESTBTC:TESTUSD", "TESTBTC/TESTUSD"),
@@ -25,8 +25,8 @@ def test_pairs_of_three_letters_and_with_a_colon_are_read() -> None:
 def test_each_market_takes_its_own_pairs() -> None:
     both = body(["BTCUST", "BTCF0:USTF0", "ETHF0:BTCF0"])
 
-    assert [each.symbol for each in bitfinex.instruments("spot", both, 0)] == ["BTC/USDT"]
-    assert [(each.symbol, each.settle) for each in bitfinex.instruments("derivatives", both, 0)] == [
+    assert [each.symbol for each in bitfinex.read_list("spot", both, 0).instruments] == ["BTC/USDT"]
+    assert [(each.symbol, each.settle) for each in bitfinex.read_list("derivatives", both, 0).instruments] == [
         ("BTC/USDT:PERP", "USDT"), ("ETH/BTC:PERP", "BTC"),
     ]  # fmt: skip
 
@@ -34,7 +34,11 @@ def test_each_market_takes_its_own_pairs() -> None:
 def test_the_venues_own_map_of_currencies_goes_before_what_we_know() -> None:
     mapped = body(["NEWUST", "UDCUSD", "ODDUSD"], [["NEW", "NOVA"], ["UST", "USDt"], ["ODD", "ODD Group"]])
 
-    assert [each.symbol for each in bitfinex.instruments("spot", mapped, 0)] == ["NOVA/USDT", "USDC/USD", "ODD/USD"]
+    assert [each.symbol for each in bitfinex.read_list("spot", mapped, 0).instruments] == [
+        "NOVA/USDT",
+        "USDC/USD",
+        "ODD/USD",
+    ]
 
 
 @pytest.mark.parametrize(
@@ -56,14 +60,14 @@ def test_names_alone_tell_symbol_and_class(market: str, name: str, symbol: str, 
 def test_an_entry_of_unknown_shape_is_left_out_and_named() -> None:
     mixed = body(["BTCUSD", "BTC", 5, ["a"]])
 
-    assert [each.symbol for each in bitfinex.instruments("spot", mixed, 0)] == ["BTC/USD"]
-    assert len(bitfinex.unreadable("spot", mixed)) == 3
+    assert [each.symbol for each in bitfinex.read_list("spot", mixed, 0).instruments] == ["BTC/USD"]
+    assert len(bitfinex.read_list("spot", mixed, 0).unreadable) == 3
 
 
 @pytest.mark.parametrize("content", [b"", b"{}", b'["error",10020,"conf: invalid"]', b"\xff"])
 def test_what_is_no_list_is_refused(content: bytes) -> None:
     with pytest.raises(ValueError, match="not a list of pairs"):
-        bitfinex.instruments("spot", content, 0)
+        bitfinex.read_list("spot", content, 0)
 
 
 @pytest.mark.parametrize(
@@ -82,8 +86,8 @@ def test_other_names_are_refused(market: str, name: str) -> None:
 def test_recorded_lists_are_read_whole(recordings: Path) -> None:
     lines = (recordings / "cryptofeed" / "BITFINEX.0").read_bytes().split(b"\n")
     bodies = {line.partition(b" ")[0].rpartition(b":")[2]: line.partition(b": ")[2] for line in lines[:3]}
-    spot = bitfinex.instruments("spot", bodies[b"exchange"], 0)
-    perpetuals = bitfinex.instruments("derivatives", bodies[b"future"], 0)
+    spot = bitfinex.read_list("spot", bodies[b"exchange"], 0).instruments
+    perpetuals = bitfinex.read_list("derivatives", bodies[b"future"], 0).instruments
 
     assert (len({each.symbol for each in spot}), len({each.symbol for each in perpetuals})) == (293, 35)
-    assert bitfinex.unreadable("spot", bodies[b"exchange"]) == []
+    assert bitfinex.read_list("spot", bodies[b"exchange"], 0).unreadable == []

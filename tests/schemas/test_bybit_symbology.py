@@ -66,7 +66,7 @@ def entry(symbol: str, base: str, quote: str, **more: Any) -> dict[str, Any]:
 def test_a_listed_instrument_and_its_bare_name_have_one_symbol(
     market: str, listed: Any, symbol: str, kind: str
 ) -> None:
-    (found,) = bybit.instruments(market, body(market, listed), 7)
+    (found,) = bybit.read_list(market, body(market, listed), 7).instruments
     assumed = bybit.assumed_instrument(market, listed["symbol"], 7)
 
     assert (found.symbol, found.kind, found.tick_size, found.lot_size) == (symbol, kind, 0.5, 0.001)
@@ -75,7 +75,7 @@ def test_a_listed_instrument_and_its_bare_name_have_one_symbol(
 
 
 def test_what_does_not_trade_is_listed_as_such() -> None:
-    (found,) = bybit.instruments("spot", body("spot", entry("BTCUSDT", "BTC", "USDT", status="PreLaunch")), 0)
+    (found,) = bybit.read_list("spot", body("spot", entry("BTCUSDT", "BTC", "USDT", status="PreLaunch")), 0).instruments
 
     assert not found.is_trading
 
@@ -83,18 +83,18 @@ def test_what_does_not_trade_is_listed_as_such() -> None:
 def test_an_entry_of_unknown_shape_is_left_out_and_named() -> None:
     listed = body("spot", entry("BTCUSDT", "BTC", "USDT"), {"symbol": "X"}, entry("A:B", "A:B", "USDT"))
 
-    assert [each.symbol for each in bybit.instruments("spot", listed, 0)] == ["BTC/USDT"]
-    assert len(bybit.unreadable("spot", listed)) == 2
+    assert [each.symbol for each in bybit.read_list("spot", listed, 0).instruments] == ["BTC/USDT"]
+    assert len(bybit.read_list("spot", listed, 0).unreadable) == 2
 
 
 def test_a_list_of_another_category_gives_nothing() -> None:
-    assert bybit.instruments("linear", body("spot", entry("BTCUSDT", "BTC", "USDT")), 0) == []
+    assert bybit.read_list("linear", body("spot", entry("BTCUSDT", "BTC", "USDT")), 0).instruments == []
 
 
 @pytest.mark.parametrize("text", [b"", b"[]", b"{}", b'{"result":{}}', b"\xff"])
 def test_what_is_no_list_is_refused(text: bytes) -> None:
     with pytest.raises(ValueError, match="instruments-info"):
-        bybit.instruments("spot", text, 0)
+        bybit.read_list("spot", text, 0)
 
 
 @pytest.mark.parametrize(

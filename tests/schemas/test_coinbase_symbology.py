@@ -36,7 +36,7 @@ def advanced(*entries: Any) -> bytes:
 
 
 def test_a_product_of_the_exchange_list_has_tick_and_lot_size() -> None:
-    (pair,) = coinbase.instruments("exchange", json.dumps([product()]).encode(), 7)
+    (pair,) = coinbase.read_list("exchange", json.dumps([product()]).encode(), 7).instruments
 
     assert (pair.symbol, pair.kind, pair.tick_size, pair.lot_size) == ("BTC/USD", "SPOT", 0.01, 1e-8)
     assert (pair.event_time_us, pair.market, pair.is_trading, pair.is_assumed) == (7, "exchange", True, False)
@@ -44,7 +44,7 @@ def test_a_product_of_the_exchange_list_has_tick_and_lot_size() -> None:
 
 @pytest.mark.parametrize("change", [{"status": "delisted"}, {"trading_disabled": True}])
 def test_a_product_that_is_off_does_not_trade(change: Any) -> None:
-    (pair,) = coinbase.instruments("exchange", json.dumps([product(**change)]).encode(), 0)
+    (pair,) = coinbase.read_list("exchange", json.dumps([product(**change)]).encode(), 0).instruments
 
     assert not pair.is_trading
 
@@ -54,12 +54,12 @@ def test_an_alias_is_left_out_and_told() -> None:
         advanced_product(), advanced_product(product_id="BTC-USDC", quote_currency_id="USDC", alias="BTC-USD")
     )
 
-    assert [each.venue_symbol for each in coinbase.instruments("advanced", body, 0)] == ["BTC-USD"]
-    assert "the same book as BTC-USD" in coinbase.unreadable("advanced", body)[0]
+    assert [each.venue_symbol for each in coinbase.read_list("advanced", body, 0).instruments] == ["BTC-USD"]
+    assert "the same book as BTC-USD" in coinbase.read_list("advanced", body, 0).unreadable[0]
 
 
 def test_a_future_is_worth_its_size_and_named_by_expiry_and_code() -> None:
-    (contract,) = coinbase.instruments("advanced", advanced(future()), 0)
+    (contract,) = coinbase.read_list("advanced", advanced(future()), 0).instruments
 
     assert (contract.symbol, contract.kind, contract.settle) == ("BTC/USD:20261225:BIT", "FUTURE", "USD")
     assert (contract.contract_multiplier, contract.is_inverse) == (0.01, False)
@@ -70,7 +70,7 @@ def test_a_future_is_worth_its_size_and_named_by_expiry_and_code() -> None:
 def test_a_perpetual_has_no_expiry() -> None:
     entry = future(contract_expiry_type="PERPETUAL", contract_size="1", contract_expiry=None)
     entry |= {"product_id": "BTC-PERP-INTX", "quote_currency_id": "USDC"}
-    (contract,) = coinbase.instruments("advanced", advanced(entry), 0)
+    (contract,) = coinbase.read_list("advanced", advanced(entry), 0).instruments
 
     assert (contract.symbol, contract.kind, contract.expiry_time_us) == ("BTC/USDC:PERP", "PERPETUAL", 0)
 
@@ -84,20 +84,20 @@ def test_a_perpetual_has_no_expiry() -> None:
 def test_an_odd_entry_is_left_out_and_told_while_the_rest_is_read(odd: Any) -> None:
     body = advanced(odd, advanced_product(product_id="ETH-USD", base_currency_id="ETH"))
 
-    assert [each.venue_symbol for each in coinbase.instruments("advanced", body, 0)] == ["ETH-USD"]
-    assert len(coinbase.unreadable("advanced", body)) == 1
+    assert [each.venue_symbol for each in coinbase.read_list("advanced", body, 0).instruments] == ["ETH-USD"]
+    assert len(coinbase.read_list("advanced", body, 0).unreadable) == 1
 
 
 @pytest.mark.parametrize("market", coinbase.MARKETS)
 @pytest.mark.parametrize("garbage", [b"", b"5", b'{"message":"no"}', b"<html>", b"\xff", b"[" * 100_000])
 def test_a_body_that_is_no_list_is_refused(market: str, garbage: bytes) -> None:
     with pytest.raises(ValueError, match="not a product list"):
-        coinbase.instruments(market, garbage, 0)
+        coinbase.read_list(market, garbage, 0)
 
 
 def test_an_unknown_market_is_refused() -> None:
     with pytest.raises(ValueError, match="no market spot"):
-        coinbase.instruments("spot", b"[]", 0)
+        coinbase.read_list("spot", b"[]", 0)
     with pytest.raises(SymbolError, match="no market spot"):
         coinbase.assumed_instrument("spot", "BTC-USD", 0)
 
@@ -122,7 +122,7 @@ def test_a_name_that_does_not_tell_is_refused(name: str) -> None:
 @pytest.mark.recordings
 def test_the_recorded_list_is_read_whole_and_names_tell_the_same(recordings: Path) -> None:
     recorded = (recordings / "cryptofeed" / "COINBASE.0").read_bytes().splitlines()[0].split(b": ", 1)[1]
-    listed = coinbase.instruments("exchange", recorded, 0)
+    listed = coinbase.read_list("exchange", recorded, 0).instruments
 
     assert len(listed) == len(json.loads(recorded)) == 162
     assert all(each.symbol == coinbase.assumed_instrument("exchange", each.venue_symbol, 0).symbol for each in listed)

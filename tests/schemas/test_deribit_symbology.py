@@ -15,7 +15,7 @@ EXPIRY_US = 1_798_185_600_000_000  # 2026-12-25 08:00 UTC
 
 def listed(market: str) -> dict[str, Any]:
     """Instruments of the documented list of a market, by their names."""
-    return {each.venue_symbol: each for each in deribit.instruments(market, lists("DERIBIT", market)[0], 7)}
+    return {each.venue_symbol: each for each in deribit.read_list(market, lists("DERIBIT", market)[0], 7).instruments}
 
 
 def body(*entries: Any) -> bytes:
@@ -70,21 +70,23 @@ def test_a_spot_pair() -> None:
      entry(tick_size=-1)],
 )  # fmt: skip
 def test_combos_and_odd_entries_are_left_out_and_told(odd: Any) -> None:
-    found = deribit.instruments("futures", body(odd, entry(instrument_name="ETH-PERPETUAL", base_currency="ETH")), 0)
+    found = deribit.read_list(
+        "futures", body(odd, entry(instrument_name="ETH-PERPETUAL", base_currency="ETH")), 0
+    ).instruments
 
     assert [each.symbol for each in found] == ["ETH/USD:PERP"]
-    assert len(deribit.unreadable("futures", body(odd))) == 1
+    assert len(deribit.read_list("futures", body(odd), 0).unreadable) == 1
 
 
 @pytest.mark.parametrize("garbage", [b"", b"{}", b"[]", b'{"error":{"code":1}}', b"\xff", b'{"result":' + b"[" * 10**5])
 def test_a_body_that_is_no_list_is_refused(garbage: bytes) -> None:
     with pytest.raises(ValueError, match="not a get_instruments body"):
-        deribit.instruments("options", garbage, 0)
+        deribit.read_list("options", garbage, 0)
 
 
 def test_an_unknown_market_is_refused() -> None:
     with pytest.raises(ValueError, match="no market all"):
-        deribit.instruments("all", body(), 0)
+        deribit.read_list("all", body(), 0)
     with pytest.raises(SymbolError, match="no market all"):
         deribit.assumed_instrument("all", "BTC-PERPETUAL", 0)
 
@@ -114,7 +116,7 @@ def test_a_name_that_does_not_tell_is_refused(name: str) -> None:
 def test_recorded_lists_are_read_whole_and_names_alone_tell_the_same(recordings: Path) -> None:
     lines = (recordings / "cryptofeed" / "DERIBIT.0").read_bytes().splitlines()
     bodies = [line.split(b": ", 1)[1] for line in lines if b"/get_instruments?" in line]
-    found = [each for recorded in bodies for each in deribit.instruments("options", recorded, 0)]
+    found = [each for recorded in bodies for each in deribit.read_list("options", recorded, 0).instruments]
     assumed = [deribit.assumed_instrument("options", each.venue_symbol, 0) for each in found]
     facts = ["symbol", "kind", "base", "quote", "settle", "expiry_time_us", "contract_multiplier", "is_inverse"]
 

@@ -35,7 +35,7 @@ def body(*entries: Any) -> bytes:
 def test_a_listed_instrument_and_its_bare_name_are_the_same(
     market: str, entry: Any, symbol: str, multiplier: float, steps: Any
 ) -> None:
-    (found,) = gate.instruments(market, body(entry), 7)
+    (found,) = gate.read_list(market, body(entry), 7).instruments
     assumed = gate.assumed_instrument(market, found.venue_symbol, 7)
 
     for each in (found, assumed):
@@ -44,8 +44,8 @@ def test_a_listed_instrument_and_its_bare_name_are_the_same(
 
 
 def test_what_is_closed_or_to_be_delisted_does_not_trade() -> None:
-    (pair,) = gate.instruments("spot", body(PAIR | {"trade_status": "untradable"}), 0)
-    (contract,) = gate.instruments("futures", body(LINEAR | {"in_delisting": True}), 0)
+    (pair,) = gate.read_list("spot", body(PAIR | {"trade_status": "untradable"}), 0).instruments
+    (contract,) = gate.read_list("futures", body(LINEAR | {"in_delisting": True}), 0).instruments
 
     assert not pair.is_trading
     assert not contract.is_trading
@@ -54,14 +54,14 @@ def test_what_is_closed_or_to_be_delisted_does_not_trade() -> None:
 def test_entries_of_unknown_shape_are_left_out_and_named() -> None:
     listed = body(PAIR, {"id": "X"}, 5)
 
-    assert [each.symbol for each in gate.instruments("spot", listed, 0)] == ["BTC/USDT"]
-    assert len(gate.unreadable("spot", listed)) == 2
+    assert [each.symbol for each in gate.read_list("spot", listed, 0).instruments] == ["BTC/USDT"]
+    assert len(gate.read_list("spot", listed, 0).unreadable) == 2
 
 
 @pytest.mark.parametrize("text", [b"", b"{}", b"\xff"])
 def test_what_is_no_list_is_refused(text: bytes) -> None:
     with pytest.raises(ValueError, match="not a list"):
-        gate.instruments("spot", text, 0)
+        gate.read_list("spot", text, 0)
 
 
 @pytest.mark.parametrize("name", ["BTC", "_USDT", "BTC_USDT_20261399", ""])

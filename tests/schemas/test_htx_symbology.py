@@ -29,7 +29,7 @@ def body(*entries: Any) -> bytes:
     ],
 )
 def test_a_listed_instrument_and_its_bare_name_are_the_same(market: str, entry: Any, expected: Any) -> None:
-    (found,) = htx.instruments(market, body(entry), 7)
+    (found,) = htx.read_list(market, body(entry), 7).instruments
     assumed = htx.assumed_instrument(market, found.venue_symbol, 7)
 
     for each in (found, assumed):
@@ -39,8 +39,8 @@ def test_a_listed_instrument_and_its_bare_name_are_the_same(market: str, entry: 
 
 
 def test_what_is_offline_does_not_trade() -> None:
-    (pair,) = htx.instruments("spot", body(PAIR | {"state": "offline"}), 0)
-    (contract,) = htx.instruments("linear", body(LINEAR | {"contract_status": 3}), 0)
+    (pair,) = htx.read_list("spot", body(PAIR | {"state": "offline"}), 0).instruments
+    (contract,) = htx.read_list("linear", body(LINEAR | {"contract_status": 3}), 0).instruments
 
     assert not pair.is_trading
     assert not contract.is_trading
@@ -49,14 +49,14 @@ def test_what_is_offline_does_not_trade() -> None:
 def test_entries_of_unknown_shape_are_left_out_and_named() -> None:
     listed = body(COIN, {"symbol": "X"}, COIN | {"contract_code": "BTC_CQ"})
 
-    assert [each.symbol for each in htx.instruments("coin", listed, 0)] == ["BTC/USD:PERP"]
-    assert len(htx.unreadable("coin", listed)) == 2
+    assert [each.symbol for each in htx.read_list("coin", listed, 0).instruments] == ["BTC/USD:PERP"]
+    assert len(htx.read_list("coin", listed, 0).unreadable) == 2
 
 
 @pytest.mark.parametrize("text", [b"", b"[]", b"{}", b"\xff"])
 def test_what_is_no_list_is_refused(text: bytes) -> None:
     with pytest.raises(ValueError, match="not a list"):
-        htx.instruments("spot", text, 0)
+        htx.read_list("spot", text, 0)
 
 
 @pytest.mark.parametrize(("market", "name"), [("spot", "usdt"), ("coin", "BTC_CQ"), ("linear", "BTC-USDT-269999")])

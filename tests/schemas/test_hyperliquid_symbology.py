@@ -14,7 +14,10 @@ from schemas.venues import hyperliquid
 
 def listed(market: str) -> dict[str, Any]:
     """Instruments of the documented list of a market, by their names."""
-    return {each.venue_symbol: each for each in hyperliquid.instruments(market, lists("HYPERLIQUID", market)[0], 7)}
+    return {
+        each.venue_symbol: each
+        for each in hyperliquid.read_list(market, lists("HYPERLIQUID", market)[0], 7).instruments
+    }
 
 
 def test_perpetuals_are_settled_in_the_collateral_of_their_exchange() -> None:
@@ -33,7 +36,7 @@ def test_perpetuals_are_settled_in_the_collateral_of_their_exchange() -> None:
 def test_a_list_of_one_exchange_is_read_as_well() -> None:
     body = json.dumps(json.loads(lists("HYPERLIQUID", "perp")[0])[0]).encode()
 
-    assert [each.venue_symbol for each in hyperliquid.instruments("perp", body, 0)] == ["BTC", "MATIC"]
+    assert [each.venue_symbol for each in hyperliquid.read_list("perp", body, 0).instruments] == ["BTC", "MATIC"]
 
 
 def test_pairs_go_by_their_tokens_and_those_of_like_names_are_told_apart() -> None:
@@ -51,8 +54,8 @@ def test_pairs_go_by_their_tokens_and_those_of_like_names_are_told_apart() -> No
 def test_an_odd_entry_is_left_out_and_told(odd: Any) -> None:
     body = json.dumps({"universe": [odd, {"name": "ETH", "szDecimals": 4}]}).encode()
 
-    assert [each.venue_symbol for each in hyperliquid.instruments("perp", body, 0)] == ["ETH"]
-    assert len(hyperliquid.unreadable("perp", body)) == 1
+    assert [each.venue_symbol for each in hyperliquid.read_list("perp", body, 0).instruments] == ["ETH"]
+    assert len(hyperliquid.read_list("perp", body, 0).unreadable) == 1
 
 
 def test_a_pair_of_tokens_that_are_not_listed_is_left_out() -> None:
@@ -62,18 +65,18 @@ def test_a_pair_of_tokens_that_are_not_listed_is_left_out() -> None:
         {"name": "x", "index": 1, "tokens": [1, 0]},
     ]
 
-    assert len(hyperliquid.unreadable("spot", json.dumps(body).encode())) == 2
+    assert len(hyperliquid.read_list("spot", json.dumps(body).encode(), 0).unreadable) == 2
 
 
 @pytest.mark.parametrize("garbage", [b"", b"5", b"{}", b"[5]", b'"Invalid"', b"\xff", b"[" * 100_000])
 def test_a_body_that_is_no_list_is_refused(garbage: bytes) -> None:
     with pytest.raises(ValueError, match="not a meta body"):
-        hyperliquid.instruments("perp", garbage, 0)
+        hyperliquid.read_list("perp", garbage, 0)
 
 
 def test_an_unknown_market_is_refused() -> None:
     with pytest.raises(ValueError, match="no market swap"):
-        hyperliquid.instruments("swap", b"{}", 0)
+        hyperliquid.read_list("swap", b"{}", 0)
     with pytest.raises(SymbolError, match="no market swap"):
         hyperliquid.assumed_instrument("swap", "BTC", 0)
 
@@ -100,7 +103,7 @@ def test_a_name_that_does_not_tell_is_refused(name: str) -> None:
 def test_the_recorded_list_is_read_whole(recordings: Path) -> None:
     text = (recordings / "hyperliquid-python-sdk/tests/cassettes/info_test/test_get_info.yaml").read_text()
     body = re.search(r"string: '(\{\"universe\".*\})'", text)[1].encode()  # type: ignore[index]  # it is there
-    found = hyperliquid.instruments("perp", body, 0)
+    found = hyperliquid.read_list("perp", body, 0).instruments
 
     assert len(found) == len(json.loads(body)["universe"]) == 28
     assert [each.symbol for each in found] == [

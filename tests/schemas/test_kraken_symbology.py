@@ -31,7 +31,7 @@ def futures(*entries: Any) -> bytes:
 
 @pytest.mark.parametrize(("market", "name"), [("spot", "BTC/USD"), ("spot_v1", "XBT/USD")])
 def test_a_pair_has_the_name_of_its_api_and_one_symbol(market: str, name: str) -> None:
-    (pair,) = kraken.instruments(market, pairs(pair_entry()), 7)
+    (pair,) = kraken.read_list(market, pairs(pair_entry()), 7).instruments
 
     assert (pair.venue_symbol, pair.symbol, pair.kind, pair.asset_class) == (name, "BTC/USD", "SPOT", "CRYPTO")
     assert (pair.tick_size, pair.lot_size, pair.is_trading, pair.event_time_us) == (0.1, 1e-8, True, 7)
@@ -41,14 +41,14 @@ def test_lists_of_2021_tell_the_tick_by_its_decimals_and_no_status() -> None:
     entry = pair_entry(pair_decimals=5)
     del entry["tick_size"], entry["status"]
 
-    (pair,) = kraken.instruments("spot", pairs(entry), 0)
+    (pair,) = kraken.read_list("spot", pairs(entry), 0).instruments
 
     assert (pair.tick_size, pair.is_trading) == (1e-5, True)
 
 
 @pytest.mark.parametrize(("status", "is_trading"), [("online", True), ("limit_only", True), ("cancel_only", False)])
 def test_a_status_without_matching_is_no_trading(status: str, is_trading: bool) -> None:
-    (pair,) = kraken.instruments("spot", pairs(pair_entry(status=status)), 0)
+    (pair,) = kraken.read_list("spot", pairs(pair_entry(status=status)), 0).instruments
 
     assert pair.is_trading is is_trading
 
@@ -62,7 +62,7 @@ def test_a_status_without_matching_is_no_trading(status: str, is_trading: bool) 
     ],
 )
 def test_symbols_and_classes_of_pairs(changes: Any, symbol: str, asset_class: str) -> None:
-    (pair,) = kraken.instruments("spot", pairs(pair_entry(**changes)), 0)
+    (pair,) = kraken.read_list("spot", pairs(pair_entry(**changes)), 0).instruments
 
     assert (pair.symbol, pair.asset_class) == (symbol, asset_class)
 
@@ -71,8 +71,8 @@ def test_pairs_of_dark_pools_have_no_stream() -> None:
     entry = pair_entry()
     del entry["wsname"]
 
-    assert kraken.instruments("spot", pairs(entry), 0) == []
-    assert kraken.unreadable("spot", pairs(entry)) == []
+    assert kraken.read_list("spot", pairs(entry), 0).instruments == []
+    assert kraken.read_list("spot", pairs(entry), 0).unreadable == []
 
 
 @pytest.mark.parametrize(
@@ -94,7 +94,7 @@ def test_futures_by_their_names(name: str, symbol: str, settle: str, is_inverse:
 
 def test_a_listed_future_has_sizes_and_the_instant_of_its_expiry() -> None:
     entry = future_entry("FF_XBTUSD_261225", lastTradingTime="2026-12-25T08:00:00.000Z", contractSize=2)
-    (future,) = kraken.instruments("futures", futures(entry), 0)
+    (future,) = kraken.read_list("futures", futures(entry), 0).instruments
 
     assert (future.symbol, future.expiry_time_us) == ("BTC/USD:20261225", 1_798_185_600_000_000)
     assert (future.tick_size, future.lot_size, future.contract_multiplier) == (0.5, 0.0001, 2.0)
@@ -102,7 +102,7 @@ def test_a_listed_future_has_sizes_and_the_instant_of_its_expiry() -> None:
 
 def test_small_letters_of_lists_are_capitals_in_streams() -> None:
     entry = future_entry("pf_aaplxusd", contractValueTradePrecision=-3, base="AAPLx")
-    (future,) = kraken.instruments("futures", futures(entry), 0)
+    (future,) = kraken.read_list("futures", futures(entry), 0).instruments
 
     assert (future.venue_symbol, future.symbol, future.lot_size) == ("PF_AAPLXUSD", "AAPLX/USD:PERP", 1000.0)
 
@@ -110,15 +110,15 @@ def test_small_letters_of_lists_are_capitals_in_streams() -> None:
 def test_an_entry_of_unknown_shape_is_left_out_and_named() -> None:
     body = futures(future_entry("PF_XBTUSD"), {"symbol": "in_xbtusd", "type": "spot index"}, {"symbol": "ZZ_1"}, 5)
 
-    assert [each.venue_symbol for each in kraken.instruments("futures", body, 0)] == ["PF_XBTUSD"]
-    assert len(kraken.unreadable("futures", body)) == 2
+    assert [each.venue_symbol for each in kraken.read_list("futures", body, 0).instruments] == ["PF_XBTUSD"]
+    assert len(kraken.read_list("futures", body, 0).unreadable) == 2
 
 
 @pytest.mark.parametrize("body", [b"", b"[]", b"{}", b'{"error":["EGeneral:Internal error"]}', b"\xff"])
 @pytest.mark.parametrize("market", kraken.MARKETS)
 def test_what_is_no_list_is_refused(market: str, body: bytes) -> None:
     with pytest.raises(ValueError, match="not a list"):
-        kraken.instruments(market, body, 0)
+        kraken.read_list(market, body, 0)
 
 
 @pytest.mark.parametrize(
@@ -139,9 +139,9 @@ def test_a_recorded_list_is_read_whole_and_agrees_with_names(
     recordings: Path, name: str, market: str, count: int
 ) -> None:
     body = (recordings / "cryptofeed" / f"{name}.0").read_bytes().split(b"\n")[0].partition(b": ")[2]
-    listed = kraken.instruments(market, body, 0)
+    listed = kraken.read_list(market, body, 0).instruments
 
-    assert kraken.unreadable(market, body) == []
+    assert kraken.read_list(market, body, 0).unreadable == []
     assert len({each.symbol for each in listed}) == len(listed) == count
     for each in listed:
         assumed = kraken.assumed_instrument(market, each.venue_symbol, 0)

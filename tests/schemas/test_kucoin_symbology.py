@@ -31,7 +31,7 @@ def body(*entries: Any) -> bytes:
     ],
 )
 def test_a_listed_instrument_and_its_bare_name_are_the_same(market: str, entry: Any, expected: Any) -> None:
-    (found,) = kucoin.instruments(market, body(entry), 7)
+    (found,) = kucoin.read_list(market, body(entry), 7).instruments
     assumed = kucoin.assumed_instrument(market, entry["symbol"], 7)
 
     for each in (found, assumed):
@@ -41,8 +41,8 @@ def test_a_listed_instrument_and_its_bare_name_are_the_same(market: str, entry: 
 
 
 def test_what_is_closed_does_not_trade() -> None:
-    (pair,) = kucoin.instruments("spot", body(PAIR | {"enableTrading": False}), 0)
-    (contract,) = kucoin.instruments("futures", body(LINEAR | {"status": "Paused"}), 0)
+    (pair,) = kucoin.read_list("spot", body(PAIR | {"enableTrading": False}), 0).instruments
+    (contract,) = kucoin.read_list("futures", body(LINEAR | {"status": "Paused"}), 0).instruments
 
     assert not pair.is_trading
     assert not contract.is_trading
@@ -51,14 +51,14 @@ def test_what_is_closed_does_not_trade() -> None:
 def test_entries_of_unknown_shape_are_left_out_and_named() -> None:
     listed = body(PAIR, {"symbol": "X"}, PAIR | {"baseIncrement": "x"})
 
-    assert [each.symbol for each in kucoin.instruments("spot", listed, 0)] == ["BTC/USDT"]
-    assert len(kucoin.unreadable("spot", listed)) == 2
+    assert [each.symbol for each in kucoin.read_list("spot", listed, 0).instruments] == ["BTC/USDT"]
+    assert len(kucoin.read_list("spot", listed, 0).unreadable) == 2
 
 
 @pytest.mark.parametrize("text", [b"", b"[]", b"{}", b"\xff"])
 def test_what_is_no_list_is_refused(text: bytes) -> None:
     with pytest.raises(ValueError, match="not a list"):
-        kucoin.instruments("futures", text, 0)
+        kucoin.read_list("futures", text, 0)
 
 
 @pytest.mark.parametrize(("market", "name"), [("spot", "BTCUSDT"), ("spot", "-X"), ("futures", "XBT"), ("futures", "")])

@@ -37,7 +37,7 @@ def test_a_listed_instrument_and_its_bare_name_are_the_same(
     market: str, entry: Any, symbol: str, multiplier: float, is_inverse: bool
 ) -> None:
     listed = entry | {"tickSz": "0.1", "lotSz": "1", "state": "live"}
-    (found,) = okx.instruments(market, body(listed), 7)
+    (found,) = okx.read_list(market, body(listed), 7).instruments
     assumed = okx.assumed_instrument(market, entry["instId"], 7)
 
     assert (found.symbol, found.contract_multiplier, found.is_inverse) == (symbol, multiplier, is_inverse)
@@ -53,7 +53,7 @@ def test_margin_in_another_coin_makes_a_contract_linear() -> None:
 
 
 def test_a_suspended_instrument_does_not_trade() -> None:
-    (found,) = okx.instruments("spot", body(SPOT | {"state": "suspend"}), 0)
+    (found,) = okx.read_list("spot", body(SPOT | {"state": "suspend"}), 0).instruments
 
     assert not found.is_trading
 
@@ -61,14 +61,14 @@ def test_a_suspended_instrument_does_not_trade() -> None:
 def test_an_entry_of_unknown_shape_is_left_out_and_named() -> None:
     listed = body(SPOT, {"instId": "X"}, SWAP | {"ctVal": "nan"}, SWAP | {"instType": "EVENTS"})
 
-    assert [each.venue_symbol for each in okx.instruments("spot", listed, 0)] == ["BTC-USDT"]
-    assert len(okx.unreadable("spot", listed)) == 3
+    assert [each.venue_symbol for each in okx.read_list("spot", listed, 0).instruments] == ["BTC-USDT"]
+    assert len(okx.read_list("spot", listed, 0).unreadable) == 3
 
 
 @pytest.mark.parametrize("text", [b"", b"[]", b"{}", b'{"data":1}', b"\xff"])
 def test_what_is_no_list_is_refused(text: bytes) -> None:
     with pytest.raises(ValueError, match="public/instruments"):
-        okx.instruments("spot", text, 0)
+        okx.read_list("spot", text, 0)
 
 
 @pytest.mark.parametrize("name", ["BTC", "BTC-USDT-SWOP", "BTC-USD-269925", "", "BTC-USD-261225-60000"])

@@ -16,6 +16,7 @@ import schemas.venues
 from processors.pipeline import Pipeline
 from producers.plan import connections, streams, wanted_instruments
 from producers.wire import Wire
+from schemas.listing import Listing
 from schemas.records import DeadLetter, Frame, Instrument, QualityEvent, RawFrames, Source, Tick
 from schemas.symbology import Symbology
 from tickerplant.check_venue import check_venue
@@ -84,7 +85,7 @@ def test_the_check_of_venues_finds_nothing_in_it() -> None:
 @pytest.mark.parametrize(
     ("broken", "check"),
     [
-        (("schemas/venues/example.py", "instruments", lambda *_: [None]), "instrument lists and names"),
+        (("schemas/venues/example.py", "read_list", lambda *_: Listing([None], [])), "instrument lists and names"),
         (("producers/venues/example.py", "full_channel", lambda *_: "trades"), "every channel"),
         (("producers/venues/example.py", "stream_url", lambda *_: "wss://elsewhere"), "every channel"),
         (("processors/venues/example.py", "parse", lambda *_: {}["x"]), "a parser gives items"),
@@ -107,7 +108,7 @@ def test_a_venue_that_is_not_registered_is_a_users_error() -> None:
 
 
 def test_a_producer_plans_its_connections(example: dict[str, ModuleType]) -> None:
-    listed = Symbology(example["schemas/venues/example.py"].instruments("spot", LIST, 1))
+    listed = Symbology(example["schemas/venues/example.py"].read_list("spot", LIST, 1).instruments)
 
     plans = connections(ENTRY, streams(ENTRY, wanted_instruments(ENTRY, listed), 4))
 

@@ -59,9 +59,8 @@ class SimulatedVenue:
         base = self._url(f"/{self.name.lower()}/{market}")
         asked = WIRES[self.name].list_requests(market, (), base)
         bodies = [body for request in asked for body in self._pages(request)]
-        found = {
-            each.venue_symbol: each for body in bodies for each in SYMBOLOGIES[self.name].instruments(market, body, 0)
-        }
+        listings = [SYMBOLOGIES[self.name].read_list(market, body, 0) for body in bodies]
+        found = {each.venue_symbol: each for listing in listings for each in listing.instruments}
         return list(found.values())
 
     def end_faults(self) -> None:

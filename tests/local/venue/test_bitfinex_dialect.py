@@ -176,7 +176,7 @@ async def test_pairs_are_read_by_our_own_symbology(serve: Serve, market: str) ->
     kind = {"spot": "exchange", "derivatives": "futures"}[market]
     body = (await served.get(f"/{market}/v2/conf/pub:list:pair:{kind},pub:map:currency:sym")).content
 
-    symbols = [each.symbol for each in SYMBOLOGIES["BITFINEX"].instruments(market, body, 0)]
+    symbols = [each.symbol for each in SYMBOLOGIES["BITFINEX"].read_list(market, body, 0).instruments]
     assert symbols[0] == {"spot": "BTC/USD", "derivatives": "BTC/USDT:PERP"}[market]
 
 

@@ -180,7 +180,9 @@ async def test_unsubscribed_and_subscribed_again_a_book_begins_anew(serve: Serve
 async def test_asset_pairs_are_read_by_our_own_symbology(serve: Serve) -> None:
     served = await serve(OPTIONS)
 
-    listed = SYMBOLOGIES["KRAKEN"].instruments("spot", (await served.get("/spot/0/public/AssetPairs")).content, 0)
+    listed = (
+        SYMBOLOGIES["KRAKEN"].read_list("spot", (await served.get("/spot/0/public/AssetPairs")).content, 0).instruments
+    )
 
     assert [(each.venue_symbol, each.symbol) for each in listed][:2] == [("BTC/USD", "BTC/USD"), ("ETH/USD", "ETH/USD")]
     assert listed[0].lot_size == pytest.approx(1e-8)

@@ -107,7 +107,7 @@ async def test_instruments_are_read_by_our_own_symbology(serve: Serve) -> None:
     served = await serve(OPTIONS)
     body = (await served.get("/futures/api/v3/instruments")).content
 
-    listed = SYMBOLOGIES["KRAKEN"].instruments("futures", body, 0)
+    listed = SYMBOLOGIES["KRAKEN"].read_list("futures", body, 0).instruments
     assert [each.symbol for each in listed][:2] == ["BTC/USD:PERP", "ETH/USD:PERP"]
     assert [each.symbol for each in listed if each.is_inverse] == ["SOL/USD:PERP:SOL"]
     assert len({each.symbol for each in listed}) == 4

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from schemas.venues.binance import instruments
+from schemas.venues.binance import read_list
 from tickerplant.local.venue import SyntheticOptions, VenueOptions
 from tickerplant.local.venue.dialect import Frame, Stream
 from tickerplant.local.venue.dialects import binance
@@ -196,7 +196,7 @@ def test_books_stay_bounded_and_near_where_they_began() -> None:
 def test_instrument_list_is_read_by_our_own_symbology(market: str) -> None:
     made = SyntheticMarket(SyntheticOptions(symbols=300), binance, Hub(), lambda: START_US)
 
-    listed = instruments(market, exchange_info(market, made.listings(market), 0), 0)
+    listed = read_list(market, exchange_info(market, made.listings(market), 0), 0).instruments
 
     assert len(listed) == {"spot": 150, "usdm": 90, "coinm": 60}[market]
     assert all(each.is_trading and each.tick_size and each.lot_size for each in listed)

@@ -6,7 +6,7 @@ from urllib.parse import parse_qs, urlsplit
 import msgspec
 
 from schemas.symbology import SymbolError
-from schemas.venues.binance import assumed_instrument, instruments
+from schemas.venues.binance import assumed_instrument, read_list
 from tickerplant.errors import UserError
 from tickerplant.local.venue.dialects.binance.streams import channel_of, is_of_all_symbols
 from tickerplant.local.venue.kept_book import Delta
@@ -43,7 +43,7 @@ class Contents:
 
     def listed(self, market: str) -> set[str]:
         """Name the symbols that have streams or stand in the recorded instrument list."""
-        named = instruments(market, self.instruments, 0) if self.instruments else []
+        named = read_list(market, self.instruments, 0).instruments if self.instruments else []
         return {*self.symbols, *(each.venue_symbol for each in named)}
 
 
@@ -99,7 +99,9 @@ def _see(contents: Contents, market: str, frame: RecordedFrame) -> None:
         symbol = symbol_of_request(frame.request)
         if symbol and b'"lastUpdateId"' in frame.payload[:40]:
             contents.snapshots.setdefault(symbol, frame.payload)
-    elif frame.kind == "INSTRUMENTS" and contents.instruments is None and instruments(market, frame.payload, 0):
+    elif (
+        frame.kind == "INSTRUMENTS" and contents.instruments is None and read_list(market, frame.payload, 0).instruments
+    ):
         contents.instruments = frame.payload
 
 

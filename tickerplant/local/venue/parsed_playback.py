@@ -213,7 +213,7 @@ def user_channels(held: Holdings) -> set[str]:
 
 def _see_list(held: Holdings, venue: str, market: str, body: bytes) -> None:
     try:
-        listed = SYMBOLOGIES[venue].instruments(market, body, 0)
+        listed = SYMBOLOGIES[venue].read_list(market, body, 0).instruments
     except ValueError:
         return  # of another market, or of another shape than today's
     held.listings.update((each.venue_symbol, listing_of(each)) for each in listed)

@@ -7,7 +7,7 @@ from typing import Annotated, Final, Generic, TypeVar
 import msgspec
 
 from processors.errors import FrameError
-from processors.items import UnknownField
+from processors.items import Notice, UnknownField
 
 T = TypeVar("T", bound=msgspec.Struct)
 
@@ -36,6 +36,9 @@ ISO = re.compile(r"(?P<instant>\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d)(\.(?P<fraction>\d
 
 MALFORMED: Final = (msgspec.DecodeError, UnicodeDecodeError, RecursionError)
 """What msgspec raises for bytes: no JSON, or not of the shape; strings that are not UTF-8; too deeply nested."""
+
+NULL: Final = msgspec.Raw(b"null")
+NOTICE_CHARS: Final = 300
 
 _LEVELS = msgspec.json.Decoder(list[tuple[float, float]], strict=False)
 
@@ -117,6 +120,11 @@ class Rows(Generic[T]):
         decoded = [self._row.decode(row, found) for row in rows]
         unknown.extend(dict.fromkeys(found))
         return decoded
+
+
+def notice(payload: bytes | msgspec.Raw) -> Notice:
+    """Pass on what a venue says of its service, or of a request, as it stands, cut to `NOTICE_CHARS`."""
+    return Notice(bytes(payload).decode(errors="replace")[:NOTICE_CHARS])
 
 
 def time_us(instant: int) -> int:
@@ -271,6 +279,15 @@ def digits(raw: msgspec.Raw) -> str:
     if len(text) > MOST_DIGITS or not text.isascii():
         raise FrameError(f"{text[:40]!r} is not a number")
     return text.decode()
+
+
+def maybe_digits(raw: msgspec.Raw) -> float | None:
+    """Read a price or size that is a number, or a string that holds one; null and "" = the venue has none: None.
+
+    Raises:
+        FrameError: as `digits` and `amount`.
+    """
+    return None if raw == NULL else maybe(digits(raw))
 
 
 def iso_us(text: str) -> int:

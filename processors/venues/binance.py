@@ -31,7 +31,7 @@ from processors.items import (
 )
 from processors.memory import Memory
 from processors.venues import binance_wire as wire
-from processors.wire import MALFORMED, amount, levels, positive, signed, time_us
+from processors.wire import MALFORMED, amount, levels, maybe, notice, positive, signed, time_us
 from schemas.records import Frame, Side
 
 NAME: Final = "BINANCE"
@@ -58,7 +58,6 @@ FACTS: Final[dict[str, Facts]] = {
 }
 BOOK_RULES: Final[dict[str, BookRule]] = {"spot": FirstIdRule(), "usdm": PreviousIdRule(), "coinm": PreviousIdRule()}
 ON_BOOK: Final = "MARKET"  # other kinds of futures trades: INSURANCE_FUND, ADL, NA
-NOTICE_CHARS: Final = 300
 
 Items = list[AnyItem]
 Unknown = list[UnknownField]
@@ -115,7 +114,7 @@ def _answer(payload: bytes) -> Items:
     if answer.event == "serverShutdown":
         return [Notice("serverShutdown")]
     if answer.error is not None or answer.code is not None:
-        return [Notice(payload.decode(errors="replace")[:NOTICE_CHARS])]
+        return [notice(payload)]
     if answer.result is msgspec.UNSET or answer.id is msgspec.UNSET:
         raise FrameError("neither a combined-stream message nor an answer")
     return []
@@ -187,10 +186,10 @@ def _ticker(market: str, body: msgspec.Raw, unknown: Unknown) -> Items:
             trade_count=data.trade_count,
             open_time_us=time_us(data.open_time),
             close_time_us=time_us(data.close_time),
-            bid=_optional(data.bid),
-            bid_size=_optional(data.bid_size),
-            ask=_optional(data.ask),
-            ask_size=_optional(data.ask_size),
+            bid=maybe(data.bid),
+            bid_size=maybe(data.bid_size),
+            ask=maybe(data.ask),
+            ask_size=maybe(data.ask_size),
         )
     ]
 
@@ -225,7 +224,7 @@ def _kline(market: str, body: msgspec.Raw, unknown: Unknown) -> Items:
 
 def _mark_price(_market: str, body: msgspec.Raw, unknown: Unknown) -> Items:
     data = wire.MARK_PRICE.decode(body, unknown)
-    index = _optional(data.index_price)
+    index = maybe(data.index_price)
     funding = signed(data.funding_rate) if data.funding_rate and data.next_funding_time else None
     mark = positive(data.mark_price)
     return [
@@ -252,7 +251,7 @@ def _http(frame: Frame) -> Items:
         body = wire.SNAPSHOT.decode(frame.payload, unknown)
     except FrameError:
         if _is_error(frame.payload):
-            return [Notice(f"{symbol}: {frame.payload.decode(errors='replace')[:NOTICE_CHARS]}")]
+            return [Notice(f"{symbol}: {notice(frame.payload).text}")]
         raise
     if symbol and body.symbol and symbol != body.symbol:
         raise FrameError(f"a snapshot of {body.symbol[:40]!r} answers a request for {symbol[:40]!r}")
@@ -281,10 +280,6 @@ def _is_error(payload: bytes) -> bool:
         return wire.ANSWER.decode(payload).code is not None
     except MALFORMED:
         return False
-
-
-def _optional(text: str) -> float | None:
-    return amount(text) if text else None
 
 
 Channel = Callable[[str, msgspec.Raw, Unknown], Items]

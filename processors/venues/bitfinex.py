@@ -16,12 +16,11 @@ from processors.items import (
     AnyItem,
     BookChecksum,
     ConnectionGap,
-    Notice,
 )
 from processors.memory import Memory
 from processors.venues import bitfinex_wire as wire
 from processors.venues.bitfinex_channels import CHANNELS, Place
-from processors.wire import LAST_MS, MALFORMED, time_us
+from processors.wire import LAST_MS, MALFORMED, notice, time_us
 from schemas.records import Frame
 
 NAME: Final = "BITFINEX"
@@ -45,7 +44,6 @@ FIRST_MS: Final = 10**12  # numbers from here on are times
 ONE_LEVEL: Final = "1"
 SAID_AGAIN: Final = "tu"  # a trade that was told by "te" when it was executed
 TRADE_WORDS: Final = frozenset({"te", SAID_AGAIN})
-NOTICE_CHARS: Final = 300
 
 Items = list[AnyItem]
 
@@ -149,7 +147,7 @@ def _event(payload: bytes, memory: Memory) -> Items:
         memory.names.pop(f"best {event.channel_id}", None)
     is_fine = event.event in {"unsubscribed", "conf", "pong"} and event.status in {None, "OK"}
     is_greeting = event.event == "info" and event.code is None and event.platform.status == 1
-    return [] if is_fine or is_greeting else [Notice(payload.decode(errors="replace")[:NOTICE_CHARS])]
+    return [] if is_fine or is_greeting else [notice(payload)]
 
 
 def _subscription(event: wire.Event) -> str:

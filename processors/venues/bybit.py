@@ -22,7 +22,6 @@ from processors.items import (
     CandleItem,
     DerivativeItem,
     Liquidation,
-    Notice,
     Quote,
     TickerItem,
     Trade,
@@ -30,7 +29,7 @@ from processors.items import (
 )
 from processors.memory import Memory
 from processors.venues import bybit_wire as wire
-from processors.wire import MALFORMED, amount, levels, maybe, number, positive, signed, time_us
+from processors.wire import MALFORMED, amount, levels, maybe, notice, number, positive, signed, time_us
 from schemas.records import DerivativeKind, Frame, Side
 
 NAME: Final = "BYBIT"
@@ -72,7 +71,6 @@ RETIRED: Final = (
     "depth",
     "realtimes",
 )
-NOTICE_CHARS: Final = 300
 
 Items = list[AnyItem]
 Unknown = list[UnknownField]
@@ -119,7 +117,7 @@ def _answer(payload: bytes) -> Items:
     except MALFORMED as error:
         raise FrameError(f"neither a topic's message nor an answer: {error}") from error
     if answer.success is False:
-        return [Notice(payload.decode(errors="replace")[:NOTICE_CHARS])]
+        return [notice(payload)]
     if answer.success is None and answer.op not in {"ping", "pong", "subscribe", "unsubscribe"}:
         raise FrameError("neither a topic's message nor an answer")
     return []

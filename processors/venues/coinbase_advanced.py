@@ -14,14 +14,13 @@ from processors.memory import Memory
 from processors.venues import coinbase_wire as wire
 from processors.venues.coinbase_common import (
     AGGRESSORS,
-    NOTICE_CHARS,
     Items,
     Unknown,
     instant_us,
     quotes,
     sides_of,
 )
-from processors.wire import MOST_ID_DIGITS, amount, maybe, positive, seconds_us
+from processors.wire import MOST_ID_DIGITS, NOTICE_CHARS, amount, maybe, positive, seconds_us
 
 CANDLE_US: Final = 300_000_000
 

@@ -11,7 +11,6 @@ AGGRESSORS: Final[dict[str, Side]] = {"buy": "SELL", "sell": "BUY", "BUY": "SELL
 """By the maker's side, which is what both feeds send."""
 NO_TIMES: Final = ("0001-", "1970-01-01T00:00:00")
 """What times begin with where there is none: in a few updates of 2020, and in snapshots of Advanced Trade."""
-NOTICE_CHARS: Final = 300
 
 Items = list[AnyItem]
 Unknown = list[UnknownField]

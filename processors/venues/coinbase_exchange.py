@@ -12,14 +12,13 @@ from processors.items import BookDelta, BookSnapshot, Notice, TickerItem, Trade
 from processors.venues import coinbase_wire as wire
 from processors.venues.coinbase_common import (
     AGGRESSORS,
-    NOTICE_CHARS,
     Items,
     Unknown,
     instant_us,
     quotes,
     sides_of,
 )
-from processors.wire import MALFORMED, amount, levels, maybe, positive
+from processors.wire import MALFORMED, NOTICE_CHARS, amount, levels, maybe, positive
 
 
 def parse_exchange(payload: bytes) -> Items:

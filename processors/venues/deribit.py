@@ -30,7 +30,7 @@ from processors.items import (
 )
 from processors.memory import Memory
 from processors.venues import deribit_wire as wire
-from processors.wire import MALFORMED, checked_levels, levels, time_us
+from processors.wire import MALFORMED, NOTICE_CHARS, checked_levels, levels, notice, time_us
 from schemas.records import DerivativeKind, Frame, Side
 
 NAME: Final = "DERIBIT"
@@ -68,7 +68,6 @@ MINUTE_US: Final = 60_000_000
 PLAIN_PARTS: Final = 3  # of `book.BTC-PERPETUAL.100ms`
 GROUPED_PARTS: Final = 5  # of `book.BTC-PERPETUAL.none.20.100ms`
 CANDLE_PARTS: Final = 4  # of `chart.trades.BTC-PERPETUAL.1`
-NOTICE_CHARS: Final = 300
 
 Items = list[AnyItem]
 Unknown = list[UnknownField]
@@ -110,7 +109,7 @@ def parse(market: str, frame: Frame, memory: Memory) -> Items:
 
 def _answer(message: wire.Message) -> Items:
     if bytes(message.error) not in {b"", b"null"}:
-        return [Notice(bytes(message.error).decode(errors="replace")[:NOTICE_CHARS])]
+        return [notice(message.error)]
     is_answer = message.id is not msgspec.UNSET and bool(bytes(message.result))
     if not is_answer and message.method != "heartbeat":
         raise FrameError("neither a notification nor an answer")

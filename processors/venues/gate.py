@@ -21,7 +21,6 @@ from processors.items import (
     CandleItem,
     DerivativeItem,
     Liquidation,
-    Notice,
     Quote,
     TickerItem,
     Trade,
@@ -29,7 +28,19 @@ from processors.items import (
 )
 from processors.memory import Memory
 from processors.venues import gate_wire as wire
-from processors.wire import MALFORMED, amount, digits, levels, maybe, millis_us, positive, seconds_us, signed, time_us
+from processors.wire import (
+    MALFORMED,
+    amount,
+    digits,
+    levels,
+    maybe,
+    millis_us,
+    notice,
+    positive,
+    seconds_us,
+    signed,
+    time_us,
+)
 from schemas.records import DerivativeKind, Frame, Side
 from schemas.venues.gate import is_inverse
 
@@ -57,7 +68,6 @@ FACTS: Final[dict[str, Facts]] = {
 }
 RULE: Final = FirstIdRule()
 SIDES: Final[dict[str, Side]] = {"buy": "BUY", "sell": "SELL"}
-NOTICE_CHARS: Final = 300
 
 Items = list[AnyItem]
 Unknown = list[UnknownField]
@@ -91,7 +101,7 @@ def parse(market: str, frame: Frame, memory: Memory) -> Items:
     except MALFORMED as error:
         raise FrameError(f"no message of a channel: {error}") from error
     if envelope.error is not None and envelope.error.code:
-        return [Notice(frame.payload.decode(errors="replace")[:NOTICE_CHARS])]
+        return [notice(frame.payload)]
     if envelope.event in {"subscribe", "unsubscribe", ""}:  # "" = a pong
         return []
     channel = envelope.channel.partition(".")[2]

@@ -20,7 +20,6 @@ from processors.items import (
     CandleItem,
     DerivativeItem,
     Liquidation,
-    Notice,
     Quote,
     TickerItem,
     Trade,
@@ -28,7 +27,20 @@ from processors.items import (
 )
 from processors.memory import Memory
 from processors.venues import htx_wire as wire
-from processors.wire import MALFORMED, amount, digits, levels, maybe, number, positive, seconds_us, signed, time_us
+from processors.wire import (
+    MALFORMED,
+    NULL,
+    amount,
+    digits,
+    levels,
+    maybe_digits,
+    notice,
+    number,
+    positive,
+    seconds_us,
+    signed,
+    time_us,
+)
 from schemas.records import DerivativeKind, Frame, Side
 
 NAME: Final = "HTX"
@@ -63,7 +75,6 @@ INTERVALS: Final = {
     "1min": "1m", "5min": "5m", "15min": "15m", "30min": "30m", "60min": "1h", "4hour": "4h", "1day": "1d",
     "1week": "1w", "1mon": "1M",
 }  # fmt: skip
-NOTICE_CHARS: Final = 300
 
 Items = list[AnyItem]
 Unknown = list[UnknownField]
@@ -108,7 +119,7 @@ def parse(market: str, frame: Frame, memory: Memory) -> Items:
     elif envelope.op == "notify":
         items = _notified(envelope, unknown)
     elif envelope.status == "error" or envelope.op == "error" or envelope.code:
-        return [Notice(payload.decode(errors="replace")[:NOTICE_CHARS])]
+        return [notice(payload)]
     elif envelope.rep:
         items = [_requested(envelope, unknown)]
     else:
@@ -133,7 +144,7 @@ def _trades(stream: Stream, envelope: wire.Envelope, unknown: Unknown) -> Items:
     items: Items = []
     for row in wire.TRADES.decode(envelope.tick, unknown).data:
         data = wire.TRADE.decode(row, unknown)
-        name = digits(data.id if data.trade_id == wire.NULL else data.trade_id)
+        name = digits(data.id if data.trade_id == NULL else data.trade_id)
         if not name.isdigit():
             raise FrameError(f"trade.detail: {name!r} is no id")
         price, size = positive(digits(data.price)), amount(digits(data.amount))
@@ -153,7 +164,7 @@ def _requested(envelope: wire.Envelope, unknown: Unknown) -> BookSnapshot:
     parts = envelope.rep.split(".")
     if len(parts) != 4 or parts[2] != "mbp":
         raise FrameError(f"answer {envelope.rep[:80]!r} is not known")
-    data = wire.MBP.decode(envelope.tick if envelope.data == wire.NULL else envelope.data, unknown)
+    data = wire.MBP.decode(envelope.tick if envelope.data == NULL else envelope.data, unknown)
     bids, asks = _levels(data.bids), _levels(data.asks)
     return BookSnapshot(parts[1], _sent_us(envelope), data.seq_num, *bids, *asks)
 
@@ -176,7 +187,7 @@ def _depth(stream: Stream, envelope: wire.Envelope, unknown: Unknown) -> Items:
 def _quote(stream: Stream, envelope: wire.Envelope, unknown: Unknown) -> Items:
     if stream.market == "spot":
         spot = wire.SPOT_QUOTE.decode(envelope.tick, unknown)
-        best = [_price(each) or 0.0 for each in (spot.bid, spot.bid_size, spot.ask, spot.ask_size)]
+        best = [maybe_digits(each) or 0.0 for each in (spot.bid, spot.bid_size, spot.ask, spot.ask_size)]
         return [Quote(stream.symbol, time_us(spot.time), spot.sequence, *best)]
     data = wire.SWAP_QUOTE.decode(envelope.tick, unknown)
     bid, ask = _pair(data.bid), _pair(data.ask)
@@ -217,9 +228,9 @@ def _ticker(stream: Stream, envelope: wire.Envelope, unknown: Unknown) -> Items:
             symbol=stream.symbol,
             exchange_time_us=_sent_us(envelope),
             last=amount(digits(data.close)),
-            open=_price(data.open),
-            high=_price(data.high),
-            low=_price(data.low),
+            open=maybe_digits(data.open),
+            high=maybe_digits(data.high),
+            low=maybe_digits(data.low),
             volume=amount(digits(data.volume)),
             base_volume=base,
             quote_volume=quote,
@@ -260,7 +271,7 @@ def _notified(envelope: wire.Envelope, unknown: Unknown) -> Items:
 
 
 def _funding(data: wire.FundingData, instant: int) -> DerivativeItem:
-    has_time = data.settlement_time != wire.NULL and digits(data.settlement_time) != ""
+    has_time = data.settlement_time != NULL and digits(data.settlement_time) != ""
     due_us = time_us(number(digits(data.settlement_time))) if has_time else 0
     return DerivativeItem(data.symbol, instant, "FUNDING_RATE", signed(digits(data.funding_rate)), due_us)
 
@@ -275,7 +286,7 @@ def _volumes(market: str, data: wire.CandleData) -> tuple[float, float | None]:
     base = amount(digits(data.amount))
     if market == "spot":
         return base, amount(digits(data.volume))
-    return base, None if data.turnover == wire.NULL else amount(digits(data.turnover))
+    return base, None if data.turnover == NULL else amount(digits(data.turnover))
 
 
 def _sent_us(envelope: wire.Envelope) -> int:
@@ -283,16 +294,12 @@ def _sent_us(envelope: wire.Envelope) -> int:
 
 
 def _levels(body: msgspec.Raw) -> tuple[list[float], list[float]]:
-    return ([], []) if body == wire.NULL else levels(body)
+    return ([], []) if body == NULL else levels(body)
 
 
 def _pair(level: tuple[float, float] | None) -> tuple[float, float]:
     """Check a level; an empty side is 0 and 0."""
     return (0.0, 0.0) if level is None else (amount(repr(level[0])), amount(repr(level[1])))
-
-
-def _price(raw: msgspec.Raw) -> float | None:
-    return None if raw == wire.NULL else maybe(digits(raw))
 
 
 Channel = Callable[[Stream, wire.Envelope, Unknown], Items]

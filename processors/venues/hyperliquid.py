@@ -21,7 +21,6 @@ from processors.items import (
     BookSnapshot,
     CandleItem,
     DerivativeItem,
-    Notice,
     Quote,
     TickerItem,
     Trade,
@@ -29,7 +28,7 @@ from processors.items import (
 )
 from processors.memory import Memory
 from processors.venues import hyperliquid_wire as wire
-from processors.wire import amount, checked_levels, digits, positive, signed, time_us
+from processors.wire import amount, checked_levels, digits, notice, positive, signed, time_us
 from schemas.records import DerivativeKind, Frame, Side
 
 NAME: Final = "HYPERLIQUID"
@@ -54,7 +53,6 @@ SIDES: Final[dict[str, Side]] = {"B": "BUY", "A": "SELL"}
 INTERVALS: Final = frozenset({"1m", "3m", "5m", "15m", "30m", "1h", "2h", "4h", "8h", "12h", "1d", "3d", "1w", "1M"})
 SILENT: Final = frozenset({"subscriptionResponse", "pong"})
 NOTICES: Final = frozenset({"error", "notification"})
-NOTICE_CHARS: Final = 300
 NULL: Final = b"null"
 NOBODY: Final = (msgspec.Raw(NULL), msgspec.Raw(NULL))
 
@@ -90,7 +88,7 @@ def parse(market: str, frame: Frame, memory: Memory) -> Items:
     if envelope.channel in SILENT:
         return []
     if envelope.channel in NOTICES:
-        return [Notice(bytes(envelope.data).decode(errors="replace")[:NOTICE_CHARS])]
+        return [notice(envelope.data)]
     read = CHANNELS.get(envelope.channel)
     if read is None:
         raise FrameError(f"channel {envelope.channel[:40]!r} is not known")

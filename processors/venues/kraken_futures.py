@@ -19,21 +19,31 @@ from processors.items import (
     DerivativeItem,
     Liquidation,
     MarkPrice,
-    Notice,
     Quote,
     TickerItem,
     Trade,
     UnknownField,
 )
 from processors.memory import Memory
-from processors.wire import LAST_MS, MALFORMED, Id, Instant, Wire, amount, checked_levels, digits, positive, time_us
+from processors.wire import (
+    LAST_MS,
+    MALFORMED,
+    Id,
+    Instant,
+    Wire,
+    amount,
+    checked_levels,
+    digits,
+    notice,
+    positive,
+    time_us,
+)
 from processors.wire import signed as signed_number
 from schemas.records import Side
 
 SIDES: Final[dict[str, Side]] = {"buy": "BUY", "sell": "SELL"}
 ON_BOOK: Final = frozenset({"fill", "liquidation"})  # others: block, termination, assignment, unwind
 QUIET: Final = frozenset({"info", "subscribed", "unsubscribed", "pong", "challenge"})
-NOTICE_CHARS: Final = 300
 NONE: Final = Raw(b"")
 
 Items = list[AnyItem]
@@ -155,7 +165,7 @@ def parse(payload: bytes, _memory: Memory) -> Items:
     except MALFORMED as error:
         raise FrameError(str(error)) from error
     if head.event:
-        return [] if head.event in QUIET else [Notice(payload.decode(errors="replace")[:NOTICE_CHARS])]
+        return [] if head.event in QUIET else [notice(payload)]
     read = FEEDS.get(head.feed)
     if read is None:
         raise FrameError(f"feed {head.feed[:40]!r} is not known")

@@ -26,7 +26,7 @@ from processors.items import (
     UnknownField,
 )
 from processors.memory import Memory
-from processors.wire import MALFORMED, Id, Wire, amount, digits, iso_us, positive
+from processors.wire import MALFORMED, NOTICE_CHARS, Id, Wire, amount, digits, iso_us, notice, positive
 from schemas.records import Side
 
 SIDES: Final[dict[str, Side]] = {"buy": "BUY", "sell": "SELL"}
@@ -36,7 +36,6 @@ INTERVALS: Final = {
     1: "1m", 5: "5m", 15: "15m", 30: "30m", 60: "1h", 240: "4h", 1440: "1d", 10080: "1w", 21600: "15d",
 }  # fmt: skip
 MINUTE_US: Final = 60_000_000
-NOTICE_CHARS: Final = 300
 
 Items = list[AnyItem]
 Unknown = list[UnknownField]
@@ -181,7 +180,7 @@ def _answer(message: Message, payload: bytes, memory: Memory) -> Items:
     if result.channel == "book" and result.depth > 0:
         memory.names[f"depth {result.symbol}"] = str(result.depth)
     if message.success is False or message.error is not None or result.warnings:
-        return [Notice(payload.decode(errors="replace")[:NOTICE_CHARS])]
+        return [notice(payload)]
     return []
 
 

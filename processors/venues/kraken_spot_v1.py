@@ -20,7 +20,6 @@ from processors.items import (
     BookDelta,
     BookSnapshot,
     CandleItem,
-    Notice,
     Quote,
     Texts,
     TickerItem,
@@ -28,8 +27,8 @@ from processors.items import (
     UnknownField,
 )
 from processors.memory import Memory
-from processors.venues.kraken_spot import INTERVALS, MINUTE_US, NOTICE_CHARS
-from processors.wire import MALFORMED, Id, Wire, amount, positive, seconds_us
+from processors.venues.kraken_spot import INTERVALS, MINUTE_US
+from processors.wire import MALFORMED, Id, Wire, amount, notice, positive, seconds_us
 from schemas.records import Side
 
 SIDES: Final[dict[str, Side]] = {"b": "BUY", "s": "SELL"}
@@ -159,7 +158,7 @@ def _event(payload: bytes) -> Items:
     except MALFORMED as error:
         raise FrameError(f"neither of a channel nor an event: {error}") from error
     is_fine = found.status in {"", "online", "subscribed", "unsubscribed"}
-    return [] if found.event in EVENTS and is_fine else [Notice(payload.decode(errors="replace")[:NOTICE_CHARS])]
+    return [] if found.event in EVENTS and is_fine else [notice(payload)]
 
 
 def _trades(pair: str, _detail: str, parts: list[Raw], _unknown: Unknown) -> Items:

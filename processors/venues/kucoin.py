@@ -10,8 +10,6 @@ from functools import lru_cache
 from typing import Final
 from urllib.parse import parse_qs, urlsplit
 
-import msgspec
-
 from processors.book_rules import BookRule, FirstIdRule
 from processors.errors import FrameError
 from processors.facts import Facts
@@ -21,7 +19,6 @@ from processors.items import (
     BookSnapshot,
     CandleItem,
     DerivativeItem,
-    Notice,
     Quote,
     TickerItem,
     Trade,
@@ -31,9 +28,11 @@ from processors.memory import Memory
 from processors.venues import kucoin_wire as wire
 from processors.wire import (
     MALFORMED,
+    NULL,
     amount,
     digits,
-    maybe,
+    maybe_digits,
+    notice,
     ns_us,
     number,
     positive,
@@ -66,7 +65,6 @@ SIDES: Final[dict[str, Side]] = {"buy": "BUY", "sell": "SELL"}
 INTERVALS: Final = {"hour": "h", "day": "d", "week": "w", "month": "M", "min": "m"}
 ANSWERS: Final = frozenset({"welcome", "ack", "pong"})
 BOOK_PATHS: Final = ("/orderbook/level2", "/orderbook/level2_100", "/level2/snapshot")
-NOTICE_CHARS: Final = 300
 
 Items = list[AnyItem]
 Unknown = list[UnknownField]
@@ -102,7 +100,7 @@ def parse(market: str, frame: Frame, memory: Memory) -> Items:
     if envelope.type in ANSWERS:
         return []
     if envelope.type == "error":
-        return [Notice(frame.payload.decode(errors="replace")[:NOTICE_CHARS])]
+        return [notice(frame.payload)]
     name, _, argument = envelope.topic.partition(":")
     read = CHANNELS.get(name)
     if read is None or envelope.type != "message":
@@ -198,7 +196,7 @@ def _snapshot(market: str, frame: Frame, unknown: Unknown) -> BookSnapshot:
         raise FrameError(f"order book: {error}") from error
     data = wire.SNAPSHOT.decode(body.data, unknown)
     instant = time_us(data.time) if market == "spot" else ns_us(data.ts)
-    bids, asks = (([], []) if each == wire.NULL else wide_levels(each) for each in (data.bids, data.asks))
+    bids, asks = (([], []) if each == NULL else wide_levels(each) for each in (data.bids, data.asks))
     return BookSnapshot(symbol, instant, number(digits(data.sequence)), *bids, *asks)
 
 
@@ -238,20 +236,20 @@ def _spot_ticker(envelope: wire.Envelope, _argument: str, unknown: Unknown) -> I
         data = wire.TICKER_INSIDE.decode(outer.data)
     except MALFORMED as error:
         raise FrameError(f"snapshot: {error}") from error
-    if wire.NULL in (data.last, data.volume):  # nothing was traded
+    if NULL in (data.last, data.volume):  # nothing was traded
         return []
     return [
         TickerItem(
             symbol=data.symbol,
             exchange_time_us=time_us(data.time),
             last=amount(digits(data.last)),
-            open=_maybe(data.open),
-            high=_maybe(data.high),
-            low=_maybe(data.low),
+            open=maybe_digits(data.open),
+            high=maybe_digits(data.high),
+            low=maybe_digits(data.low),
             volume=amount(digits(data.volume)),
-            quote_volume=_maybe(data.quote_volume),
-            bid=_maybe(data.bid),
-            ask=_maybe(data.ask),
+            quote_volume=maybe_digits(data.quote_volume),
+            bid=maybe_digits(data.bid),
+            ask=maybe_digits(data.ask),
         )
     ]
 
@@ -287,10 +285,6 @@ def _instrument(envelope: wire.Envelope, argument: str, unknown: Unknown) -> Ite
         rate = signed(digits(funding.funding_rate))
         return [DerivativeItem(argument, time_us(funding.timestamp), "FUNDING_RATE", rate)]
     raise FrameError(f"subject {envelope.subject[:40]!r} of {envelope.topic[:80]!r} is not known")
-
-
-def _maybe(raw: msgspec.Raw) -> float | None:
-    return None if raw == wire.NULL else maybe(digits(raw))
 
 
 def _ns(text: str) -> int:

@@ -5,9 +5,7 @@ from typing import Any, Final, Literal
 import msgspec
 from msgspec import Raw, Struct, field
 
-from processors.wire import Id, Instant, Wire
-
-NULL: Final = Raw(b"null")
+from processors.wire import NULL, Id, Instant, Wire
 
 
 class Envelope(Struct, gc=False):

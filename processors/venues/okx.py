@@ -21,7 +21,6 @@ from processors.items import (
     CandleItem,
     DerivativeItem,
     Liquidation,
-    Notice,
     Quote,
     Texts,
     TickerItem,
@@ -30,7 +29,7 @@ from processors.items import (
 )
 from processors.memory import Memory
 from processors.venues import okx_wire as wire
-from processors.wire import MALFORMED, amount, maybe, number, positive, signed, time_us, wide_levels
+from processors.wire import MALFORMED, amount, maybe, notice, number, positive, signed, time_us, wide_levels
 from schemas.records import Frame, Instrument, Side
 from schemas.venues.okx import is_inverse
 
@@ -66,7 +65,6 @@ SIDES: Final[dict[str, Side]] = {"buy": "BUY", "sell": "SELL"}
 BOOKS: Final = frozenset({"books", "books-l2-tbt", "books50-l2-tbt"})
 BESTS: Final = frozenset({"bbo-tbt", "books5"})
 HOUR_INTERVALS: Final = {"H": "h", "D": "d", "W": "w"}
-NOTICE_CHARS: Final = 300
 
 Items = list[AnyItem]
 Unknown = list[UnknownField]
@@ -133,7 +131,7 @@ def _answer(payload: bytes) -> Items:
     except MALFORMED as error:
         raise FrameError(f"neither a channel's message nor an answer: {error}") from error
     if answer.event in {"error", "notice"}:
-        return [Notice(payload.decode(errors="replace")[:NOTICE_CHARS])]
+        return [notice(payload)]
     if answer.event not in {"subscribe", "unsubscribe", "channel-conn-count"}:
         raise FrameError(f"event {answer.event[:40]!r} is not known")
     return []

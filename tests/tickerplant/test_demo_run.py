@@ -25,16 +25,7 @@ def messages() -> Iterator[dict[str, Any]]:
     """Trades, of which one comes twice; quotes, of which the last comes twice; depth, with a snapshot in between."""
     for number in range(EACH):
         time = {"E": 1723161255001, "s": "BTCUSDT"}
-        trade = {
-            "e": "trade",
-            **time,
-            "t": number + 1,
-            "p": "100.5",
-            "q": "2",
-            "T": 1723161255000,
-            "m": False,
-            "M": True,
-        }
+        trade = {"e": "trade", **time, "t": number, "p": "100.5", "q": "2", "T": 1723161255000, "m": False, "M": True}
         yield {"stream": "btcusdt@trade", "data": trade}
         quote = {"u": number, "s": "BTCUSDT", "b": "100", "B": "1", "a": "101", "A": "2"}
         yield {"stream": "btcusdt@bookTicker", "data": quote}

@@ -8,7 +8,7 @@ one: docs/simulated-venue.md.
 import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import ClassVar, Literal, NamedTuple, Protocol
+from typing import ClassVar, Final, Literal, NamedTuple, Protocol
 
 from tickerplant.local.venue.candles import Candle, CandleSeries
 from tickerplant.local.venue.listings import Asset, Listing
@@ -49,17 +49,22 @@ class Stream:
         object.__setattr__(self, "key", f"{self.market}/{self.name}")
 
 
+NO_ID: Final = -1
+"""Instead of an id where there is none: ids may begin with 0."""
+
+
 class Frame(NamedTuple):
     """A message of a stream as written, and the ids it tells, if any: of trades (consecutive), or of book updates.
 
     Args:
+        first_id, last_id: `NO_ID` = it tells none.
         names: of a recorded message: the ids of its trades.
         is_encoded: it is as `Conversation.encode` would make it.
     """
 
     payload: bytes
-    first_id: int = 0
-    last_id: int = 0
+    first_id: int = NO_ID
+    last_id: int = NO_ID
     names: tuple[str, ...] = ()
     is_encoded: bool = False
 

@@ -15,7 +15,7 @@ from typing import Any, Final, NamedTuple
 import msgspec
 
 from tickerplant.local.venue import damage
-from tickerplant.local.venue.dialect import Frame
+from tickerplant.local.venue.dialect import NO_ID, Frame
 from tickerplant.local.venue.faults import (
     AnyFault,
     ClockStep,
@@ -37,12 +37,12 @@ MOST_STRIKES: Final = 100_000
 
 
 class Strike(NamedTuple):
-    """What was hit: stream, request or connection; how (empty = as the fault's name says); its ids, 0 = none."""
+    """What was hit: stream, request or connection; how (empty = as the fault's name says); its ids, `NO_ID` = none."""
 
     target: str
     how: str = ""
-    first_id: int = 0
-    last_id: int = 0
+    first_id: int = NO_ID
+    last_id: int = NO_ID
 
 
 class Verdict(NamedTuple):

@@ -12,7 +12,7 @@ from schemas.symbology import SymbolError
 from schemas.venues import SYMBOLOGIES
 from tickerplant.errors import UserError
 from tickerplant.local.venue.candles import CandleSeries
-from tickerplant.local.venue.dialect import Book, Dialect, Frame, Kind, Levels, Stream
+from tickerplant.local.venue.dialect import NO_ID, Book, Dialect, Frame, Kind, Levels, Stream
 from tickerplant.local.venue.hub import Hub, Spoil
 from tickerplant.local.venue.kept_book import Delta, KeptBook
 from tickerplant.local.venue.listings import Listing, listing_of, named, next_name
@@ -282,8 +282,8 @@ def _name(trade: Trade) -> str:
 
 
 def _ids(items: Iterable[DataItem]) -> tuple[int, int]:
-    """Tell the ids of the first book update; (0, 0) = there is none."""
+    """Tell the ids of the first book update; `NO_ID` = there is none."""
     first = next((item for item in items if isinstance(item, BookDelta | BookSnapshot)), None)
     if first is None:
-        return 0, 0
+        return NO_ID, NO_ID
     return getattr(first, "first_sequence", first.sequence), first.sequence

@@ -16,7 +16,7 @@ from tickerplant.local.venue.contents import (
     stream_name,
     symbol_of_request,
 )
-from tickerplant.local.venue.dialect import Book, Frame, Stream
+from tickerplant.local.venue.dialect import NO_ID, Book, Frame, Stream
 from tickerplant.local.venue.dialects.binance.streams import stream_of
 from tickerplant.local.venue.hub import Hub, Spoil
 from tickerplant.local.venue.kept_book import KeptBook
@@ -114,7 +114,7 @@ class Playback(Player):
         if frame.kind == "MESSAGE":
             route = self._routes.get(stream_name(frame.payload))
             if route is not None:
-                number = route.see(frame.payload) or 0
+                number = route.see(frame.payload)
                 self._hub.publish(route.stream, Frame(frame.payload, number, number))
                 self._played += 1
         elif frame.kind == "HTTP" and (book := self._books.get(symbol_of_request(frame.request))):
@@ -136,17 +136,19 @@ class Playback(Player):
             return _Route(stream, partial(self._see_aggregate, symbol))
         return _Route(stream, _see_nothing)
 
-    def _see_delta(self, symbol: str, payload: bytes) -> None:
+    def _see_delta(self, symbol: str, payload: bytes) -> int:
         delta = decode_delta(payload)
         if delta is not None:
             self._books[symbol].see_delta(delta)
+        return NO_ID
 
-    def _see_trade(self, symbol: str, payload: bytes) -> int | None:
+    def _see_trade(self, symbol: str, payload: bytes) -> int:
         trade = self._add_to_candle(symbol, payload)
-        return None if trade is None else trade.t
+        return NO_ID if trade is None else trade.t
 
-    def _see_aggregate(self, symbol: str, payload: bytes) -> None:
+    def _see_aggregate(self, symbol: str, payload: bytes) -> int:
         self._add_to_candle(symbol, payload)
+        return NO_ID
 
     def _add_to_candle(self, symbol: str, payload: bytes) -> _Trade | None:
         """Count a trade into its minute; None = it is damaged."""
@@ -165,8 +167,9 @@ class _Route:
     """Where a stream goes, and what to learn from its frames before they go."""
 
     stream: Stream
-    see: Callable[[bytes], int | None]
+    see: Callable[[bytes], int]  # tells the id of a trade
 
 
-def _see_nothing(_payload: bytes) -> None:
+def _see_nothing(_payload: bytes) -> int:
     """Nothing to learn."""
+    return NO_ID

@@ -5,7 +5,7 @@ from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 
 from tickerplant.local.venue.counts import Counts, TradeIds, TradeNames
-from tickerplant.local.venue.dialect import Conversation, Frame, Stream
+from tickerplant.local.venue.dialect import NO_ID, Conversation, Frame, Stream
 from tickerplant.local.venue.fault_plan import FaultPlan
 
 TEXT_FRAME = 0x81  # final fragment, opcode 1
@@ -176,7 +176,7 @@ class Session:
     def _take(self, stream: Stream, frame: Frame) -> None:
         """Add a frame that is as it was made."""
         self._keys.append(stream.key)
-        if stream.kind == "trade" and frame.first_id:
+        if stream.kind == "trade" and frame.first_id != NO_ID:
             self._trades.append((stream.market, stream.symbol, frame.first_id, frame.last_id))
         if frame.names:
             self._names.append((stream.market, stream.symbol, frame.names))

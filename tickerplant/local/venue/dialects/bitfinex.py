@@ -15,6 +15,7 @@ import msgspec
 
 from tickerplant.local.venue.candles import Candle
 from tickerplant.local.venue.dialect import (
+    NO_ID,
     Action,
     Answer,
     Ask,
@@ -285,7 +286,7 @@ class BitfinexWriter(Writer):
         if stream.kind == "trade":
             prints = view.recent(TRADES_AT_FIRST)
             rows = ",".join(_trade(each) for each in reversed(prints))
-            ids = (prints[0].number, prints[-1].number) if prints else (0, 0)
+            ids = (prints[0].number, prints[-1].number) if prints else (NO_ID, NO_ID)
             return (Frame(_data(f"[{rows}]", now_ms), *ids),)
         if stream.kind == "quote":
             self._best[stream.key] = view.quote

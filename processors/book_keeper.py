@@ -211,6 +211,14 @@ class BookKeeper:
         self.request_at_us = now_us + PATIENCE_US
         return self._reset(reason)
 
+    def set_back(self, now_us: int) -> None:
+        """Wait for nothing longer than usual, from a time that is before what was the time until now."""
+        self.next_keyframe_us = min(self.next_keyframe_us, now_us + self._keyframe_us)
+        self.request_at_us = min(self.request_at_us, now_us + MOST_WAIT_US)
+        self.last_request_us = min(self.last_request_us, now_us)
+        self.stood_time_us = min(self.stood_time_us, now_us)
+        self.moved_time_us = min(self.moved_time_us, now_us)
+
     def restart(self, now_us: int, reason: str = "update ids start again") -> Sequence[Effect]:
         """Give up the book and forget the stream's ids: the venue counts anew, or nobody knows what is missing."""
         effects = self.on_disconnect(reason, now_us)

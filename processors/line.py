@@ -132,6 +132,13 @@ class Line(Generic[T]):
         self.settle(batch)
         return True
 
+    def set_back(self, now_us: int) -> None:
+        """Count what waits from a time that is before what was the time until now."""
+        self.waits_since_us = min(self.waits_since_us, now_us)
+        self.lost_since_us = min(self.lost_since_us, now_us)
+        for carrier in self.carriers.values():
+            carrier.behind_since_us = min(carrier.behind_since_us, now_us)
+
     def flush(self, batch: Batch) -> None:
         """Let through all that waits; for files that end, not for streams."""
         while self.held:

@@ -147,6 +147,7 @@ class HeadPiece(msgspec.Struct, array_like=True):
     outputs: OutputsPiece | None = None
     tally: Tally = msgspec.field(default_factory=Tally)
     memories: dict[str, Memory] = {}  # by connection
+    clocks: dict[str, int] = {}  # connection → receive time of its last CLOCK
 
 
 _ENCODER = msgspec.msgpack.Encoder()

@@ -57,6 +57,9 @@ MOST_FRAMES: Final = 2**62
 MOST_CONNECTIONS: Final = 4096
 DEFAULT_KEYFRAME_US: Final = 10_000_000
 REASON_CHARS: Final = 200
+SET_BACK_US: Final = 2_000_000  # clocks are slewed, not set, by less
+APART_US: Final = 60_000_000  # how far clocks of producers may differ
+MOST_CLOCKS: Final = 64
 MARKET_SHARES: Final = 64  # of a list of 10 MB, each is a small piece
 
 ON_ITEM: Final[dict[type, Callable[[SymbolState, Batch, Any], None]]] = {
@@ -123,6 +126,7 @@ class Pipeline:
         self._first_offset = -1
         self._event_time_us = 0  # of the last raw record
         self._next_numbers: dict[str, int] = {}
+        self._clocks: dict[str, int] = {}
         self._throttle = Throttle()
         self._last: Batch | None = None
 
@@ -209,6 +213,7 @@ class Pipeline:
                 outputs=outputs,
                 tally=self.tally,
                 memories=self._memories,
+                clocks=self._clocks,
             )
         )
 
@@ -224,7 +229,7 @@ class Pipeline:
             self._next_numbers = head.frames
             self._throttle.restore(head.throttle)
             self._event_time_us = head.event_time_us
-            self.tally = head.tally
+            self.tally, self._clocks = head.tally, head.clocks
             self._memories = head.memories
         elif name.startswith(MARKET_PREFIX):
             instruments = decode_piece(MarketPiece, name, payloads[-1]).instruments
@@ -287,11 +292,28 @@ class Pipeline:
             raise FrameError(f"frames of kind {frame.kind} are not known")
 
     def _on_clock(self, batch: Batch) -> None:
+        self._watch_clock(batch)
         self._report(batch, self._throttle.due(batch.recv_time_us))
         for state in self._ordered:
             if state.is_due(batch.recv_time_us):
                 self._touch(state)
                 state.on_clock(batch)
+
+    def _watch_clock(self, batch: Batch) -> None:
+        """Notice that a producer's clock was set back: what waits for a time would wait for as long again."""
+        now_us = batch.recv_time_us
+        last_us = self._clocks.pop(batch.connection, None)
+        if last_us is None:
+            last_us = max(self._clocks.values(), default=now_us + APART_US) - APART_US
+        if len(self._clocks) >= MOST_CLOCKS:
+            del self._clocks[next(iter(self._clocks))]
+        self._clocks[batch.connection] = now_us
+        if now_us < last_us - SET_BACK_US:
+            self._note(batch, What("CLOCK_STEP"), f"receive times went back by {(last_us - now_us) / 1e6:.1f} s")
+            self._throttle.set_back(now_us)
+            for state in self._ordered:
+                self._touch(state)
+                state.set_back(now_us)
 
     def _on_disconnect(self, batch: Batch, frame: Frame) -> None:
         reason = frame.payload.decode(errors="replace")[:REASON_CHARS]

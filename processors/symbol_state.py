@@ -177,6 +177,13 @@ class SymbolState:
         self._carry_out(batch, self.keeper.on_clock(batch.recv_time_us))
         self.report(batch, self.throttle.due(batch.recv_time_us))
 
+    def set_back(self, now_us: int) -> None:
+        """Wait for nothing longer than usual: the clock was set back to this time."""
+        self.keeper.set_back(now_us)
+        self.throttle.set_back(now_us)
+        for line in self.lines():
+            line.set_back(now_us)
+
     def finish(self, batch: Batch) -> None:
         """Add all that waits; for files that end, not for streams."""
         for line in self.lines():

@@ -58,6 +58,12 @@ class Throttle:
             else:
                 del self._pending[what]
 
+    def set_back(self, now_us: int) -> None:
+        """Wait for nothing longer than usual, from a time that is before what was the time until now."""
+        for what, pending in self._pending.items():
+            latest_us = now_us + EVERY_US.get(what.kind, DEFAULT_EVERY_US)
+            pending.next_time_us = min(pending.next_time_us, latest_us)
+
     def rest(self) -> Iterator[tuple[What, int]]:
         """Report all that waits, due or not."""
         for what, pending in self._pending.items():

@@ -17,7 +17,7 @@ from schemas.codec import CodecError, Decoder, UnknownSchemaError
 from schemas.records import DeadLetter, QualityEvent, RawFrames, Tick
 from schemas.topics import DEAD_PROCESSOR
 from tickerplant import metrics
-from tickerplant.clock import NowUs
+from tickerplant.clock import NowUs, steady_us
 from tickerplant.errors import TickerplantError, UserError
 from tickerplant.tally import DeadLetterLimit
 
@@ -32,7 +32,10 @@ class OffsetError(TickerplantError):
 
 @dataclass(frozen=True)
 class Captured:
-    """A snapshot under way: the offset it is as of, its head, and the mark of the records up to it."""
+    """A snapshot under way: the offset it is as of, its head, and the mark of the records up to it.
+
+    `until_us` is by a clock that nobody sets.
+    """
 
     next_offset: int
     head: bytes
@@ -58,6 +61,7 @@ class PartitionWorker:
         limit: of frames and records that cannot be used, at which `step` raises.
         takes_unknown_ids: records of an unknown schema id are dead letters, instead of an error.
         lease_us: for how long it may go on after a snapshot was taken, before the next one stands.
+        steady_us: a clock that nobody sets, by which the lease is counted.
     """
 
     def __init__(
@@ -72,6 +76,7 @@ class PartitionWorker:
         partition: int,
         limit: DeadLetterLimit,
         now_us: NowUs,
+        steady_us: NowUs = steady_us,
         lease_us: int = LEASE_US,
         takes_unknown_ids: bool = False,
     ) -> None:
@@ -84,7 +89,7 @@ class PartitionWorker:
         self._venue, self._topic, self._partition = venue, topic, partition
         self._limit = limit
         self._takes_unknown_ids = takes_unknown_ids
-        self._now_us, self._lease_us = now_us, lease_us
+        self._now_us, self._steady_us, self._lease_us = now_us, steady_us, lease_us
         self._silence = Silence()
         self._captured_us = 0
         self._expected_offset: int | None = None
@@ -107,12 +112,12 @@ class PartitionWorker:
         """Tell whether a snapshot is wanted: something was processed, or the lease is to be renewed."""
         if not self._is_whole:
             return False
-        return self.next_offset > self.captured_offset or self._now_us() - self._captured_us > self._lease_us // 3
+        return self.next_offset > self.captured_offset or self._steady_us() - self._captured_us > self._lease_us // 3
 
     @property
     def is_over(self) -> bool:
         """Tell whether it must wait for its next snapshot."""
-        return self._now_us() > self.until_us
+        return self._steady_us() > self.until_us
 
     def resume(self, loaded: Loaded, written: Mapping[str, Mark] | None = None) -> None:
         """Go on from a loaded state, and leave out what was written since.
@@ -165,9 +170,10 @@ class PartitionWorker:
         """
         if self._captured is None:
             self.pipeline.freeze()
-            self._captured_us = self._now_us()
+            self._captured_us, now_us = self._steady_us(), self._now_us()
+            ends = self.outputs.ends()
+            head = self.pipeline.head(OutputsPiece(now_us, now_us + self._lease_us, ends, self.written))
             until_us = self._captured_us + self._lease_us
-            head = self.pipeline.head(OutputsPiece(self._captured_us, until_us, self.outputs.ends(), self.written))
             self._captured = Captured(self.next_offset, head, self.outputs.mark(), until_us)
         return self._captured
 

@@ -89,11 +89,13 @@ class Producer:
     Args:
         intakes: by venue in capitals.
         wishes: by venue and market: those that `captures` follow.
+        clock: connection of its CLOCK frames: frames of several producers are numbered apart.
     """
 
     captures: Sequence[Capture]
     intakes: dict[str, Intake]
     wishes: Mapping[tuple[str, str], Wishes] = field(default_factory=dict)
+    clock: str
     now_us: NowUs = now_us
 
     async def run(self, stop: asyncio.Event) -> None:
@@ -159,7 +161,7 @@ class Producer:
 
         While frames wait for Kafka there is none: frames that were read before it would follow it.
         """
-        lanes = [intake.lane("", "clock", partition) for partition in range(intake.partition_count)]
+        lanes = [intake.lane("", self.clock, partition) for partition in range(intake.partition_count)]
         while True:
             await asyncio.sleep(CLOCK_S - self.now_us() / 1e6 % CLOCK_S)
             show_states(self.captures)
@@ -194,7 +196,7 @@ def make_producer(
         captures.append(
             Capture(venue, intakes[wire.NAME], fetchers[key], run_of_process, wishes=of_market, is_first=is_first)
         )
-    return Producer(captures=captures, intakes=intakes, wishes=wishes)
+    return Producer(captures=captures, intakes=intakes, wishes=wishes, clock=f"clock-{start}")
 
 
 def base36(number: int) -> str:

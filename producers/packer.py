@@ -63,8 +63,8 @@ class Packer:
         self._bytes += size_bytes
 
     def close_due(self, now_us: int) -> None:
-        """Hand out the open record if it is old enough."""
-        if self._frames and now_us >= self._due_time_us:
+        """Hand out the open record if it is old enough, or the clock was set back since it was opened."""
+        if self._frames and not self._due_time_us - self._linger_us <= now_us < self._due_time_us:
             self.close()
 
     def close(self) -> None:

@@ -15,7 +15,8 @@ QUALITY_KINDS: Final[dict[str, str]] = {
     "UNKNOWN_FIELD": "The venue sends a field we do not know; the message was used all the same.",
     "UNKNOWN_SYMBOL": "A message names a symbol that the venue does not list; it went to the dead letters.",
     "ASSUMED_INSTRUMENT": "No instrument list was at hand: symbol and multiplier were derived from the name.",
-    "CLOCK_STEP": "Exchange times lie over 10 minutes ahead of the receive time: flagged, never the measure of LATE.",
+    "CLOCK_STEP": "Exchange times lie over 10 minutes ahead of the receive time: flagged, never the measure of LATE. "
+    "Or our own receive times went back: the clock of a producer was set back.",
     "FRAME_LOSS": "Frame numbers of a connection have a hole: frames were lost between socket and Kafka.",
     "DEAD_LETTER": "A frame could not be used and went to the dead letters.",
     "CHECKSUM": "A book does not have the checksum that the venue sends; it is given up until the next snapshot.",

@@ -71,6 +71,7 @@ class Owner:
     """A worker and all it works with."""
 
     now_us = 0
+    set_back_us = 0  # by which the clock of the machine was set back
 
     def __init__(
         self,
@@ -94,7 +95,8 @@ class Owner:
             partition=0,
             limit=limit or DeadLetterLimit(LIMIT),
             takes_unknown_ids=takes_unknown_ids,
-            now_us=lambda: self.now_us,
+            now_us=lambda: self.now_us - self.set_back_us,
+            steady_us=lambda: self.now_us,
         )
         self.worker.resume(loaded or Loaded(), written)
 
@@ -437,6 +439,15 @@ def test_a_worker_waits_for_its_snapshot_when_its_time_is_over(owner: Owner) -> 
     owner.worker.stands(owner.worker.capture())
 
     assert (in_time, too_late, owner.worker.is_over) == (False, True, False)
+
+
+def test_a_clock_that_is_set_back_does_not_lengthen_the_time_an_owner_has(owner: Owner) -> None:
+    owner.worker.stands(owner.worker.capture())
+    owner.saved()
+    owner.set_back_us = 3_600_000_000
+    owner.now_us = LEASE_US + 1
+
+    assert (owner.worker.is_due, owner.worker.is_over) == (True, True)
 
 
 def test_a_quiet_partition_renews_its_time_well_before_it_is_over(owner: Owner) -> None:

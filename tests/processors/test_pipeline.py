@@ -179,6 +179,46 @@ def test_the_clock_publishes_keyframes_of_quiet_symbols(new_run: Any) -> None:
     assert [(each.is_keyframe, each.snapshot_id) for each in run.of(Depth)] == [(False, 1), (True, 2), (True, 3)]
 
 
+def test_a_clock_that_is_set_back_by_an_hour_keeps_nothing_waiting_for_an_hour(new_run: Any) -> None:
+    """Keyframes, requests for snapshots and counts of what happens often go on as before; it is told once."""
+    run = new_run("spot", keyframe_us=10 * SECOND_US)
+    run.take(run.feed.snapshot(100, [["1.0", "1"]]), run.feed.message(TRADE, t=1), run.feed.message(TRADE, t=1))
+    market = run.feed.market
+
+    def tick() -> None:
+        run.feed.market, run.feed.connection = "", "clock-1"
+        run.take(run.feed.frame(b"", "CLOCK", after_us=SECOND_US))
+        run.feed.market, run.feed.connection = market, "c"
+
+    for _ in range(12):
+        tick()
+    run.feed.recv_time_us -= 3600 * SECOND_US
+    before = len(run.of(Depth, is_keyframe=True))
+    run.take(run.feed.message(TRADE, t=1))
+    for _ in range(12):
+        tick()
+    run.take(run.feed.message(DEPTH, U=200, u=201))
+    for _ in range(65):
+        tick()
+
+    assert (before, len(run.of(Depth, is_keyframe=True)) - before) == (1, 1)
+    assert [command.command for command in run.commands] == ["resnapshot"] * len(run.commands) != []
+    (step,) = run.of(QualityEvent, kind="CLOCK_STEP")
+    assert step.detail == "receive times went back by 3599.0 s"
+    assert sum(each.count for each in run.of(QualityEvent, kind="DUPLICATE")) == 2
+
+
+def test_clocks_of_two_producers_that_differ_a_little_are_no_step(new_run: Any) -> None:
+    run = new_run("spot")
+    for number in range(10):
+        for name, behind_s in (("clock-1", 0), ("clock-2", 30)):
+            feed = type(run.feed)("spot", name)
+            feed.number, feed.recv_time_us = number - 1, run.feed.recv_time_us + (number - behind_s) * SECOND_US
+            run.take_record(feed.record(feed.frame(b"", "CLOCK")))
+
+    assert run.of(QualityEvent) == []
+
+
 def test_instruments_are_published_when_new_or_changed(new_run: Any) -> None:
     run = new_run("spot", assume_instruments=False)
     for body in (listed("BTC", "ETH"), listed("BTC", "ETH"), listed("ETH", status="BREAK")):

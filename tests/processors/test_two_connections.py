@@ -430,3 +430,17 @@ def test_what_waits_at_the_end_of_a_file_is_not_lost(book: Pair) -> None:
 
     assert [type(each).__name__ for each in rest] == ["QualityEvent", "Tick", "QualityEvent", "QualityEvent", "Depth"]
     assert [each.source_index for each in rest] == [0, 1, 2, 3, 4]
+
+
+def test_what_waits_for_another_connection_waits_no_longer_where_the_clock_is_set_back(new_run: Any) -> None:
+    pair = Pair(new_run)
+    pair.clock()
+    pair.trades("a", 1)
+    pair.trades("b", 1)
+    pair.trades("a", 3)
+    assert pair.trade_ids() == [1]
+    pair.now_us -= 3600 * SECOND_MS * MS
+    for _ in range(3):
+        pair.clock()
+
+    assert pair.trade_ids() == [1, 3]

@@ -67,6 +67,20 @@ def test_record_is_closed_when_its_first_frame_is_old_enough() -> None:
     assert emitted[0].event_time_us == 100
 
 
+def test_a_clock_that_is_set_back_keeps_no_frame_back() -> None:
+    emitted: list[RawFrames] = []
+    clock = Clock()
+    clock.time_us = 10**9
+    pack = packer(emitted, clock)
+    Lane(pack, Source(market="spot", connection="c")).add("MESSAGE", 0, b"first")
+    pack.close_due(10**9 + 1)
+    assert emitted == []
+
+    pack.close_due(10**9 - 10**6)
+
+    assert len(emitted) == 1
+
+
 def test_empty_packer_hands_out_nothing() -> None:
     emitted: list[RawFrames] = []
     pack = packer(emitted, Clock())

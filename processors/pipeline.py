@@ -432,6 +432,10 @@ class Pipeline:
         if number > expected:
             sequences = (expected, number - 1)
             batch.event("FRAME_LOSS", sequences=sequences, count=number - expected, detail=connection)
+            for state in self._ordered:
+                if not state.shows_loss and state.is_carried_by(connection):
+                    self._touch(state)
+                    state.on_loss(batch, "frames are missing")
 
     def _bury(self, batch: Batch, frame: Frame, reason: str) -> None:
         self._limit.add_bad(self.tally)

@@ -153,6 +153,11 @@ class SymbolState:
         elif self.books.leave(batch.connection) is not None:
             batch.command("resnapshot", self.instrument, reason, batch.connection)
 
+    @property
+    def shows_loss(self) -> bool:
+        """Tell whether its book finds by itself that a delta is missing."""
+        return self._rule.has_ids
+
     def is_carried_by(self, connection: str) -> bool:
         """Tell whether a connection carries any of its streams."""
         is_lined = any(line.sole == connection or connection in line.carriers for line in self.lines())
@@ -179,7 +184,9 @@ class SymbolState:
 
     def set_back(self, now_us: int) -> None:
         """Wait for nothing longer than usual: the clock was set back to this time."""
-        self.keeper.set_back(now_us)
+        self.books.lead_heard_us = min(self.books.lead_heard_us, now_us)
+        for keeper in (self.keeper, *self.books.keepers.values()):
+            keeper.set_back(now_us)
         self.throttle.set_back(now_us)
         for line in self.lines():
             line.set_back(now_us)

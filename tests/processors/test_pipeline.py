@@ -280,6 +280,19 @@ def test_holes_in_frame_numbers_are_frame_loss(spot: Any) -> None:
     assert (loss.from_sequence, loss.to_sequence, loss.count, loss.detail) == (1, 3, 3, "c")
 
 
+def test_a_book_without_ids_is_given_up_where_frames_are_missing(spot: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Lost on the way, or with raw records that were not kept until they could be processed: numbers of frames tell."""
+    monkeypatch.setattr("processors.book_rules.FirstIdRule.has_ids", False)
+    spot.take(spot.feed.message(DEPTH, U=1, u=1), spot.feed.snapshot(1, [["1.0", "1"]]))
+    assert spot.pipeline.books() == (1, 0)
+    spot.feed.number += 3
+    spot.take(spot.feed.message(TRADE, t=1))
+
+    assert spot.pipeline.books()[0] == 0
+    assert [each.kind for each in spot.of(QualityEvent)][-2:] == ["FRAME_LOSS", "BOOK_RESET"]
+    assert [command.command for command in spot.commands] == ["resnapshot"]
+
+
 def test_the_start_of_a_topic_cut_by_retention_is_no_frame_loss(spot: Any) -> None:
     spot.offset, spot.feed.number = 5000, 76
     spot.take(spot.feed.message(TRADE))

@@ -219,9 +219,8 @@ def _candle(market: str, data: wire.CandleData, instant: int) -> CandleItem:
     interval, _, symbol = data.name.partition("_")
     volume = amount(digits(data.volume))
     base = amount(digits(data.base_volume)) if data.base_volume else None
-    if base is None and volume and (market == "spot" or is_inverse(symbol)):
-        base = _base_of_flat(data, volume)
-    is_counted = market != "spot" and not is_inverse(symbol)  # contracts, each worth some base currency
+    if market == "spot" and base is None:
+        base = _base_of_flat(data, volume) if volume else 0.0
     return CandleItem(
         symbol=symbol,
         exchange_time_us=instant,
@@ -232,8 +231,8 @@ def _candle(market: str, data: wire.CandleData, instant: int) -> CandleItem:
         high=positive(data.high),
         low=positive(data.low),
         close=positive(data.close),
-        volume=(base or 0.0) if market == "spot" else volume,
-        base_volume=None if is_counted or market == "spot" else base or 0.0,
+        volume=base if market == "spot" else volume,
+        base_volume=base if market != "spot" and is_inverse(symbol) else None,  # not told = follows from the close
         quote_volume=volume if market == "spot" else None,
         is_closed=data.is_closed,
     )

@@ -131,6 +131,9 @@ def test_candles(say: Any) -> None:
         "BTC/USDT:PERP", "5m", 1_795_910_400_000_000, 60000.0, pytest.approx(0.007), None,
     )  # fmt: skip
     assert only(say("spot", "candle at one price until 2022").of(Candle), "volume", "quote_volume") == (2.0, 20.0)
+    assert only(say("inverse", "candle").of(Candle), *names) == (
+        "BTC/USD:PERP", "1m", 1_795_910_400_000_000, 60000.0, 0.5, 30_000.0,
+    )  # fmt: skip
 
 
 def test_an_old_candle_of_several_prices_is_a_dead_letter(new_run: Any) -> None:

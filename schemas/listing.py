@@ -161,13 +161,16 @@ def day_us(day: str, form: str = "%y%m%d", hour: int = 8) -> int:
     """Read the day of an expiry; at most venues contracts expire at 08:00 UTC.
 
     Raises:
-        ValueError: it is no such day.
+        ValueError: it is no such day, or not of this century.
 
     >>> day_us("261225"), day_us("25DEC26", "%d%b%y")
     (1798185600000000, 1798185600000000)
     """
     expiry = datetime.strptime(day, form).replace(hour=hour, tzinfo=UTC)
-    return int(expiry.timestamp()) * 1_000_000
+    value = int(expiry.timestamp()) * 1000
+    if not FIRST_MS <= value < LAST_MS:
+        raise ValueError(f"{day} is no day of this century")
+    return value * 1000
 
 
 def last_friday_us(year: int, month: int) -> int:

@@ -15,7 +15,7 @@ from processors.pipeline import Pipeline
 from processors.wire import amount, levels, signed, time_us
 from schemas.codec import HEADER, Decoder, UnknownSchemaError, WireFormatError, schema_text
 from schemas.records import DeadLetter, Frame, Instrument, RawFrames, Source, Tick
-from schemas.venues import binance
+from schemas.venues import binance, gate
 from sinks.position import PositionError, read_position
 from tickerplant.errors import UserError
 from tickerplant.local.gateway.columns import column_type
@@ -165,6 +165,13 @@ IMPOSSIBLE = [
     {"symbol": "X_261225", "contractType": "CURRENT_QUARTER", "deliveryDate": 4_133_404_800_000},
     {"symbol": "X_261225", "contractType": "CURRENT_QUARTER", "deliveryDate": 1},
 ]
+
+
+@pytest.mark.parametrize("name", ["BTC_USD_10130612", "BTC_USD_21010612"])
+def test_a_contract_that_expires_in_another_century_is_left_out(name: str) -> None:
+    listing = gate.read_list("inverse", json.dumps([{"name": name, "order_price_round": "0.1"}]).encode(), NOW_US)
+
+    assert (listing.instruments, "no day of this century" in listing.unreadable[0]) == ([], True)
 
 
 @pytest.mark.parametrize("changes", IMPOSSIBLE, ids=str)

@@ -5,6 +5,7 @@ import re
 import zlib
 from collections.abc import Awaitable, Callable
 from itertools import zip_longest
+from math import inf
 from pathlib import Path
 from typing import Any
 
@@ -117,6 +118,20 @@ async def test_a_book_of_one_level_is_the_best_quote_level_by_level(serve: Serve
     sides, _ = rebuilt(client)
     for side, true in zip(sides, (book.bids, book.asks), strict=True):
         assert [(float(p), abs(float(s))) for p, s in side.items()] == [(float(p), float(s)) for p, s in true]
+
+
+async def test_no_message_leaves_a_book_of_one_level_crossed(serve: Serve) -> None:
+    served = await serve(OPTIONS)
+    client = await told(served, SPOT, BOOK | {"len": "1"})
+    served.venue.start()
+    await served.until(lambda: len(messages(client)) > 400)
+
+    first, *rest = (each[1] for each in messages(client))
+    best = {not amount.startswith("-"): float(price) for price, _, amount in first}
+    for price, count, amount in rest:
+        is_bid = not amount.startswith("-")
+        best[is_bid] = float(price) if int(count) else 0.0 if is_bid else inf
+        assert best[True] < best[False]
 
 
 async def test_states_and_liquidations_of_contracts_are_told(serve: Serve) -> None:

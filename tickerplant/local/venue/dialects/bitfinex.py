@@ -296,18 +296,19 @@ class BitfinexWriter(Writer):
         return self.ticker(stream, view, now_ms) if stream.kind == "ticker" else (Frame(_data("[]", now_ms)),)
 
     def quote(self, stream: Stream, view: SymbolView, now_ms: int) -> Iterable[Frame]:
-        """Write what changed in a book of one level: a level that goes, then the one in its place."""
+        """Write what changed in a book of one level: a level that goes, then the one in its place.
+
+        The side that makes room goes first, so that no message leaves the book crossed.
+        """
         before, self._best[stream.key] = self._best.get(stream.key, view.quote), view.quote
-        rows = []
-        for old, new, price, is_ask in zip(
-            self._sides(before), self._sides(view.quote),
-            ((before.bid, view.quote.bid), (before.ask, view.quote.ask)), (False, True), strict=True,
-        ):  # fmt: skip
-            if price[0] != price[1]:
-                rows.append(f"[{plain(self.listing.numbers.price(price[0]))},0,{-1 if is_ask else 1}]")
-            if old != new:
-                rows.append(new)
+        (old_bid, old_ask), (new_bid, new_ask) = self._sides(before), self._sides(view.quote)
+        bids = self._replaced(before.bid, view.quote.bid, 1) + ([new_bid] if new_bid != old_bid else [])
+        asks = self._replaced(before.ask, view.quote.ask, -1) + ([new_ask] if new_ask != old_ask else [])
+        rows = asks + bids if view.quote.bid >= before.ask else bids + asks
         return [Frame(_data(row, now_ms)) for row in rows]
+
+    def _replaced(self, old_price: int, new_price: int, sign: int) -> list[str]:
+        return [] if old_price == new_price else [f"[{plain(self.listing.numbers.price(old_price))},0,{sign}]"]
 
     def depth(self, stream: Stream, change: BookChange, now_ms: int) -> Iterable[Frame]:
         """Write each changed level, then the checksum of the book."""

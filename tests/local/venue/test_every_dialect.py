@@ -42,9 +42,8 @@ from tickerplant.settings import Venue as VenueSettings
 
 PATIENCE_S = 40.0
 TOP = 10
-CAPTURED = frozenset(
-    {"trade", "quote", "depth", "ticker", "candle", "mark_price", "funding", "open_interest", "volatility_index"}
-)
+LEFT_OUT = frozenset({"agg_trade"})
+"""Kinds that tell once more what trades tell."""
 UNSEEN: Final = {
     ("COINBASE", "exchange"): "updates have neither ids nor a checksum",
     ("HYPERLIQUID", "perp"): "whole books, each for itself",
@@ -207,7 +206,7 @@ def settings_of(venue: Venue, market: str) -> Settings:
         venue=name,
         market=market,
         symbols=("*",),
-        channels=tuple(each for each in WIRES[name].CHANNELS[market] if kind_of(each) in CAPTURED),
+        channels=tuple(each for each in WIRES[name].CHANNELS[market] if kind_of(each) not in LEFT_OUT),
         websocket_url=f"ws://{address}",
         rest_url=f"http://{address}",
     )

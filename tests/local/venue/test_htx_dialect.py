@@ -95,3 +95,17 @@ async def test_funding_is_a_notification_and_unknown_topics_are_refused(serve: S
     await served.until(lambda: len(client.got) == 3)
 
     assert [each.get("err-code") for each in messages(client)] == [0, 2011, "bad-request"]
+
+
+async def test_a_forced_order_is_a_notification_of_its_contract(serve: Serve) -> None:
+    served = await serve(OPTIONS)
+    client = await served.client("linear/linear-swap-notification")
+    served.venue.start()
+    topic = "public.BTC-USDT.liquidation_orders"
+    await client.socket.send(json.dumps({"op": "sub", "cid": "1", "topic": topic}))
+    await served.until(lambda: any(each.get("op") == "notify" for each in messages(client)))
+
+    told = next(each for each in messages(client) if each.get("op") == "notify")
+    (order,) = told["data"]
+    assert (told["topic"], order["contract_code"], order["direction"] in {"buy", "sell"}) == (topic, "BTC-USDT", True)
+    assert order["volume"] > 0 < order["price"]

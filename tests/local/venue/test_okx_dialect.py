@@ -4,8 +4,11 @@ import json
 from collections.abc import Awaitable, Callable
 from typing import Any
 
+import httpx
 import pytest
 
+from producers.venues.okx import FAMILIES
+from schemas.venues import okx
 from tickerplant.local.venue import SyntheticOptions, VenueOptions
 
 Serve = Callable[..., Awaitable[Any]]
@@ -99,3 +102,37 @@ async def test_lists_tell_what_a_contract_is_worth(serve: Serve) -> None:
     assert (swap["instId"], swap["ctVal"], swap["ctType"]) == ("BTC-USDT-SWAP", "0.01", "linear")
     assert (future["uly"], future["ctVal"], future["ctType"]) == ("BTC-USD", "100", "inverse")
     assert wrong["code"] == "51000"
+
+
+@pytest.mark.parametrize(("market", "of_type"), [("swap", "SWAP"), ("option", "OPTION")])
+async def test_liquidations_of_all_instruments_of_a_type_come_by_one_subscription(
+    serve: Serve, market: str, of_type: str
+) -> None:
+    served = await serve(OPTIONS)
+    client = await served.client(f"{market}/ws/v5/public")
+    served.venue.start()
+    for each in (of_type, "MARGIN"):
+        args = [{"channel": "liquidation-orders", "instType": each}]
+        await client.socket.send(json.dumps({"op": "subscribe", "args": args}))
+    await served.until(lambda: of(client, "liquidation-orders"))
+
+    (row,) = of(client, "liquidation-orders")[0]["data"]
+    (order,) = row["details"]
+    assert row["instId"] in {each.symbol for each in served.venue.feed.listings(market)}
+    assert (row["instType"], order["posSide"]) == (of_type, {"buy": "short", "sell": "long"}[order["side"]])
+    assert [each["code"] for each in map(json.loads, client.got) if each.get("event") == "error"] == ["60018"]
+
+
+async def test_options_are_listed_by_family_and_of_no_other(serve: Serve) -> None:
+    served = await serve(VenueOptions(venue="OKX", source=SyntheticOptions(symbols=3, markets=("option",))))
+    url = f"http://127.0.0.1:{served.venue.port}/okx/option/api/v5/public/instruments?instType=OPTION"
+    async with httpx.AsyncClient() as client:
+        whole = (await client.get(url)).json()
+        bodies = [(await client.get(f"{url}&instFamily={each}")).content for each in FAMILIES]
+    found = [each for body in bodies for each in okx.read_list("option", body, 0).instruments]
+
+    assert whole["code"] == "50014"
+    assert [each.symbol.split(":")[2:] for each in found] == [["60000", "C"], ["63000", "C"], ["3000", "C"]]
+    assert {(each.settle, each.kind, each.contract_multiplier, each.is_inverse) for each in found} == {
+        ("BTC", "OPTION", 0.01, False), ("ETH", "OPTION", 0.1, False),
+    }  # fmt: skip

@@ -1,7 +1,6 @@
 """HTX as the simulated venue speaks it: spot, linear and coin swaps; gzip frames, pings that are owed an answer.
 
 Spot books are joined by a snapshot that is asked for on the connection, those of swaps begin with one in the stream.
-Liquidations are subscribed to, and none happen here.
 Source: https://www.htx.com/en-us/opend/newApiPages/?id=7ec53241-7773-11ed-9966-0242ac110003
 Source: https://www.htx.com/en-us/opend/newApiPages/?id=8cb7de1c-77b5-11ed-9966-0242ac110003
 """
@@ -153,19 +152,16 @@ class HtxConversation(Conversation):
         answer = {"op": op, "cid": request.get("cid", ""), "topic": topic, "ts": now.ms}
         if op not in {"sub", "unsub"} or not found or not found["notice"] or not self._is_listed(found["contract"]):
             return [_say(answer | {"err-code": 2011, "err-msg": "illegal topic"})]
-        stream = self._notices(found["contract"], found["notice"], topic)
-        done = _say(answer | {"err-code": 0})
-        if stream is None:
-            return [done]
-        return [done, Subscribe(stream) if op == "sub" else Unsubscribe(stream)]
-
-    def _notices(self, symbol: str, notice: str, topic: str) -> Stream | None:
-        if notice == "liquidation_orders":
-            return None
-        every_ms = MARKS_EVERY_MS[notice]
-        return Stream(
-            market=self._market, name=topic, kind="funding", symbol=symbol, channel=notice, every_ms=every_ms
-        )  # fmt: skip
+        notice = found["notice"]
+        stream = Stream(
+            market=self._market,
+            name=topic,
+            kind="funding" if notice == "funding_rate" else "liquidation",
+            symbol=found["contract"],
+            channel=notice,
+            every_ms=MARKS_EVERY_MS.get(notice, 100),
+        )
+        return [_say(answer | {"err-code": 0}), Subscribe(stream) if op == "sub" else Unsubscribe(stream)]
 
     def _do(self, verb: str, name: str, number: object, now: Now) -> Iterable[Action]:
         stream = self._stream(name)
@@ -223,9 +219,12 @@ class HtxWriter(Writer):
         return str(number if self._is_spot else number * 10_000)
 
     def trades(self, stream: Stream, prints: Sequence[Print], now_ms: int) -> Iterable[Frame]:
-        """Write all trades of an order in one message."""
-        rows = ",".join(self._trade(each) for each in prints)
-        tick = f'{{"id":{prints[0].number},"ts":{prints[0].time_ms},"data":[{rows}]}}'
+        """Write all trades of an order in one message, or a forced order as a notification."""
+        if stream.kind == "liquidation":
+            rows = [self._forced(each) for each in prints]
+            return (Frame(msgspec.json.encode({"op": "notify", "topic": stream.name, "ts": now_ms, "data": rows})),)
+        data = ",".join(self._trade(each) for each in prints)
+        tick = f'{{"id":{prints[0].number},"ts":{prints[0].time_ms},"data":[{data}]}}'
         return (Frame(_told(stream, tick, now_ms), prints[0].number, prints[-1].number),)
 
     def quote(self, stream: Stream, view: SymbolView, now_ms: int) -> Iterable[Frame]:
@@ -316,6 +315,17 @@ class HtxWriter(Writer):
         if self._is_spot:
             return f'{{"id":{FIRST_ID + made.number},"tradeId":{made.number},{shared}}}'
         return f'{{"id":{self.trade_id(made.number)},{shared}}}'
+
+    def _forced(self, made: Print) -> dict[str, Any]:
+        return {
+            "symbol": self.listing.base,
+            "contract_code": self._symbol,
+            "direction": "buy" if made.is_buy else "sell",
+            "offset": "close",
+            "volume": _number(made.size),
+            "price": _number(made.price),
+            "created_at": made.time_ms,
+        }
 
     def _high_freq(self, stream: Stream, event: str, sides: tuple[Levels, Levels], version: int, now_ms: int) -> Frame:
         tick = _sides(*sides) | {

@@ -1,6 +1,6 @@
-"""OKX v5 as the simulated venue speaks it: spot, swaps, dated futures; books by prevSeqId and seqId, snapshots first.
+"""OKX v5 as the simulated venue speaks it: spot, swaps, dated futures, options; books by prevSeqId and seqId.
 
-Liquidations are subscribed to by type, and none happen here.
+Liquidations are subscribed to by type, and come of all its instruments.
 Source: https://www.okx.com/docs-v5/en/#overview-websocket
 Source: https://www.okx.com/docs-v5/en/#order-book-trading-market-data-ws-order-book-channel
 """
@@ -37,15 +37,15 @@ from tickerplant.local.venue.dialect import (
     Writer,
 )
 from tickerplant.local.venue.dialect import Market as Symbols
-from tickerplant.local.venue.listings import Asset, Listing, price_decimals, quarter_end_ms
+from tickerplant.local.venue.listings import KNOWN, Asset, Listing, price_decimals, quarter_end_ms
 from tickerplant.local.venue.numbers import numbers_of
 
 NAME: Final = "OKX"
 MARKETS: Final = {
     "spot": MarketTerms(share=0.4),
-    "swap": MarketTerms(share=0.4, has_marks=True),
+    "swap": MarketTerms(share=0.3, has_marks=True),
     "futures": MarketTerms(share=0.2, has_marks=True),
-    "option": MarketTerms(share=0.0),
+    "option": MarketTerms(share=0.1, has_marks=True),
 }
 PATHS: Final = ("/ws/v5/public", "/ws/v5/business")
 ENDPOINTS: Final = tuple(Endpoint(name=each, market=each, paths=PATHS) for each in MARKETS)
@@ -64,14 +64,17 @@ BOOK_LEVELS: Final = 400
 WORTH: Final = {"BTC": 0.01, "ETH": 0.1}
 WORTH_USD: Final = {"BTC": 100.0}
 WORTH_USD_OTHERS: Final = 10.0
+OPTION_WORTH: Final = (("BTC", 0.01), ("ETH", 0.1))  # base currency a contract, of the families there are
+OPTION_SHARE: Final = 0.05  # of the underlying's price
+STRIKE_STEP: Final = 0.05
 TYPES: Final = {"spot": "SPOT", "swap": "SWAP", "futures": "FUTURES", "option": "OPTION"}
 CONNECTION: Final = "a4d3ae55"
 
 
 def listings(market: str, assets: Sequence[Asset], now_ms: int) -> list[Listing]:
-    """List the symbols of a synthetic market: futures are inverse; there are no options."""
+    """List the symbols of a synthetic market: futures are inverse; options are calls of two families."""
     if market == "option":
-        return []
+        return [_option(number, quarter_end_ms(now_ms)) for number in range(len(assets))]
     return [_listing(market, each, quarter_end_ms(now_ms) if market == "futures" else 0) for each in assets]
 
 
@@ -127,15 +130,23 @@ class OkxConversation(Conversation):
     def _do(self, op: str, argument: dict[str, Any], number: object) -> list[Action]:
         answer = {"event": op, "arg": argument, "connId": CONNECTION}
         done = Say(msgspec.json.encode(answer if number is None else {"id": number, **answer}))
-        if argument.get("channel") == "liquidation-orders" and argument.get("instType") == TYPES[self._market]:
-            return [done]
-        stream = self._stream(str(argument.get("channel")), str(argument.get("instId")))
-        if stream is None:
+        streams = self._streams(argument)
+        if not streams:
             named = f"channel:{argument.get('channel')},instId:{argument.get('instId')}"
             return [_failed("60018", f"Wrong URL or {named} doesn't exist. Please use the correct URL.")]
         if op == "unsubscribe":
-            return [Unsubscribe(stream), done]
-        return [done, Subscribe(stream, with_first=True)]
+            return [*map(Unsubscribe, streams), done]
+        return [done, *(Subscribe(each, with_first=each.kind != "liquidation") for each in streams)]
+
+    def _streams(self, argument: Mapping[str, Any]) -> list[Stream]:
+        """Tell what an argument asks for; nothing = there is no such thing."""
+        channel, of_type = str(argument.get("channel")), argument.get("instType")
+        if channel == "liquidation-orders":
+            is_ours = of_type == TYPES[self._market] and MARKETS[self._market].has_marks
+            names = [each.symbol for each in self._symbols.listings(self._market)] if is_ours else []
+            return [self._make(channel, name, name, "liquidation") for name in names]
+        stream = self._stream(channel, str(argument.get("instId")))
+        return [] if stream is None else [stream]
 
     def _stream(self, channel: str, name: str) -> Stream | None:
         symbol = f"{name}-SWAP" if channel == "index-tickers" else name
@@ -148,7 +159,7 @@ class OkxConversation(Conversation):
         kind = KINDS.get(channel)
         return None if kind is None else self._make(channel, name, symbol, kind, EVERY_MS.get(channel, 100))
 
-    def _make(self, channel: str, name: str, symbol: str, kind: Kind, every_ms: int) -> Stream:
+    def _make(self, channel: str, name: str, symbol: str, kind: Kind, every_ms: int = 100) -> Stream:
         return Stream(
             market=self._market,
             name=f"{channel}:{name}",
@@ -169,8 +180,10 @@ class OkxWriter(Writer):
         self._symbol = listing.symbol
 
     def trades(self, stream: Stream, prints: Sequence[Print], now_ms: int) -> Iterable[Frame]:
-        """Write a message a trade."""
+        """Write a message a trade, or a forced order."""
         del now_ms
+        if stream.kind == "liquidation":
+            return [Frame(self._forced(each)) for each in prints]
         return [Frame(self._message(stream, [self._trade(each)]), each.number, each.number) for each in prints]
 
     def quote(self, stream: Stream, view: SymbolView, now_ms: int) -> Iterable[Frame]:
@@ -264,6 +277,21 @@ class OkxWriter(Writer):
             "count": "1",
         }
 
+    def _forced(self, made: Print) -> bytes:
+        of_type = TYPES[self.listing.market]
+        family = f"{self.listing.base}-{self.listing.quote}"
+        order = {
+            "bkLoss": "0",
+            "bkPx": made.price,
+            "ccy": "",
+            "posSide": "short" if made.is_buy else "long",
+            "side": "buy" if made.is_buy else "sell",
+            "sz": made.size,
+            "ts": str(made.time_ms),
+        }
+        row = {"details": [order], "instFamily": family, "instId": self._symbol, "instType": of_type, "uly": family}
+        return msgspec.json.encode({"arg": {"channel": "liquidation-orders", "instType": of_type}, "data": [row]})
+
     def _book(
         self, stream: Stream, action: str, sides: tuple[Levels, Levels], ids: Mapping[str, int], now_ms: int
     ) -> Frame:
@@ -307,10 +335,32 @@ def _listing(market: str, asset: Asset, delivery_ms: int) -> Listing:
     )
 
 
+def _option(number: int, delivery_ms: int) -> Listing:
+    """Make a call, priced in the coin: families in turn, each strike above the last one."""
+    base, worth = OPTION_WORTH[number % len(OPTION_WORTH)]
+    strike = KNOWN[base] * (1 + number // len(OPTION_WORTH) * STRIKE_STEP)
+    return Listing(
+        market="option",
+        symbol=f"{base}-USD-{datetime.fromtimestamp(delivery_ms / 1000, UTC):%y%m%d}-{strike:.0f}-C",
+        base=base,
+        quote="USD",
+        numbers=numbers_of(price_decimals(OPTION_SHARE), 0),
+        start_price=OPTION_SHARE,
+        delivery_ms=delivery_ms,
+        contract=worth,
+    )
+
+
 def _instruments(market: str, ask: Ask) -> Answer:
     if ask.query.get("instType") != TYPES[market]:
         return _refused("51000", "Parameter instType error")
-    return _answered([_entry(each) for each in ask.market.listings(market)])
+    entries = [_entry(each) for each in ask.market.listings(market)]
+    if market != "option":
+        return _answered(entries)
+    family = ask.query.get("instFamily")
+    if family is None:
+        return _refused("50014", "Parameter instFamily can not be empty.")
+    return _answered([each for each in entries if each["instFamily"] == family])
 
 
 def _books(market: str, ask: Ask) -> Answer:
@@ -330,7 +380,8 @@ def _refused(code: str, text: str) -> Answer:
 
 
 def _entry(listing: Listing) -> dict[str, str]:
-    is_spot = listing.market == "spot"
+    is_spot, is_option = listing.market == "spot", listing.market == "option"
+    settle = listing.base if listing.is_inverse or is_option else listing.quote
     return {
         "instType": TYPES[listing.market],
         "instId": listing.symbol,
@@ -338,13 +389,13 @@ def _entry(listing: Listing) -> dict[str, str]:
         "instFamily": "" if is_spot else f"{listing.base}-{listing.quote}",
         "baseCcy": listing.base if is_spot else "",
         "quoteCcy": listing.quote if is_spot else "",
-        "settleCcy": "" if is_spot else listing.base if listing.is_inverse else listing.quote,
+        "settleCcy": "" if is_spot else settle,
         "ctVal": "" if is_spot else f"{listing.contract:g}",
         "ctMult": "" if is_spot else "1",
-        "ctType": "" if is_spot else "inverse" if listing.is_inverse else "linear",
+        "ctType": "" if is_spot or is_option else "inverse" if listing.is_inverse else "linear",
         "expTime": str(listing.delivery_ms or ""),
-        "stk": "",
-        "optType": "",
+        "stk": listing.symbol.split("-")[3] if is_option else "",
+        "optType": "C" if is_option else "",
         "tickSz": listing.numbers.price(1),
         "lotSz": listing.numbers.size(1),
         "state": "live",

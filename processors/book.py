@@ -54,9 +54,19 @@ class Book:
         """List bids and asks in no order."""
         return (list(self.bids), list(self.bids.values())), (list(self.asks), list(self.asks.values()))
 
+    def best(self) -> tuple[float, float] | None:
+        """Tell the best bid and the best ask; None = a side is empty."""
+        return (max(self.bids), min(self.asks)) if self.bids and self.asks else None
+
     def is_crossed(self) -> bool:
         """Tell whether the best bid is at or above the best ask, as it cannot be in a book that is right."""
-        return bool(self.bids and self.asks) and max(self.bids) >= min(self.asks)
+        best = self.best()
+        return best is not None and best[0] >= best[1]
+
+    def is_locked(self) -> bool:
+        """Tell whether the best bid is the best ask: wrong as a crossed one, and told apart from it."""
+        best = self.best()
+        return best is not None and best[0] == best[1]
 
     def clear(self) -> None:
         """Forget all levels."""
@@ -104,9 +114,9 @@ class TextBook(Book):
         for each in (self._bid_order, self._ask_order, self._bid_texts, self._ask_texts):
             each.clear()
 
-    def is_crossed(self) -> bool:
-        """Compare the best prices."""
-        return bool(self._bid_order and self._ask_order) and self._bid_order[-1] >= self._ask_order[0]
+    def best(self) -> tuple[float, float] | None:
+        """Look at the ends of both sides."""
+        return (self._bid_order[-1], self._ask_order[0]) if self._bid_order and self._ask_order else None
 
     def texts_of(self, bids: Iterable[float], asks: Iterable[float]) -> Texts | None:
         """Tell the digits of levels by price."""

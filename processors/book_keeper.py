@@ -63,6 +63,7 @@ Effect = PublishDelta | PublishSnapshot | Report | Resnapshot
 UNJOINED: Final = PublishDelta(0)
 LATE: Final = Report("OUT_OF_ORDER")
 CROSSED: Final = Report("CROSSED")
+LOCKED: Final = Report("LOCKED")
 STALE: Final = Report("STALE")
 
 
@@ -165,7 +166,7 @@ class BookKeeper:
         self._clear_buffer()
         if self.book.is_crossed():
             self.is_valid, self.request_wait_us = False, wait_us
-            return (CROSSED, *self._refuse(f"with snapshot {snapshot.sequence} the book is crossed", now_us))
+            return (self._crossed(), *self._refuse(f"with snapshot {snapshot.sequence} the book is crossed", now_us))
         return (PublishSnapshot(is_keyframe=False), Report("BOOK_READY", to_sequence=self.sequence, count=count))
 
     def on_clock(self, now_us: int) -> Sequence[Effect]:
@@ -392,10 +393,13 @@ class BookKeeper:
         """Publish a keyframe, unless the book is seen to be wrong."""
         if self.book.is_crossed():
             reason = "the book is crossed"
-            return (CROSSED, *self._reset(reason), *self._request(reason, now_us))
+            return (self._crossed(), *self._reset(reason), *self._request(reason, now_us))
         self.snapshot_id += 1
         self.next_keyframe_us = now_us + self._keyframe_us
         return (PublishSnapshot(is_keyframe=True),)
+
+    def _crossed(self) -> Report:
+        return LOCKED if self.book.is_locked() else CROSSED
 
     def _append(self, delta: BookDelta) -> None:
         self.buffer.append(delta)

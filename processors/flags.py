@@ -7,6 +7,7 @@ from processors.batch import Batch
 LATE: Final = "LATE"
 OFF_BOOK: Final = "OFF_BOOK"
 CROSSED: Final = "CROSSED"
+LOCKED: Final = "LOCKED"
 UNJOINED: Final = "UNJOINED"
 CLOCK_STEP: Final = "CLOCK_STEP"
 

@@ -15,7 +15,7 @@ from processors.book_keeper import BookKeeper, Effect, PublishDelta, PublishSnap
 from processors.book_rules import BookRule
 from processors.chains import BookChain, Rising, TradeChain
 from processors.dedupe import RecentIds, SeenIds
-from processors.flags import CLOCK_STEP, CROSSED, OFF_BOOK, UNJOINED, Lateness, join_flags
+from processors.flags import CLOCK_STEP, CROSSED, LOCKED, OFF_BOOK, UNJOINED, Lateness, join_flags
 from processors.followers import Followers, with_cuts
 from processors.increments import Increments
 from processors.items import AggTrade, BookChecksum, BookDelta, BookSnapshot, Quote, Trade
@@ -110,8 +110,8 @@ class SymbolState:
         self.last_quote = quote
         flag = ""
         if quote.bid >= quote.ask and quote.bid and quote.ask:
-            flag = CROSSED
-            self.note(batch, "CROSSED", QUOTE)
+            flag = LOCKED if quote.bid == quote.ask else CROSSED
+            self.note(batch, flag, QUOTE)
         self._add_quote(batch, quote, flag)
 
     def on_delta(self, batch: Batch, delta: BookDelta, *, in_turn: bool = False) -> None:

@@ -265,16 +265,21 @@ class PartitionWorker:
 
     def _count_records(self, batch: Batch) -> None:
         ticks: Counter[tuple[str, str]] = Counter()
+        flags: Counter[str] = Counter()
         newest: dict[str, Tick] = {}
         for record in batch.records:
             if isinstance(record, Tick):
                 ticks[record.symbol, record.asset_class] += 1
+                if record.flags:
+                    flags.update(record.flags.split(","))
                 if record.exchange_time_us:
                     newest[record.asset_class] = record
             elif isinstance(record, QualityEvent):
                 metrics.QUALITY.labels(self._venue, record.kind).inc(record.count)
         for (symbol, asset_class), count in ticks.items():
             metrics.TICKS.labels(self._venue, symbol, asset_class).inc(count)
+        for flag, count in flags.items():
+            metrics.FLAGGED.labels(self._venue, flag).inc(count)
         for asset_class, tick in newest.items():
             seconds = (tick.event_time_us - tick.exchange_time_us) / US
             metrics.LATENCY.labels(self._venue, asset_class).observe(seconds)

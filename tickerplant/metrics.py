@@ -84,6 +84,9 @@ ROWS: Final = Counter("sink_rows_total", "Rows acknowledged by a store.", ["stor
 WRITES: Final = Counter("sink_writes_total", "Chunks acknowledged by a store.", ["store", "table"])
 REPEATS: Final = Counter("sink_repeats_total", "Rows dropped because the store has them.", ["store", "table"])
 QUALITY: Final = Counter("quality_events_total", "Quality events.", ["venue", "kind"])
+FLAGGED: Final = Counter(
+    "ticks_flagged_total", "Ticks written to cleaned.tick with a flag, each flag of a tick counted.", ["venue", "flag"]
+)
 LAG: Final = Gauge(
     "stage_lag_records",
     "Records between a stage's position and the end, committed or not.",

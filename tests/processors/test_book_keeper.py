@@ -179,6 +179,13 @@ def test_a_snapshot_that_the_updates_cross_is_refused(spot: BookKeeper) -> None:
     assert not spot.is_valid
 
 
+def test_a_locked_book_is_told_apart_and_refused_as_well(spot: BookKeeper) -> None:
+    effects = feed(spot, delta(101, 102, price=9.0), both_sides(101, 8.0, 9.0))
+
+    assert effects == [UNJOINED, Report("LOCKED"), Resnapshot("with snapshot 101 the book is crossed")]
+    assert not spot.is_valid
+
+
 def test_a_book_that_is_crossed_when_a_keyframe_is_due_is_given_up(spot: BookKeeper) -> None:
     feed(spot, both_sides(100, 8.0, 9.0), delta(101, 102, price=50.0))
     given_up = [

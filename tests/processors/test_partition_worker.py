@@ -291,6 +291,18 @@ def test_metrics_have_the_names_that_dashboards_expect(owner: Owner, values: lis
     assert sample("ingestion_latency_seconds_count", **latency) - observed == 6
 
 
+def test_each_flag_of_a_tick_is_counted(owner: Owner, values: list[bytes], new_run: Any) -> None:
+    feed, encoder = new_run("spot").feed, Encoder(RawFrames, SCHEMA_ID)
+    ahead_us = (feed.recv_time_us + 3_600_000_000) // 1000
+    wrong = [feed.message("btcusdt@bookTicker", b="100.0", a="99.0"), feed.message(TRADE, t=1, T=ahead_us)]
+    before = [sample("ticks_flagged_total", venue="BINANCE", flag=flag) for flag in ("CROSSED", "CLOCK_STEP")]
+
+    owner.run([values[0], encoder.encode(feed.record(*wrong))])
+
+    after = [sample("ticks_flagged_total", venue="BINANCE", flag=flag) for flag in ("CROSSED", "CLOCK_STEP")]
+    assert [now - then for now, then in zip(after, before, strict=True)] == [1.0, 1.0]
+
+
 def test_a_next_owner_goes_on_where_the_state_was_captured(values: list[bytes]) -> None:
     whole, first = Owner(), Owner()
     for offset, value in enumerate(values):

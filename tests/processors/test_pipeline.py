@@ -97,12 +97,12 @@ def test_a_quote_behind_the_last_is_kept_and_told(spot: Any) -> None:
     assert len(spot.of(QualityEvent, kind="OUT_OF_ORDER")) == 1
 
 
-@pytest.mark.parametrize("ask", ["100.0", "99.0"])
-def test_crossed_quotes_are_flagged(spot: Any, ask: str) -> None:
+@pytest.mark.parametrize(("ask", "flag"), [("100.0", "LOCKED"), ("99.0", "CROSSED")])
+def test_locked_and_crossed_quotes_are_flagged_apart(spot: Any, ask: str, flag: str) -> None:
     spot.take(spot.feed.message(QUOTE, a=ask))
 
-    assert [each.flags for each in spot.of(Tick)] == ["CROSSED"]
-    assert len(spot.of(QualityEvent, kind="CROSSED")) == 1
+    assert [each.flags for each in spot.of(Tick)] == [flag]
+    assert [each.kind for each in spot.of(QualityEvent) if each.channel] == [flag]
 
 
 def test_flags_add_up(usdm: Any) -> None:

@@ -4,7 +4,6 @@ import re
 from collections import deque
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
-from datetime import UTC, datetime, timedelta
 from typing import Final
 
 import click
@@ -13,16 +12,13 @@ import msgspec
 from schemas.records import DeadLetter
 from schemas.topics import DEAD_PROCESSOR, DEAD_SINK
 from tickerplant.clock import now_us
-from tickerplant.errors import UserError
 from tickerplant.settings import Settings
+from tickerplant.since import shown, since_us, time_text
 from tickerplant.subscription import Subscription, Wish
 
-SPAN = re.compile(r"(\d+(?:\.\d+)?)([smhd])")
-UNITS: Final = {"s": 1, "m": 60, "h": 3600, "d": 86400}
 PARTICULARS = re.compile(r"'[^']*'|\"[^\"]*\"|\d+")
 """What differs between two letters of one cause: quoted values and numbers."""
 SHOWN_CHARS: Final = 100
-US: Final = 1_000_000
 
 
 @dataclass
@@ -101,30 +97,11 @@ def described(found: Summary) -> Iterator[str]:
     for group in found.groups:
         market = f"{group.venue} {group.market}".strip() or "-"
         yield f"{group.count:>9}  {group.stage}  {market}  {_line(group.reason)}"
-        yield f"{'':>9}  {_time(group.first_time_us)} to {_time(group.last_time_us)}, the last at {group.last_place}"
+        first, last = time_text(group.first_time_us), time_text(group.last_time_us)
+        yield f"{'':>9}  {first} to {last}, the last at {group.last_place}"
     for letter in found.letters:
-        yield f"{_time(letter.event_time_us)}  {letter.stage}  {place(letter)}  {_line(letter.reason)}"
+        yield f"{time_text(letter.event_time_us)}  {letter.stage}  {place(letter)}  {_line(letter.reason)}"
         yield f"    {_line(letter.payload.decode('utf-8', 'backslashreplace'))}"
-
-
-def since_us(text: str, now_us: int) -> int:
-    """Read `90s`, `30m`, `2h`, `7d` before now, or an ISO 8601 time (UTC where it names no zone), as µs.
-
-    Raises:
-        UserError: it is neither.
-
-    >>> since_us("1m", 100_000_000)
-    40000000
-    """
-    span = SPAN.fullmatch(text)
-    if span:
-        return max(0, now_us - int(float(span[1]) * UNITS[span[2]] * US))
-    try:
-        time = datetime.fromisoformat(text)
-    except ValueError:
-        raise UserError(f"{text!r} is no time: give 30m, 2h, 7d, or e.g. 2026-11-21T09:00") from None
-    since_epoch = (time if time.tzinfo else time.replace(tzinfo=UTC)) - datetime(1970, 1, 1, tzinfo=UTC)
-    return max(0, since_epoch // timedelta(microseconds=1))
 
 
 def place(letter: DeadLetter) -> str:
@@ -132,14 +109,5 @@ def place(letter: DeadLetter) -> str:
     return f"{letter.source_topic}:{letter.source_partition} offset {letter.source_offset}"
 
 
-def _time(time_us: int) -> str:
-    try:
-        return f"{datetime.fromtimestamp(time_us / US, UTC):%Y-%m-%dT%H:%M:%SZ}"
-    except (ValueError, OverflowError, OSError):
-        return f"{time_us} µs"
-
-
 def _line(text: str) -> str:
-    """Shorten to one line that a terminal can show."""
-    shown = "".join(char if char.isprintable() else "\N{REPLACEMENT CHARACTER}" for char in text[:SHOWN_CHARS])
-    return shown + ("…" if len(text) > SHOWN_CHARS else "")
+    return shown(text, SHOWN_CHARS)

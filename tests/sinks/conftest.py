@@ -1,13 +1,8 @@
 """A log and a store in memory, with the contracts of Kafka and of ClickHouse, and faults on command."""
 
-import socket
-import subprocess
-import sys
-import time
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Any
 
 import msgspec
@@ -17,16 +12,13 @@ from schemas import records
 from schemas.codec import Decoder, Encoder, schema_text
 from schemas.records import DeadLetter, SinkCommit, Tick
 from sinks.chunk import Buffer, Chunk, Limits
-from sinks.clickhouse_client import connect
 from sinks.columns import frame_rows
 from sinks.drain import Assigned, Drain, Listener, Tools
 from sinks.position import Position, read_position
 from sinks.rows import Entry, RowReader
 from sinks.store import Refused, Store, StoreBusyError
 from sinks.tables import table_of
-from tickerplant.errors import DependencyError
 from tickerplant.health import Health
-from tickerplant.settings import ClickHouse, Settings
 from tickerplant.tally import DeadLetterLimit
 
 Place = tuple[str, int]
@@ -369,59 +361,3 @@ def make_chunk(
     found = buffer.due(0.0)
     assert found
     return found
-
-
-class Gateway:
-    """The local ClickHouse in a process of its own."""
-
-    def __init__(self, folder: Path) -> None:
-        self.folder = folder
-        ports = [free_port(), free_port()]
-        clickhouse = ClickHouse(port=ports[0], http_port=ports[1], retention_days=3650)
-        self.settings = Settings(clickhouse=clickhouse)
-        self.process: subprocess.Popen[bytes] | None = None
-
-    def start(self) -> None:
-        ports = ["--port", str(self.settings.clickhouse.port), "--http-port", str(self.settings.clickhouse.http_port)]
-        command = [sys.executable, "-m", "tickerplant.local.gateway", *ports, "--data", str(self.folder)]
-        self.process = subprocess.Popen(command, stderr=subprocess.DEVNULL, stdout=subprocess.DEVNULL)
-        until_s = time.monotonic() + 30
-        while not self.answers():
-            assert time.monotonic() < until_s
-            assert self.process.poll() is None
-
-    def answers(self) -> bool:
-        try:
-            connect(self.settings.clickhouse).disconnect()
-        except DependencyError:
-            return False
-        return True
-
-    def stop(self) -> None:
-        assert self.process
-        self.process.terminate()
-        self.process.wait(20)
-
-
-def free_port() -> int:
-    with socket.socket() as found:
-        found.bind(("127.0.0.1", 0))
-        return int(found.getsockname()[1])
-
-
-@pytest.fixture(scope="session")
-def gateway(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Gateway]:
-    """One ClickHouse for all tests of this folder."""
-    server = Gateway(tmp_path_factory.mktemp("clickhouse"))
-    server.start()
-    yield server
-    server.stop()
-
-
-@pytest.fixture
-def own_gateway(tmp_path: Path) -> Iterator[Gateway]:
-    """A ClickHouse to be stopped and started."""
-    server = Gateway(tmp_path / "clickhouse")
-    server.start()
-    yield server
-    server.stop()

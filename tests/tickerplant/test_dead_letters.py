@@ -9,11 +9,12 @@ from click.testing import CliRunner
 from schemas.records import DeadLetter
 from schemas.topics import DEAD_PROCESSOR, DEAD_SINK, catalogue
 from tickerplant.cli import cli
-from tickerplant.dead_letters import described, since_us, summarize
+from tickerplant.dead_letters import described, summarize
 from tickerplant.errors import UserError
 from tickerplant.kafka import Publisher, create_topics
 from tickerplant.registry import Registry
 from tickerplant.settings import Settings
+from tickerplant.since import since_us
 
 NOW_US = 1_795_248_000_000_000
 MINUTE_US = 60_000_000

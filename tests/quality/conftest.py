@@ -1,0 +1,46 @@
+"""A ClickHouse with tables of its own suffix, to be filled by each test."""
+
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import pytest
+
+from sinks.clickhouse_client import connect
+from sinks.migrations import migrate
+from tickerplant.settings import Settings
+
+SUFFIX = "_quality"
+TABLES = ("market_data.tick", "market_data.depth", "metadata.quality")
+Fill = Callable[..., None]
+
+
+@pytest.fixture(scope="module")
+def settings(gateway: Any) -> Settings:
+    """Settings of a deployment whose tables stand beside those of other tests."""
+    migrate(gateway.settings)
+    client = connect(gateway.settings.clickhouse)
+    for table in TABLES:
+        client.execute(f"CREATE TABLE IF NOT EXISTS {table}{SUFFIX} AS {table}")
+        client.execute(f"ALTER TABLE {table}{SUFFIX} REMOVE TTL")
+    client.disconnect()
+    clickhouse = gateway.settings.clickhouse.model_copy(update={"table_suffix": SUFFIX})
+    found: Settings = gateway.settings.model_copy(update={"clickhouse": clickhouse})
+    return found
+
+
+@pytest.fixture
+def fill(settings: Settings) -> Iterator[Fill]:
+    """Insert rows (dictionaries by column) into a table that was emptied before the test."""
+    client = connect(settings.clickhouse)
+    for table in TABLES:
+        client.execute(f"TRUNCATE TABLE {table}{SUFFIX}")
+    offsets = iter(range(10**9))
+
+    def insert(table: str, *rows: dict[str, Any]) -> None:
+        for row in rows:  # columns may differ from row to row
+            full = {"venue": "BINANCE", "symbol": "BTC/USDT", "source_topic": "raw.x", "source_offset": next(offsets)}
+            full |= row
+            client.execute(f"INSERT INTO {table}{SUFFIX} ({', '.join(full)}) VALUES", [list(full.values())])
+
+    yield insert
+    client.disconnect()

@@ -1,0 +1,131 @@
+"""What `tickerplant quality` tells of rows in ClickHouse: counted by hand here, by its SQL there."""
+
+import json
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+from click.testing import CliRunner
+
+from tickerplant.cli import cli
+from tickerplant.errors import DependencyError, UserError
+from tickerplant.quality import coverage, findings
+from tickerplant.quality.wish import Wish
+from tickerplant.questions import asking
+from tickerplant.settings import Settings
+
+Fill = Callable[..., None]
+DAY_US = 86_400_000_000
+MIDNIGHT_US = 1_795_219_200_000_000  # 2026-11-21T00:00Z
+NOON_US = MIDNIGHT_US + DAY_US // 2
+SECOND_US = 1_000_000
+AROUND_NOON = Wish(start_us=NOON_US, end_us=NOON_US + 60 * SECOND_US)
+
+
+def tick(time_us: int, **columns: Any) -> dict[str, Any]:
+    return {"event_time_us": time_us, "price": 100.0, "kind": "TRADE", **columns}
+
+
+def event(time_us: int, kind: str, **columns: Any) -> dict[str, Any]:
+    return {"event_time_us": time_us, "kind": kind, "count": 1, **columns}
+
+
+def found_by(settings: Settings, wish: Wish) -> list[findings.Subject]:
+    with asking(settings.clickhouse) as questions:
+        return findings.read(questions, wish)
+
+
+def days_of(settings: Settings, wish: Wish) -> list[coverage.Day]:
+    with asking(settings.clickhouse) as questions:
+        return coverage.read(questions, wish, wish.end_us)
+
+
+def test_events_and_flags_are_counted_by_venue_symbol_and_kind(settings: Settings, fill: Fill) -> None:
+    fill("market_data.tick", *(tick(NOON_US + number) for number in range(8)))
+    fill("market_data.tick", tick(NOON_US + 8, flags="LATE"), tick(NOON_US + 9, flags="LATE,OUTLIER"))
+    fill("metadata.quality", event(NOON_US, "GAP", count=3), event(NOON_US + 5, "GAP", count=4, detail="newest"))
+    fill("metadata.quality", event(NOON_US + 7, "STALE", symbol="", venue="OKX"))
+
+    binance, okx = found_by(settings, AROUND_NOON)
+
+    assert (binance.venue, binance.symbol, binance.ticks) == ("BINANCE", "BTC/USDT", 10)
+    assert binance.last_tick_time_us == NOON_US + 9
+    assert [(each.kind, each.items, each.events, each.last_time_us) for each in binance.findings] == [
+        ("GAP", 7, 2, NOON_US + 5),
+        ("LATE", 2, 0, NOON_US + 9),
+        ("OUTLIER", 1, 0, NOON_US + 9),
+    ]
+    assert binance.findings[0].last_detail == "newest"
+    assert (okx.venue, okx.symbol, okx.ticks, [each.kind for each in okx.findings]) == ("OKX", "", 0, ["STALE"])
+
+
+def test_an_event_that_was_written_twice_counts_once(settings: Settings, fill: Fill) -> None:
+    fill("metadata.quality", *(event(NOON_US, "GAP", source_offset=5) for _ in range(2)))
+
+    assert [each.items for each in found_by(settings, AROUND_NOON)[0].findings] == [1]
+
+
+def test_only_what_was_asked_for_is_told(settings: Settings, fill: Fill) -> None:
+    places = [(venue, symbol) for venue in ("BINANCE", "OKX") for symbol in ("BTC/USDT", "ETH/USDT")]
+    fill("market_data.tick", *(tick(NOON_US, venue=venue, symbol=symbol) for venue, symbol in places))
+    fill("market_data.tick", tick(NOON_US - 1), tick(AROUND_NOON.end_us))
+
+    def told(**changes: str) -> list[tuple[str, str, int]]:
+        wish = Wish(start_us=AROUND_NOON.start_us, end_us=AROUND_NOON.end_us, **changes)
+        return [(each.venue, each.symbol, each.ticks) for each in found_by(settings, wish)]
+
+    assert told() == [(*place, 1) for place in places]
+    assert told(venue="OKX") == [(*place, 1) for place in places[2:]]
+    assert told(venue="OKX", symbol="ETH/USDT") == [("OKX", "ETH/USDT", 1)]
+    assert told(symbol="' OR 1 = 1 --") == []
+
+
+def test_a_days_coverage_counts_seconds_rows_holes_and_gaps(settings: Settings, fill: Fill) -> None:
+    seconds = (0, 0, 1, 5, 90)
+    fill("market_data.tick", *(tick(NOON_US + second * SECOND_US) for second in seconds))
+    fill("market_data.depth", {"event_time_us": NOON_US + 6 * SECOND_US}, {"event_time_us": NOON_US + DAY_US})
+    fill("metadata.quality", event(NOON_US, "GAP", count=3), event(NOON_US, "FRAME_LOSS", symbol="", count=2))
+    connection, first, second = days_of(settings, Wish(start_us=NOON_US + 80 * SECOND_US, end_us=NOON_US + 2 * DAY_US))
+
+    assert (connection.symbol, connection.seconds, connection.gaps, connection.missing) == ("", 0, 1, 2)
+    assert (first.day.isoformat(), first.seconds, first.seconds_of_day) == ("2026-11-21", 5, 86_400)
+    assert first.coverage == 5 / 86_400
+    assert (first.ticks, first.depths, first.longest_hole_s) == (5, 1, 84)
+    assert (first.first_time_us, first.last_time_us) == (NOON_US, NOON_US + 90 * SECOND_US)
+    assert (first.gaps, first.missing) == (1, 3)
+    assert (second.day.isoformat(), second.ticks, second.depths, second.longest_hole_s) == ("2026-11-22", 0, 1, 0)
+
+
+def test_a_day_that_is_not_over_is_measured_by_what_has_passed(settings: Settings, fill: Fill) -> None:
+    fill("market_data.tick", *(tick(MIDNIGHT_US + second * SECOND_US) for second in range(9)))
+
+    [day] = days_of(settings, Wish(start_us=MIDNIGHT_US, end_us=MIDNIGHT_US + 12 * SECOND_US))
+
+    assert (day.seconds_of_day, day.seconds, day.coverage) == (12, 9, 0.75)
+
+
+@pytest.mark.parametrize(("options", "name"), [((), "quality"), (("--coverage",), "coverage")])
+def test_the_command_prints_a_table_or_one_object(
+    settings: Settings, fill: Fill, monkeypatch: pytest.MonkeyPatch, options: tuple[str, ...], name: str
+) -> None:
+    fill("market_data.tick", tick(NOON_US, flags="OUTLIER"))
+    monkeypatch.setattr("tickerplant.cli.load_settings", lambda _config: settings)
+
+    def printed(*more: str) -> str:
+        words = ["quality", "--since", "2026-11-21", "--venue", "binance", *options, *more]
+        return CliRunner().invoke(cli, words, catch_exceptions=False).stdout
+
+    [row] = json.loads(printed("--json"))[name]
+    assert (row["venue"], row["symbol"], row["ticks"]) == ("BINANCE", "BTC/USDT", 1)
+    assert "BTC/USDT" in printed()
+    assert "nothing is stored" in printed("--symbol", "NO/NE")
+
+
+def test_a_store_that_is_away_or_not_deployed_is_named(settings: Settings) -> None:
+    def of(**changes: Any) -> Settings:
+        return settings.model_copy(update={"clickhouse": settings.clickhouse.model_copy(update=changes)})
+
+    with pytest.raises(UserError, match="run `tickerplant deploy`"):
+        found_by(of(table_suffix="_never"), AROUND_NOON)
+    with pytest.raises(DependencyError, match="does not answer"):
+        found_by(of(port=1), AROUND_NOON)

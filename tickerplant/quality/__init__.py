@@ -1,0 +1,1 @@
+"""How good what is stored is: what went wrong by venue and symbol, and how much of each day is there."""

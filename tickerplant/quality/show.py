@@ -1,0 +1,51 @@
+"""`tickerplant quality`: asks ClickHouse, prints a table for a person or one JSON object."""
+
+import click
+import msgspec
+from rich.console import Console
+from rich.table import Table
+
+from tickerplant.clock import now_us
+from tickerplant.quality import coverage, findings
+from tickerplant.quality.wish import Wish
+from tickerplant.questions import asking
+from tickerplant.settings import Settings
+from tickerplant.since import since_us
+
+
+def show_findings(settings: Settings, wish: Wish, *, as_json: bool) -> None:
+    """Print what went wrong in a range, by venue and symbol.
+
+    Raises:
+        UserError: ClickHouse refuses us, or is not deployed.
+        DependencyError: it does not answer.
+    """
+    with asking(settings.clickhouse) as questions:
+        found = findings.read(questions, wish)
+    _show("quality", found, findings.render(found), as_json=as_json)
+
+
+def show_coverage(settings: Settings, wish: Wish, *, as_json: bool) -> None:
+    """Print how much of each day is stored; raises as `show_findings`."""
+    with asking(settings.clickhouse) as questions:
+        found = coverage.read(questions, wish, wish.end_us)
+    _show("coverage", found, coverage.render(found), as_json=as_json)
+
+
+def make_wish(*, since: str, venue: str | None, symbol: str | None) -> Wish:
+    """Read what a person gave; the range ends now.
+
+    Raises:
+        UserError: `since` is no time.
+    """
+    end_us = now_us()
+    return Wish(start_us=since_us(since, end_us), end_us=end_us, venue=(venue or "").upper(), symbol=symbol or "")
+
+
+def _show(name: str, rows: object, table: Table, *, as_json: bool) -> None:
+    if as_json:
+        click.echo(msgspec.json.encode({name: rows}))
+    else:
+        natural = Console()  # of a terminal, or of none; a table is never cut to it: what does not fit wraps
+        width = max(natural.width, natural.measure(table, options=natural.options.update(max_width=1000)).maximum)
+        Console(width=width).print(table)

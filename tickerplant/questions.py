@@ -1,0 +1,74 @@
+"""Questions to ClickHouse for people: rows by name, over tables of this deployment."""
+
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from typing import Any, Final
+
+from clickhouse_driver import Client
+from clickhouse_driver.errors import Error, ServerException
+
+from sinks.clickhouse_client import BUSY, connect, first_line
+from tickerplant.errors import DependencyError, UserError
+from tickerplant.settings import ClickHouse
+
+NOT_THERE: Final = frozenset({16, 47, 60, 81})
+"""Server errors: no such column, name, table, database.
+Source: https://github.com/ClickHouse/ClickHouse/blob/master/src/Common/ErrorCodes.cpp"""
+ROWS_AT_A_TIME: Final = 65536
+Row = dict[str, Any]
+
+
+class Questions:
+    """Asks one store; `@` after a table's name in a question stands for the suffix of this deployment's tables."""
+
+    def __init__(self, client: Client, settings: ClickHouse) -> None:
+        self._client = client
+        self._settings = settings
+
+    def rows(self, sql: str, values: Mapping[str, Any]) -> Iterator[Row]:
+        """Ask, and give the answer's rows by column name as they come; one question at a time.
+
+        Args:
+            sql: with `%(name)s` for each of the values, which are escaped.
+
+        Raises:
+            UserError: a table is missing, or the question is refused.
+            DependencyError: ClickHouse does not answer, or is busy.
+        """
+        question = sql.replace("@", self._settings.table_suffix)
+        options = {"max_block_size": ROWS_AT_A_TIME}
+        try:
+            answer = self._client.execute_iter(question, dict(values), with_column_types=True, settings=options)
+            names = [name for name, _type in next(answer)]
+            for row in answer:
+                yield dict(zip(names, row, strict=True))
+        except ServerException as error:
+            raise self._judged(error) from error
+        except (Error, OSError, EOFError) as error:
+            raise DependencyError("clickhouse", self._address, type(error).__name__) from error
+
+    @property
+    def _address(self) -> str:
+        return f"{self._settings.host}:{self._settings.port}"
+
+    def _judged(self, error: ServerException) -> Exception:
+        if error.code in NOT_THERE:
+            return UserError(f"ClickHouse at {self._address}: {first_line(error)}; run `tickerplant deploy`")
+        if error.code in BUSY:
+            return DependencyError("clickhouse", self._address, first_line(error))
+        return UserError(f"ClickHouse at {self._address} refuses: {first_line(error)}")
+
+
+@contextmanager
+def asking(settings: ClickHouse) -> Iterator[Questions]:
+    """Connect for some questions.
+
+    Raises:
+        DependencyError: ClickHouse does not answer.
+        UserError: it refuses us.
+    """
+    client = connect(settings)
+    try:
+        yield Questions(client, settings)
+    finally:
+        client.disconnect()

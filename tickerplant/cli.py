@@ -588,15 +588,17 @@ def dead_letters(config: Path | None, as_json: bool, stage: str | None, since: s
 @click.option("--since", help="e.g. 30m, 2h, 7d, or 2026-11-21T09:00. Default: 1h; with --coverage 7d.")
 @click.option("--venue", shell_complete=complete.venues, help="Only this one, e.g. binance.")
 @click.option("--symbol", help="Only this one, e.g. BTC/USDT.")
-@click.option("--coverage", "is_coverage", is_flag=True, help="How much of each day is stored, instead.")
+@click.option("--coverage", "what", flag_value="coverage", help="How much of each day is stored, instead.")
+@click.option("--divergence", "what", flag_value="divergence", help="Which venues' prices left the others', instead.")
 def quality(
-    config: Path | None, as_json: bool, since: str | None, venue: str | None, symbol: str | None, is_coverage: bool
+    config: Path | None, as_json: bool, since: str | None, venue: str | None, symbol: str | None, what: str | None
 ) -> None:
     """Show what went wrong in what is stored: per venue and symbol, by kind, and when it was last seen."""
-    from tickerplant.quality.show import make_wish, show_coverage, show_findings
+    from tickerplant.quality import show
 
-    wish = make_wish(since=since or ("7d" if is_coverage else "1h"), venue=venue, symbol=symbol)
-    (show_coverage if is_coverage else show_findings)(load_settings(config), wish, as_json=as_json)
+    shows = {"coverage": show.show_coverage, "divergence": show.show_divergence}
+    wish = show.make_wish(since=since or ("7d" if what == "coverage" else "1h"), venue=venue, symbol=symbol)
+    shows.get(what or "", show.show_findings)(load_settings(config), wish, as_json=as_json)
 
 
 @cli.command()

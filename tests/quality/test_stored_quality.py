@@ -2,14 +2,16 @@
 
 import json
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 import pytest
 from click.testing import CliRunner
 
+from processors.divergence import Band
 from tickerplant.cli import cli
 from tickerplant.errors import DependencyError, UserError
-from tickerplant.quality import coverage, findings
+from tickerplant.quality import coverage, divergence, findings
 from tickerplant.quality.wish import Wish
 from tickerplant.questions import asking
 from tickerplant.settings import Settings
@@ -119,6 +121,30 @@ def test_the_command_prints_a_table_or_one_object(
     assert (row["venue"], row["symbol"], row["ticks"]) == ("BINANCE", "BTC/USDT", 1)
     assert "BTC/USDT" in printed()
     assert "nothing is stored" in printed("--symbol", "NO/NE")
+
+
+def quote(second: int, venue: str, mid: float, **columns: Any) -> dict[str, Any]:
+    bid_ask = {"bid": mid - 0.5, "ask": mid + 0.5}
+    return tick(NOON_US + second * SECOND_US, venue=venue, kind="QUOTE", **{**bid_ask, **columns})
+
+
+def test_the_venue_that_left_the_others_is_named_with_its_spell(settings: Settings, fill: Fill) -> None:
+    steady = [quote(second, venue, 10_000) for second in range(8) for venue in ("BINANCE", "OKX")]
+    left = [quote(second, "KRAKEN", 10_000 if second in {0, 7} else 10_050) for second in range(8)]
+    overtaken = [quote(0, "KRAKEN", 20_000, sequence_id=-1), quote(3, "KRAKEN", 1, ask=None), quote(3, "OKX", 1, bid=0)]
+    fill("market_data.tick", *steady, *left, *overtaken)
+    fill("market_data.tick", quote(0, "OKX", 7, symbol="ETH/USDT"), quote(0, "OKX", 9, symbol="ETH/BTC"))
+
+    with asking(settings.clickhouse) as questions:
+        found = divergence.read(questions, AROUND_NOON, Band())
+        others = divergence.read(questions, replace(AROUND_NOON, venue="OKX"), Band())
+
+    [told], [spell] = found.divergences, found.spells
+    assert (found.symbols, found.seconds) == (others.symbols, others.seconds) == (1, 8)
+    assert (told.symbol, told.venue, told.spells, told.seconds, told.venues) == ("BTC/USDT", "KRAKEN", 1, 6, 3)
+    assert told.worst_bps == pytest.approx(49.88, abs=0.01)
+    assert (spell.start_s, spell.last_s) == (NOON_US // SECOND_US + 1, NOON_US // SECOND_US + 6)
+    assert others.spells == []
 
 
 def test_a_store_that_is_away_or_not_deployed_is_named(settings: Settings) -> None:

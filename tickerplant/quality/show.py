@@ -5,8 +5,9 @@ import msgspec
 from rich.console import Console
 from rich.table import Table
 
+from processors.divergence import Band
 from tickerplant.clock import now_us
-from tickerplant.quality import coverage, findings
+from tickerplant.quality import coverage, divergence, findings
 from tickerplant.quality.wish import Wish
 from tickerplant.questions import asking
 from tickerplant.settings import Settings
@@ -30,6 +31,13 @@ def show_coverage(settings: Settings, wish: Wish, *, as_json: bool) -> None:
     with asking(settings.clickhouse) as questions:
         found = coverage.read(questions, wish, wish.end_us)
     _show("coverage", found, coverage.render(found), as_json=as_json)
+
+
+def show_divergence(settings: Settings, wish: Wish, *, as_json: bool) -> None:
+    """Print which venues' prices left those of the others; raises as `show_findings`."""
+    with asking(settings.clickhouse) as questions:
+        found = divergence.read(questions, wish, Band())
+    _show("divergence", found, divergence.render(found), as_json=as_json)
 
 
 def make_wish(*, since: str, venue: str | None, symbol: str | None) -> Wish:

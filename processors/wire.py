@@ -204,7 +204,7 @@ def signed(text: str) -> float:
 
 
 def levels(body: msgspec.Raw) -> tuple[list[float], list[float]]:
-    """Read [[price, size], ...] as parallel lists.
+    """Read [[price, size], ...] as parallel lists; numbers as JSON writes them, in strings or not.
 
     Raises:
         FrameError: not such pairs, or not prices > 0 and sizes >= 0, all in proportion.

@@ -12,6 +12,8 @@ from dataclasses import dataclass
 from threading import Thread
 from typing import Final
 
+from confluent_kafka import OFFSET_INVALID
+
 from tickerplant.kafka import Consumer, KafkaError, KafkaException, Message, Told, TopicPartition, consumer
 from tickerplant.settings import Settings
 
@@ -25,6 +27,10 @@ CLOSE_S: Final = 10.0
 EARLY_MOST: Final = 4000
 """Messages that may come while a commit is waited for; above, fetching pauses."""
 
+NOT_BEGUN: Final = OFFSET_INVALID
+"""The position of a partition of which no message has come."""
+
+Place = tuple[str, int]
 Partitions = list[TopicPartition]
 Change = Callable[[Partitions], None]
 """Told, from within polls and commits, of partitions that are given or taken."""
@@ -62,6 +68,8 @@ class Member:
         self.client: Consumer = consumer(settings, group, told, **config, on_commit=self._on_commit)
         self._asked: _Commit | None = None
         self._early: deque[Message] = deque()
+        self._assigned_at: dict[Place, int] = {}
+        self._paused: set[Place] = set()
         self._is_held = False
         self._is_full = False
         self._is_leaving = False
@@ -74,18 +82,23 @@ class Member:
             if not self._is_leaving:
                 change(partitions)
 
-        def assigned(_client: Consumer, partitions: Partitions) -> None:
+        def assigned(client: Consumer, partitions: Partitions) -> None:
+            self._assigned_at.update((_place(each), each.offset) for each in client.position(partitions))
             tell(on_assign, partitions)
 
         def revoked(_client: Consumer, partitions: Partitions) -> None:
+            self._resume({_place(each) for each in partitions})
             tell(on_revoke, partitions)
 
         self.client.subscribe(topics, on_assign=assigned, on_revoke=revoked, on_lost=revoked)
 
     def fetch(self, most: int, timeout_s: float) -> list[Message]:
-        """Wait for up to so many messages, errors among them; empty = none came in time."""
+        """Wait for up to so many messages, errors among them; empty = none came in time, or partitions are held."""
         wanted = max(1, most - len(self._early))
-        self._early.extend(self.client.consume(wanted, 0 if self._early else timeout_s))
+        is_ready = self._early and not self._is_held
+        self._early.extend(self.client.consume(wanted, 0 if is_ready else timeout_s))
+        if self._is_held:
+            return self._held()
         found = [self._early.popleft() for _ in range(min(most, len(self._early)))]
         if self._is_full and not self._early:
             self._is_full = False
@@ -119,12 +132,12 @@ class Member:
         return time.monotonic() - self._asked.begun_s > STUCK_S
 
     def hold(self) -> None:
-        """Pause all partitions that are ours."""
+        """Give no messages of the partitions that are ours, until `release`; the membership is kept by `fetch`."""
         self._is_held = True
         self._fetch_or_not()
 
     def release(self) -> None:
-        """Resume all partitions that are ours."""
+        """Give messages again."""
         self._is_held = False
         self._fetch_or_not()
 
@@ -153,11 +166,43 @@ class Member:
         if self._asked is not None:
             self._asked.answer(error, partitions)
 
-    def _fetch_or_not(self) -> None:
-        change = self.client.pause if self._is_held or self._is_full else self.client.resume
-        change(self.client.assignment())
+    def _held(self) -> list[Message]:
+        """Keep what came of partitions that could not be paused before; errors are told all the same."""
+        self._fetch_or_not()
+        errors = [each for each in self._early if each.error() is not None]
+        if errors:
+            self._early = deque(each for each in self._early if each.error() is None)
+        return errors
 
-    def _forget(self, places: Iterable[tuple[str, int]]) -> None:
+    def _fetch_or_not(self) -> None:
+        if self._is_held or self._is_full:
+            new = self._begun() - self._paused
+            self.client.pause(_partitions(new))
+            self._paused |= new
+        else:
+            self._resume(set(self._paused))
+
+    def _begun(self) -> set[Place]:
+        """Tell of which partitions a message has come since they were given to us.
+
+        librdkafka forgets to start what is paused before it has (issue 2190), and no `resume` helps.
+        """
+        places = {_place(each): each.offset for each in self.client.position(self.client.assignment())}
+        return {place for place, at in places.items() if at not in {NOT_BEGUN, self._assigned_at.get(place)}}
+
+    def _resume(self, places: set[Place]) -> None:
+        self.client.resume(_partitions(places & self._paused))
+        self._paused -= places
+
+    def _forget(self, places: Iterable[Place]) -> None:
         """Drop what came of partitions that are read from another offset now."""
         gone = set(places)
         self._early = deque(each for each in self._early if (each.topic(), each.partition()) not in gone)
+
+
+def _place(partition: TopicPartition) -> Place:
+    return partition.topic, partition.partition
+
+
+def _partitions(places: Iterable[Place]) -> Partitions:
+    return [TopicPartition(*place) for place in places]

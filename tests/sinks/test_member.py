@@ -117,3 +117,29 @@ def test_a_commit_that_is_never_answered_ends_in_time_and_the_next_member_goes_o
     assert found == Position(offset=10, pending_end=20)
     assert group.entries[0].offset == 10
     assert group.log.commit({place: Position(offset=COUNT)})
+
+
+@pytest.mark.parametrize("held_polls", [0, 1, 20])
+def test_partitions_held_from_the_start_give_nothing_and_then_everything(group: Group, held_polls: int) -> None:
+    group.log.hold()
+    group.poll_until(lambda: group.given)
+    for _ in range(held_polls):
+        group.log.hold()
+        group.poll_until(lambda: True)
+        assert group.log.poll(500, 0.1) == []
+    group.log.release()
+    group.poll_until(lambda: len(group.entries) == COUNT)
+
+    assert [entry.offset for entry in group.entries] == list(range(COUNT))
+
+
+def test_partitions_held_in_mid_stream_go_on_where_they_were(group: Group) -> None:
+    for _ in range(5):
+        before = len(group.entries)
+        group.poll_until(lambda: len(group.entries) > before)  # noqa: B023  # called at once
+        group.log.hold()
+        assert group.log.poll(500, 0.1) == group.log.poll(500, 0.1) == []
+        group.log.release()
+    group.poll_until(lambda: len(group.entries) == COUNT)
+
+    assert [entry.offset for entry in group.entries] == list(range(COUNT))

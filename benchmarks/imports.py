@@ -1,6 +1,6 @@
-"""What it takes to import each of our processes: the least of several tries, from the start of Python to its end.
+"""What it takes to import each of our processes: the least of several tries, from the start of Python on.
 
-On a machine that does other work too, processor time tells more than the clock. Bytecode is compiled before, as
+How long Python takes to forget it all at its end is left out. On a machine that does other work too, processor time tells more than the clock. Bytecode is compiled before, as
 installers do.
 
 Run: python -m benchmarks.imports
@@ -14,11 +14,12 @@ from typing import Any
 from tickerplant.lean import MODULES, import_program
 
 TRIES = 10
+END = "\nimport os\nos._exit(0)"  # at once, with nothing tidied up
 
 
 def measure() -> dict[str, Any]:
     """Measure each process."""
-    return {process: best(import_program(process)) for process in MODULES}
+    return {process: best(import_program(process) + END) for process in MODULES}
 
 
 def best(program: str) -> dict[str, float]:

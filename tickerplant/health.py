@@ -67,6 +67,10 @@ class _Dependency:
     was_up: bool = False
     is_told: bool = False  # its loss stands in the log
 
+    def reason(self) -> str:
+        """Give the first complaint; that work has not begun counts last: what others complain of may be the cause."""
+        return min(self.complaints.items(), key=lambda complaint: complaint[0] == WORK)[1]
+
 
 class Health:
     """What one role knows of itself; thread-safe.
@@ -129,7 +133,7 @@ class Health:
         with self._lock:
             now_s = self._now_s()
             return [
-                Missing(name, next(iter(found.complaints.values())), round(now_s - found.since_s, 1))
+                Missing(name, found.reason(), round(now_s - found.since_s, 1))
                 for name, found in sorted(self._known.items())
                 if found.complaints
             ]

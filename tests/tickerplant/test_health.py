@@ -254,3 +254,16 @@ def test_a_role_is_not_ready_before_it_works(told: list[Any]) -> None:
     health.works()
 
     assert (health.missing(), told) == ([], [])
+
+
+def test_what_a_server_answers_is_told_before_that_the_role_is_starting() -> None:
+    health = Health("tester", is_patient=True)
+    health.starts()
+    health.expect("kafka")
+    told = [health.missing()[0].reason]
+    health.down("kafka", "connection refused")
+    told += [health.missing()[0].reason]
+    health.up("kafka")
+    told += [health.missing()[0].reason]
+
+    assert told == ["not reached yet", "connection refused", "the role is starting"]

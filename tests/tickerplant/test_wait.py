@@ -111,5 +111,6 @@ def test_a_person_gets_the_error_itself() -> None:
 
 
 def missing_of(settings: Settings) -> dict[str, set[str]]:
-    found = ask_roles(settings, "ready")
-    return {each.role: {one.dependency for one in each.missing if one.reason != "not reached yet"} for each in found}
+    """What each role has asked in vain, by its own reason."""
+    found, other = ask_roles(settings, "ready"), {"not reached yet", "the role is starting"}
+    return {each.role: {one.dependency for one in each.missing if one.reason not in other} for each in found}

@@ -1,7 +1,7 @@
 """What it takes to import each of our processes: the least of several tries, from the start of Python on.
 
-How long Python takes to forget it all at its end is left out. On a machine that does other work too, processor time tells more than the clock. Bytecode is compiled before, as
-installers do.
+How long Python takes to forget it all at its end is left out. On a machine that does other work too, processor time
+tells more than the clock. Bytecode is compiled before, as installers do.
 
 Run: python -m benchmarks.imports
 """

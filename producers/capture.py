@@ -4,10 +4,11 @@ import asyncio
 import random
 from collections import Counter
 from collections.abc import Awaitable, Callable, Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from itertools import count
 from typing import Final
 
+from producers.claims import Claims
 from producers.connection import STATES, Backoff
 from producers.feed import Feed
 from producers.http import Fetcher, HttpError, RefusedError
@@ -47,6 +48,7 @@ class Run:
     Args:
         start: names this run, e.g. its start time in base 36.
         numbers: numbers connections, each once.
+        claims: what each capture wants.
     """
 
     settings: Producer
@@ -55,6 +57,7 @@ class Run:
     refresh_s: float = REFRESH_S
     now_us: NowUs = now_us
     chance: Callable[[], float] = random.random
+    claims: Claims = field(default_factory=Claims)
 
 
 class Capture:
@@ -100,7 +103,7 @@ class Capture:
         """Capture until cancelled.
 
         Raises:
-            UserError: a wanted symbol is not listed.
+            UserError: a wanted symbol is not listed, or another market of the venue captures it.
         """
         await self._until_done(self._list)
         self._wished.clear()
@@ -196,9 +199,11 @@ class Capture:
         """List the wanted streams, as far as the venue lets one address have them.
 
         Raises:
-            UserError: a wanted symbol is not listed, or there are more streams than the venue lets us have.
+            UserError: a wanted symbol is not listed, or is another market's too; or there are more streams than the
+                venue lets us have.
         """
-        pairs = obedient(self.venue, self._listed, self._wishes, is_first=self._is_first)
+        pairs = list(obedient(self.venue, self._listed, self._wishes, is_first=self._is_first))
+        self._run.claims.hold(self.venue, (instrument for instrument, _ in pairs))
         wanted = streams_of(self.venue, pairs, self._intake.partition_count)
         plans = revised(self.venue, [feed.plan for feed in self.feeds], wanted)
         check_connections(self.venue, sum(bool(plan.streams) for plan in plans))

@@ -153,10 +153,9 @@ def settings() -> Producer:
 
 @pytest.fixture
 def make_intake(outlet: MemoryOutlet) -> Callable[..., Intake]:
-    def make(settings: Producer, partition_count: int = 2) -> Intake:
-        return Intake(
-            "BINANCE", "raw.binance", partition_count=partition_count, settings=settings, outlet=outlet, now_us=now_us
-        )
+    def make(settings: Producer, partition_count: int = 2, venue: str = "BINANCE") -> Intake:
+        topic = f"raw.{venue.lower()}"
+        return Intake(venue, topic, partition_count=partition_count, settings=settings, outlet=outlet, now_us=now_us)
 
     return make
 

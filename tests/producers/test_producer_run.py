@@ -16,6 +16,7 @@ from producers import app
 from producers.app import Producer, check_venues, make_producer
 from producers.intake import Intake
 from producers.venues import binance
+from producers.venues.coinbase import ADVANCED_LIST
 from producers.wire import Request
 from schemas.records import ControlCommand
 from schemas.symbology import partition_of
@@ -26,6 +27,8 @@ from tickerplant.settings import Kafka, Settings, Venue
 from tickerplant.settings import Producer as ProducerSettings
 
 NAMES = ("BTC", "ETH", "SOL")
+EXCHANGE_LIST = b'[{"id":"BTC-USD","base_currency":"BTC","quote_currency":"USD"}]'
+PRODUCTS = [{"product_id": f"{each}-USD", "base_currency_id": each, "quote_currency_id": "USD"} for each in NAMES]
 DEPTH = b'{"lastUpdateId":1,"bids":[],"asks":[]}'
 
 
@@ -229,6 +232,25 @@ async def test_failed_delivery_ends_the_producer(make: Any, outlet: Any) -> None
 
     with pytest.raises(TickerplantError, match="refused"):
         await make("BTCUSDT").run(asyncio.Event())
+
+
+@pytest.mark.parametrize("symbols", [("BTC-USD",), ("*",)])
+async def test_two_markets_of_one_canonical_symbol_are_refused_in_one_line(
+    venue: Any, make_intake: Any, client: httpx.AsyncClient, symbols: tuple[str, ...]
+) -> None:
+    venue.rest["/products"] = [web.Response(body=EXCHANGE_LIST)]
+    venue.rest[ADVANCED_LIST] = [web.Response(body=json.dumps({"products": PRODUCTS}))]
+    urls = {"websocket_url": venue.websocket_url, "rest_url": venue.rest_url}
+    markets = {"exchange": symbols, "advanced": ("ETH-USD", "BTC-USD")}
+    entries = tuple(
+        Venue(venue="COINBASE", market=market, symbols=names, channels=("trade",), **urls)
+        for market, names in markets.items()
+    )
+    settings = Settings(producer=ProducerSettings(linger_ms=1.0), venues=entries)
+    producer = make_producer(settings, {"COINBASE": make_intake(settings.producer, 1, venue="COINBASE")}, client)
+
+    with pytest.raises(UserError, match=r"BTC-USD of \w+ and BTC-USD of \w+ are both BTC/USD: capture it from one"):
+        await producer.run(asyncio.Event())
 
 
 def test_settings_without_venues_are_refused() -> None:

@@ -98,7 +98,10 @@ class SymbolState:
     def on_quote(self, batch: Batch, quote: Quote, *, in_turn: bool = False) -> None:
         """Add a QUOTE, unless it is the last one once more."""
         if batch.connection != self.quote_line.sole and not in_turn:
-            self.quote_line.take(batch, quote, quote.sequence)
+            if self._is_restamped(batch.connection, quote):
+                batch.note_redundant(batch.connection)
+            else:
+                self.quote_line.take(batch, quote, quote.sequence)
             return
         last = self.last_quote
         if last is not None and quote.sequence <= last.sequence:
@@ -282,6 +285,13 @@ class SymbolState:
         self.books.lead_heard_us = batch.recv_time_us
         batch.event("BOOK_LEAD", self.instrument.symbol, channel=DEPTH, detail=connection)
         self._carry_out(batch, keeper.announce(snapshot_id, batch.recv_time_us))
+
+    def _is_restamped(self, connection: str, quote: Quote) -> bool:
+        """Tell whether another connection brought this quote last: where it is known by its time, each has its own."""
+        line, last = self.quote_line, self.last_quote
+        if last is None or not line.is_carried or connection == line.lead or quote.sequence != quote.exchange_time_us:
+            return False
+        return structs.replace(quote, sequence=last.sequence, exchange_time_us=last.exchange_time_us) == last
 
     def _quote_sequence(self) -> int:
         return NOTHING if self.last_quote is None else self.last_quote.sequence

@@ -1,6 +1,7 @@
 """Coinbase: one documented message a channel of both feeds, and the record it gives, computed by hand."""
 
 import copy
+import json
 from typing import Any
 
 import pytest
@@ -185,6 +186,27 @@ def test_ticker_and_quote_of_advanced_trade(say: Any) -> None:
     quote = only(run.of(Tick), "kind", "bid", "bid_size", "ask", "ask_size", "venue_sequence")
     assert quote == ("QUOTE", 60000.1, 0.5, 60000.2, 0.75, START_US + 150_123)
     assert only(run.of(Ticker), "last", "high", "low", "volume") == (60000.1, 61000.0, 59000.0, 1200.5)
+
+
+def test_a_quote_that_two_connections_stamp_differently_is_told_once(new_run: Any) -> None:
+    """As while a renewed connection and the old one overlap, until the old one is closed."""
+    run = new_run("advanced", "COINBASE")
+    old, new = run.feed, type(run.feed)("advanced", "new", venue="COINBASE")
+
+    def told(feed: Any, sequence: int, microsecond: int, bid: str) -> None:
+        message = numbered("ticker", sequence) | {"timestamp": f"2024-08-08T23:54:01.{microsecond:06}Z"}
+        message["events"][0]["tickers"][0]["best_bid"] = bid
+        run.take_record(feed.record(feed.frame(json.dumps(message).encode())))
+
+    told(old, 0, 100, "59999.1")
+    for number, bid in enumerate(("59999.2", "59999.3", "59999.2"), start=1):
+        told(old, number, 1000 * number, bid)
+        told(new, number - 1, 1000 * number + 7, bid)
+    run.take_record(old.record(old.frame(b"renewed", "DISCONNECT")))
+    told(new, 3, 5000, "59999.4")
+
+    assert [each.bid for each in run.of(Tick)] == [59999.1, 59999.2, 59999.3, 59999.2, 59999.4]
+    assert set(kinds(run)) == {"DISCONNECT"}
 
 
 def test_a_candle_of_five_minutes_is_open_until_they_are_over(new_run: Any) -> None:

@@ -10,11 +10,11 @@ from typing import Final
 
 import click
 import msgspec
-from rich.console import Console
 from rich.live import Live
 from rich.table import Table
 
 from tickerplant.cluster_lag import ClusterLagReader, Reading
+from tickerplant.console import make_console
 from tickerplant.errors import UserError
 from tickerplant.lag import PROCESSOR, SINKS, Lag, group_name
 from tickerplant.scrape import scrape
@@ -70,7 +70,7 @@ def show(settings: Settings, groups: Sequence[str], *, by_partition: bool, is_wa
         if not is_watching:
             _print(rows, as_json=as_json)
             return
-        with suppress(KeyboardInterrupt), Live(console=Console(quiet=as_json), auto_refresh=False) as live:
+        with suppress(KeyboardInterrupt), Live(console=make_console(quiet=as_json), auto_refresh=False) as live:
             while True:
                 if as_json:
                     _print(rows, as_json=True)
@@ -138,7 +138,7 @@ def _print(rows: Sequence[Row], *, as_json: bool) -> None:
     if as_json:
         click.echo(msgspec.json.encode({"lags": rows}))
     else:
-        Console().print(render(rows))
+        make_console().print(render(rows))
 
 
 def _row(lag: Lag, state: str, position: tuple[float, float] | None) -> Row:

@@ -7,10 +7,10 @@ from dataclasses import dataclass
 
 import click
 import msgspec
-from rich.console import Console
 from rich.live import Live
 from rich.table import Table
 
+from tickerplant.console import make_console
 from tickerplant.errors import DependencyError
 from tickerplant.lag import LagReader
 from tickerplant.scrape import Scrape, scrape
@@ -94,7 +94,7 @@ def watch(settings: Settings, *, once: bool, as_json: bool) -> None:
 
 
 def _watch_on(settings: Settings, lags: LagReader, view: View) -> None:
-    with suppress(KeyboardInterrupt), Live(render(view), console=Console(), auto_refresh=False) as live:
+    with suppress(KeyboardInterrupt), Live(render(view), console=make_console(), auto_refresh=False) as live:
         while True:
             time.sleep(REFRESH_S)
             view = read_view(settings, lags, view)
@@ -105,7 +105,7 @@ def _print(view: View, *, as_json: bool) -> None:
     if as_json:
         click.echo(msgspec.json.encode(view))
     else:
-        Console().print(render(view))
+        make_console().print(render(view))
 
 
 def _stage_row(found: Scrape, stage: str, lag: dict[str, int] | None, before: View | None, time_s: float) -> StageRow:

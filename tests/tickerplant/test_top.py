@@ -151,3 +151,4 @@ def test_one_view_can_be_printed(
         assert [stage["stage"] for stage in json.loads(printed)["stages"]] == list(STAGES)
     else:
         assert "sink.parquet" in printed
+        assert "processes" in printed  # the name of a column, which 80 columns cut

@@ -16,6 +16,7 @@ from rich.live import Live
 from producers import plan
 from schemas.symbology import Symbology
 from schemas.topics import RAW_PREFIX
+from tickerplant.console import make_console
 from tickerplant.demo import reconcile, report, stores
 from tickerplant.demo.accounts import Accounts, Truth, account
 from tickerplant.demo.options import DEFAULT_SECONDS, DemoOptions, demo_settings, write_settings
@@ -75,7 +76,7 @@ def run_demo(settings: Settings, options: DemoOptions) -> int:
     Raises:
         UserError: a recording cannot be read, a server cannot start, a role cannot run.
     """
-    console = Console(stderr=options.as_json)
+    console = make_console(stderr=options.as_json)
     demo = _prepared(settings, options, console)
     with _running(demo):
         findings = _market_day(demo)

@@ -585,6 +585,24 @@ def dead_letters(config: Path | None, as_json: bool, stage: str | None, since: s
 @cli.command()
 @config_option
 @json_option
+@click.option(
+    "--out", type=click.Path(path_type=Path, dir_okay=False), required=True, help="File to write, e.g. report.html."
+)
+@click.option("--since", default="1h", show_default=True, help="e.g. 30m, 2h, 7d, or 2026-11-21T09:00.")
+@click.option("--venue", shell_complete=complete.venues, help="Only this one, e.g. binance.")
+@click.option("--symbol", help="Only this one, e.g. BTC/USDT.")
+def report(config: Path | None, as_json: bool, out: Path, since: str, venue: str | None, symbol: str | None) -> None:
+    """Draw what is stored as one page without anything to fetch: rates, latencies, lag, gaps, spreads, book, bars."""
+    from tickerplant.quality.show import make_wish
+    from tickerplant.report.show import write_report
+
+    wish = make_wish(since=since, venue=venue, symbol=symbol)
+    _show(write_report(load_settings(config), wish, out), as_json=as_json)
+
+
+@cli.command()
+@config_option
+@json_option
 @click.option("--since", help="e.g. 30m, 2h, 7d, or 2026-11-21T09:00. Default: 1h; with --coverage 7d.")
 @click.option("--venue", shell_complete=complete.venues, help="Only this one, e.g. binance.")
 @click.option("--symbol", help="Only this one, e.g. BTC/USDT.")

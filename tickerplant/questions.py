@@ -26,7 +26,7 @@ class Questions:
         self._settings = settings
 
     def rows(self, sql: str, values: Mapping[str, Any]) -> Iterator[Row]:
-        """Ask, and give the answer's rows by column name as they come; one question at a time.
+        """Ask, and give the answer's rows by column name as they come; read to its end before the next question.
 
         Args:
             sql: with `%(name)s` for each of the values, which are escaped.

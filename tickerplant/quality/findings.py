@@ -101,7 +101,7 @@ def render(subjects: Iterable[Subject]) -> Table:
     for name in ("items", "of ticks", "events"):
         table.add_column(name, justify="right", no_wrap=True)
     table.add_column("last seen", no_wrap=True)
-    table.add_column("detail", no_wrap=True)
+    table.add_column("detail", overflow="fold")
     for subject in subjects:
         for cells in _lines(subject):
             table.add_row(*cells)

@@ -2,11 +2,11 @@
 
 import click
 import msgspec
-from rich.console import Console
 from rich.table import Table
 
 from processors.divergence import Band
 from tickerplant.clock import now_us
+from tickerplant.console import make_console
 from tickerplant.quality import coverage, divergence, findings
 from tickerplant.quality.wish import Wish
 from tickerplant.questions import asking
@@ -54,6 +54,4 @@ def _show(name: str, rows: object, table: Table, *, as_json: bool) -> None:
     if as_json:
         click.echo(msgspec.json.encode({name: rows}))
     else:
-        natural = Console()  # of a terminal, or of none; a table is never cut to it: what does not fit wraps
-        width = max(natural.width, natural.measure(table, options=natural.options.update(max_width=1000)).maximum)
-        Console(width=width).print(table)
+        make_console().print(table)

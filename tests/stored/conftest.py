@@ -1,5 +1,6 @@
 """A ClickHouse with tables of its own suffix, to be filled by each test."""
 
+from collections import defaultdict
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -9,8 +10,8 @@ from sinks.clickhouse_client import connect
 from sinks.migrations import migrate
 from tickerplant.settings import Settings
 
-SUFFIX = "_quality"
-TABLES = ("market_data.tick", "market_data.depth", "metadata.quality")
+SUFFIX = "_stored"
+TABLES = ("market_data.tick", "market_data.depth", "market_data.bars", "metadata.quality", "metadata.sink_commits")
 Fill = Callable[..., None]
 
 
@@ -21,7 +22,6 @@ def settings(gateway: Any) -> Settings:
     client = connect(gateway.settings.clickhouse)
     for table in TABLES:
         client.execute(f"CREATE TABLE IF NOT EXISTS {table}{SUFFIX} AS {table}")
-        client.execute(f"ALTER TABLE {table}{SUFFIX} REMOVE TTL")
     client.disconnect()
     clickhouse = gateway.settings.clickhouse.model_copy(update={"table_suffix": SUFFIX})
     found: Settings = gateway.settings.model_copy(update={"clickhouse": clickhouse})
@@ -37,10 +37,14 @@ def fill(settings: Settings) -> Iterator[Fill]:
     offsets = iter(range(10**9))
 
     def insert(table: str, *rows: dict[str, Any]) -> None:
-        for row in rows:  # columns may differ from row to row
-            full = {"venue": "BINANCE", "symbol": "BTC/USDT", "source_topic": "raw.x", "source_offset": next(offsets)}
+        by_columns = defaultdict(list)  # which may differ from row to row
+        for row in rows:
+            full = {"venue": "BINANCE", "source_topic": "raw.x", "source_offset": next(offsets)}
+            full |= {} if table == "metadata.sink_commits" else {"symbol": "BTC/USDT"}
             full |= row
-            client.execute(f"INSERT INTO {table}{SUFFIX} ({', '.join(full)}) VALUES", [list(full.values())])
+            by_columns[tuple(full)].append(tuple(full.values()))
+        for columns, values in by_columns.items():
+            client.execute(f"INSERT INTO {table}{SUFFIX} ({', '.join(columns)}) VALUES", values)
 
     yield insert
     client.disconnect()

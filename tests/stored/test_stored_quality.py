@@ -62,7 +62,8 @@ def test_events_and_flags_are_counted_by_venue_symbol_and_kind(settings: Setting
 
 
 def test_an_event_that_was_written_twice_counts_once(settings: Settings, fill: Fill) -> None:
-    fill("metadata.quality", *(event(NOON_US, "GAP", source_offset=5) for _ in range(2)))
+    for _ in range(2):
+        fill("metadata.quality", event(NOON_US, "GAP", source_offset=5))
 
     assert [each.items for each in found_by(settings, AROUND_NOON)[0].findings] == [1]
 

@@ -1,0 +1,1 @@
+"""`tickerplant report`: one page of a run, without anything that it would have to fetch."""

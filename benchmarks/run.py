@@ -11,6 +11,7 @@ from typing import Any
 from benchmarks import (
     codec,
     demo,
+    features,
     feed,
     imports,
     install,
@@ -37,6 +38,7 @@ BENCHMARKS: dict[str, tuple[str, Callable[[], dict[str, Any]]]] = {
     "Recorded sessions of venues, beside cryptofeed": ("python -m benchmarks.venues", venues.measure),
     "Snapshots of 1,000 symbols at 2,000 deltas/s": ("python -m benchmarks.snapshots", snapshots.measure),
     "What exactly once costs": ("python -m benchmarks.overhead", overhead.measure),
+    "Features over arrays": ("python -m benchmarks.features", features.measure),
     "From a death to the next record": ("python -m benchmarks.recovery", recovery.measure),
     "Subscribing to ticks": ("python -m benchmarks.subscribe", subscribe.measure),
     "Whole flow at full speed, socket to both stores": ("python -m benchmarks.demo throughput", demo.throughput),

@@ -379,6 +379,44 @@ def replay(
     return 1 if summary.get("differences") else 0
 
 
+@cli.command("features")
+@config_option
+@json_option
+@click.option("--venue", required=True, help="E.g. binance.")
+@click.option("--symbol", required=True, help="Canonical, e.g. BTC/USDT.")
+@click.option(
+    "--from", "start", required=True, help="First second, of the exchange's time: ISO 8601, or 2h = before now."
+)
+@click.option("--to", "end", required=True, help="First second after the range.")
+@click.option(
+    "--store", type=click.Choice(["clickhouse", "parquet", "duckdb"]), default="clickhouse", show_default=True
+)
+@click.option("--lake", help="Read this lake, or folder of `tickerplant convert`, instead of the one of the settings.")
+@click.option("--database", help="File of DuckDB.")
+@click.option(
+    "--window", "windows_s", type=int, multiple=True, help="Length, s; may be repeated. Default: 1 10 60 300."
+)
+@click.option(
+    "--label", "labels_s", type=click.IntRange(1, 86400), multiple=True, help="Also the mid's move this many s ahead."
+)
+@click.option("--no-book", is_flag=True, help="Without features of the book: only trades and quotes are read.")
+@click.option("--out", default="-", help="File .parquet or .csv. Default: CSV to standard output.")
+def show_features(config: Path | None, as_json: bool, **options: Any) -> None:
+    """Compute features of stored rows, as the stream has them."""
+    need("sinks")
+    from tickerplant.research.command import run, wish_of
+
+    settings = load_settings(config)
+    out, lake = options.pop("out"), options.pop("lake")
+    store, database = options.pop("store"), options.pop("database")
+    if lake is not None:
+        store = "parquet"
+        settings = settings.model_copy(update={"object_store": settings.object_store.model_copy(update={"root": lake})})
+    summary = run(settings, wish_of(settings, **options), out, store=store, database=database)
+    if out != "-":
+        _show(summary, as_json=as_json)
+
+
 @cli.command()
 @json_option
 @click.argument("config", type=click.Path(path_type=Path, dir_okay=False))

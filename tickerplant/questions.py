@@ -42,21 +42,20 @@ class Questions:
             names = [name for name, _type in next(answer)]
             for row in answer:
                 yield dict(zip(names, row, strict=True))
-        except ServerException as error:
-            raise self._judged(error) from error
         except (Error, OSError, EOFError) as error:
-            raise DependencyError("clickhouse", self._address, type(error).__name__) from error
+            raise judged(error, self._settings) from error
 
-    @property
-    def _address(self) -> str:
-        return f"{self._settings.host}:{self._settings.port}"
 
-    def _judged(self, error: ServerException) -> Exception:
-        if error.code in NOT_THERE:
-            return UserError(f"ClickHouse at {self._address}: {first_line(error)}; run `tickerplant deploy`")
-        if error.code in BUSY:
-            return DependencyError("clickhouse", self._address, first_line(error))
-        return UserError(f"ClickHouse at {self._address} refuses: {first_line(error)}")
+def judged(error: Exception, settings: ClickHouse) -> Exception:
+    """Say whether what the driver raised for a question is a matter of the user's or of the server's."""
+    address = f"{settings.host}:{settings.port}"
+    if not isinstance(error, ServerException):
+        return DependencyError("clickhouse", address, type(error).__name__)
+    if error.code in NOT_THERE:
+        return UserError(f"ClickHouse at {address}: {first_line(error)}; run `tickerplant deploy`")
+    if error.code in BUSY:
+        return DependencyError("clickhouse", address, first_line(error))
+    return UserError(f"ClickHouse at {address} refuses: {first_line(error)}")
 
 
 @contextmanager

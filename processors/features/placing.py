@@ -28,10 +28,6 @@ class Placer:
     def __init__(self) -> None:
         self.newest_us = 0
 
-    def is_step(self, recv_time_us: int) -> bool:
-        """Tell whether the clock that items are read by was set back so far that the seconds before are over."""
-        return recv_time_us < self.newest_us - STEP_US
-
     def second(self, exchange_time_us: int, recv_time_us: int) -> int:
         """Place an item; returns the number of its second since the epoch.
 
@@ -46,6 +42,11 @@ class Placer:
         elif time_us > newest_us + AHEAD_US:
             time_us = newest_us + AHEAD_US
         return time_us // SECOND_US
+
+
+def is_step(newest_us: int, recv_time_us: int) -> bool:
+    """Tell whether the clock that items are read by was set back so far that the seconds before are over."""
+    return recv_time_us < newest_us - STEP_US
 
 
 def last_closed(watermark_us: int) -> int:

@@ -13,7 +13,7 @@ import msgspec
 from processors.book import Book
 from processors.features.book_seconds import BookSeconds, BookState, Shaped
 from processors.features.formulas import imbalance, microprice, mid, order_flow, relative_spread, spread
-from processors.features.placing import Placer, last_closed
+from processors.features.placing import Placer, is_step, last_closed
 from processors.features.shape import Shape
 from processors.features.windows import Second, Windowed, Windows
 from schemas.records import Depth, Tick
@@ -126,7 +126,7 @@ class FeatureStream:
         price, size = tick.price, tick.quantity
         if tick.kind != "TRADE" or not (0 < price < MOST and 0 <= size < MOST) or is_left_out(tick.flags):
             return []
-        done = self._notice(self._placer, tick.recv_time_us)
+        done = self._notice(tick.recv_time_us)
         sums = self._opened(self._placer.second(tick.exchange_time_us, tick.recv_time_us))[1].sums
         sums.trades += 1
         sums.volume += size
@@ -139,7 +139,7 @@ class FeatureStream:
 
     def on_quote(self, tick: Tick) -> list[Features]:
         """Take in a QUOTE; quotes follow one another as they came, whatever their times."""
-        done, state = self._notice(self._placer, tick.recv_time_us), self._state
+        done, state = self._notice(tick.recv_time_us), self._state
         second = max(self._placer.second(tick.exchange_time_us, tick.recv_time_us), state.flow_second)
         second, opened = self._opened(second)
         quote, before = usable_quote(tick.bid, tick.ask, tick.bid_size, tick.ask_size), state.flow_quote
@@ -153,7 +153,7 @@ class FeatureStream:
         """Take in a snapshot or a change of the book; what is applied to no book is passed over."""
         if not self._books.is_change(depth):
             return []
-        done = self._notice(self._books.placer, depth.recv_time_us)
+        done = self._notice(depth.recv_time_us)
         self._change_book(depth.exchange_time_us, depth.recv_time_us)
         self._books.apply(depth)
         return done
@@ -162,7 +162,7 @@ class FeatureStream:
         """Forget the book: it was given up (BOOK_RESET)."""
         if not self._books.snapshot_id:
             return []
-        done = self._notice(self._books.placer, recv_time_us)
+        done = self._notice(recv_time_us)
         self._change_book(0, recv_time_us)
         self._books.reset()
         return done
@@ -215,9 +215,9 @@ class FeatureStream:
         self._books.restore(state.book, book)
         state.seconds = []
 
-    def _notice(self, placer: Placer, recv_time_us: int) -> list[Features]:
+    def _notice(self, recv_time_us: int) -> list[Features]:
         """Take note of when an item was read, before it is placed: what is over by then is closed."""
-        if placer.is_step(recv_time_us):
+        if is_step(max(self._placer.newest_us, self._books.placer.newest_us), recv_time_us):
             done = self.finish()
             self._windows, self._placer, self._state = Windows(self._windows.lengths_s), Placer(), StreamState()
             self._books.begin_anew()

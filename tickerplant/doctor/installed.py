@@ -23,6 +23,7 @@ JAVA_S: Final = 10.0
 USES: Final[dict[Extra, str]] = {
     "sinks": "sink, checkpoint, replay, convert",
     "aws": "secrets in AWS Secrets Manager",
+    "research": "DuckDB, and frames of pandas and Polars",
     "local": "up, demo",
 }
 

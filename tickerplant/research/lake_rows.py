@@ -1,0 +1,67 @@
+"""Rows of a lake as Arrow: the objects of the days asked for, or the files that `tickerplant convert` wrote."""
+
+from collections.abc import Iterator, Sequence
+from datetime import UTC, datetime
+from typing import Final
+
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
+
+from sinks.parquet import DAY_US
+from sinks.places import DAMAGED
+from sinks.tables import TABLES as STORED
+from tickerplant.errors import UserError
+from tickerplant.replay.lake import Lake
+from tickerplant.research.rows import TABLES, Name, Span, in_order, schema_of, with_id
+from tickerplant.settings import ObjectStore
+
+SUFFIX: Final = ".parquet"
+
+
+class LakeRows:
+    """Reads a lake on S3 or in a folder."""
+
+    def __init__(self, settings: ObjectStore) -> None:
+        self._lake = Lake(settings)
+        self._is_converted = f"tick{SUFFIX}" in self._lake.names("")
+
+    def read(self, name: Name, span: Span, columns: Sequence[str]) -> pa.Table:
+        """Read rows; raises as `Rows`."""
+        wanted = with_id(columns)
+        schema = schema_of(name, wanted)
+        tables = [self._read(path, span, wanted).cast(schema) for path in self._paths(name, span)]
+        return in_order(pa.concat_tables([schema.empty_table(), *tables]), columns)
+
+    def close(self) -> None:
+        """Do nothing: no connection is held."""
+
+    def _paths(self, name: Name, span: Span) -> Iterator[str]:
+        if self._is_converted:
+            yield f"{name}{SUFFIX}"
+            return
+        folder = next(each.folder for each in STORED.values() if each.record is TABLES[name])
+        first, last = (f"date={_date(time_us)}" for time_us in (span.from_us, max(span.from_us, span.to_us - 1)))
+        for day in self._lake.names(f"{folder}/venue={span.venue}"):
+            if first <= day <= last:
+                path = f"{folder}/venue={span.venue}/{day}"
+                names = self._lake.names(path)
+                yield from (
+                    f"{path}/{each}" for each in names if each.endswith(SUFFIX) and not each.startswith(DAMAGED)
+                )
+
+    def _read(self, path: str, span: Span, columns: Sequence[str]) -> pa.Table:
+        times = [("event_time_us", ">=", span.from_us), ("event_time_us", "<", span.to_us)]
+        is_ours = pc.field("symbol") == span.symbol
+        if self._is_converted:
+            is_ours &= pc.field("venue") == span.venue
+        is_ours &= pq.filters_to_expression(times)
+        content = pa.BufferReader(self._lake.read(path))
+        try:
+            return pq.read_table(content, columns=list(columns), filters=is_ours)
+        except pa.ArrowException as error:
+            raise UserError(f"{self._lake.root}/{path} cannot be read: {error}") from None
+
+
+def _date(time_us: int) -> str:
+    return f"{datetime.fromtimestamp(time_us // DAY_US * DAY_US // 1_000_000, UTC):%Y-%m-%d}"

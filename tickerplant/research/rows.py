@@ -1,0 +1,130 @@
+"""What is asked of stored rows: one table, one symbol of one venue, a range of time; answered as Arrow, in order."""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
+from typing import Final, Literal, Protocol
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from schemas import records
+from schemas.arrow import arrow_schema
+from tickerplant.research.streams import ID
+from tickerplant.settings import Settings
+
+Name = Literal["tick", "depth", "quality"]
+Store = Literal["clickhouse", "parquet", "duckdb"]
+
+TABLES: Final[dict[Name, type[records.Derived]]] = {
+    "tick": records.Tick,
+    "depth": records.Depth,
+    "quality": records.QualityEvent,
+}
+"""Name of a table for research → record of its rows."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Span:
+    """Rows of one symbol that were taken into the platform from one time up to another, µs since the epoch."""
+
+    venue: str
+    symbol: str
+    from_us: int
+    to_us: int
+
+    def between(self, from_us: int, to_us: int) -> "Span":
+        """Ask for another time."""
+        return replace(self, from_us=from_us, to_us=to_us)
+
+
+class Rows(Protocol):
+    """A store that can be read.
+
+    Raises:
+        DependencyError: from each method, where the store does not answer.
+        UserError: from each method, where it refuses, or there is no such table.
+    """
+
+    def read(self, name: Name, span: Span, columns: Sequence[str]) -> pa.Table:
+        """Read columns of the rows of a span, in the order of source ids; each row once."""
+
+    def close(self) -> None:
+        """Let go of connections."""
+
+
+def open_rows(settings: Settings, store: Store, database: str | None = None) -> Rows:
+    """Open a store for reading.
+
+    Args:
+        database: of `duckdb`, its file.
+
+    Raises:
+        DependencyError: it does not answer.
+        UserError: it refuses us, or the file is missing.
+    """
+    if store == "clickhouse":
+        from tickerplant.research.clickhouse_rows import ClickHouseRows  # noqa: PLC0415  # each reads by other libraries
+
+        return ClickHouseRows(settings.clickhouse)
+    if store == "parquet":
+        from tickerplant.research.lake_rows import LakeRows  # noqa: PLC0415
+
+        return LakeRows(settings.object_store)
+    from tickerplant.research.duck_rows import DuckRows  # noqa: PLC0415
+
+    return DuckRows(database)
+
+
+def with_id(columns: Sequence[str]) -> list[str]:
+    """Add the columns of the source id, where they are not asked for."""
+    return [*columns, *(name for name in ID if name not in columns)]
+
+
+def schema_of(name: Name, columns: Sequence[str]) -> pa.Schema:
+    """Make the schema of some columns; all may be null, since stores differ in what they say of that."""
+    every = arrow_schema(TABLES[name])
+    return pa.schema([pa.field(each, every.field(each).type) for each in columns])
+
+
+def in_order(rows: pa.Table, columns: Sequence[str]) -> pa.Table:
+    """Sort rows by source id, leave out what is there twice, and keep the columns asked for."""
+    rows = rows.combine_chunks()
+    if not _is_sorted(rows):
+        rows = rows.sort_by([(name, "ascending") for name in ID])
+    repeats = _repeats(rows)
+    return (rows.filter(pa.array(~repeats)) if repeats.any() else rows).select(list(columns))
+
+
+def chunks(from_us: int, to_us: int, length_us: int) -> Iterator[tuple[int, int]]:
+    """Cut a range of time at multiples of a length.
+
+    >>> list(chunks(5, 25, 10))
+    [(5, 10), (10, 20), (20, 25)]
+    """
+    while from_us < to_us:
+        end_us = min(to_us, (from_us // length_us + 1) * length_us)
+        yield from_us, end_us
+        from_us = end_us
+
+
+def _keys(rows: pa.Table) -> list[np.ndarray]:
+    topics = pc.rank(rows[ID[0]], tiebreaker="dense").to_numpy()
+    return [topics, *(rows[name].to_numpy() for name in ID[1:])]
+
+
+def _is_sorted(rows: pa.Table) -> bool:
+    is_before = np.zeros(max(rows.num_rows - 1, 0), bool)
+    is_same = ~is_before
+    for key in _keys(rows) if rows.num_rows else ():
+        is_before |= is_same & (key[:-1] < key[1:])
+        is_same &= key[:-1] == key[1:]
+    return bool((is_before | is_same).all())
+
+
+def _repeats(rows: pa.Table) -> np.ndarray:
+    """Tell which rows of a sorted table have the source id of the one before."""
+    repeats = np.zeros(rows.num_rows, bool)
+    if rows.num_rows:
+        repeats[1:] = np.logical_and.reduce([key[1:] == key[:-1] for key in _keys(rows)])
+    return repeats

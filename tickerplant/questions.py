@@ -14,7 +14,6 @@ from tickerplant.settings import ClickHouse
 NOT_THERE: Final = frozenset({16, 47, 60, 81})
 """Server errors: no such column, name, table, database.
 Source: https://github.com/ClickHouse/ClickHouse/blob/master/src/Common/ErrorCodes.cpp"""
-ROWS_AT_A_TIME: Final = 65536
 Row = dict[str, Any]
 
 
@@ -36,9 +35,8 @@ class Questions:
             DependencyError: ClickHouse does not answer, or is busy.
         """
         question = sql.replace("@", self._settings.table_suffix)
-        options = {"max_block_size": ROWS_AT_A_TIME}
         try:
-            answer = self._client.execute_iter(question, dict(values), with_column_types=True, settings=options)
+            answer = self._client.execute_iter(question, dict(values), with_column_types=True)
             names = [name for name, _type in next(answer)]
             for row in answer:
                 yield dict(zip(names, row, strict=True))

@@ -16,22 +16,23 @@ DAY_S: Final = 86_400
 DAY_US: Final = DAY_S * US
 NAME_CHARS: Final = 40
 DAYS: Final = f"""
-SELECT venue, symbol, intDiv(second, 86400) AS day, count() AS seconds, sum(ticks) AS ticks, sum(depths) AS depths,
-    min(first_us) AS first_time_us, max(last_us) AS last_time_us,
-    arrayMax(arrayDifference(arraySort(groupArray(second)))) AS longest_hole_s
+SELECT venue, symbol, day, bitmapCardinality(held) AS seconds, ticks, depths, first_time_us, last_time_us,
+    arrayMax(arrayDifference(arraySort(bitmapToArray(held)))) AS longest_hole_s
 FROM
 (
-    SELECT venue, symbol, intDiv(event_time_us, 1000000) AS second, countIf(is_tick) AS ticks,
-        countIf(NOT is_tick) AS depths, min(event_time_us) AS first_us, max(event_time_us) AS last_us
+    SELECT venue, symbol, intDiv(event_time_us, 86400000000) AS day, countIf(is_tick) AS ticks,
+        countIf(NOT is_tick) AS depths, min(event_time_us) AS first_time_us, max(event_time_us) AS last_time_us,
+        groupBitmapState(toUInt32(modulo(intDiv(event_time_us, 1000000), 86400))) AS held
     FROM
     (
         SELECT venue, symbol, event_time_us, true AS is_tick FROM market_data.tick@ WHERE {WHERE}
         UNION ALL
         SELECT venue, symbol, event_time_us, false AS is_tick FROM market_data.depth@ WHERE {WHERE}
     )
-    GROUP BY venue, symbol, second
+    GROUP BY venue, symbol, day
 )
-GROUP BY venue, symbol, day"""  # noqa: S608  # own text; values are escaped by the driver
+SETTINGS max_block_size = 256"""  # noqa: S608  # own text; values are escaped by the driver
+"""A bitmap a day: 10 KB at most, where a group a second would be 86,400 for each symbol; spread out few at a time."""
 GAPS: Final = f"""
 SELECT venue, symbol, intDiv(event_time_us, 86400000000) AS day, count() AS gaps, sum(count) AS missing
 FROM metadata.quality@ FINAL

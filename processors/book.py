@@ -1,11 +1,13 @@
 """A price-level book: absolute sizes by price, sorted only when it is read; it can tell what changed lately."""
 
-from bisect import bisect_left
+from bisect import bisect_left, insort
 from collections.abc import Iterable
+from operator import itemgetter
 
 from processors.items import Texts
 
 Levels = tuple[list[float], list[float]]
+_PRICE = itemgetter(0)
 
 
 class Book:
@@ -30,11 +32,11 @@ class Book:
             texts: the digits of these levels; a `TextBook` alone keeps them.
         """
         del texts
-        _apply(self.bids, *bids)
-        _apply(self.asks, *asks)
-        if self._changed is not None:
-            self._changed[0].update(bids[0])
-            self._changed[1].update(asks[0])
+        if bids[0]:
+            _apply(self.bids, *bids)
+        if asks[0]:
+            _apply(self.asks, *asks)
+        self._note(bids, asks)
 
     def follow(self) -> None:
         """Note from now on what changes, for `changes`."""
@@ -83,6 +85,12 @@ class Book:
         del bids, asks
         return None
 
+    def _note(self, bids: Levels, asks: Levels) -> None:
+        """Note that these levels were set."""
+        if self._changed is not None:
+            self._changed[0].update(bids[0])
+            self._changed[1].update(asks[0])
+
     def __len__(self) -> int:
         return len(self.bids) + len(self.asks)
 
@@ -101,12 +109,12 @@ class TextBook(Book):
 
     def apply(self, bids: Levels, asks: Levels, texts: Texts | None = None) -> None:
         """Set levels as `Book` does, and their digits; those of levels without any are forgotten."""
-        _order(self._bid_order, bids)
-        _order(self._ask_order, asks)
-        super().apply(bids, asks)
         told = texts or Texts([""] * len(bids[0]), [""] * len(bids[0]), [""] * len(asks[0]), [""] * len(asks[0]))
-        _keep(self._bid_texts, bids, told.bid_prices, told.bid_sizes)
-        _keep(self._ask_texts, asks, told.ask_prices, told.ask_sizes)
+        if bids[0]:
+            _set(self.bids, self._bid_order, self._bid_texts, bids, (told.bid_prices, told.bid_sizes))
+        if asks[0]:
+            _set(self.asks, self._ask_order, self._ask_texts, asks, (told.ask_prices, told.ask_sizes))
+        self._note(bids, asks)
 
     def clear(self) -> None:
         """Forget all levels."""
@@ -133,7 +141,7 @@ class TextBook(Book):
         """List the digits of the best levels, the best first; None = not of all of these were any sent."""
         bids = [self._bid_texts[price] for price in self._bid_order[: -most - 1 : -1]]
         asks = [self._ask_texts[price] for price in self._ask_order[:most]]
-        return (bids, asks) if all(price for price, _ in (*bids, *asks)) else None
+        return (bids, asks) if all(map(_PRICE, bids)) and all(map(_PRICE, asks)) else None
 
     def cut(self, most: int) -> tuple[list[float], list[float]]:
         """Remove all but so many best levels a side; returns the prices of bids and asks that are removed."""
@@ -161,25 +169,25 @@ def _sorted(side: dict[float, float], *, reverse: bool) -> Levels:
     return prices, [side[price] for price in prices]
 
 
-def _order(order: list[float], changed: Levels) -> None:
-    """Bring the rising prices of a side up to date with changed levels."""
-    if len(changed[0]) > len(order):  # most of the book: to sort it once is cheaper
-        new = {price: bool(size) for price, size in zip(*changed, strict=True)}
-        kept = [price for price in order if price not in new]
-        order[:] = sorted([*kept, *(price for price, is_there in new.items() if is_there)])
-        return
-    for price, size in zip(*changed, strict=True):
-        at = bisect_left(order, price)
-        is_there = at < len(order) and order[at] == price
-        if size and not is_there:
-            order.insert(at, price)
-        elif is_there and not size:
-            del order[at]
-
-
-def _keep(texts: dict[float, tuple[str, str]], levels: Levels, prices: list[str], sizes: list[str]) -> None:
-    for price, size, price_text, size_text in zip(*levels, prices, sizes, strict=True):
+def _set(
+    side: dict[float, float],
+    order: list[float],
+    texts: dict[float, tuple[str, str]],
+    levels: Levels,
+    told: tuple[list[str], list[str]],
+) -> None:
+    """Set levels of one side: sizes, the rising prices, digits."""
+    is_most = len(levels[0]) > len(order)  # of the book: to sort it once is cheaper
+    for price, size, price_text, size_text in zip(*levels, *told, strict=True):
+        is_there = price in side
         if size:
+            side[price] = size
             texts[price] = price_text, size_text
-        else:
-            texts.pop(price, None)
+            if not is_there and not is_most:
+                insort(order, price)
+        elif is_there:
+            del side[price], texts[price]
+            if not is_most:
+                del order[bisect_left(order, price)]
+    if is_most:
+        order[:] = sorted(side)

@@ -201,6 +201,8 @@ def _volumes(
 
 
 def _base_sizes(instrument: Instrument, prices: list[float], sizes: list[float]) -> list[float]:
+    if not prices:
+        return []
     multiplier = instrument.contract_multiplier
     if instrument.is_inverse:
         return [size * multiplier / price for price, size in zip(prices, sizes, strict=True)]

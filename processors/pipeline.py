@@ -62,6 +62,7 @@ APART_US: Final = 60_000_000  # how far clocks of producers may differ
 MOST_CLOCKS: Final = 64
 MARKET_SHARES: Final = 64  # of a list of 10 MB, each is a small piece
 
+OF_NO_SYMBOL: Final = (UnknownField, Notice, ConnectionGap)
 ON_ITEM: Final[dict[type, Callable[[SymbolState, Batch, Any], None]]] = {
     Trade: SymbolState.on_trade,
     AggTrade: SymbolState.on_agg_trade,
@@ -266,17 +267,21 @@ class Pipeline:
 
     def _use_items(self, batch: Batch, items: list[AnyItem]) -> None:
         for item in items:
-            if isinstance(item, UnknownField):
-                self._note(batch, What("UNKNOWN_FIELD", batch.market, item.channel, item.field[:REASON_CHARS]))
-            elif isinstance(item, Notice):
-                self._note(batch, What("VENUE_NOTICE", batch.market, detail=item.text))
-            elif isinstance(item, ConnectionGap):
-                self._on_loss(batch, item)
-            else:
-                state = self._states.get((batch.market, item.symbol)) or self._new_state(batch, item.symbol)
-                if state.instrument.symbol not in self._touched:
-                    self._touch(state)
-                ON_ITEM[type(item)](state, batch, item)
+            if isinstance(item, OF_NO_SYMBOL):
+                self._use_other(batch, item)
+                continue
+            state = self._states.get((batch.market, item.symbol)) or self._new_state(batch, item.symbol)
+            if state.instrument.symbol not in self._touched:
+                self._touch(state)
+            ON_ITEM[type(item)](state, batch, item)
+
+    def _use_other(self, batch: Batch, item: UnknownField | Notice | ConnectionGap) -> None:
+        if isinstance(item, UnknownField):
+            self._note(batch, What("UNKNOWN_FIELD", batch.market, item.channel, item.field[:REASON_CHARS]))
+        elif isinstance(item, Notice):
+            self._note(batch, What("VENUE_NOTICE", batch.market, detail=item.text))
+        else:
+            self._on_loss(batch, item)
 
     def _use_event(self, batch: Batch, frame: Frame) -> None:
         """Process frames that are no messages of the venue."""

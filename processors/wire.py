@@ -38,6 +38,7 @@ MALFORMED: Final = (msgspec.DecodeError, UnicodeDecodeError, RecursionError)
 """What msgspec raises for bytes: no JSON, or not of the shape; strings that are not UTF-8; too deeply nested."""
 
 NULL: Final = msgspec.Raw(b"null")
+NO_LEVELS: Final = msgspec.Raw(b"[]")
 NOTICE_CHARS: Final = 300
 
 _LEVELS = msgspec.json.Decoder(list[tuple[float, float]], strict=False)
@@ -246,6 +247,8 @@ class NamedLevels:
         Raises:
             FrameError: as `levels`.
         """
+        if body == NO_LEVELS:
+            return [], []
         try:
             rows = self._decoder.decode(body)
         except MALFORMED as error:
@@ -338,7 +341,7 @@ def seconds_us(text: str) -> int:
 def _decimal_us(text: str, places: int) -> int:
     """Shift the point of a decimal number by so many places."""
     whole, _, fraction = text.partition(".")
-    if not (whole.isascii() and whole.isdigit() and (not fraction or (fraction.isascii() and fraction.isdigit()))):
+    if not (whole and text.isascii() and text.replace(".", "", 1).isdigit()):
         raise FrameError(f"{text[:40]!r} is no time since the epoch")
     micros = int(whole[:MOST_DIGITS] + fraction[:places].ljust(places, "0"))
     if micros >= LAST_MS * 1000:

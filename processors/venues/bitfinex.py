@@ -19,7 +19,7 @@ from processors.items import (
 )
 from processors.memory import Memory
 from processors.venues import bitfinex_wire as wire
-from processors.venues.bitfinex_channels import CHANNELS, Place
+from processors.venues.bitfinex_channels import CHANNELS, Place, change_of
 from processors.wire import LAST_MS, MALFORMED, notice, time_us
 from schemas.records import Frame
 
@@ -40,8 +40,8 @@ FACTS: Final[dict[str, Facts]] = {
     ),
 }
 RULE: Final = CountedRule(checksum=wire.BitfinexChecksum(), is_numbered_by_connection=True)
-FIRST_MS: Final = 10**12  # numbers from here on are times
 ONE_LEVEL: Final = "1"
+BOOK_OF: Final = " - "  # stands between `book` and its symbol in what a channel carries
 SAID_AGAIN: Final = "tu"  # a trade that was told by "te" when it was executed
 TRADE_WORDS: Final = frozenset({"te", SAID_AGAIN})
 
@@ -70,6 +70,11 @@ def parse(market: str, frame: Frame, memory: Memory) -> Items:
         raise FrameError(f"Bitfinex has no market {market!r}")
     if frame.kind == "HTTP":
         return _http(frame.request)
+    level = wire.level(frame.payload)
+    if level is not None:
+        name, _, symbol = memory.names.get(level.channel, "").partition(BOOK_OF)
+        if name == "book":
+            return _change(symbol, level, memory)
     try:
         parts = wire.ARRAY.decode(frame.payload)
     except MALFORMED:
@@ -78,6 +83,19 @@ def parse(market: str, frame: Frame, memory: Memory) -> Items:
         return _message(market, parts, memory)
     except MALFORMED as error:
         raise FrameError(str(error)) from error
+
+
+def _change(symbol: str, level: wire.LevelMessage, memory: Memory) -> Items:
+    """Parse one level of a book."""
+    counted = memory.sequence
+    gap = memory.counts_on(level.number)
+    try:
+        item = change_of(symbol, time_us(level.time), level.row)
+    except FrameError:
+        if gap is not None:  # the next message tells of it
+            memory.sequence = counted
+        raise
+    return [item] if gap is None else [ConnectionGap(*gap), item]
 
 
 def _message(market: str, parts: list[msgspec.Raw], memory: Memory) -> Items:
@@ -110,7 +128,7 @@ def _tail(parts: list[msgspec.Raw]) -> tuple[int | None, int]:
     numbers = [wire.INTEGER.decode(part) for part in parts[:2]]
     if any(not 0 <= number < LAST_MS for number in numbers):
         raise FrameError(f"{numbers} are no number and time of a message")
-    if len(numbers) == 1 and numbers[0] >= FIRST_MS:
+    if len(numbers) == 1 and numbers[0] >= wire.FIRST_MS:
         return None, numbers[0]
     return numbers[0] if numbers else None, numbers[1] if len(numbers) > 1 else 0
 

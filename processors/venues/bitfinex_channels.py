@@ -90,6 +90,17 @@ def _book(place: Place, body: msgspec.Raw, _memory: Memory) -> Items:
     return [BookDelta(place.symbol, place.time_us, 0, 0, 0, *levels, texts)]
 
 
+def change_of(symbol: str, instant_us: int, row: wire.BookRow) -> BookDelta:
+    """Make a change of one level."""
+    price, text = digits(row.price), digits(row.amount)
+    size = positive(text.removeprefix("-"))
+    level = [positive(price)], [size if row.count else 0.0]
+    told = [wire.plain_digits(price)], [text]
+    if text.startswith("-"):
+        return BookDelta(symbol, instant_us, 0, 0, 0, [], [], *level, Texts([], [], *told))
+    return BookDelta(symbol, instant_us, 0, 0, 0, *level, [], [], Texts(*told, [], []))
+
+
 def _quote(place: Place, body: msgspec.Raw, memory: Memory) -> Items:
     """Keep a book of one level. A level that goes is told with what comes next: mostly the one in its place."""
     found, is_snapshot = wire.rows(body)

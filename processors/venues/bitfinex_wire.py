@@ -7,16 +7,17 @@ Source: https://docs.bitfinex.com/docs/ws-websocket-checksum
 import zlib
 from collections.abc import Sequence
 from itertools import zip_longest
-from typing import Any, Final
+from typing import Annotated, Any, Final
 
 import msgspec
-from msgspec import Raw, Struct, field
+from msgspec import Meta, Raw, Struct, field
 
 from processors.book_rules import TextLevel
 from processors.errors import FrameError
-from processors.wire import MALFORMED, Id, KnownInstant, amount, digits, positive
+from processors.wire import LAST_MS, MALFORMED, Id, KnownInstant, amount, digits, positive
 from schemas.records import Instrument
 
+FIRST_MS: Final = 10**12  # numbers behind a message are times from here on
 NONE: Final = Raw(b"null")
 UNSIGNED: Final = 2**32
 
@@ -50,6 +51,15 @@ class BookRow(Struct, array_like=True, gc=False):
     amount: Raw
 
 
+class LevelMessage(Struct, array_like=True, gc=False):
+    """What most messages are: one level of a book, with the number of the message, and mostly its time."""
+
+    channel: int
+    row: BookRow
+    number: Annotated[int, Meta(ge=0, lt=FIRST_MS)]
+    time: Annotated[int, Meta(ge=0, lt=LAST_MS)] = 0
+
+
 class Side:
     """One side of a book message: levels in parallel lists, and their digits."""
 
@@ -62,16 +72,21 @@ class Side:
         self.size_texts: list[str] = []
 
     def add(self, texts: TextLevel, size: float) -> None:
-        """Add a level; its size in digits has the venue's sign.
-
-        How the checksum writes prices that are sent with an exponent is not documented: a book is not held against it
-        while such a level, which is said to have no digits, is among the best.
-        """
+        """Add a level; its size in digits has the venue's sign."""
         price, text = texts
         self.prices.append(positive(price))
         self.sizes.append(size)
-        self.price_texts.append("" if "e" in price.lower() else price)
+        self.price_texts.append(plain_digits(price))
         self.size_texts.append(text)
+
+
+def plain_digits(price: str) -> str:
+    """Tell the digits of a price that a checksum is made of.
+
+    How it writes prices that are sent with an exponent is not documented: a book is not held against it while such a
+    level, which is said to have no digits, is among the best.
+    """
+    return "" if "e" in price.lower() else price
 
 
 class TradeRow(Struct, array_like=True, gc=False):
@@ -158,6 +173,7 @@ TICKER: Final = msgspec.json.Decoder(TickerRow)
 CANDLE: Final = msgspec.json.Decoder(CandleRow)
 STATUS: Final = msgspec.json.Decoder(StatusRow)
 LIQUIDATION: Final = msgspec.json.Decoder(LiquidationRow)
+_LEVEL = msgspec.json.Decoder(LevelMessage)
 
 
 class BitfinexChecksum:
@@ -171,6 +187,14 @@ class BitfinexChecksum:
         pairs = zip_longest(bids[: self.levels], asks[: self.levels])
         text = ":".join(each for pair in pairs for level in pair if level for each in level)
         return zlib.crc32(text.encode())
+
+
+def level(payload: bytes) -> LevelMessage | None:
+    """Read a message of one row that looks like a level; None = it is another one, or has no number."""
+    try:
+        return _LEVEL.decode(payload)
+    except MALFORMED:
+        return None
 
 
 def rows(body: Raw) -> tuple[list[Raw], bool]:

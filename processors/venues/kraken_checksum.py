@@ -8,7 +8,6 @@ import zlib
 from collections.abc import Sequence
 from decimal import Decimal
 from functools import lru_cache
-from itertools import chain
 
 from processors.book_rules import TextLevel
 from schemas.records import Instrument
@@ -22,13 +21,15 @@ class KrakenChecksum:
     def of(self, bids: Sequence[TextLevel], asks: Sequence[TextLevel], instrument: Instrument) -> int:
         """Make it of the best levels, the best first."""
         price_decimals, size_decimals = _decimals(instrument.tick_size), _decimals(instrument.lot_size)
-        text = "".join(
-            plain(price, price_decimals) + plain(size, size_decimals) for price, size in chain(asks[:10], bids[:10])
-        )
-        return zlib.crc32(text.encode())
+        best = [*asks[:10], *bids[:10]]
+        return zlib.crc32("".join([_written(*level, price_decimals, size_decimals) for level in best]).encode())
 
 
 @lru_cache(maxsize=65536)
+def _written(price: str, size: str, price_decimals: int, size_decimals: int) -> str:
+    return plain(price, price_decimals) + plain(size, size_decimals)
+
+
 def plain(number: str, least_decimals: int) -> str:
     """Write a number without point and leading zeros.
 

@@ -2,12 +2,19 @@
 
 import json
 from typing import Any
+from unittest import mock
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from fuzz.seeds import messages
+from processors.errors import FrameError
+from processors.memory import Memory
+from processors.venues import bitfinex as bitfinex_processor
+from processors.venues import bitfinex_wire as wire
 from processors.venues.bitfinex_wire import BitfinexChecksum
-from schemas.records import Candle, DeadLetter, Depth, Derivative, QualityEvent, Tick, Ticker
+from schemas.records import Candle, DeadLetter, Depth, Derivative, Frame, QualityEvent, Tick, Ticker
 from schemas.venues import bitfinex
 
 
@@ -266,6 +273,44 @@ def test_what_is_no_message_is_a_dead_letter_or_a_notice(spot: Any, payload: byt
 
     assert [each.payload for each in spot.of(DeadLetter)] == [payload] or spot.of(QualityEvent, kind="VENUE_NOTICE")
     assert not spot.of(Depth)
+
+
+SCALARS = ["0", "1", "-1", "12.50", "-0.00391", "1e-8", "-1E+3", "null", '"1"', '"-2.5"', "[1,2,3]", "true", "{}"]
+TAILS = ["", ",5", ",5,1795168800400", ",1795168800400", ",-1", ",2.5", ",5,0", ",5,-1", ",5,1795168800400,7", ',"5"']
+
+
+@given(
+    channel=st.sampled_from(["90", "90", "90", "89", "91", "92", "93", "-1", "null"]),
+    row=st.tuples(*[st.sampled_from(SCALARS)] * 3) | st.lists(st.sampled_from(SCALARS), min_size=1, max_size=5),
+    tail=st.sampled_from(TAILS),
+    last=st.sampled_from([-1, 3, 4, 5, 9]),
+)
+def test_a_message_of_one_level_is_read_at_once_as_it_would_be_part_by_part(
+    channel: str, row: list[str], tail: str, last: int
+) -> None:
+    payload = f"[{channel},[{','.join(row)}]{tail}]".encode()
+
+    at_once = outcome(bitfinex_processor.parse, payload, last)
+    with mock.patch.object(wire, "level", return_value=None):
+        assert outcome(bitfinex_processor.parse, payload, last) == at_once
+
+
+def outcome(parse: Any, payload: bytes, last: int) -> tuple[Any, int]:
+    """Tell what comes of a message, or that it cannot be used, and up to where the connection has counted."""
+    memory = Memory({}, last)
+    for name, each in messages("BITFINEX")["spot"].items():
+        if name.startswith("before"):
+            parse("spot", frame(json.dumps(each).encode()), memory)
+    memory.sequence = last
+    try:
+        found = parse("spot", frame(payload), memory)
+    except FrameError:
+        found = None
+    return found, memory.sequence
+
+
+def frame(payload: bytes) -> Frame:
+    return Frame(source=0, number=0, kind="MESSAGE", request="", recv_time_us=1, payload=payload)
 
 
 def test_books_of_single_orders_are_not_read(spot: Any) -> None:

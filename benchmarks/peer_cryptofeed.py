@@ -3,7 +3,8 @@
 Run: python peer_cryptofeed.py FOLDER NAME FILE
 
 All of the session is in memory before the clock starts; REST answers that its recorder kept serve the feed, callbacks
-of all its channels are there and do nothing. Checksums are verified, as ours are. Prints seconds and messages.
+of all its channels are there and do nothing. Checksums are verified, as ours are. The session is played several times,
+each to a new feed. Prints CPU seconds (the median of the plays) and messages.
 """
 
 import ast
@@ -13,10 +14,14 @@ import sys
 import time
 from collections import defaultdict
 from pathlib import Path
-from typing import Any
+from statistics import median
+from typing import Any, Final
 
 from cryptofeed.connection import HTTPAsyncConn, HTTPSync  # type: ignore[import-not-found]  # of another environment
 from cryptofeed.exchanges import EXCHANGE_MAP  # type: ignore[import-not-found]
+
+PLAYS_S: Final = 1.0
+PLAYS_LEAST: Final = 5
 
 
 class Recorded:
@@ -61,8 +66,15 @@ def messages(path: Path) -> list[tuple[str, Any]]:
 
 
 async def run(folder: Path, name: str, file: str) -> dict[str, float]:
-    """Time the handler over all messages."""
-    recorded, told = Recorded(folder, name), messages(folder / file)
+    """Time the handler over all messages, again and again."""
+    told, found = messages(folder / file), list[float]()
+    while sum(found) < PLAYS_S or len(found) < PLAYS_LEAST:
+        found.append(await play(Recorded(folder, name), name, told))
+    return {"seconds": median(found), "messages": len(told)}
+
+
+async def play(recorded: Recorded, name: str, told: list[tuple[str, Any]]) -> float:
+    """Tell the CPU seconds that a new feed takes for all messages."""
 
     async def ignore(*_args: Any, **_more: Any) -> None:
         pass
@@ -83,13 +95,13 @@ async def run(folder: Path, name: str, file: str) -> dict[str, float]:
     }
     (_, subscribe, handler, _auth), *_others = feed.connect()
     await subscribe(recorded)
-    began_s = time.perf_counter()
+    began_s = time.process_time()
     for stamp, body in told:
         await handler(body, recorded, float(stamp))
-    seconds = time.perf_counter() - began_s
+    seconds = time.process_time() - began_s
     feed.stop()
     await feed.shutdown()
-    return {"seconds": seconds, "messages": len(told)}
+    return seconds
 
 
 if __name__ == "__main__":

@@ -14,7 +14,7 @@ import time
 from collections.abc import Callable, Collection, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from schemas.topics import TICK
 from sinks.position import read_position
@@ -34,6 +34,23 @@ PATIENCE_S = 120.0
 SETTLE_S = 4.0
 ROLES = ("produce", "process", "sink-clickhouse")
 SINK_GROUP = "tickerplant.sink.clickhouse"
+
+
+class Load(NamedTuple):
+    """What the simulated venue makes, and which channels of it are captured.
+
+    Args:
+        rate: frames a second.
+    """
+
+    venue: str = "binance"
+    market: str = "spot"
+    channels: tuple[str, ...] = ("trade", "quote", "depth")
+    symbols: int = 8
+    rate: int = RATE_HZ
+
+
+SPOT = Load()
 
 
 def measure() -> dict[str, Any]:
@@ -95,13 +112,9 @@ def wait_until_moves(position: Callable[[], int]) -> None:
 
 
 @contextmanager
-def running(folder: Path, roles: Collection[str] = ROLES, rate: int = RATE_HZ) -> Iterator[tuple[Settings, Supervisor]]:
-    """Run a pipeline under load, whose dead are started again.
-
-    Args:
-        rate: frames a second that the simulated venue makes.
-    """
-    settings = settings_in(folder)
+def running(folder: Path, roles: Collection[str] = ROLES, load: Load = SPOT) -> Iterator[tuple[Settings, Supervisor]]:
+    """Run a pipeline under load, whose dead are started again."""
+    settings = settings_in(folder, load)
     config = folder / "bench.toml"
     write_settings(settings, config)
     supervisor = Supervisor(config, [each for each in roles_of(settings) if each.name in roles], folder / "logs")
@@ -115,18 +128,17 @@ def running(folder: Path, roles: Collection[str] = ROLES, rate: int = RATE_HZ) -
     stack.up(settings, lambda line: print(line, file=sys.stderr))
     try:
         deploy(settings)
-        arguments = [
-            "--port",
-            str(settings.local.simulator_port),
-            "--symbols",
-            "8",
-            "--rate",
-            str(rate),
-            "--autostart",
-        ]
+        named = {
+            "--venue": load.venue,
+            "--market": load.market,
+            "--port": settings.local.simulator_port,
+            "--symbols": load.symbols,
+            "--rate": load.rate,
+        }
+        arguments = [str(part) for pair in named.items() for part in pair] + ["--autostart"]
         background.start(settings, background.VENUE, ["tickerplant.local.venue", *arguments])
         until_s = time.monotonic() + PATIENCE_S
-        while not SimulatedVenue(settings).is_up() and time.monotonic() < until_s:
+        while not SimulatedVenue(settings, load.venue.upper()).is_up() and time.monotonic() < until_s:
             time.sleep(POLL_S)
         supervisor.start()
         keeper.start()
@@ -140,15 +152,15 @@ def running(folder: Path, roles: Collection[str] = ROLES, rate: int = RATE_HZ) -
         stack.down(settings, lambda _line: None)
 
 
-def settings_in(folder: Path) -> Settings:
+def settings_in(folder: Path, load: Load) -> Settings:
     """Make settings of a pipeline with one market, on free ports."""
     settings = with_local(Settings(), folder, keep_free_ports=False)
-    address = f"127.0.0.1:{settings.local.simulator_port}/binance/spot"
+    address = f"127.0.0.1:{settings.local.simulator_port}/{load.venue}/{load.market}"
     venue = Venue(
-        venue="BINANCE",
-        market="spot",
+        venue=load.venue.upper(),
+        market=load.market,
         symbols=("*",),
-        channels=("trade", "bookTicker", "depth"),
+        channels=load.channels,
         websocket_url=f"ws://{address}",
         rest_url=f"http://{address}",
     )

@@ -10,7 +10,7 @@ import time
 from pathlib import Path
 from typing import Any
 
-from benchmarks.recovery import running
+from benchmarks.recovery import Load, running
 from tickerplant.demo.venue import SimulatedVenue
 from tickerplant.local import stack
 from tickerplant.settings import Settings
@@ -30,7 +30,7 @@ def measure(minutes: float = MINUTES) -> dict[str, Any]:
     samples: dict[str, list[tuple[float, float]]] = {}
     with (
         tempfile.TemporaryDirectory(prefix="bench") as folder,
-        running(Path(folder), ROLES, RATE_HZ) as (settings, supervisor),
+        running(Path(folder), ROLES, Load(rate=RATE_HZ)) as (settings, supervisor),
     ):
         venue, began_s = SimulatedVenue(settings), time.monotonic()
         served = int(venue.status()["frames_served"])

@@ -1,20 +1,25 @@
 """The frame around producers, processors and sinks: command line, settings, Kafka access, metrics, the local stack.
 
-For users of the data: `tickerplant.subscribe`.
+For users of the data: `tickerplant.subscribe` follows topics; `trades`, `quotes`, `book_at`, `books` and `features`
+read what is stored.
 """
 
+from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from tickerplant.research.books import BookView
+    from tickerplant.research.frames import book_at, books, features, quotes, trades
     from tickerplant.subscription import Subscription, subscribe
 
-__all__ = ["Subscription", "subscribe"]
+__all__ = ["BookView", "Subscription", "book_at", "books", "features", "quotes", "subscribe", "trades"]
+
+_SUBSCRIPTION = ("Subscription", "subscribe")
 
 
 def __getattr__(name: str) -> Any:
     """Import what users of the data need when they ask for it: processes of ours need none of it."""
     if name not in __all__:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    from tickerplant import subscription  # noqa: PLC0415  # see above
-
-    return getattr(subscription, name)
+    module = "tickerplant.subscription" if name in _SUBSCRIPTION else "tickerplant.research.frames"
+    return getattr(import_module(module), name)

@@ -84,14 +84,14 @@ def compute(rows: Rows, wish: Wish) -> Iterator[pa.Table]:
 
 def _streams(rows: Rows, span: Span, windows_s: tuple[int, ...], has_book: bool) -> Iterator[list[Block]]:
     ticks = dict(partitions(rows.read("tick", span, TICK_COLUMNS)))
-    books = _books(rows, span) if has_book else {}
+    books = book_items(rows, span) if has_book else {}
     none = rows.read("tick", span.between(0, 0), TICK_COLUMNS) if books.keys() - ticks.keys() else None
     for key in sorted(ticks.keys() | books.keys()):
         yield list(features_of(ticks_of(ticks.get(key, none)), books.get(key, []), windows_s))
 
 
-def _books(rows: Rows, span: Span) -> dict[tuple[str, int], list[BookItem]]:
-    """Read changes of the book and its being given up, in the order of source ids, by raw partition."""
+def book_items(rows: Rows, span: Span) -> dict[tuple[str, int], list[BookItem]]:
+    """Read changes of the book and its being given up, in the order of source ids, by raw topic and partition."""
     found: dict[tuple[str, int], list[BookItem]] = {}
     for key, part in partitions(rows.read("depth", span, (*ID[:2], *DEPTH_COLUMNS))):
         found[key] = [_item(row) for row in part.select(list(DEPTH_COLUMNS)).to_pylist()]

@@ -1,0 +1,150 @@
+"""Ticks and books of stored rows as frames, from each store, and the examples that are built on them."""
+
+import runpy
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+import tickerplant
+from processors.book import Book
+from schemas.records import Depth, Derived, QualityEvent, Tick
+from tickerplant.errors import UserError
+
+FROM_US = 1_800_000_000_000_000 // 86_400_000_000 * 86_400_000_000 + 86_100_000_000
+EXAMPLES = Path(__file__).parents[2] / "examples"
+STORES = ["clickhouse", "parquet", "converted", "duckdb"]
+
+
+def options(stores: dict[str, list[str]], name: str) -> Any:
+    given = dict(zip(stores[name][::2], stores[name][1::2], strict=True))
+    names = {"--config": "settings", "--store": "store", "--lake": "lake", "--database": "database"}
+    return {names[key]: value for key, value in given.items()}
+
+
+def us(seconds: float) -> int:
+    return FROM_US + round(seconds * 1_000_000)
+
+
+def replayed(records: list[Derived], time_us: int) -> Book | None:
+    """Apply what counts by a time, in the order of source ids."""
+    book, snapshot_id, newest_us = Book(), 0, 0
+    for record in records:
+        if not isinstance(record, Depth | QualityEvent):
+            continue
+        if isinstance(record, Depth) and not record.is_snapshot and record.snapshot_id != snapshot_id:
+            continue
+        newest_us = max(newest_us, record.exchange_time_us or record.recv_time_us)
+        if newest_us > time_us:
+            break
+        if isinstance(record, QualityEvent):
+            book, snapshot_id = Book(), 0
+            continue
+        bids, asks = (record.bid_prices, record.bid_sizes), (record.ask_prices, record.ask_sizes)
+        (book.replace if record.is_snapshot else book.apply)(bids, asks)
+        snapshot_id = record.snapshot_id
+    return book if snapshot_id else None
+
+
+@pytest.mark.parametrize("store", STORES)
+def test_trades_and_quotes_are_those_that_were_stored(
+    store: str, stores: dict[str, list[str]], records: list[Derived]
+) -> None:
+    where = options(stores, store)
+    trades = tickerplant.trades("A/B", "v", us(100), us(500), **where)
+    quotes = tickerplant.quotes("A/B", "V", us(100), us(500), **where)
+    ticks = [each for each in records if isinstance(each, Tick) and each.symbol == "A/B"]
+    wanted = [each for each in ticks if us(100) <= each.event_time_us < us(500)]
+
+    assert trades["sequence_id"].to_pylist() == [each.sequence_id for each in wanted if each.kind == "TRADE"]
+    assert trades["price"].to_pylist() == [each.price for each in wanted if each.kind == "TRADE"]
+    assert quotes["ask_size"].to_pylist() == [each.ask_size for each in wanted if each.kind == "QUOTE"]
+    assert trades["time"][0].as_py() == datetime.fromtimestamp(0, UTC) + timedelta(
+        microseconds=trades["exchange_time_us"][0].as_py()
+    )
+
+
+@pytest.mark.parametrize("store", STORES)
+def test_a_book_at_a_time_is_what_its_changes_add_up_to(
+    store: str, stores: dict[str, list[str]], records: list[Derived]
+) -> None:
+    where = options(stores, store)
+    stood = 0
+    for seconds in (60.1, 199.0, 305.0, 421.3, 777.7):
+        found = tickerplant.book_at("A/B", "V", us(seconds), **where)
+        expected = replayed(records, us(seconds))
+
+        assert (found is None) == (expected is None)
+        if found is not None and expected is not None:
+            stood += 1
+            assert dict(found.bids) == expected.bids
+            assert [price for price, _ in found.asks] == sorted(expected.asks)
+            assert found.changed_time_us <= us(seconds)
+    assert stood >= 3
+
+
+def test_there_is_no_book_before_its_first_snapshot_nor_after_it_was_given_up(
+    stores: dict[str, list[str]], records: list[Derived]
+) -> None:
+    where = options(stores, "converted")
+    reset_us = next(each.recv_time_us for each in records if isinstance(each, QualityEvent))
+
+    assert tickerplant.book_at("A/B", "V", us(-10), **where) is None
+    assert tickerplant.book_at("A/B", "V", reset_us + 1, **where) is None
+
+
+def test_books_over_a_range_are_the_books_at_each_of_its_times(
+    stores: dict[str, list[str]], records: list[Derived]
+) -> None:
+    where = options(stores, "converted")
+    rows = tickerplant.books("A/B", "V", us(200), us(230), every_s=0.5, levels=3, **where).to_pylist()
+
+    assert [row["time_us"] for row in rows] == [us(200 + number / 2) for number in range(60)]
+    for row in rows:
+        expected = replayed(records, row["time_us"])
+        bids = None if expected is None else expected.levels()[0][0][:3]
+        assert row["bid_prices"] == bids
+
+
+@pytest.mark.parametrize("library", ["pandas", "polars"])
+def test_frames_come_as_the_library_asked_for(library: Any, stores: dict[str, list[str]]) -> None:
+    pytest.importorskip(library)
+    frame = tickerplant.quotes("A/B", "V", us(0), us(100), library=library, **options(stores, "converted"))
+
+    assert type(frame).__module__.startswith(library)
+    assert list(frame.columns)[:2] == ["time", "exchange_time_us"]
+    assert len(frame) > 100
+
+
+@pytest.mark.parametrize(
+    ("start", "end", "text"),
+    [(5, 5, "is not before"), (datetime(2026, 1, 1), 5, "names no time zone"), ("noon", 5, "is no time")],  # noqa: DTZ001
+)
+def test_times_that_make_no_range_are_told(start: Any, end: Any, text: str, stores: dict[str, list[str]]) -> None:
+    with pytest.raises(UserError, match=text):
+        tickerplant.trades("A/B", "V", start, end, **options(stores, "converted"))
+
+
+def test_the_backtest_trades_and_tells_what_it_gained(stores: dict[str, list[str]]) -> None:
+    main = runpy.run_path(str(EXAMPLES / "backtest.py"))["main"]
+    found = main([*stores["converted"], "--venue", "v", "--symbol", "A/B", *example_range()])
+
+    assert found["seconds"] > 850
+    assert found["trades"] > 5
+    assert 0 <= found["hit_rate"] <= 1
+
+
+def test_the_as_of_join_finds_the_quote_before_each_trade(stores: dict[str, list[str]]) -> None:
+    pytest.importorskip("polars")
+    main = runpy.run_path(str(EXAMPLES / "asof_join.py"))["main"]
+    found = main([*stores["converted"], "--venue", "v", "--symbol", "A/B", *example_range()])
+
+    assert found["side"].to_list() == ["BUY", "SELL"]
+    assert found["trades"].sum() > 800
+    assert found["effective_spread_bps"].min() >= 0
+
+
+def example_range() -> list[str]:
+    times = [datetime.fromtimestamp(us(seconds) / 1_000_000, UTC).isoformat() for seconds in (0, 900)]
+    return ["--from", times[0], "--to", times[1]]

@@ -1,0 +1,219 @@
+"""Ticks, bars, books and features of stored rows as frames: what `tickerplant.trades`, `tickerplant.book_at` ... give.
+
+One call opens the store, reads, and closes it. Arrow comes without more; pandas and Polars where they are installed.
+"""
+
+from collections.abc import Iterator, Sequence
+from contextlib import closing, contextmanager
+from datetime import datetime
+from pathlib import Path
+from typing import Any, Final, Literal, TypedDict, Unpack
+
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from processors.features.stream import DEFAULT_WINDOWS_S
+from tickerplant.errors import UserError
+from tickerplant.extras import need_library
+from tickerplant.research.books import DEFAULT_LEVELS, BookView, book_before, books_of
+from tickerplant.research.compute import Wish, compute
+from tickerplant.research.rows import Name, Rows, Span, Store, open_rows
+from tickerplant.settings import Settings, load_settings
+from tickerplant.since import since_us
+
+Time = datetime | str | int
+"""With a zone; ISO 8601 (UTC where it names no zone); µs since the epoch."""
+
+Library = Literal["arrow", "pandas", "polars"]
+
+TIMES: Final = ("exchange_time_us", "recv_time_us", "event_time_us")
+TRADE_COLUMNS: Final = (*TIMES, "price", "quantity", "side", "trade_id", "sequence_id", "flags")
+QUOTE_COLUMNS: Final = (*TIMES, "bid", "ask", "bid_size", "ask_size", "sequence_id", "flags")
+
+
+class Options(TypedDict, total=False):
+    """Where rows are read from, and as what they are given; each may be left out.
+
+    Args:
+        store: `clickhouse` (default), `parquet` or `duckdb`.
+        lake: another lake than that of the settings, or a folder that `tickerplant convert` wrote; implies `parquet`.
+        database: file of DuckDB.
+        library: `arrow` (default: a `pyarrow.Table`), `pandas` or `polars`.
+        settings: or the path of a settings file; None = TICKERPLANT_CONFIG and the environment.
+    """
+
+    store: Store
+    lake: Path | str | None
+    database: Path | str | None
+    library: Library
+    settings: Settings | Path | str | None
+
+
+def trades(symbol: str, venue: str, start: Time, end: Time, **options: Unpack[Options]) -> Any:
+    """Read trades that were taken in from one time up to another, in the venue's order.
+
+    The first column, `time`, is the exchange's time, or that of reading where the venue sends none.
+
+    Raises:
+        UserError: a time is none, a library is not installed, or the store refuses.
+        DependencyError: the store does not answer.
+    """
+    return _ticks("TRADE", TRADE_COLUMNS, _span(symbol, venue, start, end), options)
+
+
+def quotes(symbol: str, venue: str, start: Time, end: Time, **options: Unpack[Options]) -> Any:
+    """Read best quotes; otherwise as `trades`."""
+    return _ticks("QUOTE", QUOTE_COLUMNS, _span(symbol, venue, start, end), options)
+
+
+def book_at(
+    symbol: str, venue: str, time: Time, *, levels: int | None = None, **options: Unpack[Options]
+) -> BookView | None:
+    """Tell the book as it stood at a time, by the exchange's clock; None = none stood, or none is stored.
+
+    Args:
+        levels: so many best levels a side; None = all.
+
+    Raises:
+        UserError: as `trades`.
+        DependencyError: as `trades`.
+    """
+    time_us = instant_us(time)
+    with _opened(options) as rows:
+        return book_before(rows, Span(venue=venue.upper(), symbol=symbol, from_us=0, to_us=time_us), levels)
+
+
+def books(
+    symbol: str,
+    venue: str,
+    start: Time,
+    end: Time,
+    *,
+    every_s: float = 1.0,
+    levels: int = DEFAULT_LEVELS,
+    **options: Unpack[Options],
+) -> Any:
+    """Tell the book at each of evenly spaced times of a range, a row each; lists are null where no book stood.
+
+    Args:
+        every_s: from one row to the next; rows are at multiples of it.
+        levels: so many best levels a side.
+
+    Raises:
+        UserError: as `trades`.
+        DependencyError: as `trades`.
+    """
+    if every_s < 0.001 or levels < 1:
+        raise UserError("books are told every 0.001 s or more, of one level or more")
+    with _opened(options) as rows:
+        found = books_of(rows, _span(symbol, venue, start, end), round(every_s * 1_000_000), levels)
+    return _given(_timed(found, ("time_us",)), options)
+
+
+def features(
+    symbol: str,
+    venue: str,
+    start: Time,
+    end: Time,
+    *,
+    windows_s: Sequence[int] = DEFAULT_WINDOWS_S,
+    labels_s: Sequence[int] = (),
+    has_book: bool = True,
+    **options: Unpack[Options],
+) -> Any:
+    """Compute the features of each second of a range; docs/features.md tells what they are.
+
+    Args:
+        windows_s: lengths of windows.
+        labels_s: how far ahead the mid is looked at, for training.
+        has_book: False = without features of the book, which take longer.
+
+    Raises:
+        UserError: as `trades`.
+        DependencyError: as `trades`.
+    """
+    settings = _settings(options)
+    wish = Wish(
+        span=_span(symbol, venue, start, end),
+        windows_s=tuple(windows_s),
+        labels_s=tuple(labels_s),
+        has_book=has_book,
+        keyframe_s=settings.processor.keyframe_s,
+    )
+    with _opened(options) as rows:
+        found = pa.concat_tables(list(compute(rows, wish)))
+    return _given(_timed(found, ("time_us",)), options)
+
+
+def instant_us(time: Time) -> int:
+    """Turn a time into µs since the epoch.
+
+    >>> instant_us("2026-11-21T00:00:00")
+    1795219200000000
+
+    Raises:
+        UserError: it is none, or a datetime without a zone.
+    """
+    if isinstance(time, datetime):
+        if time.tzinfo is None:
+            raise UserError(f"{time} names no time zone: add tzinfo=UTC")
+        return since_us(time.isoformat(), 0)
+    return time if isinstance(time, int) else since_us(time, 0)
+
+
+def _span(symbol: str, venue: str, start: Time, end: Time) -> Span:
+    span = Span(venue=venue.upper(), symbol=symbol, from_us=instant_us(start), to_us=instant_us(end))
+    if span.from_us >= span.to_us:
+        raise UserError(f"{start} is not before {end}")
+    return span
+
+
+def _ticks(kind: str, columns: Sequence[str], span: Span, options: Options) -> Any:
+    name: Name = "tick"
+    with _opened(options) as rows:
+        found = rows.read(name, span, ("kind", *columns))
+    found = found.filter(pc.equal(found["kind"], kind)).drop_columns(["kind"])
+    return _given(_timed(found, TIMES[:2]), options)
+
+
+def _timed(table: pa.Table, names: Sequence[str]) -> pa.Table:
+    """Put a column `time` first: the first of some columns that is not 0."""
+    time_us = table[names[0]]
+    for name in names[1:]:
+        time_us = pc.if_else(pc.equal(time_us, 0), table[name], time_us)
+    return table.add_column(0, "time", time_us.cast(pa.timestamp("us", "UTC")))
+
+
+def _given(table: pa.Table, options: Options) -> Any:
+    library = options.get("library", "arrow")
+    if library == "arrow":
+        return table
+    if library not in {"pandas", "polars"}:
+        raise UserError(f"frames are of arrow, pandas or polars, not {library}")
+    need_library(library)
+    if library == "pandas":
+        return table.to_pandas()
+    import polars as pl  # noqa: PLC0415  # an extra
+
+    return pl.from_arrow(table)
+
+
+def _settings(options: Options) -> Settings:
+    settings = options.get("settings")
+    if not isinstance(settings, Settings):
+        settings = load_settings(Path(settings) if settings is not None else None)
+    lake = options.get("lake")
+    if lake is None:
+        return settings
+    return settings.model_copy(update={"object_store": settings.object_store.model_copy(update={"root": str(lake)})})
+
+
+@contextmanager
+def _opened(options: Options) -> Iterator[Rows]:
+    store: Store = "parquet" if options.get("lake") is not None else options.get("store", "clickhouse")
+    database = options.get("database")
+    with closing(open_rows(_settings(options), store, str(database) if database is not None else None)) as rows:
+        yield rows
+
+
+__all__ = ["BookView", "book_at", "books", "features", "instant_us", "quotes", "trades"]

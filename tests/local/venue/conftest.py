@@ -60,11 +60,14 @@ class Client:
 
     socket: ClientConnection
     got: list[bytes] = field(default_factory=list)
+    answers: int = 0
+    """Messages that were taken one by one, and are not in `got`."""
 
     async def ask(self, request: dict[str, Any]) -> dict[str, Any]:
         """Send a request on a quiet connection and give the answer."""
         await self.socket.send(json.dumps(request))
         answer: dict[str, Any] = json.loads(await self.socket.recv())
+        self.answers += 1
         return answer
 
     async def collect(self) -> None:
@@ -123,7 +126,9 @@ class Market:
     async def played(self, *clients: Client) -> None:
         """Wait until the market is done and clients have all of it."""
         await until(lambda: self.venue.state == "done")
-        await until(lambda: sum(len(each.got) for each in clients) >= self.venue.hub.counts.frames.total())
+        counts = self.venue.hub.counts
+        sent = counts.frames.total() + counts.answers + counts.notices
+        await until(lambda: sum(len(each.got) + each.answers for each in clients) >= sent)
 
 
 @pytest.fixture

@@ -30,7 +30,7 @@ demo: $(READY) ## The whole flow on this machine, reconciled at its end. Options
 	$(BIN)/tickerplant demo $(DEMO)
 
 test: $(READY) ## All tests, on a local stack of their own; order and examples follow from a seed. Options: make test SEED=2.
-	$(BIN)/python -m pytest --randomly-seed=$(SEED) --hypothesis-seed=$(SEED)
+	PYTHONHASHSEED=$(SEED) $(BIN)/python -m pytest --randomly-seed=$(SEED) --hypothesis-seed=$(SEED)
 
 fuzz: $(READY) ## Hostile input for all readers, guided by coverage. Options: make fuzz FUZZ_SECONDS=600 TARGETS="avro parse-binance".
 	$(BIN)/python -m fuzz $(TARGETS) --seconds $(FUZZ_SECONDS)

@@ -6,7 +6,7 @@ from typing import Any, Final
 
 from processors.batch import Batch
 from schemas.codec import Encoder
-from schemas.records import ControlCommand, DeadLetter, Derived, Instrument, Record
+from schemas.records import Bar, ControlCommand, DeadLetter, Derived, Instrument, Record
 from schemas.topics import BY_RECORD, COMMAND, STATE, Topic
 from tickerplant.kafka import DeliveryError, Headers, KafkaError, Message, Publisher
 from tickerplant.registry import Registry
@@ -140,6 +140,8 @@ class Outputs:
             return f"{record.venue}|{record.market}|{record.venue_symbol}".encode()
         if isinstance(record, DeadLetter):
             return record.venue.encode()
+        if isinstance(record, Bar):
+            return f"{record.venue}|{record.symbol}|{record.interval}".encode()
         names: tuple[str, str] = (record.venue, record.symbol)  # type: ignore[attr-defined]  # all others have both
         key = self._keys.get(names)
         if key is None:

@@ -13,6 +13,7 @@ from typing import Final, Generic, NamedTuple, TypeVar
 
 import msgspec
 
+from processors.bars import BarsPiece
 from processors.book import Levels, TextBook
 from processors.book_keeper import BookKeeper, level_count
 from processors.book_rules import BookRule
@@ -24,6 +25,7 @@ from processors.memory import Memory
 from processors.symbol_state import SymbolState
 from processors.throttle import What
 from processors.timed import Timed, TimedLine
+from processors.watermark import Watermark, WatermarkPiece
 from schemas.records import Instrument
 from tickerplant.tally import Tally
 
@@ -117,6 +119,7 @@ class SymbolPiece(msgspec.Struct, array_like=True):
     last_ticker: TickerItem | None = None
     followers: dict[str, KeeperPiece] = {}
     lead_heard_us: int = 0
+    bars: BarsPiece = msgspec.field(default_factory=BarsPiece)
 
 
 class MarketPiece(msgspec.Struct, array_like=True):
@@ -148,6 +151,7 @@ class HeadPiece(msgspec.Struct, array_like=True):
     tally: Tally = msgspec.field(default_factory=Tally)
     memories: dict[str, Memory] = {}  # by connection
     clocks: dict[str, int] = {}  # connection → receive time of its last CLOCK
+    watermark: WatermarkPiece = msgspec.field(default_factory=WatermarkPiece)
 
 
 _ENCODER = msgspec.msgpack.Encoder()
@@ -187,6 +191,7 @@ def capture_symbol(name: str, state: SymbolState) -> Piece:
     for each in (keeper, *state.books.keepers.values()):
         each.follow()
     state.recent_trades.follow()
+    state.bars.follow()
     return Piece(name, encode_piece(piece), is_whole)
 
 
@@ -223,11 +228,17 @@ def _capture(state: SymbolState, *, is_whole: bool) -> SymbolPiece:
         last_ticker=state.timed.last_ticker,
         followers={name: _capture_keeper(each, name, is_whole=is_whole) for name, each in state.books.keepers.items()},
         lead_heard_us=state.books.lead_heard_us,
+        bars=state.bars.capture(is_whole=is_whole),
     )
 
 
 def restore_symbol(
-    pieces: Sequence[SymbolPiece], rule: BookRule, keyframe_us: int, *, trades_are_counted: bool = True
+    pieces: Sequence[SymbolPiece],
+    rule: BookRule,
+    keyframe_us: int,
+    *,
+    trades_are_counted: bool = True,
+    watermark: Watermark | None = None,
 ) -> SymbolState:
     """Make the state that pieces were captured from: a whole one and its changes, in order.
 
@@ -237,7 +248,7 @@ def restore_symbol(
     piece = pieces[-1]
     if [each.is_whole for each in pieces] != [True] + [False] * (len(pieces) - 1):
         raise StateError(f"state of {piece.instrument.symbol!r} is not one whole and its changes")
-    state = SymbolState(piece.instrument, rule, keyframe_us, trades_are_counted=trades_are_counted)
+    state = SymbolState(piece.instrument, rule, keyframe_us, trades_are_counted=trades_are_counted, watermark=watermark)
     state.sequence_id = piece.sequence_id
     state.trades.restore(piece.trades)
     state.agg_trades.restore(piece.agg_trades)
@@ -257,6 +268,7 @@ def restore_symbol(
         _restore_timed(state.timed.line(name), each)
     state.timed.copies.counts = piece.copies
     state.timed.last_ticker = piece.last_ticker
+    state.bars.restore([each.bars for each in pieces])
     for each_piece in pieces:
         for number in each_piece.recent_trades:
             state.recent_trades.add(number)

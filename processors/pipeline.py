@@ -45,6 +45,7 @@ from processors.pieces import (
 from processors.symbol_state import SymbolState
 from processors.throttle import Throttle, What
 from processors.venues import VENUES
+from processors.watermark import Watermark
 from processors.wire import LAST_MS
 from schemas.quality import stale_channel
 from schemas.records import Derived, Frame, Instrument, RawFrames, Source
@@ -129,6 +130,7 @@ class Pipeline:
         self._next_numbers: dict[str, int] = {}
         self._clocks: dict[str, int] = {}
         self._throttle = Throttle()
+        self._watermark = Watermark()
         self._last: Batch | None = None
 
     def process(self, offset: int, raw: RawFrames) -> Batch:
@@ -215,6 +217,7 @@ class Pipeline:
                 tally=self.tally,
                 memories=self._memories,
                 clocks=self._clocks,
+                watermark=self._watermark.capture(),
             )
         )
 
@@ -232,6 +235,7 @@ class Pipeline:
             self._event_time_us = head.event_time_us
             self.tally, self._clocks = head.tally, head.clocks
             self._memories = head.memories
+            self._watermark.restore(head.watermark)
         elif name.startswith(MARKET_PREFIX):
             instruments = decode_piece(MarketPiece, name, payloads[-1]).instruments
             self._symbology.update(instruments)
@@ -244,7 +248,10 @@ class Pipeline:
                 raise StateError(f"state of {name!r} is of a market {market!r} that is not known")
             counted = self._are_counted(market)
             rule = self._book_rule(market)
-            self._add_state(restore_symbol(pieces, rule, self._keyframe_us, trades_are_counted=counted))
+            restored = restore_symbol(
+                pieces, rule, self._keyframe_us, trades_are_counted=counted, watermark=self._watermark
+            )
+            self._add_state(restored)
 
     def _process_frame(self, batch: Batch, raw: RawFrames, frame: Frame) -> None:
         batch.recv_time_us = frame.recv_time_us
@@ -299,7 +306,11 @@ class Pipeline:
     def _on_clock(self, batch: Batch) -> None:
         self._watch_clock(batch)
         self._report(batch, self._throttle.due(batch.recv_time_us))
+        unwatched = self._watermark.hear(batch.recv_time_us)
         for state in self._ordered:
+            if unwatched:
+                self._touch(state)
+                state.bars.on_unwatched(*unwatched)
             if state.is_due(batch.recv_time_us):
                 self._touch(state)
                 state.on_clock(batch)
@@ -397,7 +408,7 @@ class Pipeline:
                 f"{venue_symbol[:40]!r} and {other.instrument.venue_symbol!r} are both {instrument.symbol}"
             )
         rule, counted = self._book_rule(batch.market), self._are_counted(batch.market)
-        state = SymbolState(instrument, rule, self._keyframe_us, trades_are_counted=counted)
+        state = SymbolState(instrument, rule, self._keyframe_us, trades_are_counted=counted, watermark=self._watermark)
         self._add_state(state)
         return state
 
@@ -440,7 +451,7 @@ class Pipeline:
             for state in self._ordered:
                 if not state.shows_loss and state.is_carried_by(connection):
                     self._touch(state)
-                    state.on_loss(batch, "frames are missing")
+                    state.on_frame_loss(batch)
 
     def _bury(self, batch: Batch, frame: Frame, reason: str) -> None:
         self._limit.add_bad(self.tally)

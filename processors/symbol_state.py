@@ -9,6 +9,7 @@ from typing import Any, Final
 
 from msgspec import structs
 
+from processors.bar_stage import BarStage
 from processors.batch import Batch
 from processors.book_keeper import LATE as LATE_DELTA
 from processors.book_keeper import BookKeeper, Effect, PublishDelta, PublishSnapshot, Report, Resnapshot
@@ -23,6 +24,7 @@ from processors.line import NOTHING, SILENCE_US, Line
 from processors.normalize import base_delta, base_size, base_snapshot, is_plain, quoted_size
 from processors.throttle import Throttle, What
 from processors.timed import TimedStreams
+from processors.watermark import Watermark
 from schemas.records import Depth, Instrument, Tick, TickKind
 
 TRADE: Final = "trade"
@@ -40,10 +42,17 @@ class SymbolState:
         rule: how its book holds together.
         trades_are_counted: ids of its trades rise by one, so that a hole is a loss; else they only tell trades apart.
         keyframe_us: how often its whole book is published.
+        watermark: of the partition.
     """
 
     def __init__(
-        self, instrument: Instrument, rule: BookRule, keyframe_us: int, *, trades_are_counted: bool = True
+        self,
+        instrument: Instrument,
+        rule: BookRule,
+        keyframe_us: int,
+        *,
+        trades_are_counted: bool = True,
+        watermark: Watermark | None = None,
     ) -> None:
         self._rule = rule
         self._are_counted = trades_are_counted
@@ -57,6 +66,7 @@ class SymbolState:
         self.books = Followers(rule, keyframe_us)
         self.throttle = Throttle()
         self.timed = TimedStreams(instrument)
+        self.bars = BarStage(instrument, watermark or Watermark(), trades_are_counted=trades_are_counted)
         self.increments = Increments(instrument.symbol)
         trades, agg_trades, quotes = TradeChain(self.trades), TradeChain(self.agg_trades), Rising(self._quote_sequence)
         self.trade_line: Line[Trade] = Line(trades, partial(self.on_trade, in_turn=True), self._restart_trades)
@@ -71,7 +81,7 @@ class SymbolState:
 
     def update(self, instrument: Instrument) -> None:
         """Take in a new version of the instrument."""
-        self.instrument = self.timed.instrument = self.keeper.instrument = instrument
+        self.instrument = self.timed.instrument = self.keeper.instrument = self.bars.instrument = instrument
         self._is_plain = is_plain(instrument)
         self._is_exact = self._is_plain and self._rule.has_ids
 
@@ -150,32 +160,45 @@ class SymbolState:
 
     def on_loss(self, batch: Batch, reason: str) -> None:
         """Give up the book of a connection that lost messages, and ask for another."""
+        if not self._are_counted:  # else the next id tells
+            self.bars.on_loss(batch.recv_time_us)
         if self.depth_line.sole == batch.connection:
             self._carry_out(batch, self.keeper.restart(batch.recv_time_us, reason))
             self._hand_over(batch)
         elif self.books.leave(batch.connection) is not None:
             batch.command("resnapshot", self.instrument, reason, batch.connection)
 
+    def on_frame_loss(self, batch: Batch) -> None:
+        """Give up the book where it cannot find by itself that a delta is missing; the same for trades."""
+        if not self._rule.has_ids:
+            self.on_loss(batch, "frames are missing")
+        elif not self._are_counted:
+            self.bars.on_loss(batch.recv_time_us)
+
     @property
     def shows_loss(self) -> bool:
-        """Tell whether its book finds by itself that a delta is missing."""
-        return self._rule.has_ids
+        """Tell whether its book and its trades find by themselves that something is missing."""
+        return self._rule.has_ids and self._are_counted
 
     def is_carried_by(self, connection: str) -> bool:
         """Tell whether a connection carries any of its streams."""
         is_lined = any(line.sole == connection or connection in line.carriers for line in self.lines())
-        return is_lined or connection in self.books
+        return is_lined or connection in self.books or self.trade_line.lead == connection
 
     def on_disconnect(self, batch: Batch, reason: str) -> None:
         """Forget the closed connection, and give up the book if no other one feeds it."""
         left = [line for line in self.lines() if line.leave(batch, batch.connection)]
         self.books.leave(batch.connection)
+        if not self.trade_line.is_carried and (self.trade_line in left or self.trade_line.lead == batch.connection):
+            self.bars.on_loss(batch.recv_time_us)
         if self.depth_line in left and not self.depth_line.is_carried and not self._hand_over(batch):
             self._carry_out(batch, self.keeper.on_disconnect(reason, batch.recv_time_us))
 
     def is_due(self, time_us: int) -> bool:
         """Tell whether `on_clock` may do anything."""
-        return self.keeper.is_due(time_us) or len(self.throttle) > 0 or any(line.carriers for line in self.lines())
+        if self.keeper.is_due(time_us) or len(self.throttle) > 0 or self.bars.is_due():
+            return True
+        return any(line.carriers for line in self.lines())
 
     def on_clock(self, batch: Batch) -> None:
         """Add what is due at this time."""
@@ -183,6 +206,8 @@ class SymbolState:
             if line.carriers:
                 line.settle(batch)
         self._carry_out(batch, self.keeper.on_clock(batch.recv_time_us))
+        if self.bars.is_due():
+            self.bars.on_clock(batch)
         self.report(batch, self.throttle.due(batch.recv_time_us))
 
     def set_back(self, now_us: int) -> None:
@@ -198,6 +223,7 @@ class SymbolState:
         """Add all that waits; for files that end, not for streams."""
         for line in self.lines():
             line.flush(batch)
+        self.bars.finish(batch)
         self.report(batch, self.throttle.rest())
 
     def lines(self) -> "list[Line[Any]]":
@@ -323,6 +349,8 @@ class SymbolState:
             sequences, count = (hole.first, hole.last), hole.last - hole.first + 1
             symbol, market = self.instrument.symbol, self.instrument.market
             batch.event("GAP", symbol, market=market, channel=channel, sequences=sequences, count=count)
+            if channel == TRADE:
+                self.bars.on_hole(*sequences)
         elif is_behind:
             self.note(batch, "OUT_OF_ORDER", channel)
         return True
@@ -340,27 +368,30 @@ class SymbolState:
         if late:
             flag = self._flagged(batch, TRADE if kind == "TRADE" else AGG_TRADE, late, flag)
         self.sequence_id += 1
-        batch.records.append(
-            Tick(
-                event_time_us=batch.event_time_us,
-                exchange_time_us=exchange_us,
-                recv_time_us=batch.recv_time_us,
-                venue=batch.venue,
-                symbol=instrument.symbol,
-                asset_class=instrument.asset_class,
-                kind=kind,
-                price=price,
-                quantity=size if self._is_plain else base_size(instrument, size, price),
-                side=trade.side,
-                sequence_id=self.sequence_id,
-                trade_id=trade.name or str(trade.trade_id),
-                flags=flag,
-                source_topic=batch.topic,
-                source_partition=batch.partition,
-                source_offset=batch.offset,
-                source_index=batch.first_index + len(batch.records),
-            )
+        tick = Tick(
+            event_time_us=batch.event_time_us,
+            exchange_time_us=exchange_us,
+            recv_time_us=batch.recv_time_us,
+            venue=batch.venue,
+            symbol=instrument.symbol,
+            asset_class=instrument.asset_class,
+            kind=kind,
+            price=price,
+            quantity=size if self._is_plain else base_size(instrument, size, price),
+            side=trade.side,
+            sequence_id=self.sequence_id,
+            trade_id=trade.name or str(trade.trade_id),
+            flags=flag,
+            source_topic=batch.topic,
+            source_partition=batch.partition,
+            source_offset=batch.offset,
+            source_index=batch.first_index + len(batch.records),
         )
+        batch.records.append(tick)
+        if kind == "TRADE":
+            order = trade.trade_id if self._are_counted else self.sequence_id
+            if not self.bars.on_trade(tick, order):
+                self.note(batch, "LATE_FOR_BAR", TRADE)
 
     def _add_quote(self, batch: Batch, quote: Quote, flag: str) -> None:
         instrument, bid, ask = self.instrument, quote.bid, quote.ask

@@ -153,6 +153,30 @@ class Candle(Derived, frozen=True, kw_only=True, gc=False):
     flags: str = ""
 
 
+class Bar(Derived, frozen=True, kw_only=True, gc=False):
+    """A revision of a bar that we made from trades, the highest holds: the value of `cleaned.bar`."""
+
+    event_time_us: int
+    venue: str
+    symbol: str
+    asset_class: AssetClass
+    interval: str
+    open_time_us: int
+    open: float
+    high: float
+    low: float
+    close: float
+    volume: float
+    quote_volume: float = 0.0
+    buy_volume: float | None = None
+    vwap: float | None = None
+    trade_count: int
+    first_trade_id: str = ""
+    last_trade_id: str = ""
+    revision: int = 0
+    flags: str = ""
+
+
 class Derivative(Derived, frozen=True, kw_only=True, gc=False):
     """Funding, mark and index price, open interest, liquidation: the value of `cleaned.derivative`."""
 

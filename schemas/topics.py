@@ -53,6 +53,7 @@ CANDLE: Final = Topic(name="cleaned.candle", record=records.Candle, key="venue|s
 DERIVATIVE: Final = Topic(
     name="cleaned.derivative", record=records.Derivative, key="venue|symbol", retention_ms=7 * DAY_MS
 )
+BAR: Final = Topic(name="cleaned.bar", record=records.Bar, key="venue|symbol|interval", retention_ms=30 * DAY_MS)
 INSTRUMENT: Final = Topic(
     name="reference.instrument", record=records.Instrument, key="venue|market|venue symbol", retention_ms=None
 )
@@ -74,7 +75,7 @@ WANTED: Final = Topic(
 )
 STATE: Final = Topic(name="state.processor", record=records.State, key="raw topic|partition|symbol", retention_ms=None)
 
-CLEANED: Final = (TICK, DEPTH, TICKER, CANDLE, DERIVATIVE, INSTRUMENT, QUALITY, DEAD_PROCESSOR)
+CLEANED: Final = (TICK, DEPTH, TICKER, CANDLE, BAR, DERIVATIVE, INSTRUMENT, QUALITY, DEAD_PROCESSOR)
 """What processors derive from raw records, each with its source in the value."""
 
 STORED: Final = (*CLEANED, DEAD_SINK, SINK_COMMIT)

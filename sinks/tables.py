@@ -40,6 +40,7 @@ TABLES: Final[dict[str, Table]] = {
     topics.DEPTH.name: Table(name="market_data.depth", folder="cleaned/depth", record=records.Depth),
     topics.TICKER.name: Table(name="market_data.ticker", folder="cleaned/ticker", record=records.Ticker),
     topics.CANDLE.name: Table(name="market_data.candle", folder="cleaned/candle", record=records.Candle),
+    topics.BAR.name: Table(name="market_data.bars", folder="cleaned/bar", record=records.Bar),
     topics.DERIVATIVE.name: Table(
         name="market_data.derivative", folder="cleaned/derivative", record=records.Derivative
     ),

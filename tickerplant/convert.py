@@ -24,6 +24,7 @@ FILES: Final[dict[type[records.Record], str]] = {
     records.Depth: "depth",
     records.Ticker: "ticker",
     records.Candle: "candle",
+    records.Bar: "bar",
     records.Derivative: "derivative",
     records.Instrument: "instrument",
     records.QualityEvent: "quality",

@@ -12,6 +12,7 @@ from typing import Any, Final, Generic, Literal, Self, TypedDict, TypeVar, Unpac
 
 from schemas.codec import CodecError, Decoder
 from schemas.records import (
+    Bar,
     Candle,
     DeadLetter,
     Depth,
@@ -338,6 +339,8 @@ def subscribe(topic: Literal["cleaned.depth"], **options: Unpack[Options]) -> Su
 def subscribe(topic: Literal["cleaned.ticker"], **options: Unpack[Options]) -> Subscription[Ticker]: ...
 @overload
 def subscribe(topic: Literal["cleaned.candle"], **options: Unpack[Options]) -> Subscription[Candle]: ...
+@overload
+def subscribe(topic: Literal["cleaned.bar"], **options: Unpack[Options]) -> Subscription[Bar]: ...
 @overload
 def subscribe(topic: Literal["cleaned.derivative"], **options: Unpack[Options]) -> Subscription[Derivative]: ...
 @overload

@@ -48,7 +48,8 @@ class Market:
         return getattr(self, what)(name, number)  # type: ignore[no-any-return]
 
     def trade(self, name: str, number: int) -> Frame:
-        return self.feed.message("btcusdt@trade", s=name, t=number, after_us=200_000)  # type: ignore[no-any-return]
+        time_ms = self.feed.recv_time_us // 1000  # late trades make bars: state of before there were any knows of none
+        return self.feed.message("btcusdt@trade", s=name, t=number, T=time_ms, after_us=200_000)  # type: ignore[no-any-return]
 
     def delta(self, name: str, number: int, bids: Any = None) -> Frame:
         """A delta of n leaves n - 1 ids out, 0 repeats the last."""

@@ -34,6 +34,7 @@ SAMPLES: dict[type[records.Record], records.Record] = {
         records.Depth(**MARKET, **BOOK),
         records.Ticker(**ASSET, last=100.5, volume=12.0, bid=100.0),
         records.Candle(**ASSET, **OHLC, interval="1m", open_time_us=1, is_closed=True),
+        records.Bar(**ASSET, **OHLC, interval="1m", open_time_us=60_000_000, trade_count=3, vwap=1.5, flags="GAP"),
         records.Derivative(**MARKET, kind="FUNDING_RATE", value=-0.0001, next_time_us=5),
         records.Instrument(**ASSET, market="spot", venue_symbol="BTCUSDT", kind="SPOT", base="BTC", quote="USDT"),
         records.QualityEvent(**MARKET, kind="GAP", from_sequence=2, to_sequence=4, count=3),

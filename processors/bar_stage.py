@@ -1,0 +1,77 @@
+"""The stage of one symbol that turns its trades into bars; see `bars.py`, which knows nothing of records."""
+
+from collections.abc import Iterable, Sequence
+
+from processors.bars import Bars, BarsPiece, Told
+from processors.batch import Batch
+from processors.watermark import Watermark
+from schemas.records import Bar, Instrument, Tick
+
+
+class BarStage:
+    """Adds `Bar` records to batches: ticks in, records out when the watermark moves, state as structs.
+
+    Args:
+        watermark: of the partition.
+        trades_are_counted: ids of its trades rise by one, so that a hole is a loss; else they only tell trades apart.
+    """
+
+    def __init__(self, instrument: Instrument, watermark: Watermark, *, trades_are_counted: bool) -> None:
+        self.instrument = instrument
+        self._bars = Bars(watermark, ids_are_counted=trades_are_counted)
+        self.on_hole = self._bars.on_hole
+        self.on_loss = self._bars.on_loss
+        self.on_unwatched = self._bars.on_unwatched
+        self.is_due = self._bars.is_due
+        self.follow = self._bars.follow
+
+    def on_trade(self, tick: Tick, order: int) -> bool:
+        """Take in a TRADE; `order` rises among the trades of one exchange time. False = too late for its bars."""
+        return self._bars.add(tick, order)
+
+    def on_clock(self, batch: Batch) -> None:
+        """Add the bars that the watermark is past, and revisions of those before."""
+        self._add(batch, self._bars.close())
+
+    def finish(self, batch: Batch) -> None:
+        """Add all bars, whole or not; for files that end, not for streams."""
+        self._add(batch, self._bars.finish())
+
+    def capture(self, *, is_whole: bool) -> BarsPiece:
+        """Tell all that is needed to go on elsewhere, or what changed since `follow`."""
+        return self._bars.capture(is_whole=is_whole)
+
+    def restore(self, pieces: Sequence[BarsPiece]) -> None:
+        """Go on from a whole capture and the changes behind it, in order."""
+        self._bars.restore(pieces)
+
+    def _add(self, batch: Batch, revisions: Iterable[Told]) -> None:
+        instrument = self.instrument
+        for told in revisions:
+            batch.records.append(
+                Bar(
+                    event_time_us=batch.event_time_us,
+                    venue=batch.venue,
+                    symbol=instrument.symbol,
+                    asset_class=instrument.asset_class,
+                    interval=told.interval,
+                    open_time_us=told.open_time_us,
+                    open=told.open,
+                    high=told.high,
+                    low=told.low,
+                    close=told.close,
+                    volume=told.volume,
+                    quote_volume=told.quote_volume,
+                    buy_volume=told.buy_volume,
+                    vwap=told.vwap,
+                    trade_count=told.trade_count,
+                    first_trade_id=told.first_trade_id,
+                    last_trade_id=told.last_trade_id,
+                    revision=told.revision,
+                    flags=told.flags,
+                    source_topic=batch.topic,
+                    source_partition=batch.partition,
+                    source_offset=batch.offset,
+                    source_index=batch.index,
+                )
+            )

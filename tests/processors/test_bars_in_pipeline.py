@@ -1,0 +1,169 @@
+"""Bars as the pipeline makes them: of frames, with CLOCK frames between, across crashes, held against their ticks."""
+
+from collections import defaultdict
+from collections.abc import Callable
+from math import fsum
+from pathlib import Path
+from random import Random
+from typing import Any
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from processors.bars import LENGTHS_US
+from schemas.records import Bar, Derived, QualityEvent, Tick
+
+MS = 1000
+SECOND_US = 1_000_000
+SYMBOLS = ("BTCUSDT", "ETHUSDT")
+
+
+def trade(run: Any, name: str, number: int, *, price: float = 100.0, late_ms: int = 0, after_us: int = 0) -> Any:
+    time_ms = (run.feed.recv_time_us + after_us) // MS - late_ms
+    return run.feed.message(
+        "btcusdt@trade", s=name, t=number, T=time_ms, p=str(price), q="0.1", m=False, after_us=after_us
+    )
+
+
+def clock(run: Any, after_us: int = SECOND_US) -> Any:
+    return run.feed.frame(b"", "CLOCK", after_us=after_us)
+
+
+def newest(records: list[Derived]) -> dict[tuple[str, str, int], Bar]:
+    return {(each.symbol, each.interval, each.open_time_us): each for each in records if isinstance(each, Bar)}
+
+
+def from_ticks(records: list[Derived]) -> dict[tuple[str, str, int], list[Any]]:
+    """Make bars of ticks another way."""
+    found = defaultdict(list)
+    for each in records:
+        if isinstance(each, Tick) and each.kind == "TRADE" and "OFF_BOOK" not in each.flags:
+            for interval, length_us in LENGTHS_US.items():
+                found[each.symbol, interval, each.exchange_time_us // length_us * length_us].append(each)
+    bars = {}
+    for place, ticks in found.items():
+        ticks.sort(key=lambda each: (each.exchange_time_us, int(each.trade_id)))
+        prices = [each.price for each in ticks]
+        volume = fsum(each.quantity for each in ticks)
+        bars[place] = [prices[0], max(prices), min(prices), prices[-1], pytest.approx(volume, rel=1e-14), len(ticks)]
+    return bars
+
+
+def figures(bar: Bar) -> list[Any]:
+    return [bar.open, bar.high, bar.low, bar.close, bar.volume, bar.trade_count]
+
+
+def test_bars_follow_from_trades_and_clocks(spot: Any) -> None:
+    spot.take(clock(spot))
+    spot.take(trade(spot, "BTCUSDT", 1), trade(spot, "BTCUSDT", 2, price=101.5))
+    for _ in range(60):
+        spot.take(clock(spot))
+
+    told = [(each.interval, each.trade_count, each.close, each.flags) for each in spot.of(Bar)]
+    assert told == [("1m", 2, 101.5, "PARTIAL"), ("5m", 2, 101.5, "PARTIAL")]
+
+
+def test_a_hole_in_the_ids_marks_bars_until_it_is_filled(spot: Any) -> None:
+    spot.take(clock(spot), trade(spot, "BTCUSDT", 1))
+    for _ in range(60):
+        spot.take(clock(spot))
+    spot.take(trade(spot, "BTCUSDT", 2), trade(spot, "BTCUSDT", 5))
+    for _ in range(60):
+        spot.take(clock(spot))
+    [*_, bar] = [each for each in spot.of(Bar) if each.interval == "1m"]
+    assert (bar.flags, bar.trade_count) == ("GAP", 2)
+
+    spot.take(trade(spot, "BTCUSDT", 3, late_ms=59_000), trade(spot, "BTCUSDT", 4, late_ms=59_000), clock(spot))
+
+    healed = newest(spot.records)[bar.symbol, "1m", bar.open_time_us]
+    assert (healed.flags, healed.trade_count, healed.revision) == ("", 4, 1)
+
+
+def test_a_disconnect_marks_bars_until_ids_tell_that_nothing_is_missing(spot: Any) -> None:
+    spot.take(clock(spot), trade(spot, "BTCUSDT", 1))
+    for _ in range(60):
+        spot.take(clock(spot))
+    spot.take(trade(spot, "BTCUSDT", 2))
+    spot.take(spot.feed.frame(b"gone", "DISCONNECT"))
+    for _ in range(60):
+        spot.take(clock(spot))
+    [*_, bar] = [each for each in spot.of(Bar) if each.interval == "1m"]
+    assert bar.flags == "GAP"
+
+    spot.feed.number = -1
+    spot.take(trade(spot, "BTCUSDT", 3), clock(spot))
+
+    assert newest(spot.records)[bar.symbol, "1m", bar.open_time_us].flags == ""
+
+
+def test_trades_over_an_hour_late_are_told_of(spot: Any) -> None:
+    spot.take(clock(spot), trade(spot, "BTCUSDT", 1))
+    spot.take(trade(spot, "BTCUSDT", 2, late_ms=7_200_000))
+
+    assert len(spot.of(QualityEvent, kind="LATE_FOR_BAR")) == 1
+    assert len(spot.of(Tick)) == 2
+
+
+STEPS = st.lists(
+    st.tuples(
+        st.sampled_from(["trade", "trade", "clock", "clock", "wait", "hole", "disconnect"]),
+        st.integers(0, 1),
+        st.integers(1, 5),
+        st.sampled_from([0, 0, 3_000, 70_000, 400_000]),
+    ),
+    max_size=60,
+)
+
+
+@settings(max_examples=30, deadline=None)
+@given(steps=STEPS, cuts=st.sets(st.integers(0, 59)), seed=st.integers(0, 1000))
+def test_state_is_restored_exactly_at_any_point(
+    new_run: Callable[..., Any], steps: list[tuple[str, int, int, int]], cuts: set[int], seed: int
+) -> None:
+    whole, resumed = new_run("spot"), new_run("spot")
+    numbers, random, kept = [0, 0], Random(seed), dict[str, list[bytes]]()
+    for place, step in enumerate(steps):
+        if place in cuts:
+            resumed.capture(kept)
+            if random.random() < 0.7:
+                resumed.resume(kept, new_run("spot").pipeline)
+        for raw in frames(whole, step, numbers):
+            whole.take_record(raw)
+            resumed.take_record(raw)
+
+    assert resumed.records == whole.records
+    every = newest(whole.records + whole.pipeline.finish())
+    assert newest(resumed.records + resumed.pipeline.finish()) == every
+    for place_of, wanted in from_ticks(whole.records).items():
+        assert figures(every[place_of]) == wanted
+
+
+def frames(run: Any, what_comes: tuple[str, int, int, int], numbers: list[int]) -> list[Any]:
+    feed, (what, which, step, late_ms) = run.feed, what_comes
+    if what == "wait":
+        return [feed.record(clock(run, 7 * SECOND_US)) for _ in range(step * 5)]
+    if what == "clock":
+        return [feed.record(clock(run, step * SECOND_US))]
+    if what == "disconnect":
+        record = feed.record(feed.frame(b"gone", "DISCONNECT"))
+        feed.number = -1
+        return [record]
+    numbers[which] += step if what == "hole" else 1
+    made = trade(run, SYMBOLS[which], numbers[which], price=100.0 + step, late_ms=late_ms, after_us=step * 1000)
+    return [feed.record(made)]
+
+
+@pytest.mark.recordings
+@pytest.mark.parametrize(
+    ("market", "name"), [("spot", "spot/btcusdt_20240808.gz"), ("usdm", "usdm/btcusdt_20230405.dat.gz")]
+)
+def test_bars_of_a_recording_are_those_of_its_ticks(
+    new_run: Callable[..., Any], recordings: Path, market: str, name: str
+) -> None:
+    run = new_run(market)
+    run.play(recordings / "hftbacktest" / name)
+
+    bars, wanted = newest(run.records), from_ticks(run.records)
+    assert bars.keys() == wanted.keys()
+    assert {place: figures(bar) for place, bar in bars.items()} == wanted

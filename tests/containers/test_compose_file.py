@@ -170,6 +170,9 @@ def test_a_service_reads_only_secrets_it_was_given(services: Services) -> None:
             for value in service.get("environment", {}).values()
             if "/run/secrets/" in str(value)
         }
+        if name == "grafana":
+            files = (ROOT / "grafana" / "provisioning").glob("*/*.yml")
+            read.update(re.findall(r"\$__file\{/run/secrets/(\w+)\}", "".join(map(Path.read_text, files))))
 
         assert read == set(service.get("secrets", ())), name
 
@@ -305,6 +308,20 @@ def test_grafana_asks_the_prometheus_of_compose(services: Services) -> None:
 
     assert source["url"] == f"http://prometheus:{port.rpartition(':')[2]}"
     assert set(services["grafana"]["networks"]) & set(services["prometheus"]["networks"])
+
+
+def test_grafana_asks_the_clickhouse_of_compose_and_changes_nothing_there(services: Services) -> None:
+    text = (ROOT / "grafana" / "provisioning" / "datasources" / "clickhouse.yml").read_text(encoding="utf-8")
+    (source,) = yaml.safe_load(text)["datasources"]
+    told, (native, _http) = source["jsonData"], services["clickhouse"]["ports"]
+
+    assert (told["host"], str(told["port"])) == ("clickhouse", native.rpartition(":")[2])
+    assert told["username"] == services["clickhouse"]["environment"]["CLICKHOUSE_USER"]
+    assert {each["setting"]: each["value"] for each in told["customSettings"]} == {"readonly": "2"}
+    assert source["secureJsonData"]["password"] == "$__file{/run/secrets/clickhouse_password}"
+    assert "clickhouse_password" in services["grafana"]["secrets"]
+    assert set(services["grafana"]["networks"]) & set(services["clickhouse"]["networks"])
+    assert services["grafana"]["environment"]["GF_PLUGINS_PREINSTALL"].startswith(source["type"] + "@")
 
 
 def test_grafana_finds_its_dashboards_where_they_are_mounted(services: Services) -> None:

@@ -12,11 +12,18 @@ from prometheus_client.metrics import MetricWrapperBase
 from tickerplant import metrics
 from tickerplant.dashboards.__main__ import text_of
 from tickerplant.dashboards.catalogue import DASHBOARDS
-from tickerplant.dashboards.model import DATASOURCE_UID
+from tickerplant.dashboards.model import CLICKHOUSE_UID, DATASOURCE_UID
 
 ROOT = Path(__file__).parents[2]
 KEYWORDS = {"or", "and", "unless", "on", "by", "group_left", "offset", "bool"}
-PROMETHEUS_OWN = {"ALERTS", "up", "process_cpu_seconds_total", "process_resident_memory_bytes"}
+PROMETHEUS_OWN = {
+    "ALERTS",
+    "up",
+    "process_cpu_seconds_total",
+    "process_open_fds",
+    "process_resident_memory_bytes",
+    "process_start_time_seconds",
+}
 Dashboards = dict[str, dict[str, Any]]
 
 
@@ -32,7 +39,7 @@ def rules(grafana: Path) -> list[dict[str, Any]]:
 
 def expressions(dashboards: Dashboards, grafana: Path) -> Iterator[str]:
     for dashboard in dashboards.values():
-        yield from (target["expr"] for panel in panels(dashboard) for target in panel["targets"])
+        yield from (target["expr"] for panel in panels(dashboard) for target in panel["targets"] if "expr" in target)
         yield from (each["query"]["query"] for each in dashboard["templating"]["list"] if each["type"] == "query")
     yield from (rule["expr"] for rule in rules(grafana))
 
@@ -69,6 +76,7 @@ def test_no_other_dashboard_lies_about(dashboards: Dashboards) -> None:
         "market-data-ingestion": "Market Data Ingestion",
         "consumer-lag": "Consumer lag",
         "data-quality": "Data Quality",
+        "pipeline": "Pipeline",
     }
 
 
@@ -102,13 +110,26 @@ def test_panels_do_not_overlap_and_fit_the_page(dashboards: Dashboards) -> None:
 def test_everything_is_asked_of_the_provisioned_data_source_or_the_one_chosen(
     dashboards: Dashboards, grafana: Path
 ) -> None:
-    provisioned = yaml.safe_load((grafana / "provisioning" / "datasources" / "prometheus.yml").read_text())
-    assert [each["uid"] for each in provisioned["datasources"]] == [DATASOURCE_UID]
+    files = sorted((grafana / "provisioning" / "datasources").glob("*.yml"))
+    provisioned = [each for path in files for each in yaml.safe_load(path.read_text())["datasources"]]
+    kinds = {each["type"]: each["uid"] for each in provisioned}
+    assert list(kinds.values()) == [CLICKHOUSE_UID, DATASOURCE_UID]
     for dashboard in dashboards.values():
-        chosen = next(each for each in dashboard["templating"]["list"] if each["type"] == "datasource")
-        assert chosen["current"]["value"] == DATASOURCE_UID
-        targets = [target for panel in panels(dashboard) for target in (panel, *panel["targets"])]
-        assert {each["datasource"]["uid"] for each in targets} == {"${datasource}"}
+        variables = [each for each in dashboard["templating"]["list"] if each["type"] == "datasource"]
+        chosen = {f"${{{each['name']}}}": each for each in variables}
+        for panel in panels(dashboard):
+            for each in (panel, *panel["targets"]):
+                variable = chosen[each["datasource"]["uid"]]
+                assert variable["query"] == each["datasource"]["type"] == panel["datasource"]["type"]
+                assert variable["current"]["value"] == kinds[variable["query"]]
+
+
+def test_links_lead_to_dashboards_that_there_are_with_time_and_choice(dashboards: Dashboards) -> None:
+    links = [link["url"] for each in dashboards.values() for panel in panels(each) for link in panel.get("links", ())]
+    targets = {re.fullmatch(r"/d/([a-z-]+)\?\$\{__url_time_range\}&\$\{__all_variables\}", url) for url in links}
+
+    assert {found and found[1] for found in targets} == set(dashboards)
+    assert all(each["links"][0]["tags"] == each["tags"] for each in dashboards.values())
 
 
 def test_dashboards_are_provisioned_from_where_they_are_mounted(grafana: Path) -> None:

@@ -180,6 +180,7 @@ def queries(dashboards: Dashboards) -> dict[str, str]:
         for dashboard in dashboards.values()
         for panel in dashboard["panels"]
         for target in panel.get("targets", [])
+        if "expr" in target  # what is asked of ClickHouse: test_on_clickhouse.py
     }
 
 
@@ -198,7 +199,7 @@ def await_data(prometheus: Prometheus, wanted: dict[str, str]) -> None:
 def test_every_panel_returns_data(troubled: Prometheus, dashboards: Dashboards) -> None:
     wanted = queries(dashboards)
 
-    assert len(wanted) > 60
+    assert len(wanted) > 90
     await_data(troubled, wanted)
 
 

@@ -18,6 +18,8 @@ LAG = 'kafka_consumergroup_group_max_lag_seconds{cluster_name="tickerplant",grou
 LETTERS = 'stage_dead_letters_total{stage="process",venue="BINANCE"}'
 BOOKS = 'processor_books{venue="BINANCE",state="invalid"}'
 DUPLICATES = 'quality_events_total{venue="BINANCE",kind="DUPLICATE"}'
+OUTLIERS = 'ticks_flagged_total{venue="BINANCE",flag="OUTLIER"}'
+LATE = 'ticks_flagged_total{venue="BINANCE",flag="LATE"}'
 DEPENDENCY = 'dependency_up{role="sink-clickhouse",dependency="clickhouse",instance="a"}'
 UP = 'up{job="tickerplant",service="%s",instance="a"}'
 AGE = 'kafka_consumergroup_poll_age_seconds{cluster_name="tickerplant"}'
@@ -106,6 +108,9 @@ CASES = [
     Case("BooksInvalid", "for a minute after a reconnect", {BOOKS: "0x8 2x4 0x20"}, 8, fires=False),
     Case("DuplicatesHigh", "2 %", {DUPLICATES: steady(6, 30), TICKS: steady(300, 30)}, 30, fires=True),
     Case("DuplicatesHigh", "half a percent", {DUPLICATES: steady(1, 30), TICKS: steady(200, 30)}, 30, fires=False),
+    Case("OutliersHigh", "0.2 %", {OUTLIERS: steady(1, 30), TICKS: steady(500, 30)}, 30, fires=True),
+    Case("OutliersHigh", "half a per mille", {OUTLIERS: steady(1, 30), TICKS: steady(2000, 30)}, 30, fires=False),
+    Case("OutliersHigh", "late ticks alone", {LATE: steady(100, 30), TICKS: steady(300, 30)}, 30, fires=False),
     Case("DependencyDown", "for two minutes", {DEPENDENCY: constant(0, 2)}, 2, fires=True),
     Case("DependencyDown", "for half a minute", {DEPENDENCY: "1x4 0x1 1x8"}, 2, fires=False),
     Case("ProcessDown", "for two minutes", {UP % "producer": constant(0, 2)}, 2, fires=True),

@@ -1,8 +1,9 @@
-"""The dashboard *Data Quality*: duplicates, holes, order, silence, what could not be read."""
+"""The dashboard *Data Quality*: duplicates, holes, silence, prices, what could not be read."""
 
 from typing import Final
 
-from tickerplant.dashboards.model import Dashboard, Panel, Query, Row, Variable
+from tickerplant.dashboards import sql
+from tickerplant.dashboards.model import Dashboard, Panel, Query, Row, Sql, Variable
 from tickerplant.dashboards.promql import rate
 
 VENUE: Final = '{venue=~"$venue"}'
@@ -16,6 +17,7 @@ def events(*kinds: str) -> str:
 
 
 DUPLICATES: Final = rate('quality_events_total{venue=~"$venue",kind="DUPLICATE"}', "venue")
+OUTLIERS: Final = rate('ticks_flagged_total{venue=~"$venue",flag="OUTLIER"}', "venue")
 REDUNDANT: Final = rate(f"stage_redundant_total{VENUE}", "venue")
 
 QUALITY: Final = Dashboard(
@@ -32,6 +34,7 @@ QUALITY: Final = Dashboard(
                     queries=[Query(f"({DUPLICATES} or 0 * {TICKS}) / ({TICKS} > 0)", "{{venue}}")],
                     unit="percentunit",
                     bad=0.01,
+                    sees=["pipeline"],
                 ),
                 Panel(
                     title="Repeats dropped by sinks",
@@ -79,12 +82,86 @@ QUALITY: Final = Dashboard(
             ],
         ),
         Row(
+            title="Prices",
+            panels=[
+                Panel(
+                    title="Outliers",
+                    description="Trades further than 5 sigma from their recent past, as part of all ticks. "
+                    "An alert stands on 0.1 %.",
+                    queries=[Query(f"({OUTLIERS} or 0 * {TICKS}) / ({TICKS} > 0)", "{{venue}}")],
+                    unit="percentunit",
+                    bad=0.001,
+                ),
+                Panel(
+                    title="Crossed and locked books",
+                    description="Per minute: best bid above, or at, the best ask.",
+                    queries=[Query(events("CROSSED", "LOCKED"), "{{venue}} {{kind}}")],
+                    unit="cpm",
+                ),
+                Panel(
+                    title="Price with outliers",
+                    description="Last trade of each interval; flagged trades as points. Choose one symbol.",
+                    queries=[Sql(sql.PRICE), Sql(sql.OUTLIERS)],
+                    points="outlier",
+                ),
+                Panel(
+                    title="Deviation from the median of venues",
+                    description="Mid of each venue against the median of all that quote the symbol, in bps. "
+                    "Spells outside of the band: `tickerplant quality --divergence`.",
+                    queries=[Sql(sql.DEVIATION)],
+                ),
+                Panel(
+                    title="Depth around the mid",
+                    description=f"Mean size of whole books by distance from the mid, {sql.BOOK_STEP_BPS} bps a row, "
+                    "quote currency. Choose one symbol.",
+                    queries=[Sql(sql.book(), is_table=True)],
+                    kind="heatmap",
+                    width=24,
+                    height=10,
+                ),
+            ],
+        ),
+        Row(
+            title="By symbol",
+            panels=[
+                Panel(
+                    title="Events by symbol",
+                    description="Of the range shown. No symbol = a connection as a whole. Kinds: docs/reference.md.",
+                    queries=[Sql(sql.EVENTS, is_table=True)],
+                    kind="table",
+                ),
+                Panel(
+                    title="Seconds with ticks",
+                    description="Part of the seconds shown in which a tick came: least covered first.",
+                    queries=[Sql(sql.COVERAGE, is_table=True)],
+                    kind="table",
+                ),
+                Panel(
+                    title="Missing ids and frames by symbol",
+                    description="In each interval, where they were found missing.",
+                    queries=[Sql(sql.MISSING)],
+                    width=24,
+                ),
+            ],
+        ),
+        Row(
             title="Wrong",
             panels=[
                 Panel(
-                    title="Order and prices",
-                    description="Per minute: items after a later one of their kind, best bid at or above best ask.",
-                    queries=[Query(events("OUT_OF_ORDER", "CROSSED"), "{{venue}} {{kind}}")],
+                    title="Order and time",
+                    description="Per minute: items after a later one of their kind, times far ahead of their receipt.",
+                    queries=[Query(events("OUT_OF_ORDER", "CLOCK_STEP"), "{{venue}} {{kind}}")],
+                    unit="cpm",
+                ),
+                Panel(
+                    title="Ticks with a flag",
+                    description="Per minute, by flag.",
+                    queries=[
+                        Query(
+                            f"60 * {rate(f'ticks_flagged_total{VENUE}', 'venue', 'flag')} or vector(0)",
+                            "{{venue}} {{flag}}",
+                        )
+                    ],
                     unit="cpm",
                 ),
                 Panel(
@@ -114,5 +191,8 @@ QUALITY: Final = Dashboard(
             ],
         ),
     ],
-    variables=[Variable(name="venue", label="venue", selector="ingestion_ticks_total")],
+    variables=[
+        Variable(name="venue", label="venue", selector="ingestion_ticks_total"),
+        Variable(name="symbol", label="symbol", selector=f"ingestion_ticks_total{VENUE}"),
+    ],
 )

@@ -13,6 +13,9 @@ TAG: Final = "tickerplant"
 DATASOURCE: Final = {"type": "prometheus", "uid": "${datasource}"}
 DATASOURCE_UID: Final = "tickerplant-prometheus"
 """Of the data source in `grafana/provisioning`; what the variable `datasource` is set to first."""
+CLICKHOUSE: Final = {"type": "grafana-clickhouse-datasource", "uid": "${clickhouse}"}
+CLICKHOUSE_UID: Final = "tickerplant-clickhouse"
+"""The same of panels that ask ClickHouse."""
 
 Kind = Literal["timeseries", "stat", "heatmap", "table", "state-timeline"]
 Json = dict[str, Any]
@@ -32,6 +35,19 @@ class Query:
     is_instant: bool = False
 
 
+@dataclass(frozen=True)
+class Sql:
+    """One question to ClickHouse.
+
+    Args:
+        text: SQL; of series its columns are time, a name, and a number.
+        is_table: columns are shown as they are; else a series for each name.
+    """
+
+    text: str
+    is_table: bool = False
+
+
 @dataclass(frozen=True, kw_only=True)
 class Panel:
     """One panel.
@@ -40,11 +56,13 @@ class Panel:
         unit: Grafana's id of a unit, e.g. `s`, `short`, `reqps`.
         warn, bad: values above which it turns yellow and red; None = it does not.
         width: of 24.
+        points: regular expression; series with such names are drawn as points.
+        sees: uids of dashboards that tell more.
     """
 
     title: str
     description: str
-    queries: Sequence[Query]
+    queries: Sequence[Query | Sql]
     unit: str = "short"
     kind: Kind = "timeseries"
     warn: float | None = None
@@ -52,6 +70,13 @@ class Panel:
     width: int = 12
     height: int = 8
     is_stacked: bool = False
+    points: str = ""
+    sees: Sequence[str] = ()
+
+    @property
+    def datasource(self) -> dict[str, str]:
+        """Whom it asks: ClickHouse or Prometheus, never both."""
+        return CLICKHOUSE if isinstance(self.queries[0], Sql) else DATASOURCE
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -100,7 +125,7 @@ def render(dashboard: Dashboard) -> Json:
         "timezone": "utc",
         "links": [_link()],
         "annotations": {"list": [_alerts()]},
-        "templating": {"list": [_datasource(), *(_variable(each) for each in dashboard.variables)]},
+        "templating": {"list": [*_datasources(dashboard), *(_variable(each) for each in dashboard.variables)]},
         "panels": _panels(dashboard.rows),
     }
 
@@ -137,15 +162,36 @@ def _panel(panel: Panel) -> Json:
         "type": panel.kind,
         "title": panel.title,
         "description": panel.description,
-        "datasource": DATASOURCE,
-        "fieldConfig": {"defaults": _defaults(panel), "overrides": []},
+        "datasource": panel.datasource,
+        "fieldConfig": {"defaults": _defaults(panel), "overrides": [_as_points(panel.points)] if panel.points else []},
         "options": _options(panel),
         "targets": [_target(panel, number, query) for number, query in enumerate(panel.queries)],
         **({"transformations": [_merged()]} if panel.kind == "table" else {}),
+        **({"links": [_to(uid) for uid in panel.sees]} if panel.sees else {}),
+        **({"interval": "1s"} if panel.datasource is CLICKHOUSE else {}),
     }
 
 
-def _target(panel: Panel, number: int, query: Query) -> Json:
+def _as_points(names: str) -> Json:
+    properties = [{"id": "custom.drawStyle", "value": "points"}, {"id": "custom.pointSize", "value": 8}]
+    return {"matcher": {"id": "byRegexp", "options": f"/{names}/"}, "properties": properties}
+
+
+def _to(uid: str) -> Json:
+    """Link to another dashboard, with the time and what was chosen."""
+    return {"title": uid, "url": f"/d/{uid}?${{__url_time_range}}&${{__all_variables}}"}
+
+
+def _target(panel: Panel, number: int, query: Query | Sql) -> Json:
+    if isinstance(query, Sql):
+        return {
+            "refId": chr(ord("A") + number),
+            "datasource": CLICKHOUSE,
+            "editorType": "sql",
+            "queryType": "table" if query.is_table else "timeseries",
+            "format": 1 if query.is_table else 0,
+            "rawSql": query.text,
+        }
     formats = {"heatmap": "heatmap", "table": "table"}
     return {
         "refId": chr(ord("A") + number),
@@ -216,13 +262,21 @@ def _merged() -> Json:
     return {"id": "merge", "options": {}}
 
 
-def _datasource() -> Json:
+def _datasources(dashboard: Dashboard) -> list[Json]:
+    asked = {panel.datasource["type"] for row in dashboard.rows for panel in row.panels}
+    made = [_datasource("datasource", "Data source", "prometheus", DATASOURCE_UID)]
+    if CLICKHOUSE["type"] in asked:
+        made.append(_datasource("clickhouse", "ClickHouse", CLICKHOUSE["type"], CLICKHOUSE_UID))
+    return made
+
+
+def _datasource(name: str, label: str, kind: str, uid: str) -> Json:
     return {
-        "name": "datasource",
-        "label": "Data source",
+        "name": name,
+        "label": label,
         "type": "datasource",
-        "query": "prometheus",
-        "current": {"text": "tickerplant", "value": DATASOURCE_UID},
+        "query": kind,
+        "current": {"text": "tickerplant", "value": uid},
         "hide": 0,
         "refresh": 1,
         "regex": "",

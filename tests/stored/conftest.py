@@ -28,12 +28,10 @@ def settings(gateway: Any) -> Settings:
     return found
 
 
-@pytest.fixture
-def fill(settings: Settings) -> Iterator[Fill]:
-    """Insert rows (dictionaries by column) into a table that was emptied before the test."""
+@pytest.fixture(scope="module")
+def emptied(settings: Settings) -> Iterator[Callable[[], Fill]]:
+    """Empty all tables, and give what inserts rows (dictionaries by column) into one."""
     client = connect(settings.clickhouse)
-    for table in TABLES:
-        client.execute(f"TRUNCATE TABLE {table}{SUFFIX}")
     offsets = iter(range(10**9))
 
     def insert(table: str, *rows: dict[str, Any]) -> None:
@@ -46,5 +44,16 @@ def fill(settings: Settings) -> Iterator[Fill]:
         for columns, values in by_columns.items():
             client.execute(f"INSERT INTO {table}{SUFFIX} ({', '.join(columns)}) VALUES", values)
 
-    yield insert
+    def empty() -> Fill:
+        for table in TABLES:
+            client.execute(f"TRUNCATE TABLE {table}{SUFFIX}")
+        return insert
+
+    yield empty
     client.disconnect()
+
+
+@pytest.fixture
+def fill(emptied: Callable[[], Fill]) -> Fill:
+    """Insert rows into tables that were emptied before the test."""
+    return emptied()

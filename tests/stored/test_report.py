@@ -35,9 +35,8 @@ def tick(second: int, **columns: Any) -> dict[str, Any]:
     return {**times, "price": 100.0, "kind": "TRADE", **columns}
 
 
-@pytest.fixture
-def run(fill: Fill) -> None:
-    """Half a minute of two venues: one whose clock is ahead, one with a book, a gap, and a bar in two revisions."""
+def fill_with_a_run(fill: Fill) -> None:
+    """Store half a minute of two venues: one whose clock is ahead, one with a book, a gap, a bar in two revisions."""
     fill("market_data.tick", *(tick(second) for second in range(30)))
     fill("market_data.tick", *(tick(second, kind="QUOTE", bid=99.99, ask=100.01) for second in (0, 10, 20)))
     ahead_us = NOON_US + 3 * SECOND_US + 400
@@ -50,6 +49,13 @@ def run(fill: Fill) -> None:
     bar = {"timestamp": datetime.fromtimestamp(NOON_US // SECOND_US, UTC), "interval": "1m"}
     prices = {"open": 1.0, "high": 4.0, "low": 1.0, "close": 3.0}
     fill("market_data.bars", {**bar, **prices, "revision": 1}, {**bar, **prices, "high": 9.0, "revision": 0})
+
+
+@pytest.fixture(scope="module")
+def data(settings: Settings, emptied: Callable[[], Fill]) -> Data:
+    """What is read of a run."""
+    fill_with_a_run(emptied())
+    return data_of(settings)
 
 
 class Outline(HTMLParser):
@@ -89,20 +95,18 @@ def data_of(settings: Settings, wish: Wish = AROUND_NOON) -> Data:
     return found
 
 
-def test_what_is_drawn_is_what_is_stored(settings: Settings, run: None) -> None:
-    found = data_of(settings)
-
-    assert (found.start_us, found.end_us, found.ticks) == (NOON_US, NOON_US + 29 * SECOND_US + 1, 35)
-    assert [(row["venue"], row["ticks"]) for row in found.busiest] == [("BINANCE", 33), ("OKX", 2)]
-    assert found.rates["BINANCE"][:2] == [(NOON_US, 2.0), (NOON_US + SECOND_US, 1.0)]
-    assert found.lags == {"sink.clickhouse market_data.tick": [(NOON_US + SECOND_US, 1.5)]}
-    assert [round(value, 3) for _, value in found.spreads["BINANCE BTC/USDT"]] == [2.0] * 3
-    assert found.bars
-    assert [bar["high"] for bar in found.bars[1]] == [4.0], "of a bar the newest revision"
+def test_what_is_drawn_is_what_is_stored(data: Data) -> None:
+    assert (data.start_us, data.end_us, data.ticks) == (NOON_US, NOON_US + 29 * SECOND_US + 1, 35)
+    assert [(row["venue"], row["ticks"]) for row in data.busiest] == [("BINANCE", 33), ("OKX", 2)]
+    assert data.rates["BINANCE"][:2] == [(NOON_US, 2.0), (NOON_US + SECOND_US, 1.0)]
+    assert data.lags == {"sink.clickhouse market_data.tick": [(NOON_US + SECOND_US, 1.5)]}
+    assert [round(value, 3) for _, value in data.spreads["BINANCE BTC/USDT"]] == [2.0] * 3
+    assert data.bars
+    assert [bar["high"] for bar in data.bars[1]] == [4.0], "of a bar the newest revision"
 
 
-def test_latencies_keep_their_sign_and_leave_out_what_has_no_exchange_time(settings: Settings, run: None) -> None:
-    found = data_of(settings).latencies
+def test_latencies_keep_their_sign_and_leave_out_what_has_no_exchange_time(data: Data) -> None:
+    found = data.latencies
     shares = {
         (what, venue): {edge: share for edge, share in zip(LATENCY_EDGES_MS, each, strict=True) if share}
         for what, venues in found.items()
@@ -117,16 +121,16 @@ def test_latencies_keep_their_sign_and_leave_out_what_has_no_exchange_time(setti
     }
 
 
-def test_the_book_is_the_mean_of_its_snapshots_around_the_mid(settings: Settings, run: None) -> None:
-    book = data_of(settings).book
+def test_the_book_is_the_mean_of_its_snapshots_around_the_mid(data: Data) -> None:
+    book = data.book
 
     assert book
     assert (book.name, book.times_us) == ("BINANCE BTC/USDT", [NOON_US])
     assert {row: round(size, 2) for row, size in enumerate(book.cells[0]) if size} == {7: 299.7, 11: 199.98, 12: 100.01}
 
 
-def test_the_page_needs_nothing_else_and_lets_nothing_in(settings: Settings, run: None) -> None:
-    text = page(data_of(settings), NOON_US)
+def test_the_page_needs_nothing_else_and_lets_nothing_in(data: Data) -> None:
+    text = page(data, NOON_US)
     outline = Outline(text)
 
     assert not {"script", "link", "img", "iframe", "object"} & set(outline.tags)
@@ -150,8 +154,9 @@ def test_charts_without_data_say_so(settings: Settings, fill: Fill) -> None:
 
 
 def test_the_command_writes_the_page(
-    settings: Settings, run: None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    settings: Settings, fill: Fill, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    fill_with_a_run(fill)
     monkeypatch.setattr("tickerplant.cli.load_settings", lambda _config: settings)
     words = ["report", "--out", str(tmp_path / "report.html"), "--since", "2026-11-21", "--venue", "okx", "--json"]
     done = CliRunner().invoke(cli, words, catch_exceptions=False)
@@ -160,7 +165,8 @@ def test_the_command_writes_the_page(
     assert "2026-11-21T12:00:03Z" in (tmp_path / "report.html").read_text(encoding="utf-8")
 
 
-def test_what_cannot_be_written_is_one_line(settings: Settings, run: None, tmp_path: Path) -> None:
+def test_what_cannot_be_written_is_one_line(settings: Settings, fill: Fill, tmp_path: Path) -> None:
+    fill("market_data.tick", tick(0))
     with pytest.raises(UserError, match="no tick is stored from"):
         write_report(settings, Wish(start_us=0, end_us=1), tmp_path / "report.html")
     with pytest.raises(UserError, match="see --out"):
@@ -172,11 +178,12 @@ def test_a_column_is_whole_seconds(seconds: int, expected_s: int) -> None:
     assert step_us(NOON_US, NOON_US + seconds * SECOND_US, 180) == expected_s * SECOND_US
 
 
-def test_a_browser_opens_it(settings: Settings, run: None, tmp_path: Path) -> None:
-    browser = next((found for name in BROWSERS if (found := shutil.which(name))), None)
+def test_a_browser_opens_it(data: Data, tmp_path: Path) -> None:
+    found = [path for name in BROWSERS if (path := shutil.which(name))]
+    browser = next((path for path in found if not subprocess.call([path, "--version"], timeout=30)), None)
     if browser is None:
         pytest.skip(f"no browser here: none of {', '.join(BROWSERS)}")
-    (tmp_path / "report.html").write_text(page(data_of(settings), NOON_US), encoding="utf-8")
+    (tmp_path / "report.html").write_text(page(data, NOON_US), encoding="utf-8")
     options = ["--headless", "--no-sandbox", "--disable-gpu", f"--user-data-dir={tmp_path / 'profile'}", "--dump-dom"]
     address = (tmp_path / "report.html").as_uri()
     done = subprocess.run([browser, *options, address], capture_output=True, text=True, timeout=60, check=True)

@@ -13,7 +13,9 @@ BOOK_ROWS: Final = 24
 BOOK_STEP_BPS: Final = 2
 MOST_SYMBOLS: Final = 6
 LEAST_STEP_US: Final = 1_000_000
-LATENCY_EDGES_MS: Final = (-1000, -100, -10, 0, 1, 2, 5, 10, 20, 50, 100, 200, 500, 1000, 2000, 5000, 10000)
+LATENCY_EDGES_MS: Final = (
+    -2000, -1000, -500, -100, -50, -10, 0, 1, 2, 5, 10, 20, 50, 100, 200, 500, 1000, 2000, 5000, 10000,
+)  # fmt: skip
 """Lower edges; the first takes in all below as well."""
 
 RANGE: Final = f"""

@@ -69,7 +69,10 @@ def _sections(data: Data) -> Iterator[tuple[str, str]]:
         ("end to end", "taken in - exchange time"),
         ("network", "socket - exchange time; below 0: the venue's clock is ahead of ours"),
     ):
-        yield f"Latency, {what}", _note(f"Part of ticks by ms, {note}.") + _latency(data.latencies.get(what, {}))
+        yield (
+            f"Latency, {what}",
+            _note(f"Part of ticks from each number of ms on, {note}.") + _latency(data.latencies.get(what, {})),
+        )
     yield "Latency, p50 and p99", _quantiles(data)
     yield (
         "Lag of stores",
@@ -100,8 +103,8 @@ def _over_time(series: Lines, clock: svg.Label, label: svg.Label) -> str:
 
 
 def _latency(venues: Mapping[str, Sequence[float]]) -> str:
-    names = [f"≥{edge}" for edge in LATENCY_EDGES_MS]
-    names[0] = f"<{LATENCY_EDGES_MS[1]}"
+    names = [f"{edge // 1000}k" if edge % 1000 == 0 != edge else str(edge) for edge in LATENCY_EDGES_MS]
+    names[0] = f"<{names[1]}"
     series = [svg.Series(venue, list(enumerate(shares))) for venue, shares in venues.items()]
     return svg.columns(
         names, series, y_label=lambda share: f"{share:.0%}" if share >= 0.01 or not share else f"{share:.3%}"

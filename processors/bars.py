@@ -13,7 +13,7 @@ from typing import Final, NamedTuple
 import msgspec
 
 from processors.exact import Expansion, rounded, total
-from processors.flags import CLOCK_STEP, OFF_BOOK, join_flags
+from processors.flags import CLOCK_STEP, OFF_BOOK, OUTLIER, join_flags
 from processors.watermark import MINUTE_US, Watermark
 from schemas.records import Tick
 
@@ -36,7 +36,6 @@ MOST_BUFFERED: Final = 256
 
 EMPTY: Final = "EMPTY"
 GAP: Final = "GAP"
-OUTLIER: Final = "OUTLIER"
 PARTIAL: Final = "PARTIAL"
 
 IS_OUTLIER, IS_GAP, IS_SIDELESS, IS_CUT = 1, 2, 4, 8

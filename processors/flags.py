@@ -10,6 +10,7 @@ CROSSED: Final = "CROSSED"
 LOCKED: Final = "LOCKED"
 UNJOINED: Final = "UNJOINED"
 CLOCK_STEP: Final = "CLOCK_STEP"
+OUTLIER: Final = "OUTLIER"
 
 LATE_AFTER_US: Final = 1_000_000
 AHEAD_US: Final = 600_000_000  # clocks of venues run ahead by seconds

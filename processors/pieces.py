@@ -22,6 +22,7 @@ from processors.errors import StateError
 from processors.items import AggTrade, BookDelta, Quote, Texts, TickerItem, Trade
 from processors.line import NOTHING, Carrier, Held, Line
 from processors.memory import Memory
+from processors.outliers import OutliersPiece
 from processors.symbol_state import SymbolState
 from processors.throttle import What
 from processors.timed import Timed, TimedLine
@@ -120,6 +121,7 @@ class SymbolPiece(msgspec.Struct, array_like=True):
     followers: dict[str, KeeperPiece] = {}
     lead_heard_us: int = 0
     bars: BarsPiece = msgspec.field(default_factory=BarsPiece)
+    outliers: dict[str, OutliersPiece] = {}  # by kind of tick
 
 
 class MarketPiece(msgspec.Struct, array_like=True):
@@ -192,6 +194,8 @@ def capture_symbol(name: str, state: SymbolState) -> Piece:
         each.follow()
     state.recent_trades.follow()
     state.bars.follow()
+    for outliers in state.outliers.values():
+        outliers.follow()
     return Piece(name, encode_piece(piece), is_whole)
 
 
@@ -229,6 +233,7 @@ def _capture(state: SymbolState, *, is_whole: bool) -> SymbolPiece:
         followers={name: _capture_keeper(each, name, is_whole=is_whole) for name, each in state.books.keepers.items()},
         lead_heard_us=state.books.lead_heard_us,
         bars=state.bars.capture(is_whole=is_whole),
+        outliers={name: each.capture(is_whole=is_whole) for name, each in state.outliers.items()},
     )
 
 
@@ -269,6 +274,8 @@ def restore_symbol(
     state.timed.copies.counts = piece.copies
     state.timed.last_ticker = piece.last_ticker
     state.bars.restore([each.bars for each in pieces])
+    for kind, outliers in state.outliers.items():
+        outliers.restore([each.outliers[kind] for each in pieces if kind in each.outliers])
     for each_piece in pieces:
         for number in each_piece.recent_trades:
             state.recent_trades.add(number)

@@ -16,12 +16,13 @@ from processors.book_keeper import BookKeeper, Effect, PublishDelta, PublishSnap
 from processors.book_rules import BookRule
 from processors.chains import BookChain, Rising, TradeChain
 from processors.dedupe import RecentIds, SeenIds
-from processors.flags import CLOCK_STEP, CROSSED, LOCKED, OFF_BOOK, UNJOINED, Lateness, join_flags
+from processors.flags import CLOCK_STEP, CROSSED, LOCKED, OFF_BOOK, OUTLIER, UNJOINED, Lateness, join_flags
 from processors.followers import Followers, with_cuts
 from processors.increments import Increments
 from processors.items import AggTrade, BookChecksum, BookDelta, BookSnapshot, Quote, Trade
 from processors.line import NOTHING, SILENCE_US, Line
 from processors.normalize import base_delta, base_size, base_snapshot, is_plain, quoted_size
+from processors.outliers import Outliers
 from processors.throttle import Throttle, What
 from processors.timed import TimedStreams
 from processors.watermark import Watermark
@@ -66,6 +67,7 @@ class SymbolState:
         self.books = Followers(rule, keyframe_us)
         self.throttle = Throttle()
         self.timed = TimedStreams(instrument)
+        self.outliers: dict[TickKind, Outliers] = {"TRADE": Outliers(), "AGG_TRADE": Outliers()}
         self.bars = BarStage(instrument, watermark or Watermark(), trades_are_counted=trades_are_counted)
         self.increments = Increments(instrument.symbol)
         trades, agg_trades, quotes = TradeChain(self.trades), TradeChain(self.agg_trades), Rising(self._quote_sequence)
@@ -82,6 +84,8 @@ class SymbolState:
     def update(self, instrument: Instrument) -> None:
         """Take in a new version of the instrument."""
         self.instrument = self.timed.instrument = self.keeper.instrument = self.bars.instrument = instrument
+        for each in self.outliers.values():
+            each.tick_size = instrument.tick_size
         self._is_plain = is_plain(instrument)
         self._is_exact = self._is_plain and self._rule.has_ids
 
@@ -367,6 +371,10 @@ class SymbolState:
         late = self.lateness.flag(kind, exchange_us, batch)
         if late:
             flag = self._flagged(batch, TRADE if kind == "TRADE" else AGG_TRADE, late, flag)
+        if not flag and self.outliers[kind].is_outlier(price, exchange_us or batch.recv_time_us):
+            flag = OUTLIER
+            if self.outliers[kind].is_burst:
+                self.note(batch, "OUTLIER_BURST", TRADE if kind == "TRADE" else AGG_TRADE)
         self.sequence_id += 1
         tick = Tick(
             event_time_us=batch.event_time_us,

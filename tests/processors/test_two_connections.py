@@ -428,8 +428,9 @@ def test_what_waits_at_the_end_of_a_file_is_not_lost(book: Pair) -> None:
     book.trades("a", 12)
     rest = book.run.pipeline.finish()
 
-    assert [type(each).__name__ for each in rest] == ["QualityEvent", "Tick", "QualityEvent", "QualityEvent", "Depth"]
-    assert [each.source_index for each in rest] == [0, 1, 2, 3, 4]
+    names = [type(each).__name__ for each in rest]
+    assert names == ["QualityEvent", "Tick", "QualityEvent", "QualityEvent", "Depth", *["Bar"] * 6]
+    assert [each.source_index for each in rest] == list(range(11))
 
 
 def test_what_waits_for_another_connection_waits_no_longer_where_the_clock_is_set_back(new_run: Any) -> None:

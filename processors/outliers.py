@@ -1,0 +1,165 @@
+"""Trade prices of one symbol → which lie over 5 sigma from their recent past; pure, told at once, never revised.
+
+    m = median of the last 31 prices
+    d = |ln(price / m)|
+    sigma = max(95 % quantile of the last 256 d / 1.96, median of the last 8 d / 0.6745, 0.1 bp, half a tick)
+            * sqrt(1 + time since the last trade / time that the 31 prices took, at least 1 s)
+    outlier: d > 5 sigma, and |ln(price / median of the last 3 prices)| > 5 sigma
+
+For normal returns both estimates are the standard deviation. Returns of trades are not: most are 0, so that their
+median says nothing; the quantile is what one bad print in twenty cannot move. The median of the last 8 follows a market
+that begins to move. Two prints at a new level make it one. See docs/quality.md.
+"""
+
+from bisect import bisect_left, insort
+from collections import deque
+from collections.abc import Sequence
+from math import log, sqrt
+from typing import Final
+
+import msgspec
+
+PRICES: Final = 31
+DEVIATIONS: Final = 256
+LATEST_PRICES: Final = 3
+LATEST_DEVIATIONS: Final = 8
+FEWEST: Final = 32
+"""Deviations without which nothing is judged."""
+QUANTILE: Final = 0.95
+QUANTILE_SIGMAS: Final = 1.959964
+MEDIAN_SIGMAS: Final = 0.6744898
+LEAST_SIGMA: Final = 1e-5
+FAR_SIGMAS: Final = 5.0
+BURST_BITS: Final = 2**64 - 1
+BURST: Final = 8
+"""Outliers among the last 64 trades that are a burst."""
+SHORT_US: Final = 1_000_000
+SILENT_US: Final = 3600_000_000
+"""After so long without a trade, all begins anew."""
+
+
+class OutliersPiece(msgspec.Struct, array_like=True):
+    """State of `Outliers`; in a change, `prices` and `deviations` are those that came since."""
+
+    is_whole: bool = True
+    prices: list[tuple[float, int]] = []
+    deviations: list[float] = []
+    newest_us: int = 0
+    lately: int = 0
+
+
+class Outliers:
+    """Judges the trades of one symbol, in the order in which they came.
+
+    Args:
+        tick_size: of the symbol's prices; None = not known.
+    """
+
+    __slots__ = (
+        "_by_age", "_by_deviation", "_by_price", "_deviations", "_fresh_deviations", "_fresh_prices", "_lately",
+        "_newest_us", "tick_size",
+    )  # fmt: skip
+
+    def __init__(self, tick_size: float | None = None) -> None:
+        self.tick_size = tick_size
+        self._lately = 0  # a bit for each of the last 64 trades, the newest is the lowest: 1 = an outlier
+        self._fresh_prices = self._fresh_deviations = 0
+        self._begin()
+
+    def is_outlier(self, price: float, time_us: int) -> bool:
+        """Judge a price (above 0) and take it in; `time_us` is the exchange's, for want of one that of receipt."""
+        if time_us - self._newest_us > SILENT_US:
+            self._begin()
+        by_price = self._by_price
+        if not by_price:
+            self._add_price(price, time_us)
+            return False
+        deviation = abs(log(price / by_price[len(by_price) // 2]))
+        is_far = self._is_far(deviation, price, time_us)
+        self._add_price(price, time_us)
+        self._add_deviation(deviation)
+        if is_far or self._lately:
+            self._lately = (self._lately << 1 | is_far) & BURST_BITS
+        return is_far
+
+    @property
+    def is_burst(self) -> bool:
+        """Tell whether many of the last trades were outliers."""
+        return self._lately.bit_count() >= BURST
+
+    def sigma(self, price: float, time_us: int) -> float | None:
+        """Tell sigma of the log-return of a trade that comes at a time; None = too few came before."""
+        if len(self._by_deviation) < FEWEST or time_us - self._newest_us > SILENT_US:
+            return None
+        latest = sorted(list(self._deviations)[-LATEST_DEVIATIONS:])
+        floor = max(LEAST_SIGMA, (self.tick_size or 0.0) / 2 / price)
+        sigma = max(self._slow_sigma(), latest[len(latest) // 2] / MEDIAN_SIGMAS, floor)
+        return sigma * self._stretch(time_us)
+
+    def follow(self) -> None:
+        """Note from now on what comes."""
+        self._fresh_prices = self._fresh_deviations = 0
+
+    def capture(self, *, is_whole: bool) -> OutliersPiece:
+        """Tell all that is needed to go on elsewhere, or what came since `follow`."""
+        prices, deviations = list(self._by_age), list(self._deviations)
+        is_whole = is_whole or self._fresh_deviations >= DEVIATIONS
+        if not is_whole:
+            prices = prices[len(prices) - min(self._fresh_prices, len(prices)) :]
+            deviations = deviations[len(deviations) - min(self._fresh_deviations, len(deviations)) :]
+        return OutliersPiece(is_whole, prices, deviations, self._newest_us, self._lately)
+
+    def restore(self, pieces: Sequence[OutliersPiece]) -> None:
+        """Go on from a whole capture and the changes behind it, in order."""
+        first = max((number for number, piece in enumerate(pieces) if piece.is_whole), default=0)
+        for piece in pieces[first:]:
+            for price, time_us in piece.prices:
+                self._add_price(price, time_us)
+            for deviation in piece.deviations:
+                self._add_deviation(deviation)
+            self._newest_us, self._lately = piece.newest_us, piece.lately
+        self.follow()
+
+    def _begin(self) -> None:
+        self._by_age: deque[tuple[float, int]] = deque()
+        self._by_price: list[float] = []
+        self._deviations: deque[float] = deque()
+        self._by_deviation: list[float] = []
+        self._newest_us = 0
+        self._fresh_prices = self._fresh_deviations = DEVIATIONS  # what was captured before is not gone on with
+
+    def _is_far(self, deviation: float, price: float, time_us: int) -> bool:
+        if len(self._by_deviation) < FEWEST or deviation <= FAR_SIGMAS * self._slow_sigma():
+            return False
+        sigma = self.sigma(price, time_us)
+        if sigma is None or deviation <= FAR_SIGMAS * sigma:
+            return False
+        latest = sorted(price for price, _ in list(self._by_age)[-LATEST_PRICES:])
+        return abs(log(price / latest[len(latest) // 2])) > FAR_SIGMAS * sigma
+
+    def _slow_sigma(self) -> float:
+        by_deviation = self._by_deviation
+        return by_deviation[int(len(by_deviation) * QUANTILE)] / QUANTILE_SIGMAS
+
+    def _stretch(self, time_us: int) -> float:
+        """Tell how much further a price may have gone, by the square root of time, since trades came last."""
+        took_us = max(SHORT_US, self._newest_us - self._by_age[0][1])
+        return sqrt(1 + max(0, time_us - self._newest_us) / took_us)
+
+    def _add_price(self, price: float, time_us: int) -> None:
+        by_age, by_price = self._by_age, self._by_price
+        if len(by_age) >= PRICES:
+            del by_price[bisect_left(by_price, by_age.popleft()[0])]
+        by_age.append((price, time_us))
+        insort(by_price, price)
+        self._fresh_prices += 1
+        if time_us > self._newest_us:  # noqa: PLR1730  # for each trade: max() costs a call
+            self._newest_us = time_us
+
+    def _add_deviation(self, deviation: float) -> None:
+        deviations, by_deviation = self._deviations, self._by_deviation
+        if len(deviations) >= DEVIATIONS:
+            del by_deviation[bisect_left(by_deviation, deviations.popleft())]
+        deviations.append(deviation)
+        insort(by_deviation, deviation)
+        self._fresh_deviations += 1

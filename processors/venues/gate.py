@@ -272,7 +272,7 @@ def _levels(market: str, body: msgspec.Raw) -> Levels:
 
 
 def _sent_us(envelope: wire.Envelope) -> int:
-    return envelope.time_ms * 1000 if envelope.time_ms else envelope.time * 1_000_000
+    return time_us(envelope.time_ms) if envelope.time_ms else envelope.time * 1_000_000
 
 
 @lru_cache(maxsize=8192)

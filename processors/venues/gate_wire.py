@@ -1,11 +1,11 @@
 """Shapes of Gate's v4 messages, as documented; what is not used is `Any`. Numbers come quoted or not: `Raw`."""
 
-from typing import Any, Final, Literal
+from typing import Annotated, Any, Final, Literal
 
 import msgspec
-from msgspec import Raw, Struct, field
+from msgspec import Meta, Raw, Struct, field
 
-from processors.wire import Id, Instant, NamedLevels, Wire
+from processors.wire import LAST_MS, Id, Instant, NamedLevels, Wire
 
 
 class Failure(Struct, gc=False):
@@ -20,7 +20,7 @@ class Envelope(Struct, gc=False):
 
     channel: str
     event: str = ""
-    time: Instant = 0  # seconds
+    time: Annotated[int, Meta(ge=0, lt=LAST_MS // 1000)] = 0  # seconds
     time_ms: Instant = 0
     result: Raw = Raw(b"null")
     error: Failure | None = None

@@ -10,8 +10,10 @@ import msgspec
 import pytest
 
 from processors.errors import FrameError, StateError
+from processors.memory import Memory
 from processors.pieces import SymbolPiece, decode_piece, encode_piece
 from processors.pipeline import Pipeline
+from processors.venues.gate import parse as parse_gate
 from processors.wire import amount, levels, signed, time_us
 from schemas.codec import HEADER, Decoder, UnknownSchemaError, WireFormatError, schema_text
 from schemas.records import DeadLetter, Frame, Instrument, RawFrames, Source, Tick
@@ -172,6 +174,21 @@ def test_a_contract_that_expires_in_another_century_is_left_out(name: str) -> No
     listing = gate.read_list("inverse", json.dumps([{"name": name, "order_price_round": "0.1"}]).encode(), NOW_US)
 
     assert (listing.instruments, "no day of this century" in listing.unreadable[0]) == ([], True)
+
+
+@pytest.mark.parametrize("times", [{"time": 17_959_102_400}, {"time": 1, "time_ms": 17_959_102_400_000_000}])
+def test_a_message_of_another_century_cannot_be_used(times: dict[str, int]) -> None:
+    message = {
+        "channel": "futures.tickers",
+        "event": "update",
+        "result": [{"contract": "A_USDT", "last": "1", "volume_24h": 1}],
+    }
+    frame = Frame(
+        source=0, number=0, kind="MESSAGE", request="", recv_time_us=1, payload=json.dumps(message | times).encode()
+    )
+
+    with pytest.raises(FrameError):
+        parse_gate("futures", frame, Memory())
 
 
 @pytest.mark.parametrize("changes", IMPOSSIBLE, ids=str)

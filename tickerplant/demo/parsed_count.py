@@ -3,11 +3,14 @@
 from dataclasses import dataclass, field
 from typing import Any
 
+from msgspec import structs
+
 from processors.errors import FrameError
 from processors.items import (
     AggTrade,
     AnyItem,
     BookDelta,
+    Notice,
     Quote,
     Trade,
 )
@@ -25,6 +28,7 @@ class ParsedCount(RawCount):
     venue: str = ""
     _memories: dict[tuple[str, str], Memory] = field(default_factory=dict)
     _last: dict[tuple[str, str], Quote] = field(default_factory=dict)
+    _leads: dict[tuple[str, str], str] = field(default_factory=dict)  # who brought the last one; gone = nobody
     _from: dict[tuple[Any, ...], str] = field(default_factory=dict)
 
     def add(self, raw: RawFrames) -> None:
@@ -33,6 +37,7 @@ class ParsedCount(RawCount):
             source = raw.sources[frame.source]
             if frame.kind == "DISCONNECT":
                 self._memories.pop((source.market, source.connection), None)
+                self._leads = {key: lead for key, lead in self._leads.items() if lead != source.connection}
             elif frame.kind == "MESSAGE":
                 self._add_frame(source, frame)
 
@@ -45,14 +50,21 @@ class ParsedCount(RawCount):
         except FrameError:
             is_dead = True
         found = of_symbols(items)
+        told = found or self._told_late(source.market, frame, items, memory)
         if is_dead:
             self.frames += 1
             self.by_channel["dead letter"] += 1
-        elif found:
+        elif told:
             self.frames += 1
-            self.by_channel[kind_of(found[0])] += 1
+            self.by_channel[kind_of(told[0])] += 1
             for item in found:
                 self._add(source, item)
+
+    def _told_late(self, market: str, frame: Frame, items: list[AnyItem], memory: Memory) -> list[DataItem]:
+        """Tell what a message would have told in its turn that came too late, by its number on the connection."""
+        if not any(isinstance(item, Notice) for item in items):
+            return []
+        return of_symbols(VENUES[self.venue].parse(market, frame, Memory(dict(memory.names))))
 
     def _add(self, source: Source, item: DataItem) -> None:
         market = source.market
@@ -80,11 +92,22 @@ class ParsedCount(RawCount):
 
     def _add_item_quote(self, source: Source, quote: Quote) -> None:
         key, connection = (source.market, quote.symbol), source.connection
+        if self._is_restamped(key, connection, quote):
+            return
+        self._leads[key] = connection
         is_redundant = self._from.setdefault((source.market, quote), connection) != connection
         self.quotes += quote != self._last.get(key) and not is_redundant
         self._last[key] = quote
         if len(self._from) > MOST_QUOTES:
             del self._from[next(iter(self._from))]
+
+    def _is_restamped(self, key: tuple[str, str], connection: str, quote: Quote) -> bool:
+        """Tell whether another connection brought this quote, where each connection has a time of its own for it."""
+        last, lead = self._last.get(key), self._leads.get(key, connection)
+        if last is None or lead == connection or quote.sequence != quote.exchange_time_us:
+            return False
+        again = structs.replace(quote, sequence=last.sequence, exchange_time_us=last.exchange_time_us)
+        return quote.sequence <= last.sequence or again == last
 
 
 def raw_count(venue: str, dead: frozenset[bytes]) -> RawCount:

@@ -21,7 +21,7 @@ class Findings:
     """All that was counted and measured.
 
     Args:
-        frames_served: market-data frames that left the venue.
+        frames_served: market-data frames that left the venue, those apart that only say again what others say.
         stored: store → table → rows.
         latency_us: way → quantile → µs from the socket; None = nothing observed.
         seconds: from the first frame until all was stored.

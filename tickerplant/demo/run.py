@@ -208,7 +208,8 @@ def _end_of_input(demo: Demo) -> int | None:
         _let_settle(demo)
     demo.venue.stop()
     _until(demo, lambda: demo.venue.status()["state"] == "done", "the venue does not end", READY_WAIT_S)
-    return int(demo.venue.status()["frames_served"])
+    status = demo.venue.status()
+    return int(status["frames_served"]) - int(status["frames_silent"])
 
 
 def _let_settle(demo: Demo) -> None:

@@ -28,6 +28,8 @@ from schemas.records import ControlCommand, DeadLetter, Depth, Derived, Instrume
 from schemas.topics import raw_topic
 from tickerplant.clock import now_us
 from tickerplant.demo.books import Books, Side, venue_book
+from tickerplant.demo.parsed_count import raw_count
+from tickerplant.demo.reconcile import RawCount
 from tickerplant.local.venue import RecordingOptions, SyntheticOptions, Venue, VenueOptions
 from tickerplant.local.venue.dialect import Print, Stream, Writer
 from tickerplant.local.venue.dialects import DIALECTS
@@ -66,6 +68,7 @@ class Flow:
     """Takes raw records as Kafka does, and processes each at once."""
 
     pipeline: Pipeline
+    counted: RawCount
     raw: int = 0
     messages: int = 0
     records: list[Derived] = field(default_factory=list)
@@ -75,6 +78,7 @@ class Flow:
     def send(self, partition: int, record: RawFrames, on_delivered: Callable[[], None]) -> None:
         assert partition == 0
         self._undelivered.append(on_delivered)
+        self.counted.add(record)
         batch = self.pipeline.process(self.raw, record)
         self.raw += 1
         self.messages += sum(frame.kind == "MESSAGE" for frame in record.frames)
@@ -161,6 +165,9 @@ class World:
         self.venue.stop()
         await self.until(lambda: self.venue.state == "done")
         await self.until(lambda: not self.wrong_books())
+        if isinstance(self.venue.feed, SyntheticMarket):
+            counts = self.venue.hub.counts
+            await self.until(lambda: self.flow.counted.frames == counts.frames.total() - counts.silent)
 
     def keep_trades(self) -> None:
         """Keep what happens in the markets before it is written."""
@@ -240,7 +247,7 @@ async def run(
     async with Venue(VenueOptions(venue=name, source=source)) as venue, httpx.AsyncClient() as client:
         settings = settings_of(venue, market)
         topic = raw_topic(name.lower()).name
-        flow = Flow(Pipeline(name, topic, 0, keyframe_us=2_000_000))
+        flow = Flow(Pipeline(name, topic, 0, keyframe_us=2_000_000), raw_count(name, frozenset()))
         intake = Intake(name, topic, partition_count=1, settings=settings.producer, outlet=flow, now_us=now_us)
         producer = make_producer(settings, {name: intake}, client)
         flow.heard = producer.take_command

@@ -69,6 +69,7 @@ class Counts:
     answers: int = 0
     notices: int = 0
     damaged: int = 0  # of `frames`, those that were not written as they were made
+    silent: int = 0  # of `frames`, those that tell nothing that others do not tell
     snapshots: int = 0
     instruments: int = 0
     refused: int = 0
@@ -96,6 +97,7 @@ class Counts:
             "notices_served": self.notices,
             "messages_served": frames + self.answers + self.notices,
             "frames_damaged": self.damaged,
+            "frames_silent": self.silent,
             "by_channel": self._grouped(attrgetter("channel")),
             "by_market": self._grouped(attrgetter("market")),
             "distinct_trades": self._distinct_trades(),

@@ -60,6 +60,7 @@ class Frame(NamedTuple):
         first_id, last_id: `NO_ID` = it tells none.
         names: of a recorded message: the ids of its trades.
         is_encoded: it is as `Conversation.encode` would make it.
+        is_silent: it tells nothing that others do not tell, and processors leave it out.
     """
 
     payload: bytes
@@ -67,6 +68,7 @@ class Frame(NamedTuple):
     last_id: int = NO_ID
     names: tuple[str, ...] = ()
     is_encoded: bool = False
+    is_silent: bool = False
 
 
 class Print(NamedTuple):

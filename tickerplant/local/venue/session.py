@@ -77,6 +77,7 @@ class Session:
         self._free_at_s = 0.0  # loop time at which a slowed socket takes the next frame
         self._frames: list[bytes] = []
         self._damaged = 0
+        self._silent = 0
         self._keys: list[str] = []
         self._trades: list[TradeIds] = []
         self._names: list[TradeNames] = []
@@ -132,10 +133,11 @@ class Session:
             self._counts.add_trades(self._trades)
             self._counts.add_names(self._names)
             self._counts.damaged += self._damaged
+            self._counts.silent += self._silent
         self._keys.clear()
         self._trades.clear()
         self._names.clear()
-        self._damaged = 0
+        self._damaged = self._silent = 0
         try:
             await self._drain()
         except ConnectionError:
@@ -176,6 +178,7 @@ class Session:
     def _take(self, stream: Stream, frame: Frame) -> None:
         """Add a frame that is as it was made."""
         self._keys.append(stream.key)
+        self._silent += frame.is_silent
         if stream.kind == "trade" and frame.first_id != NO_ID:
             self._trades.append((stream.market, stream.symbol, frame.first_id, frame.last_id))
         if frame.names:

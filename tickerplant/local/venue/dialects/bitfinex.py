@@ -277,7 +277,7 @@ class BitfinexWriter(Writer):
             row = _trade(each)
             frames += [
                 Frame(_data(f'"te",{row}', now_ms), each.number, each.number),
-                Frame(_data(f'"tu",{row}', now_ms)),
+                Frame(_data(f'"tu",{row}', now_ms), is_silent=True),
             ]
         return frames
 
@@ -287,13 +287,17 @@ class BitfinexWriter(Writer):
             prints = view.recent(TRADES_AT_FIRST)
             rows = ",".join(_trade(each) for each in reversed(prints))
             ids = (prints[0].number, prints[-1].number) if prints else (NO_ID, NO_ID)
-            return (Frame(_data(f"[{rows}]", now_ms), *ids),)
+            return (Frame(_data(f"[{rows}]", now_ms), *ids, is_silent=not prints),)
         if stream.kind == "quote":
             self._best[stream.key] = view.quote
             return (Frame(_data(f"[{','.join(self._sides(view.quote))}]", now_ms)),)
         if stream.kind == "mark_price":
             return self.marks(stream, view, now_ms)
-        return self.ticker(stream, view, now_ms) if stream.kind == "ticker" else (Frame(_data("[]", now_ms)),)
+        return (
+            self.ticker(stream, view, now_ms)
+            if stream.kind == "ticker"
+            else (Frame(_data("[]", now_ms), is_silent=True),)
+        )
 
     def quote(self, stream: Stream, view: SymbolView, now_ms: int) -> Iterable[Frame]:
         """Write what changed in a book of one level: a level that goes, then the one in its place.
@@ -302,13 +306,17 @@ class BitfinexWriter(Writer):
         """
         before, self._best[stream.key] = self._best.get(stream.key, view.quote), view.quote
         (old_bid, old_ask), (new_bid, new_ask) = self._sides(before), self._sides(view.quote)
-        bids = self._replaced(before.bid, view.quote.bid, 1) + ([new_bid] if new_bid != old_bid else [])
-        asks = self._replaced(before.ask, view.quote.ask, -1) + ([new_ask] if new_ask != old_ask else [])
-        rows = asks + bids if view.quote.bid >= before.ask else bids + asks
-        return [Frame(_data(row, now_ms)) for row in rows]
+        bids = self._replaced((before.bid, view.quote.bid), (old_bid, new_bid), 1, now_ms)
+        asks = self._replaced((before.ask, view.quote.ask), (old_ask, new_ask), -1, now_ms)
+        return asks + bids if view.quote.bid >= before.ask else bids + asks
 
-    def _replaced(self, old_price: int, new_price: int, sign: int) -> list[str]:
-        return [] if old_price == new_price else [f"[{plain(self.listing.numbers.price(old_price))},0,{sign}]"]
+    def _replaced(self, prices: tuple[int, int], rows: tuple[str, str], sign: int, now_ms: int) -> list[Frame]:
+        """Write the change of one side, from the first to the second of each."""
+        frames = []
+        if prices[0] != prices[1]:
+            gone = f"[{plain(self.listing.numbers.price(prices[0]))},0,{sign}]"
+            frames.append(Frame(_data(gone, now_ms), is_silent=True))
+        return [*frames, Frame(_data(rows[1], now_ms))] if rows[0] != rows[1] else frames
 
     def depth(self, stream: Stream, change: BookChange, now_ms: int) -> Iterable[Frame]:
         """Write each changed level, then the checksum of the book."""

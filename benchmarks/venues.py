@@ -25,7 +25,7 @@ ROOT: Final = Path(__file__).parents[1]
 RECORDINGS: Final = ROOT.parent / "shared" / "recordings" / "cryptofeed"
 PEERS: Final = ROOT / ".tickerplant" / "peers"
 CRYPTOFEED: Final = "cryptofeed==2.4.1"
-ROUNDS: Final = 5
+ROUNDS: Final = 3
 PLAYS_S: Final = 1.0
 PLAYS_LEAST: Final = 5
 PACKED: Final = 50  # frames a raw record, as under load

@@ -93,9 +93,9 @@ QUALITY: Final = Dashboard(
                     bad=0.001,
                 ),
                 Panel(
-                    title="Crossed and locked books",
-                    description="Per minute: best bid above, or at, the best ask.",
-                    queries=[Query(events("CROSSED", "LOCKED"), "{{venue}} {{kind}}")],
+                    title="Crossed and locked books, bursts of outliers",
+                    description="Per minute: best bid above, or at, the best ask; 8 of 64 trades outliers.",
+                    queries=[Query(events("CROSSED", "LOCKED", "OUTLIER_BURST"), "{{venue}} {{kind}}")],
                     unit="cpm",
                 ),
                 Panel(

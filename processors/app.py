@@ -422,6 +422,8 @@ class Processor:
             metrics.BOOKS.labels(venue, "valid").set(sum(valid for valid, _ in counts))
             metrics.BOOKS.labels(venue, "invalid").set(sum(invalid for _, invalid in counts))
         self._show_leads()
+        self._show_offsets()
+        self._show_offsets()
 
     def _show_leads(self) -> None:
         """Tell who leads; producers that are gone are told no more."""
@@ -429,6 +431,17 @@ class Processor:
         for tp, worker in self._workers.items():
             for producer, count in worker.pipeline.leads().items():
                 metrics.LEADS.labels(self.venues[tp.topic], producer).inc(count)
+
+    def _show_offsets(self) -> None:
+        """Tell how far the venues' clocks are from ours; venues of which nothing comes are told no more."""
+        offsets_us: dict[str, int] = {}
+        for tp, worker in self._workers.items():
+            offset_us, venue = worker.clock_offset.offset_us, self.venues[tp.topic]
+            if offset_us is not None:
+                offsets_us[venue] = min(offset_us, offsets_us.get(venue, offset_us))
+        metrics.CLOCK_OFFSET.clear()
+        for venue, offset_us in offsets_us.items():
+            metrics.CLOCK_OFFSET.labels(venue).set(offset_us / 1e6)
 
 
 def run(settings: Settings, *, is_patient: bool = False) -> None:

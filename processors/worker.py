@@ -7,7 +7,9 @@ from time import perf_counter
 from typing import Final
 
 from processors.batch import Batch, bad_record
+from processors.clock_offset import ClockOffset
 from processors.errors import FrameError
+from processors.flags import CLOCK_STEP
 from processors.outputs import Outputs
 from processors.pieces import HEAD, HeadPiece, OutputsPiece, decode_piece
 from processors.pipeline import Pipeline
@@ -83,6 +85,7 @@ class PartitionWorker:
         self.pipeline = pipeline
         self.outputs = outputs
         self.captured_offset = 0  # up to which state was captured
+        self.clock_offset = ClockOffset()
         self.until_us = 0  # when it must wait for its next snapshot; 0 = none was written by this owner
         self._store = store
         self._decoder = decoder
@@ -272,7 +275,7 @@ class PartitionWorker:
                 ticks[record.symbol, record.asset_class] += 1
                 if record.flags:
                     flags.update(record.flags.split(","))
-                if record.exchange_time_us:
+                if record.exchange_time_us and CLOCK_STEP not in record.flags:
                     newest[record.asset_class] = record
             elif isinstance(record, QualityEvent):
                 metrics.QUALITY.labels(self._venue, record.kind).inc(record.count)
@@ -286,3 +289,5 @@ class PartitionWorker:
             if tick.recv_time_us:
                 network_s = (tick.recv_time_us - tick.exchange_time_us) / US
                 metrics.NETWORK.labels(self._venue, asset_class).observe(network_s)
+                jitter_us = self.clock_offset.add(tick.recv_time_us, tick.exchange_time_us)
+                metrics.JITTER.labels(self._venue).observe(jitter_us / US)

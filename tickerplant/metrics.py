@@ -23,8 +23,10 @@ LATENCY_BUCKETS_S: Final = (
     0.1, 0.15, 0.2, 0.3, 0.5, 0.75, 1.0, 2.0, 5.0, 10.0, 60.0,
 )  # fmt: skip
 
+END_TO_END_BUCKETS_S: Final = (-5.0, -2.0, -1.0, -0.5, -0.25, -0.1, -0.05, -0.01, 0.0, *LATENCY_BUCKETS_S)
+"""Below 0: the venue's clock is ahead of ours by more than the way takes."""
 WHOLE_WAY_BUCKETS_S: Final = (
-    0.05, 0.1, 0.15, 0.2, 0.3, 0.4, 0.5, 0.6, 0.8, 1.0, 1.2, 1.5, 2.0, 3.0, 5.0, 7.5,
+    -5.0, -2.0, -1.0, -0.5, -0.2, 0.0, 0.05, 0.1, 0.15, 0.2, 0.3, 0.4, 0.5, 0.6, 0.8, 1.0, 1.2, 1.5, 2.0, 3.0, 5.0, 7.5,
     10.0, 15.0, 20.0, 30.0, 60.0, 120.0, 300.0, 900.0, 3600.0, 21600.0,
 )  # fmt: skip
 """Through batches of a second, files of ten, and backlogs of hours."""
@@ -39,13 +41,25 @@ LATENCY: Final = Histogram(
     "ingestion_latency_seconds",
     "End to end: taken in - exchange time.",
     ["venue", "asset_class"],
-    buckets=LATENCY_BUCKETS_S,
+    buckets=END_TO_END_BUCKETS_S,
 )
 NETWORK: Final = Histogram(
     "network_latency_seconds",
     "Socket read - exchange time, clock offsets included: negative = the venue's clock is ahead of ours.",
     ["venue", "asset_class"],
     buckets=NETWORK_BUCKETS_S,
+)
+JITTER: Final = Histogram(
+    "network_jitter_seconds",
+    "Socket read - exchange time, less the venue's clock_offset_seconds at that time.",
+    ["venue"],
+    buckets=LATENCY_BUCKETS_S,
+)
+CLOCK_OFFSET: Final = Gauge(
+    "clock_offset_seconds",
+    "Least socket read - exchange time of the last minute: offset of the clocks and the shortest way; "
+    "negative = the venue's clock is ahead of ours.",
+    ["venue"],
 )
 WHOLE_WAY: Final = Histogram(
     "pipeline_latency_seconds",

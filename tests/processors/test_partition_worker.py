@@ -291,6 +291,18 @@ def test_metrics_have_the_names_that_dashboards_expect(owner: Owner, values: lis
     assert sample("ingestion_latency_seconds_count", **latency) - observed == 6
 
 
+def test_the_offset_of_clocks_is_kept_apart_from_jitter(owner: Owner, values: list[bytes], new_run: Any) -> None:
+    feed, encoder = new_run("spot").feed, Encoder(RawFrames, SCHEMA_ID)
+    jitter_s = sample("network_jitter_seconds_sum", venue="BINANCE")
+    owner.step(0, values[0])
+    for number, ahead_ms in enumerate((1500, 1450), 1):
+        time_ms = feed.recv_time_us // 1000 + 1 + ahead_ms
+        owner.step(number, encoder.encode(feed.record(feed.message(TRADE, t=number, T=time_ms))))
+
+    assert owner.worker.clock_offset.offset_us == -1_500_000
+    assert sample("network_jitter_seconds_sum", venue="BINANCE") - jitter_s == pytest.approx(0.05)
+
+
 def test_each_flag_of_a_tick_is_counted(owner: Owner, values: list[bytes], new_run: Any) -> None:
     feed, encoder = new_run("spot").feed, Encoder(RawFrames, SCHEMA_ID)
     ahead_us = (feed.recv_time_us + 3_600_000_000) // 1000

@@ -1,0 +1,44 @@
+"""Times of items → how far a venue's clock is from ours: the rolling minimum of the way from exchange to socket.
+
+What an item takes is offset of the clocks + shortest way + jitter. The minimum of many is the first two: it may be
+negative, where the venue's clock is ahead; what lies above it is jitter, never negative but where the minimum falls.
+"""
+
+from typing import Final
+
+HALF_US: Final = 30_000_000
+"""The minimum is that of the last 30 to 60 s: a clock that was set is believed after that."""
+
+
+class ClockOffset:
+    """Follows one venue, by the receive times of its items."""
+
+    __slots__ = ("_before_us", "_least_us", "_since_us")
+
+    def __init__(self) -> None:
+        self._since_us = 0  # start of the half minute; 0 = nothing came yet
+        self._least_us: int | None = None  # of this half minute
+        self._before_us: int | None = None  # of the one before
+
+    @property
+    def offset_us(self) -> int | None:
+        """Least time from exchange to socket; None = nothing came lately."""
+        known = [each for each in (self._least_us, self._before_us) if each is not None]
+        return min(known, default=None)
+
+    def add(self, recv_time_us: int, exchange_time_us: int) -> int:
+        """Take in an item that tells both times; returns by how much it took longer than the least, 0 or more.
+
+        >>> offset = ClockOffset()
+        >>> offset.add(10_000_000, 11_500_000), offset.add(10_100_000, 11_590_000), offset.offset_us
+        (0, 10000, -1500000)
+        """
+        passed_us = recv_time_us - self._since_us
+        if not 0 <= passed_us < HALF_US:
+            self._before_us = self._least_us if 0 <= passed_us < 2 * HALF_US else None
+            self._since_us, self._least_us = recv_time_us, None
+        way_us = recv_time_us - exchange_time_us
+        if self._least_us is None or way_us < self._least_us:
+            self._least_us = way_us
+        least_us = self._least_us if self._before_us is None else min(self._least_us, self._before_us)
+        return way_us - least_us

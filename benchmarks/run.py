@@ -20,6 +20,7 @@ from benchmarks import (
     processor,
     recovery,
     snapshots,
+    soak,
     startup,
     subscribe,
     symbols,
@@ -46,6 +47,7 @@ BENCHMARKS: dict[str, tuple[str, Callable[[], dict[str, Any]]]] = {
     "Whole flow at full speed, socket to both stores": ("python -m benchmarks.demo throughput", demo.throughput),
     "Whole flow at 2,000 frames/s of 20 symbols": ("python -m benchmarks.demo latency", demo.latency),
     "ClickHouse away for 120 s at 5,000 frames/s": ("python -m benchmarks.outage", outage.measure),
+    "Memory over a long run at 5,000 frames/s": ("python -m benchmarks.soak", soak.measure),
     "Importing each process": ("python -m benchmarks.imports", imports.measure),
     "Installing, in megabytes": ("python -m benchmarks.install", install.measure),
     "Local stack": ("python -m benchmarks.startup", startup.measure),
@@ -59,19 +61,20 @@ def main(names: Sequence[str] = ()) -> None:
         names: words of the commands of those that are to run; the figures of others stay. None = all.
     """
     kept = sections(RESULTS.read_text(encoding="utf-8")) if names else {}
-    head = [f"# Results\n\nMachine: {machine()}. Written by `make bench`.\n"]
+    head = ["# Results\n\nWritten by `make bench`, each with its machine and how busy that was before.\n"]
     for title, (command, measure) in BENCHMARKS.items():
         if not names or set(names) & set(re.split(r"[ .]", command)):
             print(title, "...", flush=True)
-            kept[title] = section(title, command, measure())
+            where = f"{machine()}, load {os.getloadavg()[1]:.1f}"
+            kept[title] = section(title, command, where, measure())
         bodies = [kept[each] for each in BENCHMARKS if each in kept]
         RESULTS.write_text("\n".join(head + bodies), encoding="utf-8")
 
 
-def section(title: str, command: str, figures: dict[str, Any]) -> str:
+def section(title: str, command: str, where: str, figures: dict[str, Any]) -> str:
     """Lay out one benchmark."""
     rows = [f"| {name} | {text(value)} |" for name, value in figures.items()]
-    return "\n".join([f"## {title}", "", f"`{command}`", "", "| figure | value |", "|---|--:|", *rows, ""])
+    return "\n".join([f"## {title}", "", f"`{command}`; {where}", "", "| figure | value |", "|---|--:|", *rows, ""])
 
 
 def sections(results: str) -> dict[str, str]:
@@ -81,7 +84,7 @@ def sections(results: str) -> dict[str, str]:
 
 
 def machine() -> str:
-    """Tell processor, cores, kernel and Python."""
+    """Tell processor, cores, kernel and Python; load is the mean number of threads that ran or waited to, 5 minutes."""
     cpus = [line for line in Path("/proc/cpuinfo").read_text().splitlines() if line.startswith("model name")]
     model = cpus[0].partition(": ")[2] if cpus else platform.processor()
     return (

@@ -1,4 +1,4 @@
-"""Encoding a tick: the function made from its schema beside fastavro walking the schema, in turns in one process.
+"""Encoding and decoding a tick: functions made from its schema beside fastavro walking it, in turns in one process.
 
 Run: python -m benchmarks.codec
 """
@@ -12,7 +12,7 @@ from io import BytesIO
 import fastavro
 import msgspec
 
-from schemas.codec import Encoder, schema_text
+from schemas.codec import Decoder, Encoder, schema_text
 from schemas.records import Tick
 
 ROUNDS = 9
@@ -48,17 +48,26 @@ def measure() -> dict[str, float]:
         fastavro.schemaless_writer(out, schema, msgspec.structs.asdict(TICK))
         return out.getvalue()
 
-    encoder = Encoder(Tick, 1)
-    assert encoder.encode(TICK)[5:] == theirs()
-    pairs = [(seconds(lambda: encoder.encode(TICK)), seconds(theirs)) for _ in range(ROUNDS)]
+    encoder, framed = Encoder(Tick, 1), Encoder(Tick, 1).encode(TICK)
+    decode = Decoder(Tick, lambda _id: schema_text(Tick)).decode_fields
+    assert framed[5:] == theirs()
+    assert decode(framed) == fastavro.schemaless_reader(BytesIO(framed[5:]), schema, None)
+    return compare("encode", lambda: encoder.encode(TICK), theirs) | compare(
+        "decode", lambda: decode(framed), lambda: fastavro.schemaless_reader(BytesIO(framed[5:]), schema, None)
+    )
+
+
+def compare(name: str, ours: Callable[[], object], theirs: Callable[[], object]) -> dict[str, float]:
+    """Time both in turns."""
+    pairs = [(seconds(ours), seconds(theirs)) for _ in range(ROUNDS)]
     return {
-        "ours_us": round(statistics.median(ours for ours, _ in pairs), 2),
-        "fastavro_us": round(statistics.median(other for _, other in pairs), 2),
-        "ratio": round(statistics.median(other / ours for ours, other in pairs), 2),
+        f"{name}_us": round(statistics.median(each for each, _ in pairs), 2),
+        f"{name}_fastavro_us": round(statistics.median(other for _, other in pairs), 2),
+        f"{name}_ratio": round(statistics.median(other / each for each, other in pairs), 2),
     }
 
 
-def seconds(call: Callable[[], bytes]) -> float:
+def seconds(call: Callable[[], object]) -> float:
     """Time one call, in µs."""
     return timeit.timeit(call, number=CALLS) / CALLS * 1e6
 

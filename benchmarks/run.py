@@ -29,7 +29,7 @@ from benchmarks import (
 
 RESULTS = Path(__file__).with_name("RESULTS.md")
 BENCHMARKS: dict[str, tuple[str, Callable[[], dict[str, Any]]]] = {
-    "Encoding a tick": ("python -m benchmarks.codec", codec.measure),
+    "Encoding and decoding a tick": ("python -m benchmarks.codec", codec.measure),
     "One connection, socket to raw record": ("python -m benchmarks.feed", feed.measure),
     "One processor, spot session in the raw topic": (
         "python -m benchmarks.processor spot",

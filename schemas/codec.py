@@ -1,4 +1,4 @@
-"""Records ↔ bytes: Avro behind the Confluent header; encoded by `encoding.py`, decoded by fastavro.
+"""Records ↔ bytes: Avro behind the Confluent header; encoded by `encoding.py`, decoded by `decoding.py` or fastavro.
 
 0x00 | schema id, 4 bytes big-endian | Avro body
 Source: https://docs.confluent.io/platform/current/schema-registry/fundamentals/serdes-develop/index.html#wire-format
@@ -12,6 +12,7 @@ import json
 import struct
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from functools import cache
 from importlib import resources
 from io import BytesIO
@@ -22,6 +23,7 @@ import msgspec
 from fastavro.read import SchemaResolutionError
 from fastavro.schema import SchemaParseException, UnknownType
 
+from schemas.decoding import UNSURE, decoder_of
 from schemas.encoding import encoder_of
 from schemas.records import Record
 
@@ -107,6 +109,7 @@ class Decoder(Generic[R]):
         self._record = record
         self._reader = _parsed(record)
         self._ints = _int_fields(record)
+        self._quick = decoder_of(schema_text(record), HEADER.size)  # for what is written as we write it
         self._writer_schema = writer_schema
         self._writers: dict[int, Any] = {}
         self._refused: dict[int, str] = {}
@@ -129,9 +132,12 @@ class Decoder(Generic[R]):
         magic, schema_id = HEADER.unpack_from(value)
         if magic != 0:
             raise WireFormatError(f"magic byte is {magic}, not 0")
+        writer = self._writers.get(schema_id) or self._writer(schema_id)
+        if writer is self._reader and self._quick is not None:
+            with suppress(*UNSURE):
+                return self._quick(value)
         stream = BytesIO(value)
         stream.seek(HEADER.size)
-        writer = self._writers.get(schema_id) or self._writer(schema_id)
         try:
             found = fastavro.schemaless_reader(stream, writer, None if writer is self._reader else self._reader)
         except MALFORMED as error:

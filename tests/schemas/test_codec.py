@@ -16,6 +16,8 @@ from hypothesis import strategies as st
 
 from schemas import records, topics
 from schemas.codec import HEADER, Decoder, Encoder, UnknownSchemaError, WireFormatError, schema_text
+from schemas.decoding import UNSURE
+from schemas.decoding import decoder_of as quick_decoder_of
 
 CATALOGUE = topics.catalogue(["binance"])
 RECORDS = sorted({topic.record for topic in CATALOGUE}, key=lambda record: record.__name__)
@@ -125,6 +127,49 @@ def fastavro_bytes(value: records.Tick) -> bytes:
     schema = fastavro.parse_schema(json.loads(schema_text(records.Tick)))
     fastavro.schemaless_writer(out, schema, {name: getattr(value, name) for name in value.__struct_fields__})
     return out.getvalue()
+
+
+QUICK = {record: quick for record in RECORDS if (quick := quick_decoder_of(schema_text(record), 0)) is not None}
+
+
+def read_by_both(record: type[records.Record], body: bytes) -> bool:
+    """Compare with fastavro whatever is decoded without it; False = it is left to fastavro."""
+    try:
+        found = QUICK[record](body)
+    except UNSURE:
+        return False
+    stream = BytesIO(body)
+    expected = fastavro.schemaless_reader(stream, fastavro.parse_schema(json.loads(schema_text(record))), None)
+    assert (repr(found), len(body)) == (repr(expected), stream.tell())  # the text, for NaN is not equal to itself
+    return True
+
+
+@pytest.mark.parametrize("record", QUICK)
+@settings(max_examples=20, deadline=None)
+@given(data=st.data())
+def test_what_is_decoded_without_fastavro_is_what_it_decodes(record: type[records.Record], data: st.DataObject) -> None:
+    body = Encoder(record, SCHEMA_ID).encode(data.draw(avro_values(json.loads(schema_text(record)))))[HEADER.size :]
+
+    read_by_both(record, body)
+
+
+@pytest.mark.parametrize("record", QUICK)
+@settings(max_examples=20, deadline=None)
+@given(data=st.data())
+def test_damage_is_not_decoded_to_anything_else_than_fastavro_would(
+    record: type[records.Record], data: st.DataObject
+) -> None:
+    body = Encoder(record, SCHEMA_ID).encode(data.draw(avro_values(json.loads(schema_text(record)))))[HEADER.size :]
+    at, byte = data.draw(st.integers(0, len(body) - 1)), data.draw(st.binary(max_size=2))
+
+    read_by_both(record, body[:at] + byte + body[at + data.draw(st.integers(0, 3)) :])
+
+
+def test_what_flows_most_is_decoded_without_fastavro() -> None:
+    body = Encoder(records.Tick, SCHEMA_ID).encode(tick(recv_time_us=1_700_000_000_000_321, trade_id="12"))
+
+    assert {records.Tick, records.Depth, records.Candle} <= QUICK.keys()
+    assert [read_by_both(records.Tick, body[HEADER.size :]) for _ in range(2)] == [True, True]
 
 
 @given(garbage=st.binary(max_size=200))

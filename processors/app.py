@@ -13,7 +13,7 @@ from collections.abc import AsyncIterable, Awaitable, Callable, Collection, Mapp
 from contextlib import suppress
 from dataclasses import dataclass
 from functools import partial
-from typing import Any, Final
+from typing import Any, Final, NamedTuple, TypeVar
 
 import faust
 import mode
@@ -21,20 +21,24 @@ import uvloop
 from faust.types import TP
 
 from processors.outputs import Encoders, Outputs
+from processors.pieces import OutputsPiece
 from processors.pipeline import Pipeline
+from processors.silence import highest
+from processors.start import Log, Start, find_start
 from processors.state_store import Loaded, StateAwayError, StateStore, load
 from processors.venues import VENUES
 from processors.watch import KafkaWitness, Position, works
-from processors.worker import LEASE_US, METRIC_STAGE, Captured, PartitionWorker, outputs_of
+from processors.worker import LEASE_US, METRIC_STAGE, Captured, OffsetError, PartitionWorker, outputs_of
 from processors.written import Written, find_written
 from schemas.records import RawFrames, State
 from schemas.topics import raw_topic
 from tickerplant import metrics
 from tickerplant.clock import NowUs, now_us
-from tickerplant.errors import UserError
+from tickerplant.errors import DependencyError, UserError
 from tickerplant.health import Health, watched
 from tickerplant.kafka import Consumer, OffsetReader, Publisher, check_broker, consumer, partition_count
 from tickerplant.logs import logger
+from tickerplant.once import with_life
 from tickerplant.probes import common_probes
 from tickerplant.progress import Progress
 from tickerplant.registry import Registry
@@ -64,8 +68,11 @@ MOST_WAITING_STATE_BYTES: Final = 8 * 1024 * 1024
 LAST_SNAPSHOT_S: Final = 5.0
 CLOSE_S: Final = 1.0
 LOAD_AGAIN_S: Final = 1.0
+LIVES_S: Final = 5.0  # how often is asked whether raw topics are the ones they were
 SWITCH_S: Final = 0.0005  # Faust fetches in a thread: with the default of 5 ms each hand-over costs up to that
 NO_PARTITION: Final = TP("", 0)
+REBUILD: Final = "tickerplant replay --from-archive, see docs/replay.md"
+T = TypeVar("T")
 NEVER_S: Final = 10 * 365 * 86400.0
 
 
@@ -84,6 +91,14 @@ class Tools:
     partition_counts: Mapping[str, int]
     connect: Callable[..., Consumer] = consumer
     now_us: NowUs = now_us
+
+
+class _Known(NamedTuple):
+    """What is known of a raw partition: its state, where to go on, and what the broker says."""
+
+    loaded: Loaded
+    start: Start
+    log: Log
 
 
 def tools(settings: Settings) -> Tools:
@@ -130,6 +145,7 @@ class Processor:
         self._progress: dict[TP, Progress] = {}
         self._offsets = self._tools.offsets
         self._lease_us = max(LEASE_US, int(settings.processor.snapshot_s * 3_000_000))
+        self._lives: dict[str, str] = {}  # of the raw topics whose partitions are ours, by full name
         self._app: Any = None
         self._yielded_s = time.monotonic()
         self._turns = 0
@@ -152,6 +168,9 @@ class Processor:
                     return
             written_us = int(message.timestamp * 1_000_000)
             worker.step(message.offset, message.value, written_us)
+            if worker.went_back:
+                await self._check_lives()
+                worker.went_back = False
             progress = self._progress[message.tp]
             progress.next_offset, progress.written_us = worker.next_offset, written_us
             self._publisher.poll()
@@ -177,6 +196,10 @@ class Processor:
         self._loading += 1
         try:
             await self._assign(app)
+        except Exception as error:
+            self.failure = self.failure or error
+            await app.crash(error)
+            raise
         finally:
             self._loading -= 1
             self._waits_to_load = False
@@ -200,15 +223,21 @@ class Processor:
         for tp in assigned:
             while tp not in found and app.consumer_generation_id == generation:
                 await self._load(tp, found)
+        logs: dict[TP, Log] | None = None
+        while logs is None and app.consumer_generation_id == generation:
+            logs = await self._ask(self._logs, found)
         written: Written | None = None
-        while written is None and app.consumer_generation_id == generation:
-            written = await self._find_written(found)
-        if written is None or app.consumer_generation_id != generation:
+        while logs is not None and written is None and app.consumer_generation_id == generation:
+            written = await self._ask(self._find_written, found, logs)
+        if logs is None or written is None or app.consumer_generation_id != generation:
             return  # assigned anew meanwhile: another call follows
-        self._workers = {tp: self._worker(tp, loaded, written, generation) for tp, loaded in found.items()}
+        starts = {tp: find_start(loaded, logs[tp]) for tp, loaded in found.items()}
+        self._workers = {
+            tp: self._worker(tp, _Known(found[tp], starts[tp], logs[tp]), written, generation) for tp in found
+        }
+        self._lives = {tp.topic: log.life for tp, log in logs.items()}
         self._follow(self._workers)
-        offsets = {tp: worker.next_offset for tp, worker in self._workers.items() if worker.next_offset}
-        await self._skip_lost(app, offsets)
+        offsets = {tp: start.offset for tp, start in starts.items() if start.offset is not None}
         if offsets:
             await _commit(app, offsets)
         await self.snapshot(app)
@@ -304,28 +333,42 @@ class Processor:
     async def _load(self, tp: TP, found: dict[TP, Loaded]) -> None:
         """Load the state of a partition; where the broker is away meanwhile, leave it for another try."""
         args = (self.settings, self._state_decoder, raw_topic(self.venues[tp.topic]).name, tp.partition)
-        task = partial(load, *args, connect=self._tools.connect)
-        try:
-            found[tp] = await asyncio.get_running_loop().run_in_executor(None, task)
-        except StateAwayError as error:
-            await self._wait_to_load("state not loaded yet", error)
+        loaded = await self._ask(partial(load, connect=self._tools.connect), *args)
+        if loaded is not None:
+            found[tp] = loaded
 
-    async def _find_written(self, found: Mapping[TP, Loaded]) -> Written | None:
-        """Find what was written after these states; None = the broker is away meanwhile."""
-        heads = {(raw_topic(self.venues[tp.topic]).name, tp.partition): outputs_of(each) for tp, each in found.items()}
-        task = partial(find_written, self.settings, self._offsets, heads, connect=self._tools.connect)
+    async def _ask(self, question: Callable[..., T], *args: Any) -> T | None:
+        """Ask the broker in a thread; None = it is away, and some time has passed. The first of many tries is told."""
         try:
-            return await asyncio.get_running_loop().run_in_executor(None, task)
-        except StateAwayError as error:
-            await self._wait_to_load("outputs not searched yet", error)
+            return await asyncio.get_running_loop().run_in_executor(None, question, *args)
+        except (StateAwayError, DependencyError) as error:
+            if not self._waits_to_load:
+                self._log.warning("state not loaded yet", reason=str(error))
+            self._waits_to_load = True
+            await asyncio.sleep(LOAD_AGAIN_S)
             return None
 
-    async def _wait_to_load(self, event: str, error: StateAwayError) -> None:
-        """Wait for the broker; of tries that fail in a row the first is told."""
-        if not self._waits_to_load:
-            self._log.warning(event, reason=str(error))
-        self._waits_to_load = True
-        await asyncio.sleep(LOAD_AGAIN_S)
+    def _logs(self, tps: Collection[TP]) -> dict[TP, Log]:
+        """Ask which lives raw topics are in, and what is kept of them; blocks."""
+        counts = {tp.topic: self.partition_counts[tp.topic] for tp in tps}
+        lives, spans = self._offsets.lives(counts), self._offsets.watermarks(counts)
+        if missing := sorted(set(counts) - set(lives)):
+            raise StateAwayError(f"topic {missing[0]} does not exist")
+        return {
+            tp: Log(name=f"{tp.topic}:{tp.partition}", life=lives[tp.topic], first=first, end=end)
+            for tp in tps
+            for first, end in [spans[tp.topic, tp.partition]]
+        }
+
+    def _find_written(self, found: Mapping[TP, Loaded], logs: Mapping[TP, Log]) -> Written:
+        """Find what was written after these states; blocks. An older program named no lives in sources."""
+        heads: dict[tuple[str, int], OutputsPiece | None] = {}
+        for tp, loaded in found.items():
+            topic = raw_topic(self.venues[tp.topic]).name
+            names = [with_life(topic, logs[tp].life), *([] if loaded.life else [topic])]
+            heads |= dict.fromkeys([(name, tp.partition) for name in names], outputs_of(loaded))
+        tools = self._tools
+        return find_written(self.settings, self._offsets, heads, now_us=tools.now_us(), connect=tools.connect)
 
     async def _is_owner(self, app: Any, workers: Mapping[TP, PartitionWorker]) -> bool:
         """Ask whether partitions are ours still, where another may have them: a woken one must not undo its state.
@@ -340,26 +383,31 @@ class Processor:
         self._follow({})
         return False
 
-    def _worker(self, tp: TP, loaded: Loaded, written: Written, generation: int = 0) -> PartitionWorker:
+    def _worker(self, tp: TP, known: _Known, written: Written, generation: int = 0) -> PartitionWorker:
+        loaded, start, log = known
         venue = self.venues[tp.topic]
         topic = raw_topic(venue).name
+        source = with_life(topic, log.life)
         processor = self.settings.processor
         limit = DeadLetterLimit(processor.dead_letter_limit, processor.dead_letter_share, processor.dead_letter_window)
         pipeline = Pipeline(
             venue,
-            topic,
+            source,
             tp.partition,
             partition_count=self.partition_counts[tp.topic],
             keyframe_us=int(processor.keyframe_s * 1_000_000),
             limit=limit,
         )
         ends = written.ends_of(tp.partition)
-        outputs = Outputs(self._publisher, self._encoders, topic=topic, partition=tp.partition, ends=ends)
+        outputs = Outputs(self._publisher, self._encoders, topic=source, partition=tp.partition, ends=ends)
         epoch = max(generation, loaded.newest_epoch + 1)  # a group that was deleted counts from 1 again
+        store = StateStore(
+            outputs, self._encoders, topic=topic, partition=tp.partition, epoch=epoch, life=log.life
+        )
         worker = PartitionWorker(
             pipeline,
             outputs,
-            StateStore(outputs, self._encoders, topic=topic, partition=tp.partition, epoch=epoch),
+            store,
             decoder=self._raw_decoder,
             venue=venue,
             topic=topic,
@@ -369,19 +417,40 @@ class Processor:
             now_us=self._tools.now_us,
             lease_us=self._lease_us,
         )
-        worker.resume(loaded, written.marks[topic, tp.partition])
+        marks = highest(*(written.marks.get((name, tp.partition), {}) for name in (source, topic)))
+        worker.resume(loaded, marks)
+        worker.start(start, marks)
+        if start.loss is not None:
+            metrics.ERRORS.labels(METRIC_STAGE, "lost_records").inc()
+            first, last, why = start.loss.first, start.loss.last, start.loss.why
+            self._log.error("raw records are lost", log=log.name, first=first, last=last, why=why, rebuild=REBUILD)
         return worker
 
-    async def _skip_lost(self, app: Any, offsets: dict[TP, int]) -> None:
-        """Go on at the first record there is, where those after the state are past their retention."""
-        if not offsets:
-            return
-        for tp, earliest in (await app.consumer.earliest_offsets(*offsets)).items():
-            if earliest is not None and earliest > offsets[tp]:
-                metrics.ERRORS.labels(METRIC_STAGE, "lost_records").inc()
-                self._log.error("raw records are lost", topic=tp.topic, partition=tp.partition, until=earliest)
-                self._workers[tp].skip_to(earliest)
-                offsets[tp] = earliest
+    async def watch_logs(self, app: Any) -> None:
+        """End this process where a raw topic is made anew under it: offsets of before mean nothing then."""
+        while not app.should_stop:
+            await asyncio.sleep(LIVES_S)
+            try:
+                await self._check_lives()
+            except Exception as error:
+                self.failure = self.failure or error
+                await app.crash(error)
+                raise
+
+    async def _check_lives(self) -> None:
+        """Make sure that raw topics are the ones they were.
+
+        Raises:
+            OffsetError: one was made anew.
+        """
+        known, asked = self._lives, sorted(self._lives)
+        try:
+            found = await asyncio.get_running_loop().run_in_executor(None, self._offsets.lives, asked)
+        except DependencyError:
+            return  # it is told elsewhere, and asked again
+        for topic, life in found.items():
+            if self._lives is known and life != known[topic]:
+                raise OffsetError(f"{topic} was made anew: starting again")
 
     async def _write_pieces(self, tp: TP, worker: PartitionWorker, captured: Captured) -> None:
         """Write a snapshot's pieces, a slice at a time, with messages processed in between, while it is our partition.
@@ -579,8 +648,13 @@ def _connect(app: Any, processor: Processor, health: Health) -> None:
     app.on_rebalance_complete.connect(on_rebalance_complete, weak=False)
     app.on_partitions_revoked.connect(on_partitions_revoked, weak=False)
     app.on_before_shutdown.connect(on_before_shutdown, weak=False)
+
+    async def lives() -> None:
+        await processor.watch_logs(app)
+
     app.task(snapshots)
     app.task(beats)
+    app.task(lives)
 
 
 def _hasten_fetches(app: Any) -> None:

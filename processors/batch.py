@@ -21,6 +21,7 @@ def bad_record(batch: "Batch", value: bytes, reason: str) -> "Batch":
             source_topic=batch.topic,
             source_partition=batch.partition,
             source_offset=batch.offset,
+            source_index=batch.index,
         )
     )
     return batch

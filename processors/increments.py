@@ -32,6 +32,10 @@ class Increments:
         self._count += 1
         self._levels += levels
 
+    def expire(self) -> None:
+        """Let all be written at the next time."""
+        self._count = self._most
+
     def restart(self) -> None:
         """Note that all was written."""
         self._count = self._levels = 0

@@ -140,6 +140,14 @@ class OutputsPiece(msgspec.Struct, array_like=True):
     written: dict[str, tuple[int, int]]  # topic → highest (offset, index) of owners before, where that is above
 
 
+class LossPiece(msgspec.Struct, array_like=True, frozen=True):
+    """Raw records that were gone before they were processed: offsets, both included; none where last is below first."""
+
+    first: int
+    last: int
+    why: str
+
+
 class HeadPiece(msgspec.Struct, array_like=True):
     """What belongs to the partition as a whole; fields with a default were added since."""
 
@@ -154,6 +162,7 @@ class HeadPiece(msgspec.Struct, array_like=True):
     memories: dict[str, Memory] = {}  # by connection
     clocks: dict[str, int] = {}  # connection → receive time of its last CLOCK
     watermark: WatermarkPiece = msgspec.field(default_factory=WatermarkPiece)
+    loss: LossPiece | None = None  # to be told with the next raw record
 
 
 _ENCODER = msgspec.msgpack.Encoder()

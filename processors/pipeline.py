@@ -8,7 +8,7 @@ from collections import Counter, deque
 from collections.abc import Callable, Iterable
 from typing import Any, Final
 
-from processors.batch import Batch
+from processors.batch import Batch, bad_record
 from processors.errors import FrameError, StateError
 from processors.items import (
     AggTrade,
@@ -33,6 +33,7 @@ from processors.pieces import (
     MARKET_PREFIX,
     STATE_VERSION,
     HeadPiece,
+    LossPiece,
     MarketPiece,
     OutputsPiece,
     Piece,
@@ -84,7 +85,7 @@ class Pipeline:
 
     Args:
         venue: in capitals.
-        topic: raw topic, without suffix: part of the records' identity.
+        topic: raw topic with its life, without suffix: part of the records' identity.
         partition: of the raw topic.
         partition_count: instruments of other partitions are not published; None = all are.
         keyframe_us: how often the whole of each valid book is published.
@@ -132,6 +133,7 @@ class Pipeline:
         self._throttle = Throttle()
         self._watermark = Watermark()
         self._last: Batch | None = None
+        self._loss: LossPiece | None = None
 
     def process(self, offset: int, raw: RawFrames) -> Batch:
         """Process one raw record; returns the records derived from it, in order, each with its source, and commands.
@@ -145,12 +147,33 @@ class Pipeline:
         if self._first_offset < 0:
             self._first_offset = offset
         self._event_time_us = raw.event_time_us
-        batch = Batch(self._venue, self._topic, self._partition, offset, raw.event_time_us)
+        batch = self._batch(offset, raw.event_time_us)
         for frame in raw.frames:
             self._process_frame(batch, raw, frame)
         self.next_offset = offset + 1
         self._last = batch
         return batch
+
+    def bury(self, offset: int, value: bytes, time_us: int, reason: str) -> Batch:
+        """Make a dead letter of a raw record that cannot be used, at a time; it is passed over."""
+        batch = bad_record(self._batch(offset, time_us), value, reason)
+        self._limit.add_bad(self.tally)
+        self.next_offset = offset + 1
+        return batch
+
+    def lose(self, next_offset: int, loss: LossPiece) -> None:
+        """Go on at an offset, since what comes before is gone; it is told with the next raw record.
+
+        What was lost of each stream is found as if a connection had lost it: by numbers of frames and the venue's ids.
+        """
+        self.next_offset, self._loss = next_offset, loss
+
+    def touch_all(self) -> None:
+        """Let the next capture be of everything, whole."""
+        for state in self._ordered:
+            state.increments.expire()
+            self._touch(state)
+        self._touched_lists.update(dict.fromkeys(self._lists))
 
     def finish(self) -> list[Derived]:
         """Report what was counted but not told yet; for files that end, not for streams."""
@@ -218,6 +241,7 @@ class Pipeline:
                 memories=self._memories,
                 clocks=self._clocks,
                 watermark=self._watermark.capture(),
+                loss=self._loss,
             )
         )
 
@@ -233,7 +257,7 @@ class Pipeline:
             self._next_numbers = head.frames
             self._throttle.restore(head.throttle)
             self._event_time_us = head.event_time_us
-            self.tally, self._clocks = head.tally, head.clocks
+            self.tally, self._loss, self._clocks = head.tally, head.loss, head.clocks
             self._memories = head.memories
             self._watermark.restore(head.watermark)
         elif name.startswith(MARKET_PREFIX):
@@ -252,6 +276,15 @@ class Pipeline:
                 pieces, rule, self._keyframe_us, trades_are_counted=counted, watermark=self._watermark
             )
             self._add_state(restored)
+
+    def _batch(self, offset: int, time_us: int) -> Batch:
+        """Begin the batch of a raw record, with what was lost before it."""
+        batch = Batch(self._venue, self._topic, self._partition, offset, time_us)
+        if self._loss is not None:
+            loss, self._loss = self._loss, None
+            count = max(0, loss.last - loss.first + 1)
+            batch.event("RAW_LOSS", sequences=(loss.first, loss.last), count=count, detail=loss.why[:REASON_CHARS])
+        return batch
 
     def _process_frame(self, batch: Batch, raw: RawFrames, frame: Frame) -> None:
         batch.recv_time_us = frame.recv_time_us

@@ -6,6 +6,8 @@ crash at any point leaves a state as of one offset. A payload larger than a reco
 
 Each owner has an epoch, higher than those of all before, and keys of its own. What one writes that was taken for dead
 overwrites nothing of its successor's, and does not count: a head tells of each epoch before up to which offset it does.
+
+Offsets belong to one life of the raw topic: where it was made anew, all is written again, and none of before counts.
 """
 
 from collections.abc import Callable, Iterable, Iterator, Mapping
@@ -71,6 +73,7 @@ class Loaded:
     Args:
         limits: of each epoch that it is made of, the offset up to which its pieces count.
         newest_epoch: of all that was met, whether it counts or not.
+        life: of the raw topic, to which offsets belong; empty = a program wrote it that did not know.
         stale: keys of what does not count.
     """
 
@@ -79,6 +82,7 @@ class Loaded:
     places: dict[str, Place] = field(default_factory=dict)
     limits: dict[int, int] = field(default_factory=dict)
     newest_epoch: int = -1
+    life: str = ""
     stale: tuple[bytes, ...] = field(default=(), repr=False)
 
 
@@ -106,6 +110,7 @@ def choose(states: Iterable[tuple[int, State]]) -> Loaded:
         {name: _place(chain, slot) for name, (chain, slot) in chains.items()},
         limits,
         newest_epoch,
+        newest.life,
         tuple(stale),
     )
 
@@ -215,10 +220,15 @@ class StateStore:
     """Writes the state of one raw partition.
 
     Args:
+        topic: raw topic, without suffix.
         epoch: of this owner, above that of all before; 0 = there are no others.
+        life: of the raw topic.
     """
 
-    def __init__(self, outputs: Outputs, encoders: Encoders, *, topic: str, partition: int, epoch: int = 0) -> None:
+    def __init__(
+        self, outputs: Outputs, encoders: Encoders, *, topic: str, partition: int, epoch: int = 0, life: str = ""
+    ) -> None:
+        self.life = life
         self._outputs = outputs
         self._topic_name, self._encoder = encoders.of(State)
         self._topic, self._partition, self._epoch = topic, partition, epoch
@@ -227,10 +237,14 @@ class StateStore:
         self._stale: tuple[bytes, ...] = ()
 
     def resume(self, loaded: Loaded) -> None:
-        """Go on from a loaded state, so that its slots are not the next to be overwritten."""
-        self._places = dict(loaded.places)
-        self._limits = {epoch: limit for epoch, limit in loaded.limits.items() if epoch != self._epoch}
+        """Go on from a loaded state, so that its slots are not the next to be overwritten.
+
+        One of another life leaves nothing to go on from: all is to be written again.
+        """
         self._stale = loaded.stale
+        if loaded.life in {"", self.life}:
+            self._places = dict(loaded.places)
+            self._limits = {epoch: limit for epoch, limit in loaded.limits.items() if epoch != self._epoch}
 
     def write(self, piece: Piece, next_offset: int) -> None:
         """Queue a piece of the state as of an offset; at most one of each name before `write_head`.
@@ -273,6 +287,7 @@ class StateStore:
                 parts=count,
                 epoch=self._epoch,
                 lineage=lineage,
+                life=self.life,
             )
             self._outputs.write(self._topic_name, _key(state, place.slot), self._encoder.encode(state))
 

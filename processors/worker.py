@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from time import perf_counter
 from typing import Final
 
-from processors.batch import Batch, bad_record
+from processors.batch import Batch
 from processors.clock_offset import ClockOffset
 from processors.errors import FrameError
 from processors.flags import CLOCK_STEP
@@ -14,6 +14,7 @@ from processors.outputs import Outputs
 from processors.pieces import HEAD, HeadPiece, OutputsPiece, decode_piece
 from processors.pipeline import Pipeline
 from processors.silence import Mark, Marks, Silence, highest
+from processors.start import Start
 from processors.state_store import Loaded, StateStore
 from schemas.codec import CodecError, Decoder, UnknownSchemaError
 from schemas.records import DeadLetter, QualityEvent, RawFrames, Tick
@@ -29,7 +30,7 @@ LEASE_US: Final = 8 * US  # below the session: who was paused for longer than th
 
 
 class OffsetError(TickerplantError):
-    """Raw records were skipped: going on would make the hole permanent."""
+    """Raw records were skipped, or are of another log than those before: going on would make the hole permanent."""
 
 
 @dataclass(frozen=True)
@@ -96,6 +97,8 @@ class PartitionWorker:
         self._silence = Silence()
         self._captured_us = 0
         self._expected_offset: int | None = None
+        self._given_offset = -1  # of the last record that was given to us
+        self.went_back = False  # a record came that is not above it: a repeat, or the topic was made anew
         self._captured: Captured | None = None
         self._is_whole = True  # False = the pipeline has taken in what was not sent: its state must not be kept
         metrics.DEAD_LETTERS.labels(METRIC_STAGE, venue)  # a counter that first shows as 1 was never seen to rise
@@ -136,9 +139,15 @@ class PartitionWorker:
         head = outputs_of(loaded)
         self._silence = Silence(highest(head.written if head else {}, written or {}))
 
-    def skip_to(self, offset: int) -> None:
-        """Accept that raw records before this offset are gone."""
-        self._expected_offset = offset
+    def start(self, start: Start, written: Mapping[str, Mark]) -> None:
+        """Go on at another raw record than the state says, because those before are gone."""
+        if start.loss is not None and start.offset is not None:
+            self.pipeline.lose(start.offset, start.loss)
+            self._expected_offset = start.offset
+        if start.is_reborn:
+            self.pipeline.touch_all()  # what is written of another life does not count
+            self.captured_offset = -1  # a snapshot is due at once
+            self._silence = Silence(written)
 
     def step(self, offset: int, value: bytes | None, timestamp_us: int) -> None:
         """Process one raw record, written to Kafka at a time; one that was processed before is skipped.
@@ -148,6 +157,8 @@ class PartitionWorker:
             UserError: too many could not be used, or its schema id is unknown; the record was not taken then.
         """
         began_s = perf_counter()
+        self.went_back = self.went_back or offset <= self._given_offset
+        self._given_offset = offset
         if self._expected_offset is not None and offset != self._expected_offset:
             if offset < self._expected_offset:
                 return
@@ -235,11 +246,7 @@ class PartitionWorker:
 
     def _bad_record(self, offset: int, value: bytes, timestamp_us: int, reason: str) -> Batch:
         self._is_whole = False
-        batch = Batch(self._venue, self._topic, self._partition, offset, timestamp_us)
-        bad_record(batch, value, reason)
-        self.pipeline.next_offset = offset + 1
-        self._limit.add_bad(self.pipeline.tally)
-        return batch
+        return self.pipeline.bury(offset, value, timestamp_us, reason)
 
     def _reached(self, batch: Batch) -> str:
         """Tell why to stop; "" = the limit is not reached, or not by this batch."""

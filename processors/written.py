@@ -45,7 +45,7 @@ class Written:
 
     Args:
         ends: by output (without suffix) and partition, where it ended before it was read.
-        marks: by raw topic (without suffix) and partition.
+        marks: by source (raw topic with its life, without suffix) and partition.
         read_records: how many records were looked at.
     """
 
@@ -75,16 +75,20 @@ def find_written(
     offsets: OffsetReader,
     heads: Mapping[Place, OutputsPiece | None],
     *,
+    now_us: int,
     connect: Callable[..., Consumer] = consumer,
 ) -> Written:
-    """Read what was written after these heads, by raw topic and partition; None = there is none; blocks.
+    """Read what was written after these heads, by source and partition; None = there is none; blocks.
+
+    Args:
+        now_us: by our clock; one that was set back since a head was written cannot tell which records are after it.
 
     Raises:
         StateAwayError: the broker does not answer now.
     """
     suffix = settings.kafka.topic_suffix
     try:
-        spans, found = _plan(offsets, suffix, heads)
+        spans, found = plan(offsets, suffix, heads, now_us)
         if spans:
             eof = {"enable.partition.eof": True}
             with closing(connect(settings, LOAD_GROUP, **eof)) as client:
@@ -112,10 +116,10 @@ def merged(spans: Iterable[Span]) -> list[Span]:
     return joined
 
 
-def _plan(
-    offsets: OffsetReader, suffix: str, heads: Mapping[Place, OutputsPiece | None]
+def plan(
+    offsets: OffsetReader, suffix: str, heads: Mapping[Place, OutputsPiece | None], now_us: int
 ) -> tuple[dict[Place, list[Span]], Written]:
-    """Tell which part of each output is to be read."""
+    """Tell which part of each output is to be read after these heads, by our clock."""
     count = max((number for _, number in heads), default=-1) + 1
     asked = offsets.watermarks({topic.name + suffix: count for topic in CLEANED})
     kept = {(name.removesuffix(suffix), number): each for (name, number), each in asked.items()}
@@ -123,14 +127,21 @@ def _plan(
     spans: dict[Place, list[Span]] = {}
     for (_, number), head in heads.items():
         if head is not None:
-            for place, span in _spans(offsets, suffix, head, number, kept).items():
+            trusts_times = now_us > head.since_us - MARGIN_US
+            for place, span in _spans(offsets, suffix, head, number, kept, trusts_times=trusts_times).items():
                 spans.setdefault(place, []).append(span)
     joined = {place: merged(each) for place, each in spans.items()}
     return {place: each for place, each in joined.items() if each}, found
 
 
 def _spans(
-    offsets: OffsetReader, suffix: str, head: OutputsPiece, number: int, kept: Mapping[Place, Span]
+    offsets: OffsetReader,
+    suffix: str,
+    head: OutputsPiece,
+    number: int,
+    kept: Mapping[Place, Span],
+    *,
+    trusts_times: bool,
 ) -> dict[Place, Span]:
     """Tell where records after one head may stand: by its offsets, and where that is much, by its times."""
     spans: dict[Place, Span] = {}
@@ -138,15 +149,28 @@ def _spans(
         place = (topic.name, number)
         first, end = kept[place]
         spans[place] = (max(first, head.ends.get(topic.name, first)), end)
+    if not trusts_times:
+        return spans
     long = [(place[0] + suffix, number) for place, (start, end) in spans.items() if end - start > SHORT_RECORDS]
     since = offsets.offsets_at(dict.fromkeys(long, (head.since_us - MARGIN_US) // 1000))
     until = offsets.offsets_at(dict.fromkeys(long, (head.until_us + MARGIN_US) // 1000))
     for name, _ in long:
         place = (name.removesuffix(suffix), number)
         start, end = spans[place]
-        begin, over = since[name, number], until[name, number]
-        spans[place] = (end if begin is None else max(start, begin), end if over is None else min(end, over))
+        spans[place] = narrowed((start, end), since[name, number], until[name, number])
     return spans
+
+
+def narrowed(span: Span, begin: int | None, over: int | None) -> Span:
+    """Narrow a span to the first offsets of two times; None = nothing was written since.
+
+    The second one lies before the span where the clock was set back before the span was written: it tells nothing then.
+
+    >>> narrowed((100, 900), 300, 500), narrowed((100, 900), 40, 60)
+    ((300, 500), (100, 900))
+    """
+    start, end = span
+    return end if begin is None else max(start, begin), end if over is None or over <= start else min(end, over)
 
 
 def _read(client: Consumer, spans: Mapping[Place, list[Span]]) -> Iterator[Message]:

@@ -24,7 +24,7 @@ PRIMITIVES: Final[dict[str, pa.DataType]] = {
     "bytes": pa.binary(),
 }
 FRAME_SOURCE: Final = {
-    "source_topic": (pa.string(), "Raw topic the frame was read from."),
+    "source_topic": (pa.string(), "Raw topic the frame was read from, with its life: raw.binance@WW4E8a-_."),
     "source_partition": (pa.int32(), "Partition of the raw topic."),
     "source_offset": (pa.int64(), "Offset of the raw record in its partition."),
     "source_index": (pa.int32(), "Position of the frame within its raw record, 0-based."),

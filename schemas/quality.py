@@ -19,6 +19,7 @@ QUALITY_KINDS: Final[dict[str, str]] = {
     "CLOCK_STEP": "Exchange times lie over 10 minutes ahead of the receive time: flagged, never the measure of LATE. "
     "Or our own receive times went back: the clock of a producer was set back.",
     "FRAME_LOSS": "Frame numbers of a connection have a hole: frames were lost between socket and Kafka.",
+    "RAW_LOSS": "Raw records were gone before they were processed; from_sequence and to_sequence are their offsets.",
     "DEAD_LETTER": "A frame could not be used and went to the dead letters.",
     "CHECKSUM": "A book does not have the checksum that the venue sends; it is given up until the next snapshot.",
     "OUTLIER_BURST": "Of the last 64 trades 8 or more lie over 5 sigma from their recent past: flagged OUTLIER.",

@@ -314,3 +314,4 @@ class State(Record, frozen=True, kw_only=True, gc=False):
     parts: int = 1
     epoch: int = 0
     lineage: str = ""
+    life: str = ""

@@ -3,7 +3,7 @@
 import gc
 import signal
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from importlib.metadata import version
@@ -125,7 +125,7 @@ class Task:
         chosen = chosen_topics(connector_of(self.settings, self.store.name))
         log = KafkaLog(self.settings, f"tickerplant.sink.{self.store.name}{self.settings.kafka.topic_suffix}", chosen)
         try:
-            drain = Drain(log, self.store, _tools(self))
+            drain = Drain(log, self.store, _tools(self, log.lives))
             logger().info("sink started", store=self.store.name)
             self.health.works()
             # Rows are many young containers without cycles: looking for some in them costs as much as decoding.
@@ -157,7 +157,7 @@ class Task:
         return wish.target
 
 
-def _tools(task: Task) -> Tools:
+def _tools(task: Task, lives: Mapping[str, str]) -> Tools:
     settings, name = task.settings, task.store.name
     registry, publisher = Registry(settings), Publisher(settings)
     registry.learn((*stored_topics(), *map(raw_topic, SYMBOLOGIES)))  # the registry may be away when they are met
@@ -182,6 +182,7 @@ def _tools(task: Task) -> Tools:
         stage=f"sink.{name}",
         topic_suffix=suffix,
         takes_unknown_ids=settings.registry.unknown_id == "dead_letter",
+        lives=lives,
     )
     return Tools(
         reader=reader,

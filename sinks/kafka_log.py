@@ -21,13 +21,13 @@ from tickerplant.kafka import (
     topic_ids,
 )
 from tickerplant.logs import logger
+from tickerplant.once import life_of
 from tickerplant.settings import Settings
 
 RAW_PATTERN: Final = r"^raw\.[a-z0-9_]+"
 TIMEOUT_S: Final = 10.0
 ASSIGN_S: Final = 60.0
 AGAIN_S: Final = 0.5
-GENERATION_CHARS: Final = 8
 FETCH_WAIT_SHARE: Final = 0.2  # of the time after which a chunk is flushed
 CONFIG: Final[dict[str, str | float | bool]] = {
     # Memory: what librdkafka fetches ahead comes on top of our own buffers.
@@ -58,7 +58,7 @@ class KafkaLog:
         self._listener: Listener | None = None
         self._member = self._new_member()
         self._ours: set[Place] = set()
-        self._generations: dict[str, str] = {}
+        self.lives: dict[str, str] = {}  # of the topics that were assigned, by full name
         self._complained: set[int] = set()
         self._logger = logger()
 
@@ -157,7 +157,7 @@ class KafkaLog:
         deadline_s = time.monotonic() + ASSIGN_S
         while True:
             try:
-                self._learn({each.topic for each in partitions} - set(self._generations))
+                self._learn({each.topic for each in partitions} - set(self.lives))
                 found = client.committed(partitions, timeout=TIMEOUT_S)
                 return {(each.topic, each.partition): self._one_assigned(client, each) for each in found}
             except KafkaException as error:
@@ -171,14 +171,14 @@ class KafkaLog:
         position = _position(committed) if committed.offset >= 0 else None
         is_known = position is not None and position.doubtful_below is not None
         end = 0 if is_known else client.get_watermark_offsets(committed, timeout=TIMEOUT_S, cached=False)[1]
-        return Assigned(position=position, generation=self._generations[committed.topic], end_offset=end)
+        return Assigned(position=position, generation=self.lives[committed.topic], end_offset=end)
 
     def _learn(self, topics: Iterable[str]) -> None:
         """Ask for the ids of topics; a topic made anew under a running sink ends the process, so once is enough."""
         if not topics:
             return
         for name, topic_id in topic_ids(self._settings, topics).items():
-            self._generations[name] = generation(topic_id)
+            self.lives[name] = life_of(topic_id)
 
     def _check(self, error: KafkaError) -> None:
         refused = refusal(self._settings, error)
@@ -193,15 +193,6 @@ class KafkaLog:
         if error.code() not in self._complained:
             self._complained.add(error.code())
             self._logger.warning(event, reason=error.str())
-
-
-def generation(topic_id: str) -> str:
-    """Shorten the id of a topic to what may stand in the name of an object: librdkafka tells it with slashes.
-
-    >>> generation("WW4E8a+/QdmAf2Ub6vYhfQ")
-    'WW4E8a-_'
-    """
-    return topic_id[:GENERATION_CHARS].replace("+", "-").replace("/", "_")
 
 
 def subscription(suffix: str, chosen: Sequence[str] = ()) -> list[str]:

@@ -16,6 +16,7 @@ from sinks.store import Refused, StoreBusyError
 from tickerplant.clock import NowUs
 from tickerplant.health import KAFKA
 from tickerplant.kafka import Headers, Publisher
+from tickerplant.once import without_life
 
 FLUSH_S: Final = 10.0
 HEADER_PREFIX: Final = "__connect.errors."
@@ -88,7 +89,7 @@ def context_headers(letter: DeadLetter, place: Place, origin: Origin) -> Headers
     """
     kind, _, message = letter.reason.partition(": ")
     is_refused = "." in kind  # it begins with the table then
-    own = (letter.source_topic, letter.source_partition) == place
+    own = (without_life(letter.source_topic), letter.source_partition) == place
     values = {
         "topic": place[0],
         "partition": str(place[1]),

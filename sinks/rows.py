@@ -1,6 +1,6 @@
 """Bytes of a topic's records → rows of its table."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple
 
 from schemas.codec import Decoder, UnknownSchemaError, WireFormatError
@@ -8,6 +8,7 @@ from schemas.records import DeadLetter, Record
 from sinks.columns import Row, frame_rows
 from sinks.tables import RAW, table_of
 from tickerplant.errors import UserError
+from tickerplant.once import with_life
 
 MakeDecoder = Callable[[type[Record]], Decoder[Any]]
 
@@ -30,15 +31,23 @@ class RowReader:
         stage: who refuses what cannot be read.
         topic_suffix: what topics are called beyond their name in the catalogue.
         takes_unknown_ids: records of an unknown schema id are dead letters, instead of an error.
+        lives: life of each topic (full name), as far as known; asked at each record.
     """
 
     def __init__(
-        self, make_decoder: MakeDecoder, *, stage: str, topic_suffix: str = "", takes_unknown_ids: bool = False
+        self,
+        make_decoder: MakeDecoder,
+        *,
+        stage: str,
+        topic_suffix: str = "",
+        takes_unknown_ids: bool = False,
+        lives: Mapping[str, str] | None = None,
     ) -> None:
         self._make_decoder = make_decoder
         self._stage = stage
         self._suffix = topic_suffix
         self._takes_unknown_ids = takes_unknown_ids
+        self._lives = {} if lives is None else lives
         self._decoders: dict[str, Decoder[Any]] = {}
 
     def name(self, topic: str) -> str:
@@ -66,7 +75,8 @@ class RowReader:
         decoder = self._decoders.get(entry.topic) or self._decoder(entry.topic)
         fields = decoder.decode_fields(value)
         if "frames" in fields:
-            return frame_rows(fields, (self.name(entry.topic), entry.partition), entry.offset)
+            source = with_life(self.name(entry.topic), self._lives.get(entry.topic, ""))
+            return frame_rows(fields, (source, entry.partition), entry.offset)
         return [fields]
 
     def _decoder(self, topic: str) -> Decoder[Any]:
@@ -86,7 +96,7 @@ class RowReader:
             venue=name.removeprefix("raw.").upper() if table_of(name) is RAW else "",
             reason=f"{type(error).__name__}: {error}",
             payload=value,
-            source_topic=entry.topic,
+            source_topic=with_life(entry.topic, self._lives.get(entry.topic, "")),
             source_partition=entry.partition,
             source_offset=entry.offset,
         )

@@ -343,6 +343,7 @@ def checkpoint(config: Path | None, as_json: bool, once: bool) -> None:
 @click.option("--from", "start", help="First instant: ISO 8601 with zone, or µs. Default: all that is kept.")
 @click.option("--to", "end", help="First instant after the range.")
 @click.option("--from-archive", "archive", help="Read the raw archive of this lake (s3://... or folder) instead.")
+@click.option("--life", help="Of several topics of this name in the archive, the one to read.")
 @click.option("--allow-gaps", is_flag=True, help="Go on where raw records are missing.")
 @click.option("--again", is_flag=True, help="Drop an earlier replay of this name first.")
 @click.option("--resume", "is_resumed", is_flag=True, help="Go on with an earlier replay of this name.")

@@ -6,7 +6,7 @@ The only importer of confluent_kafka, with `refusals.py`, `rights.py` and, for i
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import Future
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from dataclasses import dataclass, field
 from functools import cached_property, partial
 from typing import Any, TypeVar
@@ -26,6 +26,7 @@ from confluent_kafka.admin import AdminClient, NewTopic, OffsetSpec  # type: ign
 
 from schemas.topics import COMMAND, MAX_RECORD_BYTES, Topic
 from tickerplant.errors import DependencyError, TickerplantError, UserError
+from tickerplant.once import life_of, with_life
 from tickerplant.refusals import Told, refusal
 from tickerplant.security import kafka_options
 from tickerplant.settings import Settings
@@ -58,6 +59,7 @@ __all__ = [
     "read_to_end",
     "refusal",
     "settled",
+    "source_name",
     "topic_ids",
     "topic_partitions",
 ]
@@ -378,6 +380,19 @@ def cluster_id(settings: Settings) -> str:
     """
     told = Told(settings)
     return str(_metadata(_admin(settings, told), told, CONNECT_TIMEOUT_S).cluster_id or "")
+def source_name(settings: Settings, topic: str) -> str:
+    """Name a raw topic (without suffix) as the sources of records do that are derived from it now.
+
+    Raises:
+        UserError: there is no such topic.
+        DependencyError: the broker does not answer.
+    """
+    name = topic + settings.kafka.topic_suffix
+    with closing(OffsetReader(settings)) as reader:
+        lives = reader.lives([name])
+    if name not in lives:
+        raise UserError(f"topic {name} does not exist: run `tickerplant deploy`")
+    return with_life(topic, lives[name])
 
 
 def partition_count(settings: Settings, topic: str, timeout_s: float = CONNECT_TIMEOUT_S) -> int:
@@ -522,6 +537,19 @@ class OffsetReader:
         """Ask for all topics: full name → number of partitions."""
         topics = _list_topics(self._admin, self._told, CONNECT_TIMEOUT_S)
         return {name: len(topic.partitions) for name, topic in topics.items()}
+
+    def lives(self, topics: Iterable[str]) -> dict[str, str]:
+        """Ask which lives topics (full names) are in: one that was made anew has another; left out = there is none."""
+        names = TopicCollection(sorted(topics))
+        futures = self._admin.describe_topics(names, request_timeout=CONNECT_TIMEOUT_S)
+        found: dict[str, str] = {}
+        for name, future in futures.items():
+            try:
+                found[name] = life_of(str(future.result().topic_id))
+            except KafkaException as error:
+                if error.args[0].code() != KafkaError.UNKNOWN_TOPIC_OR_PART:
+                    raise refusal(self._settings, error.args[0]) or self._told.missing() from error
+        return found
 
     def committed(self, group: str, partitions: Mapping[str, int]) -> dict[tuple[str, int], int]:
         """Ask what a group has committed of topics: (topic, partition) → next offset; left out = nothing yet.

@@ -8,9 +8,12 @@ record whose source is not above the highest one seen is a repeat.
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
+from typing import Final
 
 SOURCE_HEADER = "source"
 NOTHING = (-1, -1)
+LIFE_CHARS: Final = 8
+LIFE_SIGN: Final = "@"  # stands in no topic's name
 
 
 class SourceError(ValueError):
@@ -19,7 +22,10 @@ class SourceError(ValueError):
 
 @dataclass(frozen=True, slots=True)
 class Source:
-    """Where a cleaned record came from: index counts the records derived from one raw record."""
+    """Where a cleaned record came from: index counts the records derived from one raw record.
+
+    `topic` names the raw topic and its life: one that is deleted and made anew starts at offset 0 again.
+    """
 
     topic: str
     partition: int
@@ -27,11 +33,38 @@ class Source:
     index: int
 
 
+def life_of(topic_id: str) -> str:
+    """Shorten the id of a topic to what may stand in names of objects and sources.
+
+    >>> life_of("WW4E8a+/QdmAf2Ub6vYhfQ")
+    'WW4E8a-_'
+    """
+    return topic_id[:LIFE_CHARS].replace("+", "-").replace("/", "_")
+
+
+def with_life(topic: str, life: str) -> str:
+    """Name a topic of one life as a source; life empty = not known.
+
+    >>> with_life("raw.binance", "WW4E8a-_")
+    'raw.binance@WW4E8a-_'
+    """
+    return f"{topic}{LIFE_SIGN}{life}" if life else topic
+
+
+def without_life(source_topic: str) -> str:
+    """Tell the name of the topic alone.
+
+    >>> without_life("raw.binance@WW4E8a-_")
+    'raw.binance'
+    """
+    return source_topic.partition(LIFE_SIGN)[0]
+
+
 def read_source(text: str) -> Source:
     """Read a source header.
 
-    >>> read_source("raw.binance:1:1000:3")
-    Source(topic='raw.binance', partition=1, offset=1000, index=3)
+    >>> read_source("raw.binance@WW4E8a-_:1:1000:3")
+    Source(topic='raw.binance@WW4E8a-_', partition=1, offset=1000, index=3)
 
     Raises:
         SourceError: it is none.

@@ -72,9 +72,9 @@ def keep(kept: dict[str, list[bytes]], piece: Piece) -> None:
 class Run:
     """A pipeline that assumes instruments, a feed for it, and all it gave."""
 
-    def __init__(self, market: str = "spot", venue: str = "BINANCE", **options: Any) -> None:
+    def __init__(self, market: str = "spot", venue: str = "BINANCE", *, topic: str = "", **options: Any) -> None:
         self.feed = Feed(market, venue=venue)
-        topic = f"raw.{venue.lower()}"
+        topic = topic or f"raw.{venue.lower()}"
         self.pipeline = Pipeline(venue, topic, 0, **{"assume_instruments": True, **options})
         self.records: list[Derived] = []
         self.commands: list[Any] = []

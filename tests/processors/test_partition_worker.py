@@ -14,14 +14,16 @@ from processors.batch import Batch
 from processors.outputs import Encoders, Outputs
 from processors.pipeline import Pipeline
 from processors.silence import Marks, Silence, highest
+from processors.start import Log, find_start
 from processors.state_store import Loaded, StateStore, choose
 from processors.worker import LEASE_US, OffsetError, PartitionWorker, outputs_of
 from processors.written import Written
 from schemas.codec import Decoder, Encoder, UnknownSchemaError, schema_text
-from schemas.records import ControlCommand, DeadLetter, RawFrames, State, Tick
-from schemas.topics import CLEANED, DEAD_PROCESSOR, STATE, TICK, Topic
+from schemas.records import ControlCommand, DeadLetter, QualityEvent, RawFrames, State, Tick
+from schemas.topics import CLEANED, DEAD_PROCESSOR, QUALITY, STATE, TICK, Topic
 from tickerplant.errors import UserError
 from tickerplant.kafka import DeliveryError, KafkaError
+from tickerplant.once import with_life
 from tickerplant.tally import DeadLetterLimit
 
 TOPIC = "raw.binance"
@@ -80,15 +82,17 @@ class Owner:
         *,
         limit: DeadLetterLimit | None = None,
         takes_unknown_ids: bool = False,
+        life: str = "",
     ) -> None:
         self.publisher, self.registry = MemoryPublisher(), MemoryRegistry()
         encoders = Encoders(self.registry)  # type: ignore[arg-type]  # the part of a Registry that is used
         ends = {topic.name: 100 for topic in CLEANED}
-        outputs = Outputs(self.publisher, encoders, topic=TOPIC, partition=0, ends=ends)  # type: ignore[arg-type]  # likewise
+        source = with_life(TOPIC, life)
+        outputs = Outputs(self.publisher, encoders, topic=source, partition=0, ends=ends)  # type: ignore[arg-type]  # likewise
         self.worker = PartitionWorker(
-            Pipeline("BINANCE", TOPIC, 0, limit=limit or DeadLetterLimit(LIMIT)),
+            Pipeline("BINANCE", source, 0, limit=limit or DeadLetterLimit(LIMIT)),
             outputs,
-            StateStore(outputs, encoders, topic=TOPIC, partition=0),
+            StateStore(outputs, encoders, topic=TOPIC, partition=0, life=life),
             decoder=self.registry.decoder(RawFrames),
             venue="BINANCE",
             topic=TOPIC,
@@ -523,3 +527,70 @@ def test_sources_of_other_partitions_are_not_taken_for_ours() -> None:
 
     assert written.marks == {(TOPIC, 0): {TICK.name: (7, 10)}}
     assert written.read_records == 4
+
+
+def heir_of(owner: Owner, *, life: str, first: int = 0, end: int = 1000) -> Owner:
+    """Start a next owner as the application does, of a raw topic of a life that is kept from an offset on."""
+    loaded = owner.saved()
+    heir = Owner(loaded, life=life)
+    heir.worker.start(find_start(loaded, Log(name=TOPIC, life=life, first=first, end=end)), {})
+    return heir
+
+
+def test_a_topic_made_anew_is_processed_from_its_start_and_its_records_are_no_repeats(values: list[bytes]) -> None:
+    before = Owner(life="first")
+    before.run(values[:4])
+    after = heir_of(before, life="second")
+    state = after.saved(before)
+    after.run(values[4:])
+
+    ticks = before.of(Tick, TICK) + after.of(Tick, TICK)
+    assert [each.sequence_id for each in ticks] == list(range(1, len(values)))
+    assert [each.source_topic for each in ticks] == [f"{TOPIC}@first"] * 3 + [f"{TOPIC}@second"] * (len(values) - 4)
+    assert after.written()[-1][1] == f"{TOPIC}@second:0:{len(values) - 5}:0".encode()
+    assert [(each.kind, each.from_sequence) for each in after.of(QualityEvent, QUALITY)] == [("RAW_LOSS", 0)]
+    assert (state.life, state.next_offset) == ("second", 0)
+
+
+def test_before_the_first_snapshot_of_the_new_life_the_state_is_that_of_the_old(values: list[bytes]) -> None:
+    before = Owner(life="first")
+    before.run(values[:4])
+    after = heir_of(before, life="second")
+    captured = after.worker.capture()
+    while after.worker.write_pieces(captured, 0.0):
+        pass
+
+    assert choose(state for owner in (before, after) for state in owner.states()) == before.saved()
+
+
+def test_state_that_names_no_life_is_gone_on_from_and_written_whole_once(values: list[bytes]) -> None:
+    before = Owner()
+    before.run(values[:4])
+    after = heir_of(before, life="first")
+    state = after.saved(before)
+
+    assert (state.life, state.next_offset, set(state.pieces)) == ("first", 4, set(before.saved().pieces))
+
+
+def test_what_was_not_kept_is_told_once_whoever_processes_the_next_record(values: list[bytes]) -> None:
+    before = Owner(life="first")
+    before.run(values[:4])
+    between = heir_of(before, life="first", first=6)
+    after = Owner(between.saved(before), life="first")
+    for offset in (6, 7):
+        after.step(offset, values[offset - 1])
+
+    (loss,) = [each for each in after.of(QualityEvent, QUALITY) if each.kind == "RAW_LOSS"]
+    assert (loss.from_sequence, loss.to_sequence, loss.count) == (4, 5, 2)
+    assert (loss.source_offset, loss.source_index) == (6, 0)
+    assert len({(each.source_offset, each.source_index) for each in after.of(Tick, TICK)}) == 2
+
+
+def test_offsets_that_go_back_are_noticed(values: list[bytes]) -> None:
+    owner = Owner()
+    owner.run(values[:3])
+    assert not owner.worker.went_back
+
+    owner.step(0, values[0])
+
+    assert owner.worker.went_back

@@ -12,14 +12,25 @@ from typing import Any
 
 import pytest
 import tomli_w
+from confluent_kafka.admin import AdminClient
 
 from processors.app import run
 from schemas.codec import Decoder
-from schemas.records import DeadLetter, Depth, RawFrames, Tick
+from schemas.records import DeadLetter, Depth, QualityEvent, RawFrames, Tick
 from schemas.topics import BY_RECORD, catalogue, raw_topic
 from schemas.venues import SYMBOLOGIES
 from tickerplant.errors import DependencyError, UserError
-from tickerplant.kafka import OFFSET_BEGINNING, KafkaException, Publisher, TopicPartition, consumer, create_topics
+from tickerplant.kafka import (
+    OFFSET_BEGINNING,
+    KafkaException,
+    OffsetReader,
+    Publisher,
+    TopicPartition,
+    consumer,
+    create_topics,
+    delete_topics,
+    source_name,
+)
 from tickerplant.registry import Registry
 from tickerplant.settings import Settings
 from tickerplant.watchdog import STUCK_CODE
@@ -33,6 +44,7 @@ pytestmark = [
 
 WAIT_S = 60.0
 RECORDS = 400
+RAW = raw_topic("binance")
 STOP_S = 10.0
 PROGRAM = """
 import sys
@@ -103,12 +115,12 @@ def processor(settings: Settings, folder: Path, first: str = "") -> Iterator[sub
 def publish(settings: Settings, values: list[bytes], partition: int = 0) -> None:
     publisher = Publisher(settings)
     for value in values:
-        publisher.send(raw_topic("binance").name, partition, b"0", value)
+        publisher.send(RAW.name, partition, b"0", value)
     publisher.flush()
 
 
 def encoded(settings: Settings, records: list[RawFrames]) -> list[bytes]:
-    encoder = Registry(settings).encoder(raw_topic("binance"), RawFrames)
+    encoder = Registry(settings).encoder(RAW, RawFrames)
     return [encoder.encode(record) for record in records]
 
 
@@ -153,9 +165,9 @@ def stream(new_run: Any, count: int = RECORDS) -> list[RawFrames]:
     return records
 
 
-def expected(new_run: Any, records: list[RawFrames], shape: type) -> list[Any]:
+def expected(settings: Settings, new_run: Any, records: list[RawFrames], shape: type) -> list[Any]:
     """What the pipeline gives for these, run here."""
-    run_here = new_run("spot", assume_instruments=False)
+    run_here = new_run("spot", assume_instruments=False, topic=source_name(settings, RAW.name))
     for record in records:
         run_here.take_record(record)
     return list(run_here.of(shape))
@@ -163,7 +175,7 @@ def expected(new_run: Any, records: list[RawFrames], shape: type) -> list[Any]:
 
 def distinct(records: list[Any]) -> list[Any]:
     """Drop repeats as a sink does: by source."""
-    return list({(each.source_offset, each.source_index): each for each in records}.values())
+    return list({(each.source_topic, each.source_offset, each.source_index): each for each in records}.values())
 
 
 def test_output_on_kafka_is_that_of_the_pipeline(alone: Settings, tmp_path: Path, new_run: Any) -> None:
@@ -174,8 +186,8 @@ def test_output_on_kafka_is_that_of_the_pipeline(alone: Settings, tmp_path: Path
         process.send_signal(signal.SIGTERM)
 
         assert process.wait(STOP_S) == 0
-    assert read(alone, Tick) == expected(new_run, records, Tick)
-    assert read(alone, Depth) == expected(new_run, records, Depth)
+    assert read(alone, Tick) == expected(alone, new_run, records, Tick)
+    assert read(alone, Depth) == expected(alone, new_run, records, Depth)
 
 
 def test_killed_and_started_again_topics_hold_each_record_once(alone: Settings, tmp_path: Path, new_run: Any) -> None:
@@ -191,8 +203,8 @@ def test_killed_and_started_again_topics_hold_each_record_once(alone: Settings, 
         eventually(lambda: len(read(alone, Tick)) >= RECORDS - 1)
         eventually(lambda: len(read(alone, Depth)) >= RECORDS)  # a snapshot among them
 
-    assert read(alone, Tick) == expected(new_run, records, Tick)
-    assert read(alone, Depth) == expected(new_run, records, Depth)
+    assert read(alone, Tick) == expected(alone, new_run, records, Tick)
+    assert read(alone, Depth) == expected(alone, new_run, records, Depth)
 
 
 def test_after_a_drain_nothing_is_repeated(alone: Settings, tmp_path: Path, new_run: Any) -> None:
@@ -271,7 +283,7 @@ def test_a_processor_that_stands_still_is_ended_and_what_it_left_is_processed_by
     assert (tmp_path / "process.log").read_text().count("stuck, ending") == 1
 
     with processor(alone, tmp_path):  # patient again: the group waits for the one that ended
-        eventually(lambda: distinct(read(settings, Tick)) == expected(new_run, records, Tick))
+        eventually(lambda: distinct(read(settings, Tick)) == expected(alone, new_run, records, Tick))
 
 
 def test_a_processor_that_was_paused_for_longer_than_its_patience_goes_on(
@@ -291,6 +303,63 @@ def test_a_processor_that_was_paused_for_longer_than_its_patience_goes_on(
         eventually(lambda: len(distinct(read(settings, Tick))) == 19)
 
         assert process.poll() is None
+
+
+def test_a_topic_made_anew_under_it_ends_the_process_and_the_next_one_takes_it_for_another(
+    alone: Settings, tmp_path: Path, new_run: Any
+) -> None:
+    """Readers that drop repeats by source must drop none of its records, though their offsets are those of before."""
+    first, second = stream(new_run, 20), stream(new_run, 30)
+    with processor(alone, tmp_path) as process:
+        publish(alone, encoded(alone, first))
+        eventually(lambda: len(read(alone, Tick)) == 19)
+        before = expected(alone, new_run, first, Tick)
+        name = RAW.name + alone.kafka.topic_suffix
+        delete_topics(alone, [name])
+        eventually(lambda: not exists(alone, name))
+        create_topics(alone, [RAW])
+        eventually(lambda: exists(alone, name))
+        publish(alone, encoded(alone, second))
+        eventually(lambda: process.poll() is not None)
+
+        assert process.returncode == 1
+    with processor(alone, tmp_path):
+        eventually(lambda: len(distinct(read(alone, Tick))) == 19 + 10)
+
+    ticks = distinct(read(alone, Tick))
+    assert ticks[:19] == before
+    assert {each.source_topic for each in ticks[19:]} == {source_name(alone, RAW.name)} != {before[0].source_topic}
+    assert [each.sequence_id for each in ticks] == list(range(1, 30))
+    assert [each.kind for each in read(alone, QualityEvent)].count("RAW_LOSS") == 1
+
+
+def exists(settings: Settings, name: str) -> bool:
+    with closing(OffsetReader(settings)) as reader:
+        return name in reader.lives([name])
+
+
+def test_what_was_not_kept_until_it_could_be_processed_is_told_with_its_offsets(
+    alone: Settings, tmp_path: Path, new_run: Any
+) -> None:
+    records = stream(new_run, 60)
+    values = encoded(alone, records)
+    with processor(alone, tmp_path):
+        publish(alone, values[:20])
+        eventually(lambda: len(read(alone, Tick)) == 19)
+    publish(alone, values[20:40])
+    kept = TopicPartition(RAW.name + alone.kafka.topic_suffix, 0, 40)
+    admin = AdminClient(
+        {"bootstrap.servers": alone.kafka.bootstrap_servers}
+    )  # held: its end would cancel what it was asked
+    admin.delete_records([kept])[kept].result(WAIT_S)
+    publish(alone, values[40:])
+    with processor(alone, tmp_path):
+        eventually(lambda: len(read(alone, Tick)) == 39)
+
+    (loss,) = [each for each in read(alone, QualityEvent) if each.kind == "RAW_LOSS"]
+    assert (loss.to_sequence, loss.source_offset, loss.source_partition) == (39, 40, 0)
+    assert loss.from_sequence + loss.count == 40
+    assert "raw records are lost" in (tmp_path / "process.log").read_text()
 
 
 def test_without_a_broker_it_says_so(alone: Settings) -> None:

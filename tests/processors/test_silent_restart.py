@@ -28,6 +28,7 @@ from tickerplant.kafka import (
     TopicPartition,
     consumer,
     create_topics,
+    source_name,
 )
 from tickerplant.once import Once, Source, source_of
 from tickerplant.registry import Registry
@@ -171,14 +172,15 @@ def count(settings: Settings) -> int:
         return client.get_watermark_offsets(place, timeout=10)[1]
 
 
-def expected(new_run: Any, records: list[RawFrames]) -> dict[str, list[Source]]:
+def expected(settings: Settings, new_run: Any, records: list[RawFrames]) -> dict[str, list[Source]]:
     """What the pipeline gives for these, run here: sources by topic."""
     run_here = new_run("spot", assume_instruments=False, partition_count=2)
     for record in records:
         run_here.take_record(record)
     found: dict[str, list[Source]] = {topic.name: [] for topic in CLEANED}
+    origin = source_name(settings, TOPIC)
     for each in run_here.records:
-        found[BY_RECORD[type(each)].name].append(Source(TOPIC, 0, each.source_offset, each.source_index))
+        found[BY_RECORD[type(each)].name].append(Source(origin, 0, each.source_offset, each.source_index))
     return found
 
 
@@ -198,7 +200,7 @@ def test_killed_at_any_time_topics_hold_each_record_once_in_order(alone: Setting
                 process.wait(STOP_S)
         load.stop()
         with processor(alone):
-            wanted = expected(new_run, load.records)
+            wanted = expected(alone, new_run, load.records)
             eventually(lambda: count(alone) >= len(wanted[TICK.name]))
             eventually(lambda: all_sources(alone) == wanted)
 
@@ -211,7 +213,7 @@ def test_a_second_worker_joins_and_leaves_under_load_and_nothing_is_doubled(alon
             second.send_signal(signal.SIGTERM)
             second.wait(STOP_S)
         load.stop()
-        wanted = expected(new_run, load.records)
+        wanted = expected(alone, new_run, load.records)
         eventually(lambda: count(alone) >= len(wanted[TICK.name]))
 
         assert all_sources(alone) == wanted
@@ -229,7 +231,7 @@ def test_one_paused_past_its_session_and_woken_repeats_only_what_readers_drop(al
             before = log.read_text().count("partitions assigned")
             eventually(lambda: log.read_text().count("partitions assigned") > before)
             load.stop()
-            wanted = expected(new_run, load.records)
+            wanted = expected(alone, new_run, load.records)
             once = Once()
 
             def read_once() -> dict[str, list[Source]]:
@@ -261,7 +263,7 @@ def test_what_others_wrote_an_hour_long_is_not_searched(alone: Settings) -> None
     head = OutputsPiece(since_us, since_us + 8_000_000, {}, {})
     offsets = OffsetReader(alone)
     began_s = time.monotonic()
-    written = find_written(alone, offsets, {(TOPIC, 0): head, (TOPIC, 1): head})
+    written = find_written(alone, offsets, {(TOPIC, 0): head, (TOPIC, 1): head}, now_us=now_us())
     offsets.close()
 
     assert written.marks == {(TOPIC, 0): {TICK.name: (499, 0)}, (TOPIC, 1): {}}
@@ -275,7 +277,7 @@ def test_two_venues_outputs_are_searched_in_one_reading(alone: Settings) -> None
         stuff(alone, f"{origin}:0", 100, now_us(), 50 if origin == TOPIC else 0)
     heads = {(name, 0): OutputsPiece(0, 0, {TICK.name: start}, {}) for name, start in ((TOPIC, 50), ("raw.other", 20))}
     offsets = OffsetReader(alone)
-    written = find_written(alone, offsets, heads | {("raw.none", 0): None})
+    written = find_written(alone, offsets, heads | {("raw.none", 0): None}, now_us=now_us())
     offsets.close()
 
     assert written.read_records == 280

@@ -11,7 +11,7 @@ from schemas.records import State
 from tickerplant.kafka import TopicPartition
 
 
-def piece(name: str, next_offset: int, payload: bytes = b"") -> State:
+def piece(name: str, next_offset: int, payload: bytes = b"", *, life: str = "") -> State:
     return State(
         source_topic="raw.binance",
         source_partition=0,
@@ -19,6 +19,7 @@ def piece(name: str, next_offset: int, payload: bytes = b"") -> State:
         next_offset=next_offset,
         version=1,
         payload=payload or f"{name}@{next_offset}".encode(),
+        life=life,
     )
 
 
@@ -51,6 +52,29 @@ def test_the_newest_piece_up_to_the_head_counts_whichever_slot_it_has() -> None:
 
     assert found.pieces == {"": (b"@20",), "A": (b"A@20",)}
     assert found.places == {"": Place(0, 0, 20), "A": Place(1, 0, 20)}
+
+
+def test_the_life_of_the_last_head_counts_though_its_offsets_are_lower() -> None:
+    first = [(0, piece("A", 900, life="x")), (0, piece("", 900, life="x"))]
+    begun = [(1, piece("A", 0, b"again", life="y"))]
+    head = [(1, piece("", 0, life="y"))]
+
+    assert choose([*first, *begun]) == Loaded(
+        900, {"": (b"@900",), "A": (b"A@900",)}, {"": Place(0, 0, 900), "A": Place(0, 0, 900)}, "x"
+    )
+    assert choose([*first, *begun, *head]) == Loaded(
+        0, {"": (b"@0",), "A": (b"again",)}, {"": Place(1, 0, 0), "A": Place(1, 0, 0)}, "y"
+    )
+
+
+def test_an_heir_in_another_life_leaves_the_state_of_before_until_its_own_stands() -> None:
+    """Even where both are as of the same offset."""
+    outputs: Any = FakeOutputs()
+    heir = StateStore(outputs, FakeEncoders(), topic="raw.binance", partition=3, life="y")  # type: ignore[arg-type]
+    heir.resume(Loaded(7, {}, {"": Place(0, 0, 7), "A": Place(1, 0, 7)}, "x"))
+    write(heir, {"A": b"1"}, 7)
+
+    assert [key.removeprefix(b"raw.binance|3|") for key in outputs.keys] == [b"A|0", b"|1"]
 
 
 def write(store: StateStore, wholes: dict[str, bytes], next_offset: int) -> None:

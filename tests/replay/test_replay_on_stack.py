@@ -7,7 +7,7 @@ import pytest
 
 from sinks.clickhouse_client import connect
 from tickerplant.errors import UserError
-from tickerplant.kafka import topic_partitions
+from tickerplant.kafka import source_name, topic_partitions
 from tickerplant.replay import stores
 from tickerplant.replay.run import drop_replay, run_replay
 from tickerplant.replay.wish import Wish, replay_settings
@@ -86,7 +86,7 @@ def test_a_resumed_replay_writes_nothing_twice_and_finds_an_altered_row(live: Se
     again = replayed(live, **wish, resume=True)
 
     assert (first["differences"], again["rows"], again["differences"]) == (0, first["rows"], 1)
-    assert "clickhouse market_data.tick raw.binance:0:" in again["first_difference"]
+    assert f"clickhouse market_data.tick {source_name(live, 'raw.binance')}:0:" in again["first_difference"]
     assert "price live 10" in again["first_difference"]
     with pytest.raises(UserError, match=r"exists .*--again drops it first, --resume"):
         replayed(live, **wish)

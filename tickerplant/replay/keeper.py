@@ -6,7 +6,8 @@ from contextlib import closing
 from threading import Event
 from typing import Any, Final
 
-from processors.state_store import LOAD_GROUP, StateReadError, load
+from processors.pieces import HEAD, HeadPiece, decode_piece
+from processors.state_store import LOAD_GROUP, Loaded, StateReadError, load
 from schemas.codec import CodecError, Decoder
 from schemas.records import RawFrames, State
 from schemas.topics import STATE, raw_topic
@@ -15,7 +16,7 @@ from sinks.store import StoreBusyError
 from tickerplant import metrics
 from tickerplant.errors import DependencyError, UserError
 from tickerplant.health import KAFKA, OBJECT_STORE, Health, watched
-from tickerplant.kafka import KafkaException, TopicPartition, consumer, topic_partitions
+from tickerplant.kafka import KafkaException, OffsetReader, TopicPartition, consumer
 from tickerplant.logs import logger
 from tickerplant.registry import Registry
 from tickerplant.replay import checkpoint
@@ -86,7 +87,7 @@ def keep(settings: Settings) -> list[dict[str, Any]]:
         DependencyError: a server does not answer.
         UserError: a server refuses us.
     """
-    existing = topic_partitions(settings)
+    existing, lives = _topics(settings)
     suffix = settings.kafka.topic_suffix
     if STATE.name + suffix not in existing:
         raise UserError(f"topic {STATE.name}{suffix} does not exist: run `tickerplant deploy`")
@@ -94,28 +95,41 @@ def keep(settings: Settings) -> list[dict[str, Any]]:
     states, frames = registry.decoder(State), registry.decoder(RawFrames)
     names = [raw_topic(venue).name for venue in sorted(SYMBOLOGIES)]
     found = [
-        _keep_partition(settings, lake, (states, frames), (name, partition))
+        _keep_partition(settings, lake, (states, frames), (name, partition), lives[name + suffix])
         for name in names
         for partition in range(existing.get(name + suffix, 0))
     ]
     return [each for each in found if each is not None]
 
 
+def _topics(settings: Settings) -> tuple[dict[str, int], dict[str, str]]:
+    """Ask for the partitions of all topics, and for the lives of the raw ones."""
+    with closing(OffsetReader(settings)) as reader:
+        existing = reader.partitions()
+        raw = [raw_topic(venue).name + settings.kafka.topic_suffix for venue in SYMBOLOGIES]
+        return existing, reader.lives(name for name in raw if name in existing)
+
+
 def _keep_partition(
-    settings: Settings, lake: Lake, decoders: tuple[Decoder[State], Decoder[RawFrames]], place: tuple[str, int]
+    settings: Settings,
+    lake: Lake,
+    decoders: tuple[Decoder[State], Decoder[RawFrames]],
+    place: tuple[str, int],
+    life: str,
 ) -> dict[str, Any] | None:
     topic, partition = place
     loaded = load(settings, decoders[0], topic, partition)
-    known = {each.next_offset for each in checkpoint.places(lake, topic, partition)}
-    if not loaded.pieces or loaded.next_offset in {0, *known}:  # 0 = nothing was read yet
-        return None
-    time_us = _event_time_us(settings, decoders[1], place, loaded.next_offset - 1)
+    known = {(each.next_offset, each.life) for each in checkpoint.places(lake, topic, partition)}
+    if not (loaded.pieces and loaded.next_offset) or (loaded.next_offset, loaded.life) in known or loaded.life not in {"", life}:
+        return None  # the last: the processor does not know yet that the topic was made anew
+    time_us = _event_time_us(settings, decoders[1], place, loaded)
     found = Checkpoint(
         topic=topic,
         partition=partition,
         next_offset=loaded.next_offset,
         event_time_us=time_us,
         pieces=loaded.pieces,
+        life=loaded.life,
     )
     checkpoint.write(lake, found)
     return {
@@ -127,16 +141,21 @@ def _keep_partition(
     }
 
 
-def _event_time_us(settings: Settings, decoder: Decoder[RawFrames], place: tuple[str, int], offset: int) -> int:
+def _event_time_us(settings: Settings, decoder: Decoder[RawFrames], place: tuple[str, int], loaded: Loaded) -> int:
     """Ask when the last raw record of a state was taken in; for one that cannot be read, when it was written.
+
+    Where it is past its retention, the state tells of the last one that could be read.
 
     Raises:
         DependencyError: it cannot be asked.
     """
+    offset = loaded.next_offset - 1
     where = TopicPartition(place[0] + settings.kafka.topic_suffix, place[1], offset)
     address = settings.kafka.bootstrap_servers
     with closing(consumer(settings, LOAD_GROUP)) as client:
         try:
+            if offset < client.get_watermark_offsets(where, timeout=READ_S)[0]:
+                return decode_piece(HeadPiece, HEAD, loaded.pieces[HEAD][-1]).event_time_us
             client.assign([where])
             messages = [each for each in client.consume(1, READ_S) if each.error() is None]
         except KafkaException as error:

@@ -6,10 +6,12 @@ from contextlib import closing
 from dataclasses import dataclass, field
 from typing import Final
 
-from processors.batch import Batch, bad_record
+from processors.batch import Batch
 from processors.errors import FrameError, StateError
 from processors.outputs import Encoders, Outputs
+from processors.pieces import LossPiece
 from processors.pipeline import Pipeline
+from processors.start import NOT_KEPT
 from schemas.records import RawFrames
 from schemas.topics import CLEANED, raw_topic
 from tickerplant.errors import DependencyError, TickerplantError, UserError
@@ -40,6 +42,7 @@ class Task:
 
     Args:
         live, replay: settings to read under, and to write under.
+        source: raw topic with its life, as the sources of records name it.
         partition_count: of the raw topic.
         place: the checkpoint to start at; None = from `start` with empty state.
         start, end: first raw offset to read, and the one after the last.
@@ -49,6 +52,7 @@ class Task:
     wish: Wish
     live: Settings
     replay: Settings
+    source: str
     partition: int
     partition_count: int
     start: int
@@ -97,7 +101,7 @@ def _replay(task: Task, tell: Tell, done: Done) -> None:
     order = Order(f"{task.wish.topic}:{task.partition}", task.start, allow_gaps=task.wish.allow_gaps)
     registry = Registry(task.replay)
     publisher = Publisher(task.replay, linger_ms=LINGER_MS)
-    outputs = Outputs(publisher, Encoders(registry), topic=task.wish.topic, partition=task.partition)
+    outputs = Outputs(publisher, Encoders(registry), topic=task.source, partition=task.partition)
     selection = Selection(
         from_us=task.wish.from_us,
         to_us=task.wish.to_us,
@@ -106,7 +110,10 @@ def _replay(task: Task, tell: Tell, done: Done) -> None:
     )
     encode = registry.encoder(raw_topic(task.wish.venue), RawFrames).encode
     for taken in _source(task, order):
-        batch = process(pipeline, task, taken, encode)
+        gap = order.take_gap()
+        if gap is not None:
+            pipeline.lose(taken.offset, LossPiece(*gap, NOT_KEPT))
+        batch = process(pipeline, taken, encode)
         done.frames += len(taken.raw.frames) if taken.raw is not None else 0
         if selection.covers(batch.event_time_us):
             done.covered += 1
@@ -129,7 +136,7 @@ def _pipeline(task: Task) -> Pipeline:
     """Make the pipeline as the live processor does, with the state of the checkpoint."""
     pipeline = Pipeline(
         task.wish.venue,
-        task.wish.topic,
+        task.source,
         task.partition,
         partition_count=task.partition_count,
         keyframe_us=int(task.live.processor.keyframe_s * 1_000_000),
@@ -152,7 +159,7 @@ def _source(task: Task, order: Order) -> Iterable[Taken]:
     return ArchiveSource(task.objects, task.partition, task.start, task.end, order)
 
 
-def process(pipeline: Pipeline, task: Task, taken: Taken, encode: Callable[[RawFrames], bytes]) -> Batch:
+def process(pipeline: Pipeline, taken: Taken, encode: Callable[[RawFrames], bytes]) -> Batch:
     """Process a raw record as the live processor does, those that cannot be used included."""
     if taken.raw is None:
         reason, value = taken.reason, taken.value
@@ -161,9 +168,7 @@ def process(pipeline: Pipeline, task: Task, taken: Taken, encode: Callable[[RawF
             return pipeline.process(taken.offset, taken.raw)
         except FrameError as error:
             reason, value = str(error), taken.value or encode(taken.raw)
-    pipeline.next_offset = taken.offset + 1
-    batch = Batch(task.wish.venue, task.wish.topic, task.partition, taken.offset, taken.written_us)
-    return bad_record(batch, value, reason)
+    return pipeline.bury(taken.offset, value, taken.written_us, reason)
 
 
 def written_marks(settings: Settings, partition: int) -> Marks:

@@ -5,13 +5,13 @@ from contextlib import closing
 from dataclasses import dataclass, field
 from typing import Final
 
-from schemas.topics import raw_topic
 from tickerplant.errors import UserError
 from tickerplant.kafka import OffsetReader
+from tickerplant.once import with_life
 from tickerplant.replay import checkpoint
 from tickerplant.replay.lake import Lake
 from tickerplant.replay.partition import Task
-from tickerplant.replay.source import ArchiveObjects, by_partition, find_objects
+from tickerplant.replay.source import ArchiveObjects, by_partition, choose_life, find_objects
 from tickerplant.replay.wish import FIRST_US, LAST_US, Wish, replay_settings
 from tickerplant.settings import Settings
 
@@ -38,20 +38,18 @@ def make_plan(live: Settings, wish: Wish, *, is_resumed: bool) -> Plan:
         UserError: there is nothing, or not in this range.
         DependencyError: a server does not answer.
     """
-    count = _partition_count(live, wish)
+    log = _ask(live, wish)
     warnings: list[str] = []
+    places = _places(live, wish, log, warnings)
     objects: dict[int, ArchiveObjects] = {}
-    places = _places(live, wish, count, warnings)
-    if wish.archive is None:
-        ranges = _topic_ranges(live, wish, count)
+    if log.lake is None:
+        ranges = _topic_ranges(live, wish, log.count)
     else:
         known_us = [each.event_time_us for each in places.values() if each is not None]
-        first_us = min(known_us) if len(known_us) == count else FIRST_US
-        lake = Lake(live.object_store, wish.archive)
-        topic = raw_topic(wish.venue).name + live.kafka.topic_suffix
-        objects = find_objects(lake, topic, wish.venue, first_us, wish.to_us)
+        first_us = min(known_us) if len(known_us) == log.count else FIRST_US
+        objects = find_objects(log.lake, _full_name(live, wish), wish.venue, (first_us, wish.to_us), log.life)
         ranges = by_partition(objects)
-    replay = replay_settings(live, wish.into, partitions=count)
+    replay = replay_settings(live, wish.into, partitions=log.count)
 
     def task(number: int) -> Task:
         place = _usable(places.get(number), ranges[number], wish, number, warnings)
@@ -59,8 +57,9 @@ def make_plan(live: Settings, wish: Wish, *, is_resumed: bool) -> Plan:
             wish=wish,
             live=live,
             replay=replay,
+            source=with_life(wish.topic, log.life),
             partition=number,
-            partition_count=count,
+            partition_count=log.count,
             start=place.next_offset if place else ranges[number][0],
             end=ranges[number][1],
             place=place,
@@ -75,19 +74,41 @@ def make_plan(live: Settings, wish: Wish, *, is_resumed: bool) -> Plan:
     return Plan(replay, tasks, warnings)
 
 
-def _partition_count(live: Settings, wish: Wish) -> int:
-    """Ask for the partitions of the raw topic; a processor knows by them which instruments are its own."""
-    name = wish.topic + live.kafka.topic_suffix
+@dataclass(frozen=True)
+class _Log:
+    """The raw records: partitions, life of their topic, and the lake they lie in (None = the topic itself).
+
+    A processor knows by the number of partitions which instruments are its own.
+    """
+
+    count: int
+    life: str
+    lake: Lake | None = None
+
+
+def _full_name(live: Settings, wish: Wish) -> str:
+    return wish.topic + live.kafka.topic_suffix
+
+
+def _ask(live: Settings, wish: Wish) -> _Log:
+    """Ask for the raw topic, or its archive."""
+    name = _full_name(live, wish)
     with closing(OffsetReader(live)) as reader:
-        found = reader.partitions().get(name)
-    if found is None and wish.archive is None:
-        raise UserError(f"topic {name} does not exist; --from-archive reads the raw archive")
-    return found or live.kafka.partitions
+        count = reader.partitions().get(name)
+        now = reader.lives([name]).get(name, "") if count else ""
+    if wish.archive is None:
+        if not count:
+            raise UserError(f"topic {name} does not exist; --from-archive reads the raw archive")
+        return _Log(count, now)
+    lake = Lake(live.object_store, wish.archive)
+    found = find_objects(lake, name, wish.venue, (wish.from_us, wish.to_us))
+    life = choose_life(found, name, wish.life)
+    return _Log(count if count and life == now else max(found, default=0) + 1, life, lake)
 
 
 def _topic_ranges(live: Settings, wish: Wish, count: int) -> Ranges:
     """Tell what is kept, up to the first record that was written well after the end that was asked for."""
-    name = wish.topic + live.kafka.topic_suffix
+    name = _full_name(live, wish)
     with closing(OffsetReader(live)) as reader:
         kept = reader.watermarks({name: count})
         if wish.to_us == LAST_US:
@@ -101,14 +122,14 @@ def _or(offset: int | None, end: int) -> int:
     return end if offset is None else offset
 
 
-def _places(live: Settings, wish: Wish, count: int, warnings: list[str]) -> dict[int, checkpoint.Place | None]:
+def _places(live: Settings, wish: Wish, log: _Log, warnings: list[str]) -> dict[int, checkpoint.Place | None]:
     """Choose the checkpoint of each partition; none where the replay is of all that is kept."""
     if wish.from_us == FIRST_US:
         return {}
     lake = Lake(live.object_store)
     found = {
-        number: checkpoint.newest_before(checkpoint.places(lake, wish.topic, number), wish.from_us)
-        for number in range(count)
+        number: checkpoint.newest_before(checkpoint.places(lake, wish.topic, number), wish.from_us, log.life)
+        for number in range(log.count)
     }
     _warn_of(found, lambda place: place is None, "no checkpoint before --from", wish, warnings)
     return found

@@ -248,7 +248,7 @@ def _checked(live: Settings, plan: Plan, console: Console) -> Verdict:
     ranges = {task.partition: (task.start, task.end) for task in plan.tasks}
     console.print("comparing with the live rows ...", highlight=False)
     _await_live(live, wish.topic, ranges)
-    return verify(live, plan.replay, Range(wish, ranges))
+    return verify(live, plan.replay, Range(wish, plan.tasks[0].source, ranges))
 
 
 def _await_live(live: Settings, topic: str, ranges: dict[int, tuple[int, int]]) -> None:

@@ -51,6 +51,7 @@ class Order:
     def __init__(self, place: str, next_offset: int, *, allow_gaps: bool) -> None:
         self._place, self._next, self._allows = place, next_offset, allow_gaps
         self.missing = 0
+        self._gap: tuple[int, int] | None = None
 
     def expect(self, start: int, end: int) -> None:
         """Note that offsets from `start` to `end`, both included, are there.
@@ -63,7 +64,13 @@ class Order:
                 gap = f"offsets {self._next} to {start - 1} of {self._place} are missing"
                 raise GapError(f"{gap}: what follows would not be that of the live run; --allow-gaps goes on")
             self.missing += start - self._next
+            self._gap = (self._next, start - 1)
         self._next = max(self._next, end + 1)
+
+    def take_gap(self) -> tuple[int, int] | None:
+        """Tell, once, which offsets are missing before the record at hand, first and last; None = none are."""
+        gap, self._gap = self._gap, None
+        return gap
 
 
 @dataclass
@@ -134,8 +141,14 @@ class ArchiveObjects:
         return sorted(self.paths)
 
 
-def find_objects(lake: Lake, topic: str, venue: str, from_us: int, to_us: int) -> dict[int, ArchiveObjects]:
+def find_objects(
+    lake: Lake, topic: str, venue: str, times_us: tuple[int, int], life: str | None = None
+) -> dict[int, ArchiveObjects]:
     """Find the objects of a raw topic (full name) by partition, those of the days that matter.
+
+    Args:
+        times_us: first instant, and first one after the range.
+        life: of the topic; None = any.
 
     Raises:
         UserError: there is no raw archive of this venue.
@@ -144,27 +157,34 @@ def find_objects(lake: Lake, topic: str, venue: str, from_us: int, to_us: int) -
     days = lake.names(base)
     if not days:
         raise UserError(f"there is no raw archive of {venue.lower()} at {lake.root}/{base}")
-    first, last = f"date={_day(from_us - HOUR_US)}", f"date={_day(to_us + HOUR_US)}"
+    first, last = f"date={_day(times_us[0] - HOUR_US)}", f"date={_day(times_us[1] + HOUR_US)}"
     found: dict[int, ArchiveObjects] = {}
     for day in days:
         if first <= day <= last:
             for name in lake.names(f"{base}/{day}"):
                 match = NAME.fullmatch(name)
-                if match and match["topic"] == topic:
+                if match and match["topic"] == topic and life in {None, match["life"] or ""}:
                     span = Span(int(match["start"]), int(match["end"]), match["life"] or "")
                     objects = found.setdefault(int(match["partition"]), ArchiveObjects(lake))
                     objects.paths.setdefault(span, []).append(f"{base}/{day}/{name}")
-    _check_lives(found, topic)
     return found
 
 
-def _check_lives(found: dict[int, ArchiveObjects], topic: str) -> None:
+def choose_life(found: dict[int, ArchiveObjects], topic: str, wanted: str | None) -> str:
+    """Tell which life of a topic to replay; wanted None = the only one there is; "" = an older program named none.
+
+    Raises:
+        UserError: it is not there, or there are several.
+    """
     lives = sorted({span.life for objects in found.values() for span in objects.paths})
-    if len(lives) > 1:
+    if wanted is not None and wanted not in lives:
+        raise UserError(f"the archive holds no topic {topic} of the life {wanted}; there are {', '.join(lives)}")
+    if wanted is None and len(lives) > 1:
         raise UserError(
-            f"the archive holds several topics that were called {topic} ({', '.join(lives)}), whose offsets overlap: "
-            "narrow --from and --to to the days of one"
+            f"the archive holds several topics that were called {topic}, whose offsets overlap: "
+            f"choose one by --life, of {', '.join(lives)}"
         )
+    return wanted if wanted is not None else next(iter(lives), "")
 
 
 def _day(time_us: int) -> str:

@@ -17,6 +17,7 @@ from schemas.records import DeadLetter, Instrument
 from schemas.topics import CLEANED
 from sinks.clickhouse_client import connect
 from sinks.tables import TABLES, Table
+from tickerplant.once import without_life
 from tickerplant.replay.lake import Lake
 from tickerplant.replay.selection import unmarked
 from tickerplant.replay.source import NAME
@@ -33,10 +34,19 @@ Row = Mapping[str, Any]
 
 @dataclass(frozen=True)
 class Range:
-    """What is compared: the wish, and for each raw partition the first offset, and the one after the last."""
+    """What is compared: the wish, and for each raw partition the first offset, and the one after the last.
+
+    `source` names the raw topic with its life, as rows do; those of older programs name the topic alone.
+    """
 
     wish: Wish
+    source: str
     offsets: Mapping[int, tuple[int, int]]
+
+    @property
+    def sources(self) -> tuple[str, str]:
+        """The names that rows may have for where they came from."""
+        return self.source, without_life(self.source)
 
 
 @dataclass
@@ -141,6 +151,8 @@ def _same(name: str, left: Any, right: Any) -> bool:
         return True
     if name == "flags" and isinstance(left, str) and isinstance(right, str):
         return unmarked(left) == unmarked(right)
+    if name == "source_topic" and isinstance(left, str) and isinstance(right, str):
+        return without_life(left) == right or without_life(right) == left
     if isinstance(left, float) and isinstance(right, float):
         return math.isnan(left) and math.isnan(right)
     if isinstance(left, list | tuple) and isinstance(right, list | tuple) and len(left) == len(right):
@@ -168,7 +180,7 @@ class _Tables:
         """Read the rows that came of a raw partition, some thousand raw offsets at a time."""
         wish = span.wish
         conditions = [
-            "source_topic = %(topic)s AND source_partition = %(partition)s",
+            "source_topic IN %(sources)s AND source_partition = %(partition)s",
             "source_offset BETWEEN %(low)s AND %(high)s",
             "event_time_us >= %(from_us)s AND event_time_us < %(to_us)s",
         ]
@@ -184,7 +196,7 @@ class _Tables:
             return
         for low in range(offsets[0], offsets[1], OFFSETS_AT_ONCE):
             values = {
-                "topic": wish.topic,
+                "sources": span.sources,
                 "partition": partition,
                 "low": low,
                 "high": min(low + OFFSETS_AT_ONCE, offsets[1]) - 1,
@@ -222,7 +234,7 @@ def lake_rows(settings: Settings, topic: str, table: Table, span: Range, partiti
 def _wanted(rows: pa.Table, span: Range, partition: int) -> pa.Table:
     wish, (first, end) = span.wish, span.offsets[partition]
     conditions: Sequence[Any] = [
-        pc.equal(rows["source_topic"], wish.topic),
+        pc.is_in(rows["source_topic"], pa.array(span.sources)),
         pc.equal(rows["source_partition"], partition),
         pc.greater_equal(rows["source_offset"], first),
         pc.less(rows["source_offset"], end),

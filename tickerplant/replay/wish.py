@@ -29,6 +29,7 @@ class Wish:
         from_us, to_us: only what comes of raw records taken in from `from_us` and before `to_us`; 0 = from the
             beginning of what is kept, 2^63 - 1 = to its end.
         archive: root of a lake (`s3://...` or a folder) whose raw archive is read; None = the topic is.
+        life: of the raw topic, where the archive holds several; None = there is one.
     """
 
     topic: str
@@ -37,6 +38,7 @@ class Wish:
     from_us: int = FIRST_US
     to_us: int = LAST_US
     archive: str | None = None
+    life: str | None = None
     allow_gaps: bool = False
 
     @property
@@ -53,6 +55,7 @@ class Wish:
             "from_us": self.from_us,
             "to_us": self.to_us,
             "archive": self.archive,
+            "life": self.life,
         }
 
 
@@ -64,6 +67,7 @@ def make_wish(
     start: str | None = None,
     end: str | None = None,
     archive: str | None = None,
+    life: str | None = None,
     allow_gaps: bool = False,
 ) -> Wish:
     """Check what was asked for.
@@ -82,6 +86,8 @@ def make_wish(
     to_us = LAST_US if end is None else _time(end)
     if from_us >= to_us:
         raise UserError(f"--from {start} is not before --to {end}")
+    if life is not None and archive is None:
+        raise UserError("--life chooses among topics in an archive: it needs --from-archive")
     names = frozenset(name.strip() for each in symbols for name in each.split(",") if name.strip())
     if wrong := sorted(name for name in names if "/" not in name):
         raise UserError(f"{wrong[0]} is no canonical symbol, such as BTC/USDT")
@@ -92,6 +98,7 @@ def make_wish(
         from_us=from_us,
         to_us=to_us,
         archive=archive,
+        life=life,
         allow_gaps=allow_gaps,
     )
 

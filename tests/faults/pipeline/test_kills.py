@@ -39,7 +39,7 @@ from tickerplant.demo.ids import (
 from tickerplant.demo.report import Findings
 from tickerplant.demo.stores import clickhouse
 from tickerplant.errors import UserError
-from tickerplant.kafka import TopicPartition, consumer, partition_count
+from tickerplant.kafka import TopicPartition, consumer, partition_count, source_name
 from tickerplant.once import Once, source_of
 from tickerplant.registry import Registry
 from tickerplant.scrape import scrape
@@ -346,9 +346,10 @@ def test_cleaned_topics_hold_what_raw_gives_each_once_in_order(story: Story) -> 
     decoder = registry.decoder(RawFrames)
     encoders: dict[type, Encoder[Any]] = {shape: registry.encoder(BY_RECORD[shape], shape) for shape in SHAPES}
     count = partition_count(story.settings, RAW)
+    source = source_name(story.settings, RAW)
     keyframe_us = int(story.settings.processor.keyframe_s * 1_000_000)
     for partition in range(count):
-        pipeline = Pipeline("BINANCE", RAW, partition, partition_count=count, keyframe_us=keyframe_us)
+        pipeline = Pipeline("BINANCE", source, partition, partition_count=count, keyframe_us=keyframe_us)
         expected: dict[type, Digest] = {shape: Digest() for shape in SHAPES}
         for message in messages(story.settings, RAW, partition):
             for record in pipeline.process(message.offset() or 0, decoder.decode(message.value() or b"")).records:

@@ -1,4 +1,5 @@
-# One image for all roles: `tickerplant produce`, `process`, `sink clickhouse`, `sink parquet`, `deploy`, `lag-exporter`.
+# One image for all roles: `tickerplant produce`, `process`, `sink clickhouse`, `sink parquet`, `deploy`,
+# `checkpoint`, `lag-exporter`.
 # How it is run: docker-compose.yml, docs/containers.md, docs/kubernetes.md.
 
 FROM ghcr.io/astral-sh/uv:0.13.0 AS uv

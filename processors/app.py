@@ -9,8 +9,8 @@ import gc
 import logging
 import sys
 import time
-from collections.abc import AsyncIterable, Awaitable, Callable, Collection, Mapping
-from contextlib import suppress
+from collections.abc import AsyncIterable, Awaitable, Callable, Collection, Iterator, Mapping
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from functools import partial
 from typing import Any, Final, NamedTuple, TypeVar
@@ -20,12 +20,13 @@ import mode
 import uvloop
 from faust.types import TP
 
+from processors.errors import StateError, StateVersionError
 from processors.outputs import Encoders, Outputs
 from processors.pieces import OutputsPiece
 from processors.pipeline import Pipeline
 from processors.silence import highest
 from processors.start import Log, Start, find_start
-from processors.state_store import Loaded, StateAwayError, StateStore, load
+from processors.state_store import Loaded, StateAwayError, StateStore, damaged, load
 from processors.venues import VENUES
 from processors.watch import KafkaWitness, Position, works
 from processors.worker import LEASE_US, METRIC_STAGE, Captured, OffsetError, PartitionWorker, outputs_of
@@ -366,7 +367,8 @@ class Processor:
         for tp, loaded in found.items():
             topic = raw_topic(self.venues[tp.topic]).name
             names = [with_life(topic, logs[tp].life), *([] if loaded.life else [topic])]
-            heads |= dict.fromkeys([(name, tp.partition) for name in names], outputs_of(loaded))
+            with _told_as_damaged(topic, tp.partition):
+                heads |= dict.fromkeys([(name, tp.partition) for name in names], outputs_of(loaded))
         tools = self._tools
         return find_written(self.settings, self._offsets, heads, now_us=tools.now_us(), connect=tools.connect)
 
@@ -418,7 +420,8 @@ class Processor:
             lease_us=self._lease_us,
         )
         marks = highest(*(written.marks.get((name, tp.partition), {}) for name in (source, topic)))
-        worker.resume(loaded, marks)
+        with _told_as_damaged(topic, tp.partition):
+            worker.resume(loaded, marks)
         worker.start(start, marks)
         if start.loss is not None:
             metrics.ERRORS.labels(METRIC_STAGE, "lost_records").inc()
@@ -655,6 +658,21 @@ def _connect(app: Any, processor: Processor, health: Health) -> None:
     app.task(snapshots)
     app.task(beats)
     app.task(lives)
+
+
+@contextmanager
+def _told_as_damaged(topic: str, partition: int) -> Iterator[None]:
+    """Say of state that cannot be read what to do.
+
+    Raises:
+        UserError: it cannot.
+    """
+    try:
+        yield
+    except StateVersionError as error:
+        raise UserError(f"{topic}:{partition}: {error}") from error
+    except StateError as error:
+        raise damaged(str(error), topic, partition) from error
 
 
 def _hasten_fetches(app: Any) -> None:

@@ -3,6 +3,7 @@
 ProcessorError
 ├── FrameError   a frame that cannot be used; it goes to the dead letters with its reason
 └── StateError   a piece of state that this version cannot read
+    └── StateVersionError   a newer program wrote it
 """
 
 
@@ -16,3 +17,7 @@ class FrameError(ProcessorError):
 
 class StateError(ProcessorError):
     """A piece of state cannot be read; its text says which and why."""
+
+
+class StateVersionError(StateError):
+    """A newer program wrote it."""

@@ -18,7 +18,7 @@ from processors.book import Levels, TextBook
 from processors.book_keeper import BookKeeper, level_count
 from processors.book_rules import BookRule
 from processors.dedupe import Hole
-from processors.errors import StateError
+from processors.errors import StateError, StateVersionError
 from processors.items import AggTrade, BookDelta, Quote, Texts, TickerItem, Trade
 from processors.line import NOTHING, Carrier, Held, Line
 from processors.memory import Memory
@@ -182,7 +182,7 @@ def decode_piece(shape: type[P], name: str, payload: bytes) -> P:
     try:
         version = msgspec.msgpack.decode(payload)[0]
         if version not in READABLE_VERSIONS:
-            raise StateError(
+            raise StateVersionError(
                 f"state of {name!r} has version {version}, this program reads up to {STATE_VERSION}: run a newer one"
             )
         return msgspec.msgpack.decode(payload, type=shape)

@@ -21,7 +21,7 @@ from processors.pieces import HEAD, STATE_VERSION, Piece
 from schemas.codec import CodecError, Decoder
 from schemas.records import State
 from schemas.topics import STATE
-from tickerplant.errors import TickerplantError
+from tickerplant.errors import TickerplantError, UserError
 from tickerplant.kafka import OFFSET_BEGINNING, Consumer, KafkaException, TopicPartition, consumer, end_offsets
 from tickerplant.settings import Settings
 
@@ -36,6 +36,10 @@ PART_BYTES: Final = 512 * 1024  # many brokers take records of up to 1 MB
 
 class StateReadError(TickerplantError):
     """The state topic cannot be read."""
+
+
+class StateDamagedError(UserError):
+    """A record of the state, or what it holds, cannot be read: whoever goes on without it makes other records."""
 
 
 class StateAwayError(StateReadError):
@@ -179,8 +183,8 @@ def load(
     """Read the state of a raw partition; blocks.
 
     Raises:
-        StateReadError: the topic cannot be read.
-        StateAwayError: not now.
+        StateAwayError: the topic cannot be read now.
+        StateDamagedError: a record is damaged.
     """
     client = connect(settings, LOAD_GROUP)
     where = TopicPartition(STATE.name + settings.kafka.topic_suffix, partition, OFFSET_BEGINNING)
@@ -188,8 +192,6 @@ def load(
         return choose(read_states(client, where, decoder, topic))
     except KafkaException as error:
         raise StateAwayError(f"{where.topic}:{where.partition}: {error}") from error
-    except CodecError as error:
-        raise StateReadError(f"{where.topic}:{partition}: {error}") from error
     finally:
         client.close()
 
@@ -197,7 +199,25 @@ def load(
 def read_states(
     client: Consumer, where: TopicPartition, decoder: Decoder[State], topic: str
 ) -> Iterator[tuple[int, State]]:
-    """Read (slot, state) of a raw topic up to the end there is now, one by one: what was written lately is large.
+    """Read (slot, state) of a raw topic as they are at the end there is now, in the order they were written.
+
+    Raises:
+        StateAwayError: the end is not reached in time, or the broker refuses.
+        StateDamagedError: a record is damaged.
+    """
+    for key, (offset, value) in newest_records(client, where, f"{topic}|".encode()).items():
+        try:
+            state = decoder.decode(value)
+            yield int(key.decode().removeprefix(_prefix(state)).partition("|")[0]), state
+        except (CodecError, ValueError) as error:
+            place = f"{where.topic}:{where.partition} offset {offset}"
+            raise damaged(f"{place}: {error}", topic, where.partition) from error
+
+
+def newest_records(client: Consumer, where: TopicPartition, prefix: bytes) -> dict[bytes, tuple[int, bytes]]:
+    """Read the last record of each key that begins so: key → offset and value, in the order they were written.
+
+    What was overwritten or deleted lies in the topic for a while; it is not kept in memory.
 
     Raises:
         StateAwayError: the end is not reached in time, or the broker refuses.
@@ -205,6 +225,7 @@ def read_states(
     end = end_offsets(client, [where])[where.topic, where.partition]
     client.assign([where])
     position, polls_left = 0, int(LOAD_TIMEOUT_S / POLL_S)
+    found: dict[bytes, tuple[int, bytes]] = {}
     while position < end:
         polls_left -= 1
         if polls_left < 0:
@@ -212,8 +233,13 @@ def read_states(
         for message in client.consume(POLL_RECORDS, POLL_S):
             if message.error() is not None:
                 raise StateAwayError(f"{where.topic}:{where.partition}: {message.error()}")
-            position = (message.offset() or 0) + 1
-            yield from _read(decoder, message.key(), message.value(), topic)
+            offset, key, value = message.offset() or 0, message.key(), message.value()
+            position = offset + 1
+            if isinstance(key, bytes) and key.startswith(prefix):
+                found.pop(key, None)
+                if isinstance(value, bytes):
+                    found[key] = (offset, value)
+    return found
 
 
 class StateStore:
@@ -297,6 +323,14 @@ def _limits(lineage: str) -> dict[int, int]:
     return {int(epoch): int(limit) for epoch, _, limit in pairs}
 
 
+def damaged(what: str, topic: str, partition: int) -> StateDamagedError:
+    """Say what is damaged of the state of a raw partition, and what to do."""
+    return StateDamagedError(
+        f"the state of {topic}:{partition} cannot be used: {what}. Stop the processors, then "
+        f"`tickerplant checkpoint --restore {topic}:{partition}` goes back to its last checkpoint"
+    )
+
+
 def _key(state: State, slot: int) -> bytes:
     """Make the key of a piece; part and epoch are left out where they are 0, as they were before there were any."""
     part = f"|{state.part}" if state.part or state.epoch else ""
@@ -306,14 +340,3 @@ def _key(state: State, slot: int) -> bytes:
 
 def _prefix(state: State) -> str:
     return f"{state.source_topic}|{state.source_partition}|{state.symbol}|"
-
-
-def _read(
-    decoder: Decoder[State], key: bytes | str | None, value: bytes | str | None, topic: str
-) -> Iterable[tuple[int, State]]:
-    """Yield slot and state, where the record is one of this raw topic."""
-    if not isinstance(key, bytes) or not isinstance(value, bytes):
-        return
-    state = decoder.decode(value)
-    if state.source_topic == topic:
-        yield int(key.decode().removeprefix(_prefix(state)).partition("|")[0]), state

@@ -317,12 +317,16 @@ def lag_exporter(config: Path | None, as_json: bool) -> None:
 @config_option
 @json_option
 @click.option("--once", is_flag=True, help="Write one checkpoint of each partition that has moved, and end.")
-def checkpoint(config: Path | None, as_json: bool, once: bool) -> None:
+@click.option("--restore", "place", metavar="TOPIC:PARTITION", help="Go back to the last one, e.g. raw.binance:1; end.")
+def checkpoint(config: Path | None, as_json: bool, once: bool, place: str | None) -> None:
     """Run the checkpoint role."""
     need("sinks")
     settings = _role_settings(config, "checkpoint")
-    from tickerplant.replay import keeper
+    from tickerplant.replay import keeper, restore
 
+    if place is not None:
+        _show(restore.restore(settings, place), as_json=as_json)
+        return
     if not once:
         _run_role(lambda: keeper.run(settings), as_json=as_json, is_patient=False)
         return

@@ -60,6 +60,15 @@ def without_life(source_topic: str) -> str:
     return source_topic.partition(LIFE_SIGN)[0]
 
 
+def life_in(source_topic: str) -> str:
+    """Tell the life; empty = none is named.
+
+    >>> life_in("raw.binance@WW4E8a-_")
+    'WW4E8a-_'
+    """
+    return source_topic.partition(LIFE_SIGN)[2]
+
+
 def read_source(text: str) -> Source:
     """Read a source header.
 

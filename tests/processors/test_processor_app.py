@@ -32,6 +32,8 @@ from tickerplant.kafka import (
     source_name,
 )
 from tickerplant.registry import Registry
+from tickerplant.replay.keeper import keep_once
+from tickerplant.replay.restore import restore
 from tickerplant.settings import Settings
 from tickerplant.watchdog import STUCK_CODE
 
@@ -360,6 +362,39 @@ def test_what_was_not_kept_until_it_could_be_processed_is_told_with_its_offsets(
     assert (loss.to_sequence, loss.source_offset, loss.source_partition) == (39, 40, 0)
     assert loss.from_sequence + loss.count == 40
     assert "raw records are lost" in (tmp_path / "process.log").read_text()
+
+
+def test_damaged_state_stops_it_with_one_line_and_a_checkpoint_in_its_place_goes_on_exactly(
+    alone: Settings, tmp_path: Path, new_run: Any
+) -> None:
+    lake = alone.object_store.model_copy(update={"root": str(tmp_path / "lake")})
+    settings = alone.model_copy(update={"object_store": lake})
+    records = stream(new_run, 60)
+    values = encoded(settings, records)
+    with processor(settings, tmp_path) as process:
+        publish(settings, values[:20])
+        eventually(lambda: any(each["partition"] == 0 for each in keep_once(settings)))
+        publish(settings, values[20:40])
+        eventually(lambda: len(read(settings, Tick)) == 39)
+        process.send_signal(signal.SIGTERM)
+        process.wait(STOP_S)
+    publisher = Publisher(settings)
+    for slot in (0, 1):
+        publisher.send("state.processor", 0, f"raw.binance|0||{slot}".encode(), b"junk")
+    publisher.flush()
+    code, line = stopped(settings, tmp_path)
+
+    assert code == 2
+    assert re.match(
+        r"tickerplant: the state of raw\.binance:0 .* offset \d+: .*`tickerplant checkpoint --restore", line
+    )
+    eventually(lambda: restore(settings, "raw.binance:0")["next_offset"] > 0)
+    publish(settings, values[40:])
+    with processor(settings, tmp_path):
+        eventually(lambda: len(read(settings, Tick)) >= 59)
+
+    assert read(settings, Tick) == expected(settings, new_run, records, Tick)
+    assert read(settings, Depth) == expected(settings, new_run, records, Depth)
 
 
 def test_without_a_broker_it_says_so(alone: Settings) -> None:

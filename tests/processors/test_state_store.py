@@ -1,11 +1,18 @@
 from collections.abc import Iterator
 from typing import Any, NamedTuple
 
-import msgspec
 import pytest
 
 from processors.pieces import Piece
-from processors.state_store import Loaded, Place, StateReadError, StateStore, choose, read_states
+from processors.state_store import (
+    Loaded,
+    Place,
+    StateDamagedError,
+    StateReadError,
+    StateStore,
+    choose,
+    read_states,
+)
 from schemas.codec import Decoder, Encoder, schema_text
 from schemas.records import State
 from tickerplant.kafka import TopicPartition
@@ -189,21 +196,41 @@ def message(at: int, state: State, slot: int) -> MemoryMessage:
     return MemoryMessage(at, f"raw.binance|0|A|{slot}".encode(), Encoder(State, 1).encode(state))
 
 
-def test_states_are_read_one_by_one_to_the_end_others_left_out() -> None:
-    foreign = msgspec.structs.replace(piece("A", 3), source_topic="raw.okx")
+def test_states_are_the_last_of_each_key_in_the_order_of_writing_others_left_out() -> None:
     client = MemoryConsumer(
         [
             message(0, piece("A", 1), 0),
-            message(1, foreign, 0),
-            MemoryMessage(2, b"k", None),
-            message(3, piece("A", 2), 1),
+            message(1, piece("A", 2), 1),
+            MemoryMessage(2, b"raw.okx|0|A|0", b"of another venue"),
+            message(3, piece("A", 3), 0),
+            MemoryMessage(4, b"k", None),
         ]
     )
-    states = read(client)
-    first = next(states)
 
-    assert client.taken == 2  # the rest is not in memory yet
-    assert [first, *states] == [(0, piece("A", 1)), (1, piece("A", 2))]
+    assert list(read(client)) == [(1, piece("A", 2)), (0, piece("A", 3))]
+
+
+def test_a_deleted_record_is_no_state_though_it_lies_in_the_topic_still() -> None:
+    client = MemoryConsumer([message(0, piece("A", 1), 0), MemoryMessage(1, b"raw.binance|0|A|0", None)])
+
+    assert list(read(client)) == []
+
+
+@pytest.mark.parametrize("key", [b"raw.binance|0|A|0", b"raw.binance|0|A|what"])
+def test_a_damaged_record_is_one_line_with_its_place_and_what_to_do(key: bytes) -> None:
+    value = b"junk" if key.endswith(b"0") else Encoder(State, 1).encode(piece("A", 1))
+    with pytest.raises(
+        StateDamagedError, match=r"state\.processor:0 offset 0: .*checkpoint --restore raw\.binance:0"
+    ) as told:
+        list(read(MemoryConsumer([MemoryMessage(0, key, value)])))
+
+    assert "\n" not in str(told.value)
+
+
+def test_a_damaged_record_that_was_overwritten_does_no_harm() -> None:
+    client = MemoryConsumer([MemoryMessage(0, b"raw.binance|0|A|0", b"junk"), message(1, piece("A", 1), 0)])
+
+    assert list(read(client)) == [(0, piece("A", 1))]
 
 
 def test_a_refusal_of_the_broker_is_told() -> None:

@@ -6,8 +6,9 @@ from contextlib import closing
 from threading import Event
 from typing import Any, Final
 
+from processors.errors import StateError
 from processors.pieces import HEAD, HeadPiece, decode_piece
-from processors.state_store import LOAD_GROUP, Loaded, StateReadError, load
+from processors.state_store import LOAD_GROUP, Loaded, StateDamagedError, StateReadError, damaged, load
 from schemas.codec import CodecError, Decoder
 from schemas.records import RawFrames, State
 from schemas.topics import STATE, raw_topic
@@ -56,6 +57,10 @@ def _keep(settings: Settings, health: Health) -> bool:
     """Write checkpoints; False = something is away."""
     try:
         written = keep(settings)
+    except StateDamagedError as error:  # the processor that wrote it runs, or will say so itself
+        metrics.ERRORS.labels(ROLE, "damaged_state").inc()
+        logger().error("no checkpoint", reason=str(error))
+        return False
     except AWAY as error:
         missing = OBJECT_STORE if isinstance(error, StoreBusyError) else KAFKA
         metrics.ERRORS.labels(ROLE, missing).inc()
@@ -155,7 +160,7 @@ def _event_time_us(settings: Settings, decoder: Decoder[RawFrames], place: tuple
     with closing(consumer(settings, LOAD_GROUP)) as client:
         try:
             if offset < client.get_watermark_offsets(where, timeout=READ_S)[0]:
-                return decode_piece(HeadPiece, HEAD, loaded.pieces[HEAD][-1]).event_time_us
+                return _head_time_us(loaded, *place)
             client.assign([where])
             messages = [each for each in client.consume(1, READ_S) if each.error() is None]
         except KafkaException as error:
@@ -167,3 +172,10 @@ def _event_time_us(settings: Settings, decoder: Decoder[RawFrames], place: tuple
         return decoder.decode(value if isinstance(value, bytes) else b"").event_time_us
     except CodecError:
         return messages[0].timestamp()[1] * 1000
+
+
+def _head_time_us(loaded: Loaded, topic: str, partition: int) -> int:
+    try:
+        return decode_piece(HeadPiece, HEAD, loaded.pieces[HEAD][-1]).event_time_us
+    except StateError as error:
+        raise damaged(str(error), topic, partition) from error

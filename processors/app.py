@@ -146,7 +146,7 @@ class Processor:
         self._progress: dict[TP, Progress] = {}
         self._offsets = self._tools.offsets
         self._lease_us = max(LEASE_US, int(settings.processor.snapshot_s * 3_000_000))
-        self._lives: dict[str, str] = {}  # of the raw topics whose partitions are ours, by full name
+        self._lives: dict[str, str] = {}  # of the raw topics whose partitions were ours, by full name
         self._app: Any = None
         self._yielded_s = time.monotonic()
         self._turns = 0
@@ -236,7 +236,7 @@ class Processor:
         self._workers = {
             tp: self._worker(tp, _Known(found[tp], starts[tp], logs[tp]), written, generation) for tp in found
         }
-        self._lives = {tp.topic: log.life for tp, log in logs.items()}
+        self._lives = self._lives | {tp.topic: log.life for tp, log in logs.items()}
         self._follow(self._workers)
         offsets = {tp: start.offset for tp, start in starts.items() if start.offset is not None}
         if offsets:
@@ -441,7 +441,7 @@ class Processor:
                 raise
 
     async def _check_lives(self) -> None:
-        """Make sure that raw topics are the ones they were.
+        """Make sure that raw topics are the ones they were; one that is gone is not assigned, and may come back.
 
         Raises:
             OffsetError: one was made anew.

@@ -322,10 +322,12 @@ def checkpoint(config: Path | None, as_json: bool, once: bool, place: str | None
     """Run the checkpoint role."""
     need("sinks")
     settings = _role_settings(config, "checkpoint")
-    from tickerplant.replay import keeper, restore
+    from tickerplant.replay import keeper
 
     if place is not None:
-        _show(restore.restore(settings, place), as_json=as_json)
+        from tickerplant.replay.restore import restore
+
+        _show(restore(settings, place), as_json=as_json)
         return
     if not once:
         _run_role(lambda: keeper.run(settings), as_json=as_json, is_patient=False)
@@ -352,6 +354,9 @@ def checkpoint(config: Path | None, as_json: bool, once: bool, place: str | None
 @click.option("--again", is_flag=True, help="Drop an earlier replay of this name first.")
 @click.option("--resume", "is_resumed", is_flag=True, help="Go on with an earlier replay of this name.")
 @click.option("--verify", "is_checked", is_flag=True, help="Compare with the live rows; exit code 1 = they differ.")
+@click.option("--swap", is_flag=True, help="Compare, then put the rebuilt rows in the place of the live ones.")
+@click.option("--dry-run", is_flag=True, help="With --swap: say what would change, and change nothing.")
+@click.option("--force", is_flag=True, help="With --swap: in spite of warnings.")
 @click.option("--drop", metavar="SUFFIX", help="Remove topics, tables and lake of a replay, and end.")
 def replay(
     config: Path | None,
@@ -362,11 +367,14 @@ def replay(
     is_resumed: bool,
     is_checked: bool,
     drop: str | None,
+    swap: bool,
+    dry_run: bool,
+    force: bool,
     **options: Any,
 ) -> int:
     """Make cleaned topics, tables and Parquet again from raw records, beside the live ones."""
     need("sinks")
-    from tickerplant.replay.run import drop_replay, run_replay
+    from tickerplant.replay.run import How, drop_replay, run_replay
     from tickerplant.replay.wish import make_wish
 
     configure_logs("replay", "warning")
@@ -378,10 +386,13 @@ def replay(
         raise UserError("a replay needs --topic and --into, e.g. --topic raw.binance --into again")
     if again and is_resumed:
         raise UserError("--again drops the earlier replay, --resume goes on with it: give one of them")
+    if (dry_run or force) and not swap:
+        raise UserError("--dry-run and --force belong to --swap")
     wish = make_wish(topic=topic, into=into, **options)
-    summary = run_replay(settings, wish, again=again, resume=is_resumed, check=is_checked, quiet=as_json)
+    how = How(again=again, resume=is_resumed, check=is_checked, swap=swap, dry_run=dry_run, force=force, quiet=as_json)
+    summary = run_replay(settings, wish, how)
     _show(summary, as_json=as_json)
-    return 1 if summary.get("differences") else 0
+    return 1 if summary.get("differences") and not swap else 0
 
 
 @cli.command("features")

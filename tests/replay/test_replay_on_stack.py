@@ -1,6 +1,7 @@
 """Replays of a live run with a crash in it, on the real stack: rows are those of the live run."""
 
 from contextlib import closing
+from dataclasses import fields
 from typing import Any
 
 import pytest
@@ -9,7 +10,7 @@ from sinks.clickhouse_client import connect
 from tickerplant.errors import UserError
 from tickerplant.kafka import source_name, topic_partitions
 from tickerplant.replay import stores
-from tickerplant.replay.run import drop_replay, run_replay
+from tickerplant.replay.run import How, drop_replay, run_replay
 from tickerplant.replay.wish import Wish, replay_settings
 from tickerplant.settings import Settings
 
@@ -24,9 +25,9 @@ MIDDLE_US = 4_500_000  # after the checkpoint, of 6 s in all
 
 
 def replayed(live: Settings, into: str, **options: Any) -> dict[str, Any]:
-    names = {"again", "resume"} & set(options)
-    how = {name: options.pop(name) for name in names}
-    return run_replay(live, Wish(topic="raw.binance", into=into, **options), check=True, quiet=True, **how)
+    names = {each.name for each in fields(How)} & set(options)
+    how = How(**{"check": True, "quiet": True} | {name: options.pop(name) for name in names})
+    return run_replay(live, Wish(topic="raw.binance", into=into, **options), how)
 
 
 def rows(settings: Settings, query: str) -> list[tuple[Any, ...]]:
@@ -98,7 +99,7 @@ def test_a_dropped_replay_leaves_nothing(live: Settings, begin_us: int) -> None:
     replayed(live, "gone", to_us=begin_us + 1_000_000)
     dropped = drop_replay(live, "gone")
 
-    assert dropped == {"dropped": "gone", "topics": 10, "tables": 10, "lakes": 1}
+    assert dropped == {"dropped": "gone", "topics": 11, "tables": 11, "lakes": 1}
     assert stores.existing(replay_settings(live, "gone")) == []
     with pytest.raises(UserError, match="no replay gone"):
         drop_replay(live, "gone")

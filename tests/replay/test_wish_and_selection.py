@@ -3,15 +3,20 @@
 from typing import Any
 
 import pytest
+from click.testing import CliRunner
 from hypothesis import given
 from hypothesis import strategies as st
 
 from processors.batch import Batch
 from schemas.records import DeadLetter, QualityEvent, Tick
 from schemas.topics import TICK
+from tickerplant.cli import cli
 from tickerplant.errors import UserError
+from tickerplant.replay.partition import Task
+from tickerplant.replay.plan import Plan
+from tickerplant.replay.run import unprocessed, unstored
 from tickerplant.replay.selection import Selection, marked, unmarked
-from tickerplant.replay.source import NAME, GapError, Order
+from tickerplant.replay.source import GapError, Order
 from tickerplant.replay.verify import differing, paired
 from tickerplant.replay.wish import make_wish, replay_settings
 from tickerplant.settings import Settings
@@ -36,6 +41,22 @@ def test_a_mistake_is_one_line(changes: dict[str, Any], why: str) -> None:
         make_wish(**{"topic": "raw.binance", "into": "fixed", **changes})
 
     assert "\n" not in str(raised.value)
+
+
+@pytest.mark.parametrize(
+    ("words", "why"),
+    [
+        (["--dry-run"], "belong to --swap"),
+        (["--force"], "belong to --swap"),
+        (["--again", "--resume"], "give one of them"),
+        (["--life", "WW4E8a-_"], "needs --from-archive"),
+    ],
+)
+def test_words_that_do_not_fit_are_one_line_before_anything_is_done(words: list[str], why: str) -> None:
+    done = CliRunner().invoke(cli, ["replay", "--topic", "raw.binance", "--into", "x", *words], standalone_mode=False)
+
+    assert isinstance(done.exception, UserError)
+    assert why in str(done.exception)
 
 
 def test_times_may_be_microseconds_and_symbols_a_list() -> None:
@@ -114,19 +135,6 @@ def test_a_missing_offset_is_told_unless_it_may_be_missing() -> None:
         strict.expect(12, 20)
 
 
-def test_names_of_archived_objects_are_read_with_dashes_in_their_lives() -> None:
-    name = "raw.binance-3-0000000000000000000-0000000000000000149-WW4E8a-_.parquet"
-    match = NAME.fullmatch(name)
-
-    assert match
-    assert (match["topic"], match["partition"], int(match["end"]), match["life"]) == (
-        "raw.binance",
-        "3",
-        149,
-        "WW4E8a-_",
-    )
-
-
 @given(
     st.sets(st.tuples(st.integers(0, 9), st.integers(0, 3))), st.sets(st.tuples(st.integers(0, 9), st.integers(0, 3)))
 )
@@ -146,3 +154,42 @@ def test_rows_differ_by_column_but_not_by_replay_nor_by_nan() -> None:
 
     assert differing(live, {**live, "flags": "LATE,REPLAY", "price": float("nan")}) == []
     assert differing(live, {**live, "flags": "REPLAY", "bids": [(1.0, 3.0)]}) == ["flags", "bids"]
+
+
+class MemoryOffsets:
+    """Tells what was committed, whatever the group."""
+
+    def __init__(self, committed: dict[tuple[str, int], int]) -> None:
+        self._committed = committed
+
+    def committed(self, _group: str, _partitions: Any) -> dict[tuple[str, int], int]:
+        return self._committed
+
+
+def plan(*, is_current: bool = True) -> Plan:
+    live, wish = Settings(), make_wish(topic="raw.binance", into="fixed")
+    task = Task(
+        wish=wish, live=live, replay=live, source="raw.binance@x", partition=1, partition_count=2, start=0, end=50
+    )
+    return Plan(live, [task], is_current)
+
+
+@pytest.mark.parametrize(
+    ("committed", "is_current", "is_told"), [(49, True, True), (50, True, False), (0, False, False)]
+)
+def test_a_range_that_the_live_processor_has_not_passed_is_told_unless_it_never_will(
+    committed: int, is_current: bool, is_told: bool
+) -> None:
+    reader: Any = MemoryOffsets({("raw.binance", 1): committed})
+    told = unprocessed(Settings(), plan(is_current=is_current), reader, {"raw.binance": 2})
+
+    assert bool(told) == is_told
+    assert not is_told or "offset 50 of raw.binance partition 1" in told
+
+
+def test_a_sink_that_has_not_stored_all_is_told() -> None:
+    reader: Any = MemoryOffsets({("cleaned.tick", 0): 7})
+    topics = {"cleaned.tick": 1}
+
+    assert unstored(Settings(), reader, topics, {("cleaned.tick", 0): 7}) == ""
+    assert "offset 8 of cleaned.tick partition 0" in unstored(Settings(), reader, topics, {("cleaned.tick", 0): 8})

@@ -3,13 +3,10 @@
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from pathlib import Path
 
-import fsspec
-import pyarrow.dataset as ds
 from clickhouse_driver import Client
 
-from sinks.places import s3_options
+from tickerplant.lake import read_lake
 from tickerplant.security import clickhouse_options
 from tickerplant.settings import Settings
 
@@ -50,14 +47,7 @@ def count_parquet(settings: Settings) -> dict[str, StoreCount]:
 
 
 def _count_files(settings: Settings, name: str) -> StoreCount:
-    root = settings.object_store.root
-    is_s3 = root.startswith("s3://")
-    files = fsspec.filesystem("s3", **s3_options(settings.object_store)) if is_s3 else fsspec.filesystem("file")
-    folder = f"{root.removeprefix('s3://')}/cleaned/{name}" if is_s3 else str(Path(root) / "cleaned" / name)
-    if not files.exists(folder):
+    table = read_lake(f"cleaned/{name}", columns=SOURCE, settings=settings)
+    if not table.num_rows:
         return StoreCount(0, 0)
-    dataset = ds.dataset(folder, filesystem=files, format="parquet")
-    if not dataset.files:
-        return StoreCount(0, 0)
-    table = dataset.to_table(columns=list(SOURCE))
     return StoreCount(table.num_rows, table.group_by(list(SOURCE)).aggregate([]).num_rows)

@@ -1,7 +1,7 @@
 """Listing and reading a lake, on S3 or in a folder."""
 
 import contextlib
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -32,6 +32,15 @@ class Lake:
         if not self._is_s3:
             self._base = str(Path(self._base).absolute())
 
+    @property
+    def filesystem(self) -> Any:
+        """The fsspec file system, for readers of `full_path`."""
+        return self._fs
+
+    def full_path(self, path: str) -> str:
+        """Name an object as the file system does."""
+        return f"{self._base}/{path}"
+
     def names(self, folder: str) -> list[str]:
         """List what lies directly in a folder, sorted; empty = nothing, or no such folder."""
         with self._answering(), contextlib.suppress(FileNotFoundError):
@@ -48,23 +57,33 @@ class Lake:
         with self._answering():
             return bytes(self._fs.cat_file(f"{self._base}/{path}"))
 
-    def read_table(self, path: str) -> pa.Table:
+    def read_table(self, path: str, columns: Collection[str] | None = None) -> pa.Table:
         """Read a Parquet object, without the columns that its path tells.
+
+        Args:
+            columns: those of these that it has; None = all.
 
         Raises:
             UserError: there is none, or it is no Parquet.
         """
         try:
-            return pq.ParquetFile(pa.BufferReader(self.read(path))).read()
+            file = pq.ParquetFile(pa.BufferReader(self.read(path)))
+            names = [name for name in file.schema_arrow.names if columns is None or name in columns]
+            return file.read(names)
         except pa.ArrowInvalid as error:
             raise UserError(f"{self.root}/{path} is no Parquet file: {error}") from None
 
-    def create(self, path: str, content: bytes) -> None:
+    def create(self, path: str, content: bytes | pa.Buffer) -> None:
         """Write an object unless it exists; raises as the store of the Parquet sink does."""
         place: Any = Bucket(self._settings) if self._is_s3 else Folder(Path(self._base))
         place.open()
         place.create(path, pa.py_buffer(content))
         place.close()
+
+    def remove_object(self, path: str) -> None:
+        """Remove an object; it need not be there."""
+        with self._answering(), contextlib.suppress(FileNotFoundError):
+            self._fs.rm_file(f"{self._base}/{path}")
 
     def remove(self) -> bool:
         """Remove everything below the root; False = there was nothing."""

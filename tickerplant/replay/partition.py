@@ -69,6 +69,7 @@ class Done:
     Args:
         frames: that were processed; `covered`: raw records within the range.
         symbols: canonical symbols of what was written.
+        gaps: raw records that were missing, first and last of each range; `missing`: how many.
         error: why it ended early; empty = it did not.
     """
 
@@ -77,6 +78,7 @@ class Done:
     covered: int = 0
     records: int = 0
     missing: int = 0
+    gaps: list[tuple[int, int]] = field(default_factory=list)
     symbols: set[str] = field(default_factory=set)
     error: str = ""
 
@@ -113,6 +115,7 @@ def _replay(task: Task, tell: Tell, done: Done) -> None:
         gap = order.take_gap()
         if gap is not None:
             pipeline.lose(taken.offset, LossPiece(*gap, NOT_KEPT))
+            done.gaps.append(gap)
         batch = process(pipeline, taken, encode)
         done.frames += len(taken.raw.frames) if taken.raw is not None else 0
         if selection.covers(batch.event_time_us):

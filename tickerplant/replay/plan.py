@@ -24,11 +24,17 @@ Ranges = dict[int, tuple[int, int]]
 
 @dataclass(frozen=True)
 class Plan:
-    """What is to be done, and what the user should know of it."""
+    """What is to be done, and what the user should know of it.
+
+    `is_current` = the live processor reads the raw topic in the same life; `doubts` = why rows may not be those of the
+    live run, each of them a warning, too.
+    """
 
     replay: Settings
     tasks: list[Task]
+    is_current: bool
     warnings: list[str] = field(default_factory=list)
+    doubts: list[str] = field(default_factory=list)
 
 
 def make_plan(live: Settings, wish: Wish, *, is_resumed: bool) -> Plan:
@@ -40,6 +46,7 @@ def make_plan(live: Settings, wish: Wish, *, is_resumed: bool) -> Plan:
     """
     log = _ask(live, wish)
     warnings: list[str] = []
+    doubts: list[str] = []
     places = _places(live, wish, log, warnings)
     objects: dict[int, ArchiveObjects] = {}
     if log.lake is None:
@@ -52,7 +59,7 @@ def make_plan(live: Settings, wish: Wish, *, is_resumed: bool) -> Plan:
     replay = replay_settings(live, wish.into, partitions=log.count)
 
     def task(number: int) -> Task:
-        place = _usable(places.get(number), ranges[number], wish, number, warnings)
+        place = _usable(places.get(number), ranges[number], wish, number, doubts)
         return Task(
             wish=wish,
             live=live,
@@ -71,18 +78,19 @@ def make_plan(live: Settings, wish: Wish, *, is_resumed: bool) -> Plan:
     tasks = [each for each in tasks if each.start < each.end]
     if not tasks:
         raise UserError(f"there is nothing in this range of {wish.topic}")
-    return Plan(replay, tasks, warnings)
+    return Plan(replay, tasks, log.is_current, [*warnings, *doubts], doubts)
 
 
 @dataclass(frozen=True)
 class _Log:
-    """The raw records: partitions, life of their topic, and the lake they lie in (None = the topic itself).
+    """The raw records: partitions, life of their topic, whether that is the topic there is, and the lake they lie in.
 
     A processor knows by the number of partitions which instruments are its own.
     """
 
     count: int
     life: str
+    is_current: bool
     lake: Lake | None = None
 
 
@@ -99,11 +107,12 @@ def _ask(live: Settings, wish: Wish) -> _Log:
     if wish.archive is None:
         if not count:
             raise UserError(f"topic {name} does not exist; --from-archive reads the raw archive")
-        return _Log(count, now)
+        return _Log(count, now, is_current=True)
     lake = Lake(live.object_store, wish.archive)
     found = find_objects(lake, name, wish.venue, (wish.from_us, wish.to_us))
     life = choose_life(found, name, wish.life)
-    return _Log(count if count and life == now else max(found, default=0) + 1, life, lake)
+    is_current = bool(count) and life in {"", now}
+    return _Log(count if count and is_current else max(found, default=0) + 1, life, is_current, lake)
 
 
 def _topic_ranges(live: Settings, wish: Wish, count: int) -> Ranges:
@@ -148,14 +157,14 @@ def _warn_of(
 
 
 def _usable(
-    place: checkpoint.Place | None, kept: tuple[int, int], wish: Wish, number: int, warnings: list[str]
+    place: checkpoint.Place | None, kept: tuple[int, int], wish: Wish, number: int, doubts: list[str]
 ) -> checkpoint.Place | None:
-    """Tell whether what follows a checkpoint is kept; warn where the state cannot be that of the live run."""
+    """Tell whether what follows a checkpoint is kept; doubt where the state cannot be that of the live run."""
     if place is not None and place.next_offset >= kept[0]:
         return place
     if kept[0] > 0:
         what = "the checkpoint is older than what is kept" if place else "what came before is not kept"
-        warnings.append(
+        doubts.append(
             f"{wish.topic} partition {number} begins at offset {kept[0]}: {what}, so counters and books may "
             "differ from the live run's"
         )

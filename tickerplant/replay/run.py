@@ -3,10 +3,12 @@
 import multiprocessing
 import os
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
 from contextlib import closing, contextmanager
+from dataclasses import dataclass
+from itertools import chain
 from multiprocessing.process import BaseProcess
 from pathlib import Path
 from typing import Any, Final
@@ -21,7 +23,10 @@ from tickerplant.logs import configure_logs
 from tickerplant.replay import stores
 from tickerplant.replay.partition import Done, Task, replay_partition
 from tickerplant.replay.plan import Plan, make_plan
-from tickerplant.replay.verify import Range, Verdict, verify
+from tickerplant.replay.span import Range
+from tickerplant.replay.swap_lake import swap_lake
+from tickerplant.replay.swap_tables import open_tables, swap_tables
+from tickerplant.replay.verify import verify
 from tickerplant.replay.wish import Wish, checked_suffix, replay_settings
 from tickerplant.settings import Settings
 
@@ -37,16 +42,33 @@ Board = Any
 """Shared integers: offsets done of each task, then frames of each task."""
 
 
-def run_replay(
-    live: Settings, wish: Wish, *, again: bool = False, resume: bool = False, check: bool = False, quiet: bool = False
-) -> dict[str, Any]:
-    """Replay, and compare with the live rows if asked; blocks.
+@dataclass(frozen=True, kw_only=True)
+class How:
+    """How to replay.
 
     Args:
         again: drop an earlier replay of this name first.
-        resume: go on with an earlier replay of this name, which was interrupted, or check it.
+        resume: go on with an earlier replay of this name, which was interrupted, or check or swap it.
         check: compare with the live rows.
+        swap: compare, then put rebuilt rows in the place of live ones.
+        dry_run: with `swap`: compare, and leave all as it is.
+        force: swap in spite of warnings.
         quiet: no progress bar.
+        on_step: told after each step of a swap.
+    """
+
+    again: bool = False
+    resume: bool = False
+    check: bool = False
+    swap: bool = False
+    dry_run: bool = False
+    force: bool = False
+    quiet: bool = False
+    on_step: Callable[[str], None] = lambda _step: None
+
+
+def run_replay(live: Settings, wish: Wish, how: How) -> dict[str, Any]:
+    """Replay, compare with the live rows and put them in place if asked; blocks.
 
     Returns:
         What was done: frames, rows of each table, seconds, and, if checked, the differences.
@@ -55,9 +77,9 @@ def run_replay(
         UserError: it cannot be done, and why; what was written so far stays, for `resume`.
         DependencyError: a server does not answer.
     """
-    console = Console(stderr=True, quiet=quiet)
-    plan = make_plan(live, wish, is_resumed=resume)
-    _make_room(plan.replay, wish, again=again, resume=resume)
+    console = Console(stderr=True, quiet=how.quiet)
+    plan = make_plan(live, wish, is_resumed=how.resume)
+    _make_room(live, plan.replay, wish, how)
     for warning in plan.warnings:
         Console(stderr=True).print(f"tickerplant: {warning}", highlight=False, soft_wrap=True)
     began_s = time.monotonic()
@@ -72,11 +94,41 @@ def run_replay(
         _drain(plan.replay, sinks)
     summary = _summary(plan, done, replayed_s=replayed_s, seconds=time.monotonic() - began_s)
     unseen = sorted(wish.symbols - set().union(*(each.symbols for each in done)))
-    if unseen and not resume:
+    if unseen and not how.resume:
         Console(stderr=True).print(f"tickerplant: nothing in this range is of {', '.join(unseen)}", highlight=False)
-    if check:
-        summary |= _checked(live, plan, console).summary()
+    if how.check or how.swap:
+        console.print("comparing with the live rows ...", highlight=False)
+        missing = _await_live(live, plan)
+        summary |= verify(live, plan.replay, _span(plan, done)).summary()
+        if how.swap:
+            summary |= _swapped(live, plan, _span(plan, done), how, missing)
     return summary
+
+
+def _span(plan: Plan, done: Sequence[Done]) -> Range:
+    wish = plan.tasks[0].wish
+    return Range(
+        wish=wish,
+        source=plan.tasks[0].source,
+        offsets={task.partition: (task.start, task.end) for task in plan.tasks},
+        gaps={each.partition: each.gaps for each in done},
+        has_unread=wish.archive is None,
+    )
+
+
+def _swapped(live: Settings, plan: Plan, span: Range, how: How, missing: str) -> dict[str, Any]:
+    """Put rebuilt rows in place, unless something speaks against it."""
+    if how.dry_run:
+        return {"swapped": False}
+    if missing:
+        raise UserError(
+            f"{missing}: what comes later would come beside the rebuilt rows; wait, or give an earlier --to"
+        )
+    if plan.doubts and not how.force:
+        raise UserError(f"not swapped, for rows may be worse than the live ones: {plan.doubts[0]}; --force does")
+    for step in chain(swap_tables(live, plan.replay, span), swap_lake(live, plan.replay, span)):
+        how.on_step(step)
+    return {"swapped": True}
 
 
 def drop_replay(live: Settings, into: str) -> dict[str, Any]:
@@ -88,20 +140,22 @@ def drop_replay(live: Settings, into: str) -> dict[str, Any]:
     replay = replay_settings(live, checked_suffix(into))
     if not stores.existing(replay):
         raise UserError(f"there is no replay {into}")
+    open_tables(live, replay)
     return {"dropped": into, **stores.drop(replay)}
 
 
-def _make_room(replay: Settings, wish: Wish, *, again: bool, resume: bool) -> None:
+def _make_room(live: Settings, replay: Settings, wish: Wish, how: How) -> None:
     """Make sure that nothing is in the way, or that what is there is of the same replay."""
     found = stores.existing(replay)
-    if resume:
+    if how.resume:
         manifest = stores.read_manifest(replay)
         if manifest is None:
             raise UserError(f"there is no replay {wish.into} to resume")
         different = [name for name, value in wish.manifest().items() if manifest.get(name) != value]
         if different:
             raise UserError(f"replay {wish.into} was begun with another {different[0]}: {manifest.get(different[0])}")
-    elif found and again:
+    elif found and how.again:
+        open_tables(live, replay)
         stores.drop(replay)
     elif found:
         raise UserError(f"replay {wish.into} exists ({found[0]}): --again drops it first, --resume goes on with it")
@@ -242,34 +296,49 @@ def _summary(plan: Plan, done: Sequence[Done], *, replayed_s: float, seconds: fl
     }
 
 
-def _checked(live: Settings, plan: Plan, console: Console) -> Verdict:
-    """Compare with the live rows, once live processor and sinks have come as far as the replay."""
-    wish = plan.tasks[0].wish
-    ranges = {task.partition: (task.start, task.end) for task in plan.tasks}
-    console.print("comparing with the live rows ...", highlight=False)
-    _await_live(live, wish.topic, ranges)
-    return verify(live, plan.replay, Range(wish, plan.tasks[0].source, ranges))
+def _await_live(live: Settings, plan: Plan) -> str:
+    """Wait, half a minute at most, until what the live processor made of the range is stored; it may not run.
 
-
-def _await_live(live: Settings, topic: str, ranges: dict[int, tuple[int, int]]) -> None:
-    """Wait, half a minute at most, until what the live processor made of the range is stored; it may not run."""
+    Returns:
+        What is not; empty = all is.
+    """
     deadline_s = time.monotonic() + LIVE_WAIT_S
-    name = topic + live.kafka.topic_suffix
     with closing(OffsetReader(live)) as reader:
         partitions = reader.partitions()
-        if name not in partitions:
-            return
-        group = group_name("tickerplant.processor", live)
-        while time.monotonic() < deadline_s:
-            committed = reader.committed(group, {name: partitions[name]})
-            if all(committed.get((name, number), 0) >= end for number, (_, end) in ranges.items()):
-                break
-            time.sleep(POLL_S)
+        missing = _wait(lambda: unprocessed(live, plan, reader, partitions), deadline_s)
+        if missing:
+            return missing
+        # only now: all that the processor made of the range lies before these ends
         made = {each: partitions[each] for each in stores.topics(live)[:-1] if each in partitions}
         ends = {place: end for place, (first, end) in reader.watermarks(made).items() if end > first}
-        for sink in SINKS:
-            while time.monotonic() < deadline_s:
-                committed = reader.committed(group_name(sink, live), made)
-                if all(committed.get(place, 0) >= end for place, end in ends.items()):
-                    break
-                time.sleep(POLL_S)
+        return _wait(lambda: unstored(live, reader, made, ends), deadline_s)
+
+
+def _wait(missing: Callable[[], str], deadline_s: float) -> str:
+    while (found := missing()) and time.monotonic() < deadline_s:
+        time.sleep(POLL_S)
+    return found
+
+
+def unprocessed(live: Settings, plan: Plan, reader: OffsetReader, partitions: Mapping[str, int]) -> str:
+    """Tell what of the range the live processor has not processed; empty = nothing, or it never will."""
+    name = plan.tasks[0].wish.topic + live.kafka.topic_suffix
+    if not plan.is_current:
+        return ""
+    committed = reader.committed(group_name("tickerplant.processor", live), {name: partitions[name]})
+    for task in plan.tasks:
+        if committed.get((name, task.partition), 0) < task.end:
+            return f"the live processor has not come to offset {task.end} of {name} partition {task.partition}"
+    return ""
+
+
+def unstored(
+    live: Settings, reader: OffsetReader, topics: Mapping[str, int], ends: Mapping[tuple[str, int], int]
+) -> str:
+    """Tell up to where a live sink has not stored; empty = all is stored."""
+    for sink in SINKS:
+        committed = reader.committed(group_name(sink, live), topics)
+        for (topic, number), end in ends.items():
+            if committed.get((topic, number), 0) < end:
+                return f"{sink.removeprefix('tickerplant.')} has not come to offset {end} of {topic} partition {number}"
+    return ""

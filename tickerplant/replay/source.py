@@ -1,6 +1,5 @@
 """Raw records of one partition in order: from the topic, or from the raw archive."""
 
-import re
 import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
@@ -17,12 +16,10 @@ from tickerplant.errors import DependencyError, UserError
 from tickerplant.kafka import KafkaException, TopicPartition, consumer
 from tickerplant.registry import Registry
 from tickerplant.replay.lake import Lake
+from tickerplant.replay.manifest import read_name
 from tickerplant.settings import Settings
 
 GROUP: Final = "tickerplant.replay"  # names the connections; nothing is committed
-NAME: Final = re.compile(
-    r"(?P<topic>.+)-(?P<partition>\d+)-(?P<start>\d{19})-(?P<end>\d{19})(?:-(?P<life>.{8}))?\.parquet"
-)
 POLL_RECORDS: Final = 500
 POLL_S: Final = 0.2
 SILENCE_S: Final = 30.0
@@ -161,12 +158,11 @@ def find_objects(
     found: dict[int, ArchiveObjects] = {}
     for day in days:
         if first <= day <= last:
-            for name in lake.names(f"{base}/{day}"):
-                match = NAME.fullmatch(name)
-                if match and match["topic"] == topic and life in {None, match["life"] or ""}:
-                    span = Span(int(match["start"]), int(match["end"]), match["life"] or "")
-                    objects = found.setdefault(int(match["partition"]), ArchiveObjects(lake))
-                    objects.paths.setdefault(span, []).append(f"{base}/{day}/{name}")
+            for text in lake.names(f"{base}/{day}"):
+                name = read_name(text)
+                if name and name.topic == topic and life in {None, name.life}:
+                    objects = found.setdefault(name.partition, ArchiveObjects(lake))
+                    objects.paths.setdefault(Span(name.start, name.end, name.life), []).append(f"{base}/{day}/{text}")
     return found
 
 

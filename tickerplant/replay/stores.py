@@ -14,6 +14,7 @@ from tickerplant.errors import UserError
 from tickerplant.kafka import create_topics, delete_groups, delete_topics, topic_partitions
 from tickerplant.lag import SINKS, group_name
 from tickerplant.replay.lake import Lake
+from tickerplant.replay.swap_tables import CLOSED
 from tickerplant.settings import Settings
 
 TABLE_NAMES: Final = tuple(dict.fromkeys((RAW.name, *(table.name for table in TABLES.values()))))
@@ -88,8 +89,11 @@ class _Client:
     def make(self, like: str, name: str) -> None:
         """Make a table like another; its rows are kept, however old they are."""
         self._client.execute(f"CREATE TABLE IF NOT EXISTS {name} AS {like}")
-        if " TTL " in self._described(name):
+        described = self._described(name)
+        if " TTL " in described:
             self._client.execute(f"ALTER TABLE {name} REMOVE TTL")
+        if CLOSED in described:  # a swap that was killed left the live one so
+            self._client.execute(f"ALTER TABLE {name} RESET SETTING {CLOSED.split()[0]}")
 
     def existing(self, names: Iterable[str]) -> list[str]:
         return [name for name in names if self._described(name)]

@@ -4,7 +4,8 @@ Both sides are read in the order of their source ids and walked together, so mem
 """
 
 import math
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import closing
 from dataclasses import dataclass, field
 from typing import Any, Final
@@ -13,40 +14,22 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from clickhouse_driver import Client
 
-from schemas.records import DeadLetter, Instrument
+from schemas.records import Instrument
 from schemas.topics import CLEANED
 from sinks.clickhouse_client import connect
 from sinks.tables import TABLES, Table
 from tickerplant.once import without_life
 from tickerplant.replay.lake import Lake
+from tickerplant.replay.manifest import Liveness, Numbered, read_name
 from tickerplant.replay.selection import unmarked
-from tickerplant.replay.source import NAME
-from tickerplant.replay.wish import Wish
+from tickerplant.replay.span import Range
 from tickerplant.settings import Settings
 
 ID: Final = ("source_offset", "source_index")
 OFFSETS_AT_ONCE: Final = 20_000
 """Raw offsets of one query: bounds what ClickHouse sorts."""
-STAGE: Final = "processor"
 
 Row = Mapping[str, Any]
-
-
-@dataclass(frozen=True)
-class Range:
-    """What is compared: the wish, and for each raw partition the first offset, and the one after the last.
-
-    `source` names the raw topic with its life, as rows do; those of older programs name the topic alone.
-    """
-
-    wish: Wish
-    source: str
-    offsets: Mapping[int, tuple[int, int]]
-
-    @property
-    def sources(self) -> tuple[str, str]:
-        """The names that rows may have for where they came from."""
-        return self.source, without_life(self.source)
 
 
 @dataclass
@@ -73,31 +56,41 @@ class Difference:
 
 @dataclass
 class Verdict:
-    """What a comparison found: rows that were compared, by store and table, and how many differ."""
+    """What a comparison found: rows that were compared, by store and table, and how many differ.
+
+    Args:
+        changes: by store and table what a swap would do: `added`, `removed`, `altered` rows; left out = nothing.
+    """
 
     compared: dict[str, int] = field(default_factory=dict)
     differences: int = 0
     first: Difference | None = None
+    changes: dict[str, Counter[str]] = field(default_factory=dict)
 
     def summary(self) -> dict[str, Any]:
         """Make the part of the command's answer."""
         return {
             "compared": self.compared,
             "differences": self.differences,
+            "changes": self.changes,
             "first_difference": self.first.line() if self.first else "",
         }
 
     def compare(self, store: str, table: str, partition: int, live: Iterable[Row], replayed: Iterable[Row]) -> None:
         """Walk along both sides, each in the order of source ids; rows there twice are a difference too."""
         compared = 0
+        changes: Counter[str] = Counter()
         for left, right in paired(live, replayed):
             compared += 1
             columns = [] if left is None or right is None else differing(left, right)
             if left is None or right is None or columns:
-                self.differences += 1
+                changes["added" if left is None else "removed" if right is None else "altered"] += 1
                 self.first = self.first or Difference(store, table, partition, columns, left, right)
         name = f"{store} {table}"
         self.compared[name] = self.compared.get(name, 0) + compared
+        self.differences += changes.total()
+        if changes:
+            self.changes[name] = self.changes.get(name, Counter()) + changes
 
 
 def verify(live: Settings, replay: Settings, span: Range) -> Verdict:
@@ -178,33 +171,15 @@ class _Tables:
 
     def rows(self, table: Table, span: Range, partition: int, offsets: tuple[int, int]) -> Iterator[Row]:
         """Read the rows that came of a raw partition, some thousand raw offsets at a time."""
-        wish = span.wish
-        conditions = [
-            "source_topic IN %(sources)s AND source_partition = %(partition)s",
-            "source_offset BETWEEN %(low)s AND %(high)s",
-            "event_time_us >= %(from_us)s AND event_time_us < %(to_us)s",
-        ]
-        if wish.symbols:
-            conditions.append("symbol IN %(symbols)s")
-        if table.record is DeadLetter:
-            conditions.append("stage = %(stage)s")
-        query = (
-            f"SELECT * FROM {table.name}{self._suffix} FINAL WHERE {' AND '.join(conditions)} "  # noqa: S608  # own names
-            f"ORDER BY {', '.join(ID)}"
-        )
-        if wish.symbols and table.record is DeadLetter:
+        if not span.concerns(table):
             return
+        condition, values = span.sql(table)
+        query = (
+            f"SELECT * FROM {table.name}{self._suffix} FINAL WHERE {condition} AND source_partition = %(partition)s "  # noqa: S608  # own names
+            f"AND source_offset BETWEEN %(low)s AND %(high)s ORDER BY {', '.join(ID)}"
+        )
         for low in range(offsets[0], offsets[1], OFFSETS_AT_ONCE):
-            values = {
-                "sources": span.sources,
-                "partition": partition,
-                "low": low,
-                "high": min(low + OFFSETS_AT_ONCE, offsets[1]) - 1,
-                "from_us": wish.from_us,
-                "to_us": wish.to_us,
-                "symbols": tuple(sorted(wish.symbols)) or ("",),
-                "stage": STAGE,
-            }
+            values |= {"partition": partition, "low": low, "high": min(low + OFFSETS_AT_ONCE, offsets[1]) - 1}
             rows = self._client.execute_iter(query, values, with_column_types=True)
             names = [name for name, _type in next(rows)]
             for row in rows:
@@ -218,34 +193,19 @@ class _Tables:
 def lake_rows(settings: Settings, topic: str, table: Table, span: Range, partition: int) -> Iterator[Row]:
     """Read the rows of a lake that came of a raw partition, an object at a time, in the order of their source ids."""
     lake = Lake(settings.object_store)
+    liveness = Liveness(Numbered.newest(lake).manifest)
     base = f"{table.folder}/venue={span.wish.venue}"
     found: dict[tuple[int, str], list[str]] = {}
-    for day in lake.names(base):
-        for name in lake.names(f"{base}/{day}"):
-            match = NAME.fullmatch(name)
-            is_ours = match and match["topic"] == topic + settings.kafka.topic_suffix
-            if match and is_ours and int(match["partition"]) == partition:
-                found.setdefault((int(match["start"]), match["life"] or ""), []).append(f"{base}/{day}/{name}")
+    for folder in (f"{base}/{day}" for day in lake.names(base)):
+        for text in liveness.live(folder, lake.names(folder)):
+            name = read_name(text)
+            if name and (name.topic, name.partition) == (topic + settings.kafka.topic_suffix, partition):
+                found.setdefault((name.start, name.life), []).append(f"{folder}/{text}")
     for paths in (found[key] for key in sorted(found)):
         rows = pa.concat_tables([lake.read_table(path) for path in paths])
         yield from _wanted(rows, span, partition).to_pylist()
 
 
 def _wanted(rows: pa.Table, span: Range, partition: int) -> pa.Table:
-    wish, (first, end) = span.wish, span.offsets[partition]
-    conditions: Sequence[Any] = [
-        pc.is_in(rows["source_topic"], pa.array(span.sources)),
-        pc.equal(rows["source_partition"], partition),
-        pc.greater_equal(rows["source_offset"], first),
-        pc.less(rows["source_offset"], end),
-        pc.greater_equal(rows["event_time_us"], wish.from_us),
-        pc.less(rows["event_time_us"], wish.to_us),
-    ]
-    if wish.symbols:
-        names = pa.array(sorted(wish.symbols))
-        known = rows["symbol"] if "symbol" in rows.column_names else pa.nulls(rows.num_rows, pa.string())
-        conditions = [*conditions, pc.fill_null(pc.is_in(known, names), fill_value=False)]
-    mask = conditions[0]
-    for condition in conditions[1:]:
-        mask = pc.and_(mask, condition)
-    return rows.filter(mask).sort_by([(name, "ascending") for name in ID])
+    ours = pc.and_(span.mask(rows), pc.equal(rows["source_partition"], partition))
+    return rows.filter(ours).sort_by([(name, "ascending") for name in ID])

@@ -403,9 +403,7 @@ class Processor:
         ends = written.ends_of(tp.partition)
         outputs = Outputs(self._publisher, self._encoders, topic=source, partition=tp.partition, ends=ends)
         epoch = max(generation, loaded.newest_epoch + 1)  # a group that was deleted counts from 1 again
-        store = StateStore(
-            outputs, self._encoders, topic=topic, partition=tp.partition, epoch=epoch, life=log.life
-        )
+        store = StateStore(outputs, self._encoders, topic=topic, partition=tp.partition, epoch=epoch, life=log.life)
         worker = PartitionWorker(
             pipeline,
             outputs,

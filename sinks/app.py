@@ -3,7 +3,7 @@
 import gc
 import signal
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from importlib.metadata import version
@@ -74,7 +74,7 @@ def run(settings: Settings, store: str, *, task: int = 0, stop: Event | None = N
     with closing(target), watched(own, health, probes, put), common_port(settings, put(make_wsgi_app())):
         for topic in stored_topics():
             partition_count(own, topic.name)
-        with _stopping(stop or Event()) as stopping:
+        with told_to_stop(stop or Event()) as stopping:
             try:
                 Task(own, target, health, worker, stopping).run()
             except LogWentBackError as error:
@@ -125,7 +125,7 @@ class Task:
         chosen = chosen_topics(connector_of(self.settings, self.store.name))
         log = KafkaLog(self.settings, f"tickerplant.sink.{self.store.name}{self.settings.kafka.topic_suffix}", chosen)
         try:
-            drain = Drain(log, self.store, _tools(self, log.lives))
+            drain = Drain(log, self.store, self._tools(log.lives))
             logger().info("sink started", store=self.store.name)
             self.health.works()
             # Rows are many young containers without cycles: looking for some in them costs as much as decoding.
@@ -138,6 +138,18 @@ class Task:
             logger().info("sink stopped", store=self.store.name, is_complete=is_complete)
         finally:
             log.close()
+
+    def _tools(self, lives: Mapping[str, str]) -> Tools:
+        name = connector_of(self.settings, self.store.name).name
+        origin = Origin(connector=name, task=self.worker.task, connector_class=self.worker.connector_class)
+        return make_tools(
+            self.settings,
+            self.store.name,
+            self.health,
+            is_stopping=self.stopping.is_set,
+            lives=lives,
+            origin=origin,
+        )
 
     def _turn(self, drain: Drain, steering: Steering, restarts: int) -> Target:
         """Turn the main loop until told to end; returns what was wanted last."""
@@ -157,14 +169,26 @@ class Task:
         return wish.target
 
 
-def _tools(task: Task, lives: Mapping[str, str]) -> Tools:
-    settings, name = task.settings, task.store.name
+def make_tools(
+    settings: Settings,
+    store: str,
+    health: Health,
+    *,
+    is_stopping: Callable[[], bool],
+    lives: Mapping[str, str],
+    origin: Origin | None = None,
+) -> Tools:
+    """Make what a drain into a store (its name) works with.
+
+    Args:
+        lives: of topics, by full name; asked at each record.
+        origin: stands in the headers of dead letters, where that is set; None = none does.
+    """
     registry, publisher = Registry(settings), Publisher(settings)
     registry.learn((*stored_topics(), *map(raw_topic, SYMBOLOGIES)))  # the registry may be away when they are met
-    connector = connector_of(settings, name)
+    connector = connector_of(settings, store)
     letter_topic = connector.errors_deadletterqueue_topic_name
     has_headers = connector.errors_deadletterqueue_context_headers_enable
-    origin = Origin(connector=connector.name, task=task.worker.task, connector_class=task.worker.connector_class)
     letters = KafkaLetters(
         publisher,
         registry.encoder(DEAD_SINK, DeadLetter),
@@ -179,7 +203,7 @@ def _tools(task: Task, lives: Mapping[str, str]) -> Tools:
     suffix = settings.kafka.topic_suffix
     reader = RowReader(
         registry.decoder,
-        stage=f"sink.{name}",
+        stage=f"sink.{store}",
         topic_suffix=suffix,
         takes_unknown_ids=settings.registry.unknown_id == "dead_letter",
         lives=lives,
@@ -188,8 +212,8 @@ def _tools(task: Task, lives: Mapping[str, str]) -> Tools:
         reader=reader,
         letters=letters,
         commits=commits,
-        health=task.health,
-        is_stopping=task.stopping.is_set,
+        health=health,
+        is_stopping=is_stopping,
         limit=DeadLetterLimit(
             settings.sink.dead_letter_limit, settings.sink.dead_letter_share, settings.sink.dead_letter_window
         ),
@@ -197,7 +221,7 @@ def _tools(task: Task, lives: Mapping[str, str]) -> Tools:
 
 
 @contextmanager
-def _stopping(event: Event) -> Iterator[Event]:
+def told_to_stop(event: Event) -> Iterator[Event]:
     """Set the event on SIGTERM and SIGINT; elsewhere than in the main thread only its owner sets it."""
     if current_thread() is not main_thread():
         yield event

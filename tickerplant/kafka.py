@@ -380,6 +380,8 @@ def cluster_id(settings: Settings) -> str:
     """
     told = Told(settings)
     return str(_metadata(_admin(settings, told), told, CONNECT_TIMEOUT_S).cluster_id or "")
+
+
 def source_name(settings: Settings, topic: str) -> str:
     """Name a raw topic (without suffix) as the sources of records do that are derived from it now.
 

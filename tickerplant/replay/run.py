@@ -1,4 +1,4 @@
-"""`tickerplant replay`: partitions in parallel processes, both sinks beside them, until all is stored."""
+"""`tickerplant replay`: partitions in parallel processes, a sink beside them, until all is stored."""
 
 import multiprocessing
 import os
@@ -18,11 +18,12 @@ from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, T
 
 from tickerplant.errors import UserError
 from tickerplant.kafka import OffsetReader
-from tickerplant.lag import SINKS, Lag, LagReader, group_name
+from tickerplant.lag import SINKS, group_name
 from tickerplant.logs import configure_logs
 from tickerplant.replay import stores
 from tickerplant.replay.partition import Done, Task, replay_partition
 from tickerplant.replay.plan import Plan, make_plan
+from tickerplant.replay.sink import GROUP
 from tickerplant.replay.span import Range
 from tickerplant.replay.swap_lake import swap_lake
 from tickerplant.replay.swap_tables import open_tables, swap_tables
@@ -31,7 +32,6 @@ from tickerplant.replay.wish import Wish, checked_suffix, replay_settings
 from tickerplant.settings import Settings
 
 SPAWN: Final = multiprocessing.get_context("spawn")
-STORES: Final = ("clickhouse", "parquet")
 POLL_S: Final = 0.2
 STOP_S: Final = 20.0
 STILL_S: Final = 120.0
@@ -84,14 +84,14 @@ def run_replay(live: Settings, wish: Wish, how: How) -> dict[str, Any]:
         Console(stderr=True).print(f"tickerplant: {warning}", highlight=False, soft_wrap=True)
     began_s = time.monotonic()
     stores.make(live, plan.replay, wish.manifest())
-    with _sinks(plan.replay) as sinks:
-        done = _run_tasks(plan.tasks, sinks, console)
+    with _sink(plan.replay) as sink:
+        done = _run_tasks(plan, sink, console)
         if not sum(each.covered for each in done):
-            _stop(sinks)
+            _stop(sink)
             stores.drop(plan.replay)
             raise UserError(f"there is nothing in this range of {wish.topic}")
         replayed_s = time.monotonic() - began_s
-        _drain(plan.replay, sinks)
+        _drain(plan.replay, sink)
     summary = _summary(plan, done, replayed_s=replayed_s, seconds=time.monotonic() - began_s)
     unseen = sorted(wish.symbols - set().union(*(each.symbols for each in done)))
     if unseen and not how.resume:
@@ -161,13 +161,14 @@ def _make_room(live: Settings, replay: Settings, wish: Wish, how: How) -> None:
         raise UserError(f"replay {wish.into} exists ({found[0]}): --again drops it first, --resume goes on with it")
 
 
-def _run_tasks(tasks: Sequence[Task], sinks: Sequence[BaseProcess], console: Console) -> list[Done]:
+def _run_tasks(plan: Plan, sink: BaseProcess, console: Console) -> list[Done]:
+    tasks = plan.tasks
     board = SPAWN.Array("q", 2 * len(tasks), lock=False)
     workers = min(len(tasks), os.cpu_count() or 1)
     with ProcessPoolExecutor(workers, mp_context=SPAWN, initializer=_enter, initargs=(board,)) as pool:
         futures = [pool.submit(_run_task, task, number) for number, task in enumerate(tasks)]
         try:
-            _watch(tasks, futures, sinks, board, console)
+            _watch(plan, futures, sink, board, console)
             done = [future.result() for future in futures]
         except BrokenProcessPool:
             raise UserError("a process of the replay was killed; --resume goes on where it was") from None
@@ -198,10 +199,9 @@ def _run_task(task: Task, number: int) -> Done:
     return replay_partition(task, tell)
 
 
-def _watch(
-    tasks: Sequence[Task], futures: Sequence[Future[Done]], sinks: Sequence[BaseProcess], board: Board, console: Console
-) -> None:
+def _watch(plan: Plan, futures: Sequence[Future[Done]], sink: BaseProcess, board: Board, console: Console) -> None:
     """Show progress until all partitions are done."""
+    tasks = plan.tasks
     total = sum(task.end - task.start for task in tasks)
     columns = (
         TextColumn("replay"),
@@ -214,7 +214,7 @@ def _watch(
     with Progress(*columns, console=console, transient=True) as progress:
         bar = progress.add_task("replay", total=total, rate="-")
         while not all(future.done() for future in futures):
-            _check(sinks)
+            _check(plan.replay, sink)
             frames = sum(board[len(tasks) :])
             rate = f"{frames / max(0.001, time.monotonic() - began_s):,.0f}"
             progress.update(bar, completed=sum(board[: len(tasks)]), rate=rate)
@@ -222,65 +222,60 @@ def _watch(
 
 
 @contextmanager
-def _sinks(replay: Settings) -> Iterator[list[BaseProcess]]:
-    """Run both sinks beside the replay."""
+def _sink(replay: Settings) -> Iterator[BaseProcess]:
+    """Run the sink beside the replay; what it says goes into a file."""
     folder = replay.local.home
     folder.mkdir(parents=True, exist_ok=True)
-    processes: list[BaseProcess] = [
-        SPAWN.Process(target=_sink, args=(replay, store, folder / f"{store}.log"), daemon=True) for store in STORES
-    ]
-    for process in processes:
-        process.start()
+    process = SPAWN.Process(target=_run_sink, args=(replay, folder / "sink.log"), daemon=True)
+    process.start()
     try:
-        yield processes
+        yield process
     finally:
-        _stop(processes)
+        _stop(process)
 
 
-def _sink(replay: Settings, store: str, log: Path) -> None:
-    """Be a sink; what it says goes into a file."""
+def _run_sink(replay: Settings, log: Path) -> None:
     with log.open("ab") as file:
         os.dup2(file.fileno(), 1)
         os.dup2(file.fileno(), 2)
     os.nice(NICENESS)
-    configure_logs(f"sink-{store}", replay.log_level)
-    from sinks import app  # noqa: PLC0415  # in this process alone
+    configure_logs("sink-replay", replay.log_level)
+    from tickerplant.replay import sink  # noqa: PLC0415  # in this process alone
 
-    app.run(replay, store)
-
-
-def _stop(processes: Sequence[BaseProcess]) -> None:
-    for process in processes:
-        if process.is_alive():
-            process.terminate()
-    for process in processes:
-        process.join(STOP_S)
-        if process.is_alive():
-            process.kill()
-            process.join()
+    sink.run(replay)
 
 
-def _check(sinks: Sequence[BaseProcess]) -> None:
-    dead = [store for store, process in zip(STORES, sinks, strict=True) if not process.is_alive()]
-    if dead:
-        raise UserError(f"the {dead[0]} sink of the replay ended; see its log in the folder of the replay, --resume")
+def _stop(process: BaseProcess) -> None:
+    if process.is_alive():
+        process.terminate()
+    process.join(STOP_S)
+    if process.is_alive():
+        process.kill()
+        process.join()
 
 
-def _drain(replay: Settings, sinks: Sequence[BaseProcess]) -> None:
-    """Wait until both sinks have committed all that the replay wrote."""
+def _check(replay: Settings, sink: BaseProcess) -> None:
+    if not sink.is_alive():
+        raise UserError(f"the sink of the replay ended, see {replay.local.home}/sink.log; --resume goes on")
+
+
+def _drain(replay: Settings, sink: BaseProcess) -> None:
+    """Wait until the sink has committed all that the replay wrote."""
     moved_s, before = time.monotonic(), -1
-    with closing(LagReader(replay)) as reader:
-        while waiting := _waiting(reader.read()) or _waiting(reader.read()):
-            _check(sinks)
+    with closing(OffsetReader(replay)) as reader:
+        written = dict.fromkeys(stores.topics(replay)[:-1], replay.kafka.partitions)
+        ends = {place: end for place, (first, end) in reader.watermarks(written).items() if end > first}
+        while waiting := _waiting(reader.committed(group_name(GROUP, replay), written), ends):
+            _check(replay, sink)
             if waiting != before:
                 moved_s, before = time.monotonic(), waiting
             if time.monotonic() - moved_s > STILL_S:
-                raise UserError(f"the sinks of the replay store nothing more; see {replay.local.home}, --resume")
+                raise UserError(f"the sink of the replay stores nothing more; see {replay.local.home}, --resume")
             time.sleep(POLL_S)
 
 
-def _waiting(lags: Sequence[Lag]) -> int:
-    return sum(lag.records for lag in lags)
+def _waiting(committed: Mapping[tuple[str, int], int], ends: Mapping[tuple[str, int], int]) -> int:
+    return sum(max(0, end - committed.get(place, 0)) for place, end in ends.items())
 
 
 def _summary(plan: Plan, done: Sequence[Done], *, replayed_s: float, seconds: float) -> dict[str, Any]:

@@ -55,7 +55,8 @@ class Selection:
 def marked(record: Derived) -> Derived:
     """Join REPLAY into the flags of a record that has flags."""
     if isinstance(record, FLAGGED):
-        return msgspec.structs.replace(record, flags=join_flags(REPLAY, *record.flags.split(",")))
+        flags = join_flags(REPLAY, *record.flags.split(",")) if record.flags else REPLAY
+        return msgspec.structs.replace(record, flags=flags)
     return record
 
 

@@ -12,8 +12,9 @@ from sinks.clickhouse_client import connect
 from sinks.tables import RAW, TABLES
 from tickerplant.errors import UserError
 from tickerplant.kafka import create_topics, delete_groups, delete_topics, topic_partitions
-from tickerplant.lag import SINKS, group_name
+from tickerplant.lag import group_name
 from tickerplant.replay.lake import Lake
+from tickerplant.replay.sink import GROUP
 from tickerplant.replay.swap_tables import CLOSED
 from tickerplant.settings import Settings
 
@@ -64,7 +65,7 @@ def drop(replay: Settings) -> dict[str, int]:
     if not replay.kafka.topic_suffix or "__" not in replay.clickhouse.table_suffix:
         raise UserError("only a replay can be dropped")  # the live names have no such suffix
     deleted = delete_topics(replay, topics(replay))
-    delete_groups(replay, [group_name(base, replay) for base in SINKS])
+    delete_groups(replay, [group_name(GROUP, replay)])
     with closing(_Client(replay)) as client:
         dropped = client.drop(table_names(replay))
     return {"topics": len(deleted), "tables": dropped, "lakes": int(Lake(replay.object_store).remove())}

@@ -19,6 +19,7 @@ from benchmarks import (
     overhead,
     processor,
     recovery,
+    replay,
     snapshots,
     soak,
     startup,
@@ -50,6 +51,7 @@ BENCHMARKS: dict[str, tuple[str, Callable[[], dict[str, Any]]]] = {
     "Memory over a long run at 5,000 frames/s": ("python -m benchmarks.soak", soak.measure),
     "Importing each process": ("python -m benchmarks.imports", imports.measure),
     "Installing, in megabytes": ("python -m benchmarks.install", install.measure),
+    "Replay, from raw records to both stores": ("python -m benchmarks.replay", replay.measure),
     "Local stack": ("python -m benchmarks.startup", startup.measure),
 }
 

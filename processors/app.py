@@ -9,7 +9,7 @@ import gc
 import logging
 import sys
 import time
-from collections.abc import AsyncIterable, Awaitable, Callable, Collection, Iterator, Mapping
+from collections.abc import AsyncIterable, Awaitable, Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from functools import partial
@@ -22,7 +22,7 @@ from faust.types import TP
 
 from processors.errors import StateError, StateVersionError
 from processors.outputs import Encoders, Outputs
-from processors.pieces import OutputsPiece
+from processors.pieces import HEAD, OutputsPiece
 from processors.pipeline import Pipeline
 from processors.silence import highest
 from processors.start import Log, Start, find_start
@@ -34,7 +34,7 @@ from processors.written import Written, find_written
 from schemas.records import RawFrames, State
 from schemas.topics import raw_topic
 from tickerplant import metrics
-from tickerplant.clock import NowUs, now_us
+from tickerplant.clock import NowUs, now_us, steady_us
 from tickerplant.errors import DependencyError, UserError
 from tickerplant.health import Health, watched
 from tickerplant.kafka import Consumer, OffsetReader, Publisher, check_broker, consumer, partition_count
@@ -84,6 +84,7 @@ class Tools:
     Args:
         connect: makes a consumer of a group that is not joined: by it state and outputs are read.
         partition_counts: of the raw topics, by full name.
+        steady_us: a clock that nobody sets.
     """
 
     publisher: Publisher
@@ -92,9 +93,10 @@ class Tools:
     partition_counts: Mapping[str, int]
     connect: Callable[..., Consumer] = consumer
     now_us: NowUs = now_us
+    steady_us: NowUs = steady_us
 
 
-class _Known(NamedTuple):
+class Known(NamedTuple):
     """What is known of a raw partition: its state, where to go on, and what the broker says."""
 
     loaded: Loaded
@@ -170,7 +172,7 @@ class Processor:
             written_us = int(message.timestamp * 1_000_000)
             worker.step(message.offset, message.value, written_us)
             if worker.went_back:
-                await self._check_lives()
+                await self._check_log(message.tp, worker)
                 worker.went_back = False
             progress = self._progress[message.tp]
             progress.next_offset, progress.written_us = worker.next_offset, written_us
@@ -221,9 +223,10 @@ class Processor:
             await asyncio.sleep(POLL_S)
         assigned = [tp for tp in sorted(app.consumer.assignment()) if tp.topic in self.venues]
         found: dict[TP, Loaded] = {}
-        for tp in assigned:
-            while tp not in found and app.consumer_generation_id == generation:
-                await self._load(tp, found)
+        for number in sorted({tp.partition for tp in assigned}):
+            tps = [tp for tp in assigned if tp.partition == number]
+            while tps[0] not in found and app.consumer_generation_id == generation:
+                await self._load(tps, found)
         logs: dict[TP, Log] | None = None
         while logs is None and app.consumer_generation_id == generation:
             logs = await self._ask(self._logs, found)
@@ -234,7 +237,7 @@ class Processor:
             return  # assigned anew meanwhile: another call follows
         starts = {tp: find_start(loaded, logs[tp]) for tp, loaded in found.items()}
         self._workers = {
-            tp: self._worker(tp, _Known(found[tp], starts[tp], logs[tp]), written, generation) for tp in found
+            tp: self._worker(tp, Known(found[tp], starts[tp], logs[tp]), written, generation) for tp in found
         }
         self._lives = self._lives | {tp.topic: log.life for tp, log in logs.items()}
         self._follow(self._workers)
@@ -331,12 +334,13 @@ class Processor:
             await self._delivered(worker, worker.outputs.mark())
         await self.snapshot(self._app)
 
-    async def _load(self, tp: TP, found: dict[TP, Loaded]) -> None:
-        """Load the state of a partition; where the broker is away meanwhile, leave it for another try."""
-        args = (self.settings, self._state_decoder, raw_topic(self.venues[tp.topic]).name, tp.partition)
-        loaded = await self._ask(partial(load, connect=self._tools.connect), *args)
+    async def _load(self, tps: Sequence[TP], found: dict[TP, Loaded]) -> None:
+        """Load the state of one partition of several topics; where the broker is away, leave it for another try."""
+        names = {tp: raw_topic(self.venues[tp.topic]).name for tp in tps}
+        ask = partial(load, connect=self._tools.connect)
+        loaded = await self._ask(ask, self.settings, self._state_decoder, list(names.values()), tps[0].partition)
         if loaded is not None:
-            found[tp] = loaded
+            found |= {tp: loaded[name] for tp, name in names.items()}
 
     async def _ask(self, question: Callable[..., T], *args: Any) -> T | None:
         """Ask the broker in a thread; None = it is away, and some time has passed. The first of many tries is told."""
@@ -385,7 +389,7 @@ class Processor:
         self._follow({})
         return False
 
-    def _worker(self, tp: TP, known: _Known, written: Written, generation: int = 0) -> PartitionWorker:
+    def _worker(self, tp: TP, known: Known, written: Written, generation: int = 0) -> PartitionWorker:
         loaded, start, log = known
         venue = self.venues[tp.topic]
         topic = raw_topic(venue).name
@@ -415,6 +419,7 @@ class Processor:
             limit=limit,
             takes_unknown_ids=self.settings.registry.unknown_id == "dead_letter",
             now_us=self._tools.now_us,
+            steady_us=self._tools.steady_us,
             lease_us=self._lease_us,
         )
         marks = highest(*(written.marks.get((name, tp.partition), {}) for name in (source, topic)))
@@ -437,6 +442,19 @@ class Processor:
                 self.failure = self.failure or error
                 await app.crash(error)
                 raise
+
+    async def _check_log(self, tp: TP, worker: PartitionWorker) -> None:
+        """Make sure that a raw partition that went back is the one it was, and whole.
+
+        Raises:
+            OffsetError: the topic was made anew.
+            UserError: records that were processed are not in it any more.
+        """
+        logs = await self._ask(self._logs, [tp])
+        if logs is not None:
+            if logs[tp].life != self._lives.get(tp.topic):
+                raise OffsetError(f"{tp.topic} was made anew: starting again")
+            find_start(Loaded(worker.next_offset, {HEAD: ()}, life=logs[tp].life), logs[tp])
 
     async def _check_lives(self) -> None:
         """Make sure that raw topics are the ones they were; one that is gone is not assigned, and may come back.

@@ -10,7 +10,7 @@ overwrites nothing of its successor's, and does not count: a head tells of each 
 Offsets belong to one life of the raw topic: where it was made anew, all is written again, and none of before counts.
 """
 
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Final, NamedTuple
 
@@ -31,6 +31,7 @@ POLL_RECORDS: Final = 1000
 LOAD_TIMEOUT_S: Final = 60.0
 WHOLE_SLOTS: Final = (0, 1)
 FIRST_CHANGE_SLOT: Final = 2
+KEY_PARTS: Final = 6  # topic, partition, name, slot, part, epoch
 PART_BYTES: Final = 512 * 1024  # many brokers take records of up to 1 MB
 
 
@@ -86,10 +87,12 @@ class Loaded:
     places: dict[str, Place] = field(default_factory=dict)
     limits: dict[int, int] = field(default_factory=dict)
     newest_epoch: int = -1
-    life: str = ""
     stale: tuple[bytes, ...] = field(default=(), repr=False)
+    life: str = ""
 
 
+Records = dict[bytes, tuple[int, bytes]]
+"""Key → offset and value."""
 Slots = Mapping[int, Mapping[int, State]]
 """Slot → epoch → piece."""
 
@@ -114,8 +117,8 @@ def choose(states: Iterable[tuple[int, State]]) -> Loaded:
         {name: _place(chain, slot) for name, (chain, slot) in chains.items()},
         limits,
         newest_epoch,
-        newest.life,
         tuple(stale),
+        newest.life,
     )
 
 
@@ -175,12 +178,12 @@ def _place(chain: list[State], whole_slot: int) -> Place:
 def load(
     settings: Settings,
     decoder: Decoder[State],
-    topic: str,
+    topics: Collection[str],
     partition: int,
     *,
     connect: Callable[..., Consumer] = consumer,
-) -> Loaded:
-    """Read the state of a raw partition; blocks.
+) -> dict[str, Loaded]:
+    """Read the state of one partition of several raw topics, by topic; blocks.
 
     Raises:
         StateAwayError: the topic cannot be read now.
@@ -189,7 +192,8 @@ def load(
     client = connect(settings, LOAD_GROUP)
     where = TopicPartition(STATE.name + settings.kafka.topic_suffix, partition, OFFSET_BEGINNING)
     try:
-        return choose(read_states(client, where, decoder, topic))
+        records = newest_records(client, where)
+        return {topic: choose(read_states(records, where, decoder, topic)) for topic in topics}
     except KafkaException as error:
         raise StateAwayError(f"{where.topic}:{where.partition}: {error}") from error
     finally:
@@ -197,15 +201,17 @@ def load(
 
 
 def read_states(
-    client: Consumer, where: TopicPartition, decoder: Decoder[State], topic: str
+    records: Records, where: TopicPartition, decoder: Decoder[State], topic: str
 ) -> Iterator[tuple[int, State]]:
-    """Read (slot, state) of a raw topic as they are at the end there is now, in the order they were written.
+    """Decode those of a raw topic to (slot, state).
 
     Raises:
-        StateAwayError: the end is not reached in time, or the broker refuses.
         StateDamagedError: a record is damaged.
     """
-    for key, (offset, value) in newest_records(client, where, f"{topic}|".encode()).items():
+    prefix = f"{topic}|".encode()
+    for key, (offset, value) in records.items():
+        if not key.startswith(prefix):
+            continue
         try:
             state = decoder.decode(value)
             yield int(key.decode().removeprefix(_prefix(state)).partition("|")[0]), state
@@ -214,8 +220,8 @@ def read_states(
             raise damaged(f"{place}: {error}", topic, where.partition) from error
 
 
-def newest_records(client: Consumer, where: TopicPartition, prefix: bytes) -> dict[bytes, tuple[int, bytes]]:
-    """Read the last record of each key that begins so: key → offset and value, in the order they were written.
+def newest_records(client: Consumer, where: TopicPartition) -> Records:
+    """Read the last record of each key up to the end there is now, in the order they were written.
 
     What was overwritten or deleted lies in the topic for a while; it is not kept in memory.
 
@@ -225,7 +231,7 @@ def newest_records(client: Consumer, where: TopicPartition, prefix: bytes) -> di
     end = end_offsets(client, [where])[where.topic, where.partition]
     client.assign([where])
     position, polls_left = 0, int(LOAD_TIMEOUT_S / POLL_S)
-    found: dict[bytes, tuple[int, bytes]] = {}
+    found: Records = {}
     while position < end:
         polls_left -= 1
         if polls_left < 0:
@@ -235,7 +241,7 @@ def newest_records(client: Consumer, where: TopicPartition, prefix: bytes) -> di
                 raise StateAwayError(f"{where.topic}:{where.partition}: {message.error()}")
             offset, key, value = message.offset() or 0, message.key(), message.value()
             position = offset + 1
-            if isinstance(key, bytes) and key.startswith(prefix):
+            if isinstance(key, bytes):
                 found.pop(key, None)
                 if isinstance(value, bytes):
                     found[key] = (offset, value)
@@ -336,6 +342,16 @@ def _key(state: State, slot: int) -> bytes:
     part = f"|{state.part}" if state.part or state.epoch else ""
     epoch = f"|{state.epoch}" if state.epoch else ""
     return f"{_prefix(state)}{slot}{part}{epoch}".encode()
+
+
+def epoch_of(key: bytes) -> int:
+    """Tell who wrote under a key; 0 = it names nobody.
+
+    >>> epoch_of(b"raw.binance|1|BTC/USDT|0|0|7"), epoch_of(b"raw.binance|1|BTC/USDT|0")
+    (7, 0)
+    """
+    parts = key.decode("utf-8", "replace").split("|")
+    return int(parts[KEY_PARTS - 1]) if len(parts) == KEY_PARTS and parts[-1].isdigit() else 0
 
 
 def _prefix(state: State) -> str:

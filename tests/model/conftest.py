@@ -76,9 +76,10 @@ class Record(NamedTuple):
 
 @dataclass
 class Broker:
-    """Logs, what a group committed, and the time of day."""
+    """Logs, what a group committed, the time of day, and the life of the raw topic."""
 
     now_us: int = START_US
+    life: str = "firstlif"
     logs: dict[Place, list[Record]] = field(default_factory=dict)
     ends: dict[Place, int] = field(default_factory=dict)
     committed: dict[Place, int] = field(default_factory=dict)
@@ -94,6 +95,12 @@ class Broker:
         """Keep the newest record of each key."""
         newest = {record.name: record for record in self.logs.get(place, [])}
         self.logs[place] = sorted(newest.values(), key=lambda record: record.at)
+
+    def make_anew(self, life: str) -> None:
+        """Delete the raw topic and make another one of its name; what the group committed of it goes as well."""
+        self.life = life
+        for each in (self.logs, self.ends, self.committed):
+            each.pop(HOME, None)  # type: ignore[attr-defined]  # dicts by place
 
     def sources(self, topic: str) -> list[bytes]:
         return [dict(record.pairs)["source"] for record in self.logs.get((topic, 0), [])]
@@ -145,6 +152,9 @@ class MemoryOffsets:
     def watermarks(self, counts: Mapping[str, int]) -> dict[Place, tuple[int, int]]:
         places = [(name, number) for name, count in counts.items() for number in range(count)]
         return {place: (0, self._broker.ends.get(place, 0)) for place in places}
+
+    def lives(self, topics: Iterable[str]) -> dict[str, str]:
+        return dict.fromkeys(topics, self._broker.life)
 
     def offsets_at(self, times_ms: Mapping[Place, int]) -> dict[Place, int | None]:
         return {place: self._at(place, time_ms) for place, time_ms in times_ms.items()}
@@ -327,6 +337,7 @@ class Process:
                 partition_counts={RAW: 1},
                 connect=lambda *_, **config: MemoryConsumer(broker, tells_ends=bool(config)),
                 now_us=lambda: broker.now_us,
+                steady_us=lambda: broker.now_us,
             ),
         )
         self.app = SimpleNamespace(

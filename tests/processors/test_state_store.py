@@ -1,6 +1,7 @@
 from collections.abc import Iterator
 from typing import Any, NamedTuple
 
+import msgspec
 import pytest
 
 from processors.pieces import Piece
@@ -11,6 +12,7 @@ from processors.state_store import (
     StateReadError,
     StateStore,
     choose,
+    newest_records,
     read_states,
 )
 from schemas.codec import Decoder, Encoder, schema_text
@@ -61,27 +63,25 @@ def test_the_newest_piece_up_to_the_head_counts_whichever_slot_it_has() -> None:
     assert found.places == {"": Place(0, 0, 20), "A": Place(1, 0, 20)}
 
 
-def test_the_life_of_the_last_head_counts_though_its_offsets_are_lower() -> None:
+def test_the_life_of_the_newest_owner_counts_though_its_offsets_are_lower() -> None:
     first = [(0, piece("A", 900, life="x")), (0, piece("", 900, life="x"))]
-    begun = [(1, piece("A", 0, b"again", life="y"))]
-    head = [(1, piece("", 0, life="y"))]
+    begun = [(0, msgspec.structs.replace(piece("A", 0, b"again", life="y"), epoch=1))]
+    head = [(0, msgspec.structs.replace(piece("", 0, life="y"), epoch=1))]
+    before, after = choose([*first, *begun]), choose([*first, *begun, *head])
 
-    assert choose([*first, *begun]) == Loaded(
-        900, {"": (b"@900",), "A": (b"A@900",)}, {"": Place(0, 0, 900), "A": Place(0, 0, 900)}, "x"
-    )
-    assert choose([*first, *begun, *head]) == Loaded(
-        0, {"": (b"@0",), "A": (b"again",)}, {"": Place(1, 0, 0), "A": Place(1, 0, 0)}, "y"
-    )
+    assert (before.next_offset, before.pieces, before.life) == (900, {"": (b"@900",), "A": (b"A@900",)}, "x")
+    assert (after.next_offset, after.pieces, after.life) == (0, {"": (b"@0",), "A": (b"again",)}, "y")
+    assert after.limits == {1: 0}
 
 
-def test_an_heir_in_another_life_leaves_the_state_of_before_until_its_own_stands() -> None:
-    """Even where both are as of the same offset."""
-    outputs: Any = FakeOutputs()
-    heir = StateStore(outputs, FakeEncoders(), topic="raw.binance", partition=3, life="y")  # type: ignore[arg-type]
-    heir.resume(Loaded(7, {}, {"": Place(0, 0, 7), "A": Place(1, 0, 7)}, "x"))
+def test_an_heir_in_another_life_goes_on_with_nothing_of_the_state_of_before() -> None:
+    outputs, encoders = FakeOutputs(), FakeEncoders()
+    heir = StateStore(outputs, encoders, topic="raw.binance", partition=0, epoch=2, life="y")  # type: ignore[arg-type]
+    heir.resume(choose([(0, of(1, "A", 7)), (0, msgspec.structs.replace(of(1, "", 7), life="x"))]))
     write(heir, {"A": b"1"}, 7)
 
-    assert [key.removeprefix(b"raw.binance|3|") for key in outputs.keys] == [b"A|0", b"|1"]
+    assert outputs.keys == [b"raw.binance|0|A|0|0|2", b"raw.binance|0||0|0|2"]
+    assert (encoders.encoded[-1].lineage, encoders.encoded[-1].life) == ("", "y")
 
 
 def write(store: StateStore, wholes: dict[str, bytes], next_offset: int) -> None:
@@ -189,7 +189,8 @@ class MemoryConsumer:
 
 def read(client: MemoryConsumer) -> Iterator[tuple[int, State]]:
     where = TopicPartition("state.processor", 0)
-    return read_states(client, where, Decoder(State, lambda _: schema_text(State)), "raw.binance")  # type: ignore[arg-type]
+    records = newest_records(client, where)  # type: ignore[arg-type]
+    return read_states(records, where, Decoder(State, lambda _: schema_text(State)), "raw.binance")
 
 
 def message(at: int, state: State, slot: int) -> MemoryMessage:

@@ -98,12 +98,13 @@ def keep(settings: Settings) -> list[dict[str, Any]]:
         raise UserError(f"topic {STATE.name}{suffix} does not exist: run `tickerplant deploy`")
     registry, lake = Registry(settings), Lake(settings.object_store)
     states, frames = registry.decoder(State), registry.decoder(RawFrames)
-    names = [raw_topic(venue).name for venue in sorted(SYMBOLOGIES)]
-    found = [
-        _keep_partition(settings, lake, (states, frames), (name, partition), lives[name + suffix])
-        for name in names
-        for partition in range(existing.get(name + suffix, 0))
-    ]
+    counts = {name: existing.get(name + suffix, 0) for name in (raw_topic(venue).name for venue in SYMBOLOGIES)}
+    found = []
+    for partition in range(max(counts.values(), default=0)):
+        names = sorted(name for name, count in counts.items() if partition < count)
+        for name, loaded in load(settings, states, names, partition).items():
+            place = (name, partition)
+            found.append(_keep_partition(settings, lake, frames, (place, lives[name + suffix]), loaded))
     return [each for each in found if each is not None]
 
 
@@ -118,16 +119,17 @@ def _topics(settings: Settings) -> tuple[dict[str, int], dict[str, str]]:
 def _keep_partition(
     settings: Settings,
     lake: Lake,
-    decoders: tuple[Decoder[State], Decoder[RawFrames]],
-    place: tuple[str, int],
-    life: str,
+    decoder: Decoder[RawFrames],
+    log: tuple[tuple[str, int], str],
+    loaded: Loaded,
 ) -> dict[str, Any] | None:
-    topic, partition = place
-    loaded = load(settings, decoders[0], topic, partition)
+    """Write the checkpoint of a raw partition (topic and number, and its life); None = there is nothing new."""
+    (topic, partition), life = log
     known = {(each.next_offset, each.life) for each in checkpoint.places(lake, topic, partition)}
-    if not (loaded.pieces and loaded.next_offset) or (loaded.next_offset, loaded.life) in known or loaded.life not in {"", life}:
-        return None  # the last: the processor does not know yet that the topic was made anew
-    time_us = _event_time_us(settings, decoders[1], place, loaded)
+    is_of_before = loaded.life not in {"", life}  # the processor does not know yet that the topic was made anew
+    if not loaded.next_offset or (loaded.next_offset, loaded.life) in known or is_of_before:
+        return None
+    time_us = _event_time_us(settings, decoder, log[0], loaded)
     found = Checkpoint(
         topic=topic,
         partition=partition,

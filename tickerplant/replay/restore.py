@@ -9,7 +9,7 @@ import msgspec
 from processors.errors import StateError
 from processors.outputs import Encoders, Outputs
 from processors.pieces import HEAD, HeadPiece, Piece, decode_piece, encode_piece
-from processors.state_store import LOAD_GROUP, StateStore, newest_records
+from processors.state_store import LOAD_GROUP, StateStore, epoch_of, newest_records
 from schemas.topics import STATE
 from tickerplant.clock import now_us
 from tickerplant.errors import DependencyError, UserError
@@ -64,8 +64,10 @@ def _write(settings: Settings, found: Checkpoint, life: str) -> None:
     head = _head(found)
     encoders, publisher = Encoders(Registry(settings)), Publisher(settings)
     outputs = Outputs(publisher, encoders, topic=found.topic, partition=found.partition)
-    store = StateStore(outputs, encoders, topic=found.topic, partition=found.partition, life=life)
-    for key in _keys(settings, found):
+    keys = _keys(settings, found)
+    epoch = 1 + max(map(epoch_of, keys), default=0)
+    store = StateStore(outputs, encoders, topic=found.topic, partition=found.partition, epoch=epoch, life=life)
+    for key in keys:
         publisher.send(STATE.name, found.partition, key, None)
     for name, payloads in found.pieces.items():
         if name != HEAD:
@@ -91,5 +93,6 @@ def _head(found: Checkpoint) -> bytes:
 def _keys(settings: Settings, found: Checkpoint) -> list[bytes]:
     """List the keys that the state of a raw partition has now."""
     where = TopicPartition(STATE.name + settings.kafka.topic_suffix, found.partition, OFFSET_BEGINNING)
+    prefix = f"{found.topic}|{found.partition}|".encode()
     with closing(consumer(settings, LOAD_GROUP)) as client:
-        return list(newest_records(client, where, f"{found.topic}|{found.partition}|".encode()))
+        return [key for key in newest_records(client, where) if key.startswith(prefix)]

@@ -21,7 +21,7 @@ import pyarrow.parquet as pq
 from sinks.chunk import Chunk, Limits, Span
 from sinks.places import Bucket, Folder, Place
 from sinks.store import Refused
-from sinks.stored import Stored, missing, name_prefix, object_name
+from sinks.stored import Held, Stored, missing, name_prefix, object_name
 from tickerplant.health import OBJECT_STORE
 from tickerplant.logs import logger
 from tickerplant.settings import Settings
@@ -101,8 +101,11 @@ class ParquetStore:
         if chunk.offsets is not None:
             self._listed_to[place] = chunk.span.end
 
-    def _stored(self, folder: str, span: Span) -> list[Span]:
-        """Tell which objects of a folder hold offsets of a span; it is listed once while offsets are not known."""
+    def _stored(self, folder: str, span: Span) -> list[Held]:
+        """Tell which objects of a folder hold offsets of a span; it is listed once while offsets are not known.
+
+        Those of swaps are not doubted: what is written again in their place would not count.
+        """
         key = (folder, span.topic, span.partition)
         if key not in self._listings:
             if len(self._listings) >= LISTINGS:
@@ -110,8 +113,8 @@ class ParquetStore:
             self._listings[key] = Stored(self._place.names(folder, name_prefix(span)), span)
         found, listing = [], self._listings[key]
         for each in listing.over(span):
-            path = f"{folder}/{object_name(each)}"
-            if self._is_whole(path):
+            path = f"{folder}/{each.name}"
+            if each.is_swapped or self._is_whole(path):
                 found.append(each)
             else:
                 listing.leave_out(each)

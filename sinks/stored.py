@@ -2,13 +2,14 @@
 
 import re
 from collections.abc import Iterable, Iterator
-from typing import Final
+from typing import Final, NamedTuple
 
 import numpy as np
 
 from sinks.chunk import Span
 
-NAME: Final = re.compile(r"(\d{19})-(\d{19})(?:-([A-Za-z0-9_-]{1,8}))?\.parquet")
+NAME: Final = re.compile(r"(\d{19})-(\d{19})(?:-([A-Za-z0-9_-]{1,8}?))?(-s[a-z0-9]{8})?\.parquet")
+"""First and last offset, generation, and the swap (of `tickerplant replay`) that wrote it in the place of others."""
 
 
 def object_name(span: Span) -> str:
@@ -22,6 +23,15 @@ def name_prefix(span: Span) -> str:
     return f"{span.topic}-{span.partition}-"
 
 
+class Held(NamedTuple):
+    """An object: first and last offset, its name, and whether a swap wrote it."""
+
+    start: int
+    end: int
+    name: str
+    is_swapped: bool = False
+
+
 class Stored:
     """The objects of one partition and generation in one folder.
 
@@ -31,37 +41,35 @@ class Stored:
     """
 
     def __init__(self, names: Iterable[str], like: Span) -> None:
-        self._like = like
-        found = sorted(_ranges(names, like))
-        self._starts = np.array([start for start, _ in found], np.int64)
-        self._ends = np.array([end for _, end in found], np.int64)
+        self._held = sorted(_held(names, like))
+        self._index()
 
-    def over(self, span: Span) -> list[Span]:
+    def over(self, span: Span) -> list[Held]:
         """List the objects that hold offsets of a span."""
         numbers = np.flatnonzero((self._starts <= span.end) & (self._ends >= span.start))
-        return [self._span(int(self._starts[number]), int(self._ends[number])) for number in numbers]
+        return [self._held[number] for number in numbers]
 
-    def leave_out(self, span: Span) -> None:
+    def leave_out(self, held: Held) -> None:
         """Forget an object."""
-        kept = ~((self._starts == span.start) & (self._ends == span.end))
-        self._starts, self._ends = self._starts[kept], self._ends[kept]
+        self._held.remove(held)
+        self._index()
 
-    def _span(self, start: int, end: int) -> Span:
-        like = self._like
-        return Span(topic=like.topic, partition=like.partition, generation=like.generation, start=start, end=end)
+    def _index(self) -> None:
+        self._starts = np.array([each.start for each in self._held], np.int64)
+        self._ends = np.array([each.end for each in self._held], np.int64)
 
 
-def missing(offsets: np.ndarray, stored: Iterable[Span]) -> np.ndarray:
-    """Tell which offsets lie in none of the spans."""
+def missing(offsets: np.ndarray, stored: Iterable[Held]) -> np.ndarray:
+    """Tell which offsets lie in none of the objects."""
     found = np.ones(len(offsets), bool)
-    for span in stored:
-        found &= (offsets < span.start) | (offsets > span.end)
+    for held in stored:
+        found &= (offsets < held.start) | (offsets > held.end)
     return found
 
 
-def _ranges(names: Iterable[str], like: Span) -> Iterator[tuple[int, int]]:
+def _held(names: Iterable[str], like: Span) -> Iterator[Held]:
     prefix = name_prefix(like)
     for name in names:
         match = NAME.fullmatch(name.removeprefix(prefix)) if name.startswith(prefix) else None
         if match is not None and (match[3] or "") == like.generation:
-            yield int(match[1]), int(match[2])
+            yield Held(int(match[1]), int(match[2]), name, match[4] is not None)

@@ -1,9 +1,11 @@
 """Rebuilt rows in the place of live ones, in lakes in folders: whatever ends a swap, readers see the old or the new."""
 
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pyarrow as pa
 import pytest
 from hypothesis import given
@@ -12,10 +14,11 @@ from hypothesis import strategies as st
 import tickerplant
 from schemas.arrow import arrow_schema
 from schemas.records import Tick
-from sinks.chunk import Span
+from sinks.chunk import Chunk, Span
 from sinks.columns import columns
-from sinks.parquet import encode, partitions
+from sinks.parquet import ParquetStore, encode, partitions
 from sinks.stored import object_name
+from sinks.tables import TABLES
 from tickerplant.replay.manifest import Liveness, Manifest, ObjectName, Replaced, Swap, read_name
 from tickerplant.replay.span import Range
 from tickerplant.replay.swap_lake import swap_lake
@@ -152,6 +155,24 @@ def test_a_replaced_object_that_a_sink_writes_again_does_not_count(live: Setting
         path.write_bytes(before[path])
 
     assert sorted(seen(live)) == expected()
+
+
+def test_a_sink_that_lost_its_offsets_stores_nothing_of_a_swapped_range_again(live: Settings, tmp_path: Path) -> None:
+    """Not even where the swap took all rows of an object away."""
+    nothing = Settings(
+        object_store=ObjectStore(root=str(tmp_path / "lake-fixed")),
+        kafka=live.kafka.model_copy(update={"topic_suffix": ".fixed"}),
+    )
+    symbols = frozenset({"BTC/USDT", "ETH/USDT"})
+    list(swap_lake(live, nothing, span(wish=replace(span().wish, symbols=symbols))))
+    before = sorted(seen(live))
+    place = Span(topic="cleaned.tick", partition=0, generation=LIFE, start=15, end=24)
+    batch = rows_of([tick(offset, 1.0) for offset in range(15, 25)])
+    chunk = Chunk(table=TABLES["cleaned.tick"], span=place, batches=[batch], offsets=np.arange(15, 25))
+    ParquetStore(live).write(chunk)
+
+    assert sorted(seen(live)) == before
+    assert not [each for each in before if FROM <= each[1] < TO and "OKX" not in each[0]]
 
 
 def test_rows_that_no_live_object_holds_any_of_go_where_they_belong(live: Settings, replay: Settings) -> None:

@@ -23,7 +23,8 @@ def test_names_of_other_topics_partitions_and_generations_are_passed_over() -> N
         span(0, 9, generation="zzzzzzzz"),
         span(0, 9, generation=""),
     ]
-    names = [*map(object_name, others), "cleaned.tick-1-junk.parquet", "_damaged-" + object_name(span(0, 9)), ""]
+    names = [*map(object_name, others), *(object_name(each).replace(".p", "-sk3f9x0ab.p") for each in others)]
+    names += ["cleaned.tick-1-junk.parquet", "_damaged-" + object_name(span(0, 9)), ""]
 
     assert Stored(names, LIKE).over(span(0, 100)) == []
 
@@ -32,8 +33,16 @@ def test_an_object_is_found_by_any_of_its_offsets() -> None:
     stored = Stored([object_name(span(10, 19)), object_name(span(20, 20))], LIKE)
 
     assert stored.over(span(0, 9)) == stored.over(span(21, 30)) == []
-    assert stored.over(span(19, 19)) == [span(10, 19)]
-    assert stored.over(span(15, 25)) == [span(10, 19), span(20, 20)]
+    assert [each[:2] for each in stored.over(span(19, 19))] == [(10, 19)]
+    assert [each.name for each in stored.over(span(15, 25))] == [object_name(span(10, 19)), object_name(span(20, 20))]
+
+
+def test_an_object_that_a_swap_wrote_holds_what_it_replaced() -> None:
+    names = [object_name(span(10, 19)).replace(".parquet", "-sk3f9x0ab.parquet"), object_name(span(20, 29))]
+    stored = Stored(names, LIKE).over(span(0, 100))
+
+    assert [each[:2] for each in stored] == [(10, 19), (20, 29)]
+    assert [each.is_swapped for each in stored] == [True, False]
 
 
 @given(

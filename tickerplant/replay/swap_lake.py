@@ -187,7 +187,7 @@ def _rewritten(lakes: tuple[Lake, Lake], folder: Folder, span: Range, swap_id: s
         whole = pa.concat_tables([*kept, *fresh], promote_options="default").sort_by(ORDER) if kept or fresh else None
         start, end = group.span()
         life = group.objects[0].name.life if group.objects else ""
-        if whole is not None and whole.num_rows:
+        if whole is not None:  # without rows, too: its name tells sinks that these offsets are stored
             name = ObjectName(start, end, folder.topic, folder.partition, life, swap_id)
             offsets = Span(topic=folder.topic, partition=folder.partition, generation=life, start=start, end=end)
             nulls = pa.nulls(whole.num_rows, pa.string())  # the path tells

@@ -153,8 +153,12 @@ def test_a_replaced_object_that_a_sink_writes_again_does_not_count(live: Setting
     list(swap_lake(live, replay, span()))
     for path in set(before) - set(root.rglob("*.parquet")):
         path.write_bytes(before[path])
+    read = tickerplant.trades("BTC/USDT", "binance", NOON_US, NOON_US + 100_000_000, lake=live.object_store.root)
 
     assert sorted(seen(live)) == expected()
+    assert sorted(read["price"].to_pylist()) == sorted(
+        price for name, _, price in expected() if name == "BINANCE BTC/USDT"
+    )
 
 
 def test_a_sink_that_lost_its_offsets_stores_nothing_of_a_swapped_range_again(live: Settings, tmp_path: Path) -> None:

@@ -13,6 +13,7 @@ from sinks.places import DAMAGED
 from sinks.tables import TABLES as STORED
 from tickerplant.errors import UserError
 from tickerplant.replay.lake import Lake
+from tickerplant.replay.manifest import Liveness, Numbered
 from tickerplant.research.rows import TABLES, Name, Span, in_order, schema_of, with_id
 from tickerplant.settings import ObjectStore
 
@@ -41,11 +42,12 @@ class LakeRows:
             yield f"{name}{SUFFIX}"
             return
         folder = next(each.folder for each in STORED.values() if each.record is TABLES[name])
+        liveness = Liveness(Numbered.newest(self._lake).manifest)
         first, last = (f"date={_date(time_us)}" for time_us in (span.from_us, max(span.from_us, span.to_us - 1)))
         for day in self._lake.names(f"{folder}/venue={span.venue}"):
             if first <= day <= last:
                 path = f"{folder}/venue={span.venue}/{day}"
-                names = self._lake.names(path)
+                names = liveness.live(path, self._lake.names(path))
                 yield from (
                     f"{path}/{each}" for each in names if each.endswith(SUFFIX) and not each.startswith(DAMAGED)
                 )

@@ -4,8 +4,9 @@ from collections.abc import Iterable, Sequence
 
 from processors.bars import Bars, BarsPiece, Told
 from processors.batch import Batch
+from processors.candle_check import CandleCheck, VenueCandle
 from processors.watermark import Watermark
-from schemas.records import Bar, Instrument, Tick
+from schemas.records import Bar, Candle, Instrument, Tick
 
 
 class BarStage:
@@ -18,20 +19,37 @@ class BarStage:
 
     def __init__(self, instrument: Instrument, watermark: Watermark, *, trades_are_counted: bool) -> None:
         self.instrument = instrument
+        self._watermark = watermark
         self._bars = Bars(watermark, ids_are_counted=trades_are_counted)
+        self.check = CandleCheck()
         self.on_hole = self._bars.on_hole
         self.on_loss = self._bars.on_loss
         self.on_unwatched = self._bars.on_unwatched
-        self.is_due = self._bars.is_due
         self.follow = self._bars.follow
 
     def on_trade(self, tick: Tick, order: int) -> bool:
         """Take in a TRADE; `order` rises among the trades of one exchange time. False = too late for its bars."""
         return self._bars.add(tick, order)
 
+    def on_candle(self, candle: Candle) -> None:
+        """Take in the venue's own candle; one that is closed is compared with the bar of its time."""
+        if candle.is_closed:
+            is_exact = not self.instrument.is_inverse  # else base volumes are those at some price
+            volume = candle.volume if is_exact else None
+            place, prices = (candle.interval, candle.open_time_us), (candle.open, candle.high, candle.low, candle.close)
+            self.check.add(VenueCandle(*place, *prices, volume, candle.trade_count))
+
+    def is_due(self) -> bool:
+        """Tell whether `on_clock` may do anything at the watermark."""
+        return self._bars.is_due() or bool(self.check.waiting)
+
     def on_clock(self, batch: Batch) -> None:
-        """Add the bars that the watermark is past, and revisions of those before."""
-        self._add(batch, self._bars.close())
+        """Add the bars that the watermark is past, revisions of those before, and where the venue's candles differ."""
+        if self._bars.is_due():
+            self._add(batch, self._bars.close())
+        for interval, count, detail in self.check.compare(self._bars.find, self._watermark.edge_us):
+            symbol, market = self.instrument.symbol, self.instrument.market
+            batch.event("BAR_DIFFERS", symbol, market=market, channel=f"candle_{interval}", count=count, detail=detail)
 
     def finish(self, batch: Batch) -> None:
         """Add all bars, whole or not; for files that end, not for streams."""

@@ -203,6 +203,11 @@ class Bars:
         yield from self._tell(edge_us)
         self._forget(edge_us - RETAINED_US)
 
+    def find(self, interval: str, open_time_us: int) -> Told | None:
+        """Find the newest revision of a bar; None = none was told, or it is past changing."""
+        span = self._spans[interval].get(open_time_us)
+        return None if span is None or span.revision == UNTOLD else self._figures(interval, span)
+
     def finish(self) -> Iterator[Told]:
         """Tell all, whole or not; for files that end, not for streams."""
         self._flush()
@@ -395,6 +400,9 @@ class Bars:
         span.revision += 1
         span.is_due = False
         self._changed.add((name, span.open_time_us))
+        return self._figures(name, span)
+
+    def _figures(self, name: str, span: Span) -> Told:
         count, volume, quotes = span.trade_count, rounded(span.volume), rounded(span.quote_volume)
         return Told(
             interval=name,

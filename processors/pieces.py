@@ -17,6 +17,7 @@ from processors.bars import BarsPiece
 from processors.book import Levels, TextBook
 from processors.book_keeper import BookKeeper, level_count
 from processors.book_rules import BookRule
+from processors.candle_check import VenueCandle
 from processors.dedupe import Hole
 from processors.errors import StateError, StateVersionError
 from processors.items import AggTrade, BookDelta, Quote, Texts, TickerItem, Trade
@@ -122,6 +123,7 @@ class SymbolPiece(msgspec.Struct, array_like=True):
     lead_heard_us: int = 0
     bars: BarsPiece = msgspec.field(default_factory=BarsPiece)
     outliers: dict[str, OutliersPiece] = {}  # by kind of tick
+    candles: list[VenueCandle] = []  # that wait for our bars
 
 
 class MarketPiece(msgspec.Struct, array_like=True):
@@ -242,6 +244,7 @@ def _capture(state: SymbolState, *, is_whole: bool) -> SymbolPiece:
         followers={name: _capture_keeper(each, name, is_whole=is_whole) for name, each in state.books.keepers.items()},
         lead_heard_us=state.books.lead_heard_us,
         bars=state.bars.capture(is_whole=is_whole),
+        candles=state.bars.check.waiting,
         outliers={name: each.capture(is_whole=is_whole) for name, each in state.outliers.items()},
     )
 
@@ -283,6 +286,7 @@ def restore_symbol(
     state.timed.copies.counts = piece.copies
     state.timed.last_ticker = piece.last_ticker
     state.bars.restore([each.bars for each in pieces])
+    state.bars.check.waiting = piece.candles
     for kind, outliers in state.outliers.items():
         outliers.restore([each.outliers[kind] for each in pieces if kind in each.outliers])
     for each_piece in pieces:

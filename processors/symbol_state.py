@@ -69,6 +69,7 @@ class SymbolState:
         self.timed = TimedStreams(instrument)
         self.outliers: dict[TickKind, Outliers] = {"TRADE": Outliers(), "AGG_TRADE": Outliers()}
         self.bars = BarStage(instrument, watermark or Watermark(), trades_are_counted=trades_are_counted)
+        self.timed.on_added_candle = self.bars.on_candle
         self.increments = Increments(instrument.symbol)
         trades, agg_trades, quotes = TradeChain(self.trades), TradeChain(self.agg_trades), Rising(self._quote_sequence)
         self.trade_line: Line[Trade] = Line(trades, partial(self.on_trade, in_turn=True), self._restart_trades)

@@ -17,7 +17,7 @@ from processors.flags import is_ahead
 from processors.items import CandleItem, DerivativeItem, Liquidation, MarkPrice, TickerItem
 from processors.line import NOTHING, Line
 from processors.normalize import add_candle, add_derivative, add_liquidation, add_mark_price, add_ticker
-from schemas.records import Instrument
+from schemas.records import Candle, Instrument
 
 Timed = TickerItem | CandleItem | MarkPrice | DerivativeItem
 
@@ -57,6 +57,7 @@ class TimedStreams:
         self.instrument = instrument
         self.lines: dict[str, TimedLine] = {}
         self.copies = Copies()
+        self.on_added_candle: Callable[[Candle], None] | None = None
         self.last_ticker: TickerItem | None = None  # whole; kept for venues that send only what changed
 
     def on_ticker(self, batch: Batch, item: TickerItem) -> None:
@@ -104,6 +105,10 @@ class TimedStreams:
 
     def _add(self, batch: Batch, item: Timed) -> None:
         ADD[type(item)](batch, self.instrument, item)
+        if type(item) is CandleItem and self.on_added_candle is not None:
+            candle = batch.records[-1]
+            assert isinstance(candle, Candle)
+            self.on_added_candle(candle)
 
     def _is_first_copy(self, batch: Batch, item: Timed | Liquidation) -> bool:
         if self.copies.is_first(_ENCODER.encode(item), batch.connection):

@@ -167,3 +167,50 @@ def test_bars_of_a_recording_are_those_of_its_ticks(
     bars, wanted = newest(run.records), from_ticks(run.records)
     assert bars.keys() == wanted.keys()
     assert {place: figures(bar) for place, bar in bars.items()} == wanted
+
+
+def candle(run: Any, open_time_us: int, **changes: Any) -> Any:
+    """Make the venue's closed candle of a minute with three trades."""
+    times = {"t": open_time_us // MS, "T": open_time_us // MS + 59_999, "i": "1m", "x": True}
+    figures = {"o": "100.0", "h": "102.0", "l": "100.0", "c": "101.0", "v": "0.3", "q": "30.3", "V": "0.3", "Q": "30.3"}
+    fields = times | figures | {"s": "BTCUSDT", "f": 1, "L": 3, "n": 3, "B": "0"}
+    return run.feed.message("btcusdt@kline_1m", E=run.feed.recv_time_us // MS, k=fields | changes)
+
+
+@pytest.mark.parametrize(
+    ("changes", "expected"),
+    [
+        ({}, []),
+        ({"v": "0.30000000000001"}, []),
+        ({"h": "103.0"}, ["high 102 venue 103"]),
+        ({"v": "0.4", "n": 4}, ["volume 0.3 venue 0.4; trades 3 venue 4"]),
+        ({"x": False, "h": "103.0"}, []),
+        ({"i": "3m", "h": "103.0"}, []),
+    ],
+)
+def test_bars_are_held_against_the_candles_of_the_venue(spot: Any, changes: Any, expected: list[str]) -> None:
+    spot.take(clock(spot), trade(spot, "BTCUSDT", 0))
+    while spot.feed.recv_time_us % (60 * SECOND_US) > SECOND_US:
+        spot.take(clock(spot, 500_000))
+    open_us = spot.feed.recv_time_us // (60 * SECOND_US) * 60 * SECOND_US
+    spot.take(*(trade(spot, "BTCUSDT", number, price=price) for number, price in ((1, 100.0), (2, 102.0), (3, 101.0))))
+    spot.take(*(clock(spot) for _ in range(59)))
+    spot.take(candle(spot, open_us, **changes))
+    kept: dict[str, list[bytes]] = {}
+    spot.capture(kept)
+    spot.resume(kept, type(spot)("spot").pipeline)
+    spot.take(*(clock(spot) for _ in range(10)))
+
+    told = spot.of(QualityEvent, kind="BAR_DIFFERS")
+    assert [each.detail.partition(": ")[2] for each in told] == expected
+    assert all((each.detail.partition(": ")[0], each.channel) == (str(open_us), "candle_1m") for each in told)
+
+
+def test_bars_that_miss_trades_are_held_against_nothing(spot: Any) -> None:
+    spot.take(clock(spot), trade(spot, "BTCUSDT", 1))
+    open_us = spot.feed.recv_time_us // (60 * SECOND_US) * 60 * SECOND_US
+    spot.take(*(clock(spot) for _ in range(59)), candle(spot, open_us))
+    spot.take(*(clock(spot) for _ in range(20)))
+
+    assert [each.flags for each in spot.of(Bar)][:1] == ["PARTIAL"]
+    assert spot.of(QualityEvent, kind="BAR_DIFFERS") == []

@@ -403,6 +403,7 @@ class Processor:
             partition_count=self.partition_counts[tp.topic],
             keyframe_us=int(processor.keyframe_s * 1_000_000),
             limit=limit,
+            windows_s=self.settings.features.in_force,
         )
         ends = written.ends_of(tp.partition)
         outputs = Outputs(self._publisher, self._encoders, topic=source, partition=tp.partition, ends=ends)

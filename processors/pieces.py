@@ -20,6 +20,7 @@ from processors.book_rules import BookRule
 from processors.candle_check import VenueCandle
 from processors.dedupe import Hole
 from processors.errors import StateError, StateVersionError
+from processors.features.stream import StreamState
 from processors.items import AggTrade, BookDelta, Quote, Texts, TickerItem, Trade
 from processors.line import NOTHING, Carrier, Held, Line
 from processors.memory import Memory
@@ -124,6 +125,7 @@ class SymbolPiece(msgspec.Struct, array_like=True):
     bars: BarsPiece = msgspec.field(default_factory=BarsPiece)
     outliers: dict[str, OutliersPiece] = {}  # by kind of tick
     candles: list[VenueCandle] = []  # that wait for our bars
+    features: StreamState | None = None  # in a change, a change too; None = there are none
 
 
 class MarketPiece(msgspec.Struct, array_like=True):
@@ -207,6 +209,8 @@ def capture_symbol(name: str, state: SymbolState) -> Piece:
     state.bars.follow()
     for outliers in state.outliers.values():
         outliers.follow()
+    if state.features is not None:
+        state.features.follow()
     return Piece(name, encode_piece(piece), is_whole)
 
 
@@ -246,6 +250,7 @@ def _capture(state: SymbolState, *, is_whole: bool) -> SymbolPiece:
         bars=state.bars.capture(is_whole=is_whole),
         candles=state.bars.check.waiting,
         outliers={name: each.capture(is_whole=is_whole) for name, each in state.outliers.items()},
+        features=state.features.capture(is_whole=is_whole) if state.features is not None else None,
     )
 
 
@@ -256,8 +261,12 @@ def restore_symbol(
     *,
     trades_are_counted: bool = True,
     watermark: Watermark | None = None,
+    windows_s: Sequence[int] = (),
 ) -> SymbolState:
     """Make the state that pieces were captured from: a whole one and its changes, in order.
+
+    Args:
+        windows_s: of features; those of other windows begin anew.
 
     Raises:
         StateError: its book is damaged, or there is a change of nothing.
@@ -265,7 +274,14 @@ def restore_symbol(
     piece = pieces[-1]
     if [each.is_whole for each in pieces] != [True] + [False] * (len(pieces) - 1):
         raise StateError(f"state of {piece.instrument.symbol!r} is not one whole and its changes")
-    state = SymbolState(piece.instrument, rule, keyframe_us, trades_are_counted=trades_are_counted, watermark=watermark)
+    state = SymbolState(
+        piece.instrument,
+        rule,
+        keyframe_us,
+        trades_are_counted=trades_are_counted,
+        watermark=watermark,
+        windows_s=windows_s,
+    )
     state.sequence_id = piece.sequence_id
     state.trades.restore(piece.trades)
     state.agg_trades.restore(piece.agg_trades)
@@ -277,6 +293,9 @@ def restore_symbol(
         _restore_books(state, pieces)
     except ValueError as error:
         raise StateError(f"book of {piece.instrument.symbol!r} cannot be read: {error}") from error
+    if state.features is not None:
+        book, snapshot_id = state.keeper.book, state.keeper.snapshot_id if state.keeper.is_valid else 0
+        state.features.restore([each.features for each in pieces], book, snapshot_id)
     _restore_line(state.trade_line, piece.trade_line)
     _restore_line(state.agg_trade_line, piece.agg_trade_line)
     _restore_line(state.depth_line, piece.depth_line)

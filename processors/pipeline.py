@@ -5,7 +5,7 @@ No wall clock, no randomness, no unordered iteration: the same raw records give 
 
 from bisect import insort
 from collections import Counter, deque
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any, Final
 
 from processors.batch import Batch, bad_record
@@ -90,6 +90,7 @@ class Pipeline:
         partition_count: instruments of other partitions are not published; None = all are.
         keyframe_us: how often the whole of each valid book is published.
         limit: by which `tally` is counted; it is for others to stop at it.
+        windows_s: of the features that are computed, rising; empty = none are.
         assume_instruments: derive instruments that no list named from their symbols (for files without a list).
     """
 
@@ -103,6 +104,7 @@ class Pipeline:
         keyframe_us: int = DEFAULT_KEYFRAME_US,
         assume_instruments: bool = False,
         limit: DeadLetterLimit = DEFAULT_LIMIT,
+        windows_s: Sequence[int] = (),
     ) -> None:
         self.next_offset = 0
         self.tally = Tally()  # messages that could be used, dead letters that could not; our own CLOCK proves nothing
@@ -111,6 +113,7 @@ class Pipeline:
         self._keyframe_us = keyframe_us
         self._assumes = assume_instruments
         self._limit = limit
+        self._windows_s = tuple(windows_s)
         self._parse = VENUES[venue].parse
         self._book_rule = VENUES[venue].book_rule
         self._are_counted = VENUES[venue].trades_are_counted
@@ -273,7 +276,12 @@ class Pipeline:
             counted = self._are_counted(market)
             rule = self._book_rule(market)
             restored = restore_symbol(
-                pieces, rule, self._keyframe_us, trades_are_counted=counted, watermark=self._watermark
+                pieces,
+                rule,
+                self._keyframe_us,
+                trades_are_counted=counted,
+                watermark=self._watermark,
+                windows_s=self._windows_s,
             )
             self._add_state(restored)
 
@@ -441,7 +449,14 @@ class Pipeline:
                 f"{venue_symbol[:40]!r} and {other.instrument.venue_symbol!r} are both {instrument.symbol}"
             )
         rule, counted = self._book_rule(batch.market), self._are_counted(batch.market)
-        state = SymbolState(instrument, rule, self._keyframe_us, trades_are_counted=counted, watermark=self._watermark)
+        state = SymbolState(
+            instrument,
+            rule,
+            self._keyframe_us,
+            trades_are_counted=counted,
+            watermark=self._watermark,
+            windows_s=self._windows_s,
+        )
         self._add_state(state)
         return state
 

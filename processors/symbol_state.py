@@ -3,7 +3,7 @@
 Each stream is taken as it comes from the connection that alone carries it; where several do, through its `Line`.
 """
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from functools import partial
 from typing import Any, Final
 
@@ -16,6 +16,7 @@ from processors.book_keeper import BookKeeper, Effect, PublishDelta, PublishSnap
 from processors.book_rules import BookRule
 from processors.chains import BookChain, Rising, TradeChain
 from processors.dedupe import RecentIds, SeenIds
+from processors.feature_stage import FeatureStage
 from processors.flags import CLOCK_STEP, CROSSED, LOCKED, OFF_BOOK, OUTLIER, UNJOINED, Lateness, join_flags
 from processors.followers import Followers, with_cuts
 from processors.increments import Increments
@@ -44,6 +45,7 @@ class SymbolState:
         trades_are_counted: ids of its trades rise by one, so that a hole is a loss; else they only tell trades apart.
         keyframe_us: how often its whole book is published.
         watermark: of the partition.
+        windows_s: of its features; empty = there are none.
     """
 
     def __init__(
@@ -54,6 +56,7 @@ class SymbolState:
         *,
         trades_are_counted: bool = True,
         watermark: Watermark | None = None,
+        windows_s: Sequence[int] = (),
     ) -> None:
         self._rule = rule
         self._are_counted = trades_are_counted
@@ -70,6 +73,7 @@ class SymbolState:
         self.outliers: dict[TickKind, Outliers] = {"TRADE": Outliers(), "AGG_TRADE": Outliers()}
         self.bars = BarStage(instrument, watermark or Watermark(), trades_are_counted=trades_are_counted)
         self.timed.on_added_candle = self.bars.on_candle
+        self.features = FeatureStage(instrument.symbol, windows_s) if windows_s else None
         self.increments = Increments(instrument.symbol)
         trades, agg_trades, quotes = TradeChain(self.trades), TradeChain(self.agg_trades), Rising(self._quote_sequence)
         self.trade_line: Line[Trade] = Line(trades, partial(self.on_trade, in_turn=True), self._restart_trades)
@@ -203,6 +207,8 @@ class SymbolState:
         """Tell whether `on_clock` may do anything."""
         if self.keeper.is_due(time_us) or len(self.throttle) > 0 or self.bars.is_due():
             return True
+        if self.features is not None and self.features.is_due(time_us):
+            return True
         return any(line.carriers for line in self.lines())
 
     def on_clock(self, batch: Batch) -> None:
@@ -213,6 +219,8 @@ class SymbolState:
         self._carry_out(batch, self.keeper.on_clock(batch.recv_time_us))
         if self.bars.is_due():
             self.bars.on_clock(batch)
+        if self.features is not None:
+            self.features.on_clock(batch)
         self.report(batch, self.throttle.due(batch.recv_time_us))
 
     def set_back(self, now_us: int) -> None:
@@ -229,6 +237,8 @@ class SymbolState:
         for line in self.lines():
             line.flush(batch)
         self.bars.finish(batch)
+        if self.features is not None:
+            self.features.finish(batch)
         self.report(batch, self.throttle.rest())
 
     def lines(self) -> "list[Line[Any]]":
@@ -401,6 +411,8 @@ class SymbolState:
             order = trade.trade_id if self._are_counted else self.sequence_id
             if not self.bars.on_trade(tick, order):
                 self.note(batch, "LATE_FOR_BAR", TRADE)
+            if self.features is not None:
+                self.features.on_trade(batch, tick)
 
     def _add_quote(self, batch: Batch, quote: Quote, flag: str) -> None:
         instrument, bid, ask = self.instrument, quote.bid, quote.ask
@@ -412,30 +424,31 @@ class SymbolState:
         if late:
             flag = self._flagged(batch, QUOTE, late, flag)
         self.sequence_id += 1
-        batch.records.append(
-            Tick(
-                event_time_us=batch.event_time_us,
-                exchange_time_us=exchange_us,
-                recv_time_us=batch.recv_time_us,
-                venue=batch.venue,
-                symbol=instrument.symbol,
-                asset_class=instrument.asset_class,
-                kind="QUOTE",
-                price=(bid + ask) / 2 if bid and ask else bid or ask,
-                quantity=0.0,
-                bid=bid or None,
-                ask=ask or None,
-                bid_size=bid_size if bid else None,
-                ask_size=ask_size if ask else None,
-                sequence_id=self.sequence_id,
-                venue_sequence=quote.sequence,
-                flags=flag,
-                source_topic=batch.topic,
-                source_partition=batch.partition,
-                source_offset=batch.offset,
-                source_index=batch.first_index + len(batch.records),
-            )
+        tick = Tick(
+            event_time_us=batch.event_time_us,
+            exchange_time_us=exchange_us,
+            recv_time_us=batch.recv_time_us,
+            venue=batch.venue,
+            symbol=instrument.symbol,
+            asset_class=instrument.asset_class,
+            kind="QUOTE",
+            price=(bid + ask) / 2 if bid and ask else bid or ask,
+            quantity=0.0,
+            bid=bid or None,
+            ask=ask or None,
+            bid_size=bid_size if bid else None,
+            ask_size=ask_size if ask else None,
+            sequence_id=self.sequence_id,
+            venue_sequence=quote.sequence,
+            flags=flag,
+            source_topic=batch.topic,
+            source_partition=batch.partition,
+            source_offset=batch.offset,
+            source_index=batch.first_index + len(batch.records),
         )
+        batch.records.append(tick)
+        if self.features is not None:
+            self.features.on_quote(batch, tick)
 
     def _carry_out(self, batch: Batch, effects: Iterable[Effect], delta: BookDelta | None = None) -> None:
         connection = "" if self._rule.ids_are_shared else self.depth_line.sole
@@ -457,54 +470,56 @@ class SymbolState:
         late = self.lateness.flag(DEPTH, delta.exchange_time_us, batch)
         if late:
             flag = self._flagged(batch, DEPTH, late, flag)
-        batch.records.append(
-            Depth(
-                event_time_us=batch.event_time_us,
-                exchange_time_us=delta.exchange_time_us,
-                recv_time_us=batch.recv_time_us,
-                venue=batch.venue,
-                symbol=self.instrument.symbol,
-                is_snapshot=False,
-                snapshot_id=snapshot_id,
-                sequence=delta.sequence,
-                first_sequence=delta.first_sequence,
-                previous_sequence=delta.previous_sequence,
-                bid_prices=delta.bid_prices,
-                bid_sizes=delta.bid_sizes,
-                ask_prices=delta.ask_prices,
-                ask_sizes=delta.ask_sizes,
-                flags=flag,
-                source_topic=batch.topic,
-                source_partition=batch.partition,
-                source_offset=batch.offset,
-                source_index=batch.first_index + len(batch.records),
-            )
+        depth = Depth(
+            event_time_us=batch.event_time_us,
+            exchange_time_us=delta.exchange_time_us,
+            recv_time_us=batch.recv_time_us,
+            venue=batch.venue,
+            symbol=self.instrument.symbol,
+            is_snapshot=False,
+            snapshot_id=snapshot_id,
+            sequence=delta.sequence,
+            first_sequence=delta.first_sequence,
+            previous_sequence=delta.previous_sequence,
+            bid_prices=delta.bid_prices,
+            bid_sizes=delta.bid_sizes,
+            ask_prices=delta.ask_prices,
+            ask_sizes=delta.ask_sizes,
+            flags=flag,
+            source_topic=batch.topic,
+            source_partition=batch.partition,
+            source_offset=batch.offset,
+            source_index=batch.first_index + len(batch.records),
         )
+        batch.records.append(depth)
+        if self.features is not None:
+            self.features.on_depth(batch, depth)
 
     def _add_snapshot(self, batch: Batch, *, is_keyframe: bool) -> None:
         keeper = self.keeper
         (bid_prices, bid_sizes), (ask_prices, ask_sizes) = keeper.book.levels()
-        batch.records.append(
-            Depth(
-                event_time_us=batch.event_time_us,
-                exchange_time_us=keeper.exchange_time_us,
-                recv_time_us=batch.recv_time_us,
-                venue=batch.venue,
-                symbol=self.instrument.symbol,
-                is_snapshot=True,
-                is_keyframe=is_keyframe,
-                snapshot_id=keeper.snapshot_id,
-                sequence=keeper.sequence,
-                bid_prices=bid_prices,
-                bid_sizes=bid_sizes,
-                ask_prices=ask_prices,
-                ask_sizes=ask_sizes,
-                source_topic=batch.topic,
-                source_partition=batch.partition,
-                source_offset=batch.offset,
-                source_index=batch.index,
-            )
+        depth = Depth(
+            event_time_us=batch.event_time_us,
+            exchange_time_us=keeper.exchange_time_us,
+            recv_time_us=batch.recv_time_us,
+            venue=batch.venue,
+            symbol=self.instrument.symbol,
+            is_snapshot=True,
+            is_keyframe=is_keyframe,
+            snapshot_id=keeper.snapshot_id,
+            sequence=keeper.sequence,
+            bid_prices=bid_prices,
+            bid_sizes=bid_sizes,
+            ask_prices=ask_prices,
+            ask_sizes=ask_sizes,
+            source_topic=batch.topic,
+            source_partition=batch.partition,
+            source_offset=batch.offset,
+            source_index=batch.index,
         )
+        batch.records.append(depth)
+        if self.features is not None:
+            self.features.on_depth(batch, depth)
 
     def _add_report(self, batch: Batch, report: Report) -> None:
         batch.event(
@@ -516,3 +531,5 @@ class SymbolState:
             count=report.count,
             detail=report.detail,
         )
+        if self.features is not None and report.kind == "BOOK_RESET":
+            self.features.on_reset(batch)

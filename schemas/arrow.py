@@ -123,4 +123,6 @@ def _type(kind: Any) -> pa.DataType:
     """Tell the Arrow type of an Avro type; a named type that was defined earlier in the file is an enum."""
     if isinstance(kind, dict):
         return pa.list_(_type(kind["items"])) if kind["type"] == "array" else pa.string()
+    if isinstance(kind, list):  # what may be null, in an array, whose items always may in Arrow
+        return _type(kind[1])
     return PRIMITIVES.get(kind, pa.string())

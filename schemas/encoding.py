@@ -130,6 +130,10 @@ def _named_part(avro: dict[str, Any], value: str, names: dict[str, Any]) -> str:
         return f"{avro['name']}[{value}]"
     if avro["type"] == "array" and avro["items"] == "double":
         return f"doubles({value})"
-    items = avro["items"]["name"]
-    names[items] = _compile(avro["items"])
-    return f"(long(len({value})) + b''.join(map({items}, {value})) + b'\\0' if {value} else b'\\0')"
+    if isinstance(avro["items"], dict):
+        items = avro["items"]["name"]
+        names[items] = _compile(avro["items"])
+        each = f"map({items}, {value})"
+    else:
+        each = f"[{_part(avro['items'], 'item', names)} for item in {value}]"
+    return f"(long(len({value})) + b''.join({each}) + b'\\0' if {value} else b'\\0')"

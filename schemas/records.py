@@ -193,6 +193,43 @@ class Derivative(Derived, frozen=True, kw_only=True, gc=False):
     flags: str = ""
 
 
+class Signal(Derived, frozen=True, kw_only=True, gc=False):
+    """Features of a symbol at the end of a second: the value of `features.signal`."""
+
+    event_time_us: int
+    exchange_time_us: int = 0
+    recv_time_us: int = 0
+    venue: str
+    symbol: str
+    spread: float | None = None
+    relative_spread: float | None = None
+    mid: float | None = None
+    microprice: float | None = None
+    quote_imbalance: float | None = None
+    book_imbalance_1: float | None = None
+    book_imbalance_5: float | None = None
+    book_imbalance_10: float | None = None
+    book_imbalance_20: float | None = None
+    depth_weighted_price: float | None = None
+    bid_liquidity_5bps: float | None = None
+    bid_liquidity_10bps: float | None = None
+    bid_liquidity_25bps: float | None = None
+    ask_liquidity_5bps: float | None = None
+    ask_liquidity_10bps: float | None = None
+    ask_liquidity_25bps: float | None = None
+    windows_s: list[int]
+    mid_returns: list[float | None]
+    mid_volatilities: list[float | None]
+    trade_rates: list[float | None]
+    volumes: list[float | None]
+    vwaps: list[float | None]
+    signed_volumes: list[float | None]
+    trade_imbalances: list[float | None]
+    order_flow_imbalances: list[float | None]
+    illiquidities: list[float | None]
+    flags: str = ""
+
+
 class Instrument(Derived, frozen=True, kw_only=True, gc=False):
     """What a venue trades: the value of `reference.instrument`."""
 

@@ -57,6 +57,7 @@ BAR: Final = Topic(name="cleaned.bar", record=records.Bar, key="venue|symbol|int
 INSTRUMENT: Final = Topic(
     name="reference.instrument", record=records.Instrument, key="venue|market|venue symbol", retention_ms=None
 )
+SIGNAL: Final = Topic(name="features.signal", record=records.Signal, key="venue|symbol", retention_ms=7 * DAY_MS)
 QUALITY: Final = Topic(name="quality.event", record=records.QualityEvent, key="venue|symbol", retention_ms=30 * DAY_MS)
 DEAD_PROCESSOR: Final = Topic(name="dlq.processor", record=records.DeadLetter, key="venue", retention_ms=30 * DAY_MS)
 DEAD_SINK: Final = Topic(name="dlq.sink", record=records.DeadLetter, key="venue", retention_ms=30 * DAY_MS)
@@ -75,7 +76,7 @@ WANTED: Final = Topic(
 )
 STATE: Final = Topic(name="state.processor", record=records.State, key="raw topic|partition|symbol", retention_ms=None)
 
-CLEANED: Final = (TICK, DEPTH, TICKER, CANDLE, BAR, DERIVATIVE, INSTRUMENT, QUALITY, DEAD_PROCESSOR)
+CLEANED: Final = (TICK, DEPTH, TICKER, CANDLE, BAR, DERIVATIVE, SIGNAL, INSTRUMENT, QUALITY, DEAD_PROCESSOR)
 """What processors derive from raw records, each with its source in the value."""
 
 STORED: Final = (*CLEANED, DEAD_SINK, SINK_COMMIT)

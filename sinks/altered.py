@@ -18,6 +18,8 @@ FITTING: Final[dict[pa.DataType, str]] = {
     pa.float64(): r"Float64",
     pa.string(): r"String|Enum8\(.*\)|Enum16\(.*\)",
     pa.binary(): r"String",
+    pa.list_(pa.int32()): r"Array\((?:Int32|Int64)\)",
+    pa.list_(pa.float64()): r"Array\(Nullable\(Float64\)\)",
 }
 """Which types of ClickHouse hold all values of an Arrow type; `Nullable` and `LowCardinality` around them are fine."""
 WRAPPED: Final = re.compile(r"(?:Nullable|LowCardinality)\((.*)\)")

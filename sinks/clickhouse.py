@@ -273,7 +273,7 @@ def python_values(column: pa.ChunkedArray) -> list[Any]:
         encoded = array.dictionary_encode()
         words = np.array([*encoded.dictionary.to_pylist(), None], dtype=object)
         return list(words[encoded.indices.fill_null(len(words) - 1).to_numpy()].tolist())
-    if array.null_count == 0 and not pa.types.is_binary(array.type):
+    if array.null_count == 0 and not (pa.types.is_binary(array.type) or pa.types.is_list(array.type)):
         return list(array.to_numpy(zero_copy_only=False).tolist())
     return list(array.to_pylist())
 

@@ -44,6 +44,7 @@ TABLES: Final[dict[str, Table]] = {
     topics.DERIVATIVE.name: Table(
         name="market_data.derivative", folder="cleaned/derivative", record=records.Derivative
     ),
+    topics.SIGNAL.name: Table(name="features.market_signals", folder="features/signal", record=records.Signal),
     topics.INSTRUMENT.name: Table(name="symbols.mapping", folder="reference/instrument", record=records.Instrument),
     topics.QUALITY.name: Table(name="metadata.quality", folder="quality/event", record=records.QualityEvent),
     topics.DEAD_PROCESSOR.name: Table(name="metadata.dead_letters", folder="dlq/processor", record=records.DeadLetter),

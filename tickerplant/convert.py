@@ -26,6 +26,7 @@ FILES: Final[dict[type[records.Record], str]] = {
     records.Candle: "candle",
     records.Bar: "bar",
     records.Derivative: "derivative",
+    records.Signal: "signal",
     records.Instrument: "instrument",
     records.QualityEvent: "quality",
     records.DeadLetter: "dead_letter",

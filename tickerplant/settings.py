@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Literal
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, SecretStr
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, SecretStr
 
 ENV_PREFIX = "TICKERPLANT_"
 CONFIG_ENV = "TICKERPLANT_CONFIG"
@@ -26,6 +26,12 @@ EMPTY_IS_NONE = BeforeValidator(lambda value: None if value == "" else value)  #
 Text = Annotated[str | None, EMPTY_IS_NONE]
 File = Annotated[Path | None, EMPTY_IS_NONE]
 Secret = Annotated[SecretStr | None, EMPTY_IS_NONE]
+Windows = Annotated[
+    tuple[Annotated[int, Field(ge=1, le=3600)], ...],
+    BeforeValidator(lambda value: value.split(",") if isinstance(value, str) else value),
+    AfterValidator(lambda value: tuple(sorted(set(value)))),
+    Field(min_length=1),
+]
 Names = Annotated[str, BeforeValidator(lambda value: ",".join(map(str, value)) if isinstance(value, list) else value)]
 
 
@@ -148,6 +154,23 @@ class Processor(Section):
     stuck_after_s: Positive = 60.0  # raw records wait, nothing is done, no server is away: the process ends itself
 
 
+class Features(Section):
+    """Features of each symbol and second, `features.signal`: docs/features.md."""
+
+    enabled: bool = False
+    windows_s: Windows = (
+        1,
+        10,
+        60,
+        300,
+    )  # 1 to 3600
+
+    @property
+    def in_force(self) -> tuple[int, ...]:
+        """Tell the windows; empty = features are not computed."""
+        return self.windows_s if self.enabled else ()
+
+
 class Sink(Section):
     """Chunks are flushed after `flush_ms`, `flush_rows` or `flush_bytes`, whichever is first."""
 
@@ -211,6 +234,7 @@ class Settings(Section):
     clickhouse: ClickHouse = ClickHouse()
     producer: Producer = Producer()
     processor: Processor = Processor()
+    features: Features = Features()
     sink: Sink = Sink()
     connectors: Connectors = Connectors()
     metrics: Metrics = Metrics()

@@ -20,6 +20,7 @@ from schemas.records import (
     Instrument,
     QualityEvent,
     Record,
+    Signal,
     Tick,
     Ticker,
 )
@@ -343,6 +344,8 @@ def subscribe(topic: Literal["cleaned.candle"], **options: Unpack[Options]) -> S
 def subscribe(topic: Literal["cleaned.bar"], **options: Unpack[Options]) -> Subscription[Bar]: ...
 @overload
 def subscribe(topic: Literal["cleaned.derivative"], **options: Unpack[Options]) -> Subscription[Derivative]: ...
+@overload
+def subscribe(topic: Literal["features.signal"], **options: Unpack[Options]) -> Subscription[Signal]: ...
 @overload
 def subscribe(topic: Literal["reference.instrument"], **options: Unpack[Options]) -> Subscription[Instrument]: ...
 @overload

@@ -34,6 +34,7 @@ KINDS: Final[tuple[FrameKind, ...]] = (
 )  # fmt: skip
 STEP_US: Final = 400_000
 KEYFRAME_US: Final = 3_000_000
+WINDOWS_S: Final = (1, 3)
 CONNECTIONS: Final = ("a", "b")
 
 
@@ -132,7 +133,9 @@ class Watch:
 
 
 def _new(name: str) -> Pipeline:
-    return Pipeline(name, f"raw.{name.lower()}", 0, keyframe_us=KEYFRAME_US, assume_instruments=True)
+    return Pipeline(
+        name, f"raw.{name.lower()}", 0, keyframe_us=KEYFRAME_US, assume_instruments=True, windows_s=WINDOWS_S
+    )
 
 
 def _processes_frames(name: str) -> Any:

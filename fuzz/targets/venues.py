@@ -107,6 +107,9 @@ def check_item(item: Any) -> None:
         check_value(name, getattr(item, name))
 
 
+SIGNED: Final = frozenset({"funding_rate", "value", "mid_returns", "signed_volumes"})
+
+
 def check_value(name: str, value: Any) -> None:
     """Assert that a value of an item, or of a record, is in the range that its name promises."""
     if isinstance(value, list):
@@ -114,7 +117,7 @@ def check_value(name: str, value: Any) -> None:
             check_value(name, each)
     elif isinstance(value, float):
         assert isfinite(value), f"{name} is {value}"
-        assert value >= 0 or name in {"funding_rate", "value"}, f"{name} is {value}"
+        assert value >= 0 or name in SIGNED or "imbalance" in name, f"{name} is {value}"
         assert value > 0 or not name.endswith("prices"), f"{name} is {value}"
     elif isinstance(value, bool | Texts) or value is None:
         return

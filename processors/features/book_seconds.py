@@ -47,6 +47,13 @@ class BookSeconds:
         """Tell whether a record changes the book, or says it anew; what is applied to no book does not."""
         return depth.is_snapshot or bool(depth.snapshot_id and depth.snapshot_id == self.snapshot_id)
 
+    def is_repeat(self, depth: Depth) -> bool:
+        """Tell whether a record repeats a book that stands, and take note of the id by which it does: a keyframe."""
+        is_repeat = depth.is_keyframe and self.snapshot_id != 0
+        if is_repeat:
+            self.snapshot_id = depth.snapshot_id
+        return is_repeat
+
     def place(self, exchange_time_us: int, recv_time_us: int, first_open: int) -> tuple[int, Shaped | None]:
         """Tell in which second a change of the book falls, and what shape it had before if that was not told yet.
 
@@ -61,14 +68,13 @@ class BookSeconds:
         return second, before
 
     def apply(self, depth: Depth) -> None:
-        """Apply a record to the book; a keyframe of a book that stands repeats it as it is."""
+        """Apply a record to the book."""
         bids, asks = (depth.bid_prices, depth.bid_sizes), (depth.ask_prices, depth.ask_sizes)
-        if not depth.is_snapshot:
-            self.book.apply(bids, asks)
-            return
-        if not (depth.is_keyframe and self.snapshot_id):
+        if depth.is_snapshot:
             self.book.replace(bids, asks)
-        self.snapshot_id = depth.snapshot_id
+            self.snapshot_id = depth.snapshot_id
+        else:
+            self.book.apply(bids, asks)
 
     def reset(self) -> None:
         """Forget the book: it was given up."""

@@ -3,7 +3,7 @@
 Prices are in quote currency, sizes in base currency. None of these looks at what is missing: callers do, before.
 """
 
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING, Final, TypeVar
 
 if TYPE_CHECKING:
     from numpy import float64
@@ -12,6 +12,10 @@ if TYPE_CHECKING:
     V = TypeVar("V", float, NDArray[float64])
 else:
     V = TypeVar("V")
+
+LEAST: Final = 1e-100
+MOST: Final = 1e100
+"""Prices and sums outside of these are none that a market has: left out, so that no formula gives infinity or NaN."""
 
 
 def spread(bid: V, ask: V) -> V:

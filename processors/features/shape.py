@@ -9,7 +9,7 @@ from typing import Final
 import msgspec
 
 from processors.book import Book
-from processors.features.formulas import imbalance, mid
+from processors.features.formulas import LEAST, MOST, imbalance, mid
 
 LEVELS: Final = (1, 5, 10, 20)
 """Levels a side of which the imbalance is told."""
@@ -44,7 +44,7 @@ def shape_of(book: Book) -> Shape | None:
     if not book.bids or not book.asks:
         return None
     bid, ask = max(book.bids), min(book.asks)
-    if bid >= ask:
+    if not LEAST < bid < ask < MOST:
         return None
     centre = mid(bid, ask)
     lows = [centre * (1 - band / 10_000) for band in BANDS_BPS]
@@ -54,6 +54,9 @@ def shape_of(book: Book) -> Shape | None:
     bids = sorted(bids if len(bids) >= LEVELS[-1] else book.bids, reverse=True)
     asks = sorted(asks if len(asks) >= LEVELS[-1] else book.asks)
     bid_depths, ask_depths = _depths(book.bids, bids), _depths(book.asks, asks)
+    weighted_price = _weighted_price((book.bids, bids), (book.asks, asks))
+    if not (bid_depths[-1] < MOST and ask_depths[-1] < MOST and weighted_price < MOST):
+        return None
     within_bids = [bisect_right(bids, -low, key=neg) for low in lows]  # from the highest down
     return Shape(
         bid,
@@ -61,7 +64,7 @@ def shape_of(book: Book) -> Shape | None:
         ask,
         book.asks[ask],
         tuple(imbalance(bid_depths[_last(count, bids)], ask_depths[_last(count, asks)]) for count in LEVELS),
-        _weighted_price((book.bids, bids), (book.asks, asks)),
+        weighted_price,
         tuple(bid_depths[count - 1] if count else 0.0 for count in within_bids),
         tuple(ask_depths[count - 1] if count else 0.0 for count in (bisect_right(asks, high) for high in highs)),
     )

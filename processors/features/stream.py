@@ -12,7 +12,7 @@ import msgspec
 
 from processors.book import Book
 from processors.features.book_seconds import BookSeconds, BookState, Shaped
-from processors.features.formulas import imbalance, microprice, mid, order_flow, relative_spread, spread
+from processors.features.formulas import LEAST, MOST, imbalance, microprice, mid, order_flow, relative_spread, spread
 from processors.features.placing import Placer, is_step, last_closed
 from processors.features.shape import Shape
 from processors.features.windows import Second, Windowed, Windows
@@ -22,7 +22,6 @@ SILENT_S: Final = 60
 """A quote or book that did not change for so many seconds is not known any more; no rows after so much silence."""
 
 DEFAULT_WINDOWS_S: Final = (1, 10, 60, 300)
-MOST: Final = 1e300  # above, sums would not be finite
 LEFT_OUT: Final = ("BACKFILL", "OFF_BOOK")
 """Trades with these flags are no part of what happened on the book at that time."""
 
@@ -90,6 +89,7 @@ class StreamState(msgspec.Struct, array_like=True):
         flow_quote: the newest, with its second.
         shape: of the book at the end of the last closed second, with the second it changed in.
         seconds: of the windows, the newest first; in a change those alone that are new.
+        windows_s: their lengths.
     """
 
     newest_us: int = 0
@@ -106,6 +106,7 @@ class StreamState(msgspec.Struct, array_like=True):
     book: BookState = msgspec.field(default_factory=BookState)
     seconds: list[Second] = []
     is_whole: bool = True
+    windows_s: list[int] = []
 
 
 class FeatureStream:
@@ -120,11 +121,12 @@ class FeatureStream:
         self._placer = Placer()
         self._books = BookSeconds()
         self._state = StreamState()  # what of it belongs to the three above is filled in by `capture` alone
+        self._is_new = True  # there is nothing yet that a change could build on
 
     def on_trade(self, tick: Tick) -> list[Features]:
         """Take in a TRADE; others, and what did not happen on the book at that time, are passed over."""
         price, size = tick.price, tick.quantity
-        if tick.kind != "TRADE" or not (0 < price < MOST and 0 <= size < MOST) or is_left_out(tick.flags):
+        if tick.kind != "TRADE" or not (LEAST < price < MOST and 0 <= size < MOST) or is_left_out(tick.flags):
             return []
         done = self._notice(tick.recv_time_us)
         sums = self._opened(self._placer.second(tick.exchange_time_us, tick.recv_time_us))[1].sums
@@ -150,8 +152,8 @@ class FeatureStream:
         return done
 
     def on_depth(self, depth: Depth) -> list[Features]:
-        """Take in a snapshot or a change of the book; what is applied to no book is passed over."""
-        if not self._books.is_change(depth):
+        """Take in a snapshot or a change of the book; what changes no book is passed over."""
+        if self._books.is_repeat(depth) or not self._books.is_change(depth):
             return []
         done = self._notice(depth.recv_time_us)
         self._change_book(depth.exchange_time_us, depth.recv_time_us)
@@ -183,12 +185,14 @@ class FeatureStream:
     def follow(self) -> None:
         """Note from now on what changes, for a `capture` that is not whole."""
         self._windows.fresh = 0
+        self._is_new = False
 
     def capture(self, *, is_whole: bool) -> StreamState:
         """Tell all that is remembered but the book; of the windows' seconds those alone that are new, if not whole.
 
         It is to be encoded before anything else is taken in.
         """
+        is_whole |= self._is_new
         seconds = self._windows.seconds
         count = len(seconds) if is_whole else min(self._windows.fresh, len(seconds))
         return msgspec.structs.replace(
@@ -197,7 +201,12 @@ class FeatureStream:
             book=self._books.capture(),
             seconds=list(islice(seconds, count)),
             is_whole=is_whole,
+            windows_s=list(self._windows.lengths_s),
         )
+
+    def begin(self, book: Book, snapshot_id: int) -> None:
+        """Begin with a book that stands, of which nothing is known but what it is; it is copied."""
+        self._books.restore(BookState(snapshot_id=snapshot_id), book)
 
     def restore(self, states: Sequence[StreamState], book: Book) -> None:
         """Put back what was captured: one whole, and the changes after it in order.
@@ -209,7 +218,7 @@ class FeatureStream:
         for state in states[first:]:
             for second in reversed(state.seconds):
                 self._windows.push(second)
-        self._windows.fresh = 0
+        self.follow()
         self._state = state = states[-1]
         self._placer.newest_us = state.newest_us
         self._books.restore(state.book, book)
@@ -221,6 +230,7 @@ class FeatureStream:
             done = self.finish()
             self._windows, self._placer, self._state = Windows(self._windows.lengths_s), Placer(), StreamState()
             self._books.begin_anew()
+            self._is_new = True
             return done
         return self.on_clock(recv_time_us) if self.is_due(recv_time_us) else []
 
@@ -307,7 +317,7 @@ def usable_quote(bid: float | None, ask: float | None, bid_size: float | None, a
     >>> usable_quote(99.0, 101.0, 2.0, None)
     Quote(bid=99.0, ask=101.0, bid_size=None, ask_size=None)
     """
-    if bid is None or ask is None or not 0 < bid < ask < MOST:
+    if bid is None or ask is None or not LEAST < bid < ask < MOST:
         return None
     if bid_size is None or ask_size is None or not (0 <= bid_size < MOST and 0 <= ask_size < MOST):
         return Quote(bid, ask)

@@ -12,7 +12,7 @@ from typing import Final
 
 import msgspec
 
-from processors.features.formulas import illiquidity, imbalance, vwap
+from processors.features.formulas import LEAST, illiquidity, imbalance, vwap
 
 Column = list[float | None]
 """One value for each window; None = the window holds no data for it."""
@@ -136,7 +136,7 @@ class Windows:
         return None if before is None or second.mid is None else math.log(second.mid / before)
 
     def _push_return(self, change: float | None, notional: float) -> None:
-        ratio = illiquidity(abs(change), notional) if change is not None and notional > 0 else None
+        ratio = illiquidity(abs(change), notional) if change is not None and notional > LEAST else None
         self._squares.appendleft(0.0 if change is None else change * change)
         self._returns.push(0 if change is None else 1)
         self._ratios.appendleft(0.0 if ratio is None else ratio)

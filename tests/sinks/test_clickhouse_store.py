@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 from clickhouse_driver.errors import ServerException
 
-from schemas.records import DeadLetter, Depth, Frame, Instrument, QualityEvent, RawFrames, Source
+from schemas.records import DeadLetter, Depth, Frame, Instrument, QualityEvent, RawFrames, Signal, Source
 from sinks.clickhouse import ClickHouseStore, salvage, token
 from sinks.clickhouse_client import connect
 from sinks.migrations import migrate
@@ -18,7 +18,10 @@ from tickerplant.settings import Settings
 
 NOW_US = 1_795_248_000_000_000
 POINTS = [f"{when}:{what}" for what in ("intent", "write", "done") for when in ("before", "after")]
-TABLES = ("market_data.tick", "market_data.depth", "market_data.tick_raw", "symbols.mapping", "metadata.dead_letters")
+TABLES = (
+    *("market_data.tick", "market_data.depth", "market_data.tick_raw", "symbols.mapping", "metadata.dead_letters"),
+    "features.market_signals",
+)
 
 
 @pytest.fixture
@@ -93,6 +96,43 @@ def test_books_come_back_as_arrays_of_price_and_size(client: Any, store: ClickHo
     ]
 
     assert expected == found
+
+
+def signal(offset: int, **fields: Any) -> Signal:
+    names = (
+        *("mid_returns", "mid_volatilities", "trade_rates", "volumes", "vwaps", "signed_volumes", "trade_imbalances"),
+        *("order_flow_imbalances", "illiquidities"),
+    )
+    windows: dict[str, Any] = {"windows_s": [1, 60]} | {name: [None, offset + 0.5] for name in names}
+    every = {"event_time_us": NOW_US, "exchange_time_us": NOW_US, "venue": "BINANCE", "symbol": "BTC/USDT"}
+    return Signal(**(every | windows | fields), source_topic="raw.binance", source_offset=offset)
+
+
+def test_features_come_back_with_null_where_there_is_no_data(client: Any, store: ClickHouseStore, chunk: Any) -> None:
+    rows = [signal(1, mid=100.5, book_imbalance_20=-0.5), signal(2, windows_s=[], volumes=[], flags="SHIFTED")]
+    store.write(chunk(rows, topic="features.signal"))
+    names = list(rows[0].__struct_fields__)
+    found = client.execute(f"SELECT {', '.join(names)} FROM features.market_signals ORDER BY source_offset")
+    expected = [tuple(getattr(each, name) for name in names) for each in rows]
+
+    assert found == expected
+
+
+def test_features_over_a_minute_have_columns_of_their_own(client: Any, store: ClickHouseStore, chunk: Any) -> None:
+    other = signal(2, windows_s=[1, 10], book_imbalance_5=0.5)
+    store.write(chunk([signal(1), other], topic="features.signal"))
+    found = client.execute(
+        "SELECT vwap, mid_return, book_imbalance FROM features.market_signals ORDER BY source_offset"
+    )
+
+    assert found == [(1.5, 1.5, None), (None, None, 0.5)]
+
+
+def test_features_can_be_read_a_row_for_each_window(client: Any, store: ClickHouseStore, chunk: Any) -> None:
+    store.write(chunk([signal(1, mid=100.5)], topic="features.signal"))
+    found = client.execute("SELECT window_s, mid, vwap, illiquidity FROM features.by_window ORDER BY window_s")
+
+    assert found == [(1, 100.5, None, None), (60, 100.5, 1.5, 1.5)]
 
 
 def test_any_bytes_of_any_size_come_back_from_the_raw_table(client: Any, store: ClickHouseStore, chunk: Any) -> None:

@@ -23,6 +23,11 @@ BOOK: dict[str, Any] = {
 MARKET: dict[str, Any] = {"event_time_us": 1_700_000_000_000_001, "venue": "BINANCE", "symbol": "BTC/USDT"}
 ASSET: dict[str, Any] = {**MARKET, "asset_class": "CRYPTO"}
 OHLC: dict[str, Any] = {"open": 1.0, "high": 2.5, "low": 0.5, "close": 2.0, "volume": 10.0}
+SUMS: dict[str, Any] = {
+    "mid_returns": [None, -0.5], "mid_volatilities": [0.5, None], "trade_rates": [], "volumes": [1.5, 2.0],
+    "vwaps": [None, None], "signed_volumes": [0.0, -1.0], "trade_imbalances": [0.5, 1.0],
+    "order_flow_imbalances": [1e300, -1e-300], "illiquidities": [None, 0.25],
+}  # fmt: skip
 FRAME = records.Frame(source=0, number=7, kind="MESSAGE", recv_time_us=1, payload=b'{"stream":"x"}\x00\xff')
 SAMPLES: dict[type[records.Record], records.Record] = {
     each.__class__: each
@@ -35,6 +40,7 @@ SAMPLES: dict[type[records.Record], records.Record] = {
         records.Ticker(**ASSET, last=100.5, volume=12.0, bid=100.0),
         records.Candle(**ASSET, **OHLC, interval="1m", open_time_us=1, is_closed=True),
         records.Bar(**ASSET, **OHLC, interval="1m", open_time_us=60_000_000, trade_count=3, vwap=1.5, flags="GAP"),
+        records.Signal(**MARKET, mid=100.5, windows_s=[1, 60], **SUMS, flags="SHIFTED"),
         records.Derivative(**MARKET, kind="FUNDING_RATE", value=-0.0001, next_time_us=5),
         records.Instrument(**ASSET, market="spot", venue_symbol="BTCUSDT", kind="SPOT", base="BTC", quote="USDT"),
         records.QualityEvent(**MARKET, kind="GAP", from_sequence=2, to_sequence=4, count=3),

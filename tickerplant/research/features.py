@@ -12,9 +12,10 @@ import pyarrow as pa
 
 from processors.features import formulas
 from processors.features.book_seconds import BookSeconds, Shaped
+from processors.features.formulas import LEAST, MOST
 from processors.features.placing import SECOND_US
 from processors.features.shape import BANDS_BPS, LEVELS
-from processors.features.stream import DEFAULT_WINDOWS_S, MOST, SILENT_S
+from processors.features.stream import DEFAULT_WINDOWS_S, SILENT_S
 from schemas.records import Depth
 from tickerplant.research.streams import Floats, Longs, Mask, Ticks, first_step, place_all
 from tickerplant.research.sums import (
@@ -149,8 +150,9 @@ def _used(items: Iterable[BookItem], snapshot_id: int) -> Iterator[BookItem]:
                 yield item
             snapshot_id = 0
         elif item.depth.is_snapshot:
+            if not (item.depth.is_keyframe and snapshot_id):
+                yield item
             snapshot_id = item.depth.snapshot_id
-            yield item
         elif item.depth.snapshot_id and item.depth.snapshot_id == snapshot_id:
             yield item
 
@@ -159,7 +161,7 @@ def _shapes(items: Iterable[BookItem], books: BookSeconds) -> Iterator[Shaped]:
     """Tell the shape of the book at the end of each second in which it changed."""
     for item in items:
         depth = item.depth
-        if not (books.snapshot_id if depth is None else books.is_change(depth)):
+        if not books.snapshot_id if depth is None else books.is_repeat(depth) or not books.is_change(depth):
             continue
         before = books.place(depth.exchange_time_us if depth else 0, item.recv_us, 0)[1]
         if before is not None:
@@ -297,7 +299,7 @@ class _Grid:
         change = self._return
         with np.errstate(divide="ignore", invalid="ignore"):
             ratio = formulas.illiquidity(np.abs(change), notional)
-        has_ratio = ~np.isnan(change) & (notional > 0)
+        has_ratio = ~np.isnan(change) & (notional > LEAST)
         counts = counts_over_windows(has_ratio, self._windows_s)
         totals = over_windows(np.where(has_ratio, ratio, 0.0), self._windows_s)
         for length_s, count, total in zip(self._windows_s, counts, totals, strict=True):
@@ -311,7 +313,7 @@ def _clean(quotes: dict[str, Floats]) -> None:
     """Leave out what `processors.features.stream.usable_quote` does: NaN for the whole quote, or for its sizes."""
     bid, ask, bid_size, ask_size = (quotes[name] for name in ("bid", "ask", "bid_size", "ask_size"))
     with np.errstate(invalid="ignore"):
-        is_good = (bid > 0) & (bid < ask) & (ask < MOST)
+        is_good = (bid > LEAST) & (bid < ask) & (ask < MOST)
         sized = (bid_size >= 0) & (bid_size < MOST) & (ask_size >= 0) & (ask_size < MOST) & (bid_size + ask_size > 0)
     for name, known in (
         ("bid", is_good),

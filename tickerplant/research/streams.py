@@ -9,8 +9,9 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from numpy.typing import NDArray
 
+from processors.features.formulas import LEAST, MOST
 from processors.features.placing import AHEAD_US, LATENESS_US, SECOND_US, STEP_US
-from processors.features.stream import MOST, is_left_out
+from processors.features.stream import is_left_out
 
 Floats = NDArray[np.float64]
 Longs = NDArray[np.int64]
@@ -59,7 +60,7 @@ def ticks_of(rows: pa.Table) -> Ticks:
     kinds, price, size = _codes(rows["kind"], ("QUOTE", "TRADE")), _floats(rows, "price"), _floats(rows, "quantity")
     is_quote = kinds == 0
     with np.errstate(invalid="ignore"):
-        is_good = (price > 0) & (price < MOST) & (size >= 0) & (size < MOST)
+        is_good = (price > LEAST) & (price < MOST) & (size >= 0) & (size < MOST)
     is_used = is_quote | ((kinds == 1) & is_good & ~_left_out(rows["flags"]))
     each: Any = slice(None) if is_used.all() else is_used
     sides = _codes(rows["side"], ("BUY", "SELL"))

@@ -1,7 +1,7 @@
 """The frame around producers, processors and sinks: command line, settings, Kafka access, metrics, the local stack.
 
-For users of the data: `tickerplant.subscribe` follows topics; `trades`, `quotes`, `book_at`, `books` and `features`
-read what is stored, `read_lake` and `lake_files` the lake as it is.
+For users of the data: `tickerplant.subscribe` follows topics; `trades`, `quotes`, `bars`, `book_at`, `books` and
+`features` read what is stored, `read_lake` and `lake_files` the lake as it is.
 """
 
 from importlib import import_module
@@ -10,12 +10,13 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from tickerplant.lake import lake_files, read_lake
     from tickerplant.research.books import BookView
-    from tickerplant.research.frames import book_at, books, features, quotes, trades
+    from tickerplant.research.frames import bars, book_at, books, features, quotes, trades
     from tickerplant.subscription import Subscription, subscribe
 
 __all__ = [
     "BookView",
     "Subscription",
+    "bars",
     "book_at",
     "books",
     "features",

@@ -10,7 +10,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from schemas.arrow import arrow_schema
-from schemas.records import Depth, Derived, QualityEvent, Tick
+from schemas.records import Bar, Depth, Derived, QualityEvent, Tick
 from sinks.clickhouse_client import connect
 from sinks.migrations import migrate
 from sinks.parquet import partitions
@@ -48,7 +48,28 @@ def market() -> list[Derived]:
             snapshot_id += is_snapshot
             records.append(depth(random, price, place, is_snapshot=is_snapshot, snapshot_id=snapshot_id))
         records.append(Tick(**(tick | {"symbol": "C/D", "source_index": 9}), kind="TRADE", quantity=1.0))
-    return records
+    return [*records, *(bar(number) for number in range(12))]
+
+
+def bar(number: int) -> Bar:
+    """Make a bar of the first minutes; each third is told again an hour later, in a second revision."""
+    revision, minute = int(number >= 9), number if number < 9 else (number - 9) * 3
+    return Bar(
+        **ID,
+        **SYMBOL,
+        source_offset=100_000 + number,
+        event_time_us=FROM_US + (minute + 1 + 60 * revision) * 60_000_000,
+        asset_class="CRYPTO",
+        interval="1m",
+        open_time_us=FROM_US + minute * 60_000_000,
+        open=1.0,
+        high=3.0,
+        low=0.5,
+        close=2.0,
+        volume=10.0 + revision,
+        trade_count=7,
+        revision=revision,
+    )
 
 
 def depth(random: Random, price: float, place: dict[str, Any], **fields: Any) -> Depth:
@@ -135,7 +156,8 @@ def fill_clickhouse(settings: Settings) -> None:
         stored = next(each.name for each in TABLES.values() if each.record is NAMES[name])
         client.execute(f"DROP TABLE IF EXISTS {stored}{SUFFIX}")
         client.execute(f"CREATE TABLE {stored}{SUFFIX} AS {stored}")
-        client.execute(f"ALTER TABLE {stored}{SUFFIX} REMOVE TTL")
+        if name != "bar":  # which are kept for ever
+            client.execute(f"ALTER TABLE {stored}{SUFFIX} REMOVE TTL")
         rows = [paired(row) for row in table.to_pylist()]
         client.execute(f"INSERT INTO {stored}{SUFFIX} ({', '.join(rows[0])}) VALUES", rows)
     client.disconnect()

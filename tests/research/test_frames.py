@@ -66,6 +66,16 @@ def test_trades_and_quotes_are_those_that_were_stored(
 
 
 @pytest.mark.parametrize("store", STORES)
+def test_bars_are_told_once_in_their_newest_revision(store: str, stores: dict[str, list[str]]) -> None:
+    bars = tickerplant.bars("A/B", "v", us(0), us(480), **options(stores, store))
+
+    assert bars["open_time_us"].to_pylist() == [us(60 * minute) for minute in range(8)]
+    assert bars["revision"].to_pylist() == [1, 0, 0, 1, 0, 0, 1, 0]
+    assert bars["volume"].to_pylist() == [10.0 + revision for revision in bars["revision"].to_pylist()]
+    assert tickerplant.bars("A/B", "v", us(0), us(480), interval="5m", **options(stores, store)).num_rows == 0
+
+
+@pytest.mark.parametrize("store", STORES)
 def test_a_book_at_a_time_is_what_its_changes_add_up_to(
     store: str, stores: dict[str, list[str]], records: list[Derived]
 ) -> None:

@@ -9,7 +9,7 @@ from clickhouse_driver.errors import Error
 from sinks.clickhouse_client import connect
 from sinks.tables import TABLES as STORED
 from tickerplant.questions import judged
-from tickerplant.research.rows import TABLES, Name, Span, in_order, schema_of, with_id
+from tickerplant.research.rows import TABLES, Clock, Name, Span, in_order, schema_of, with_id
 from tickerplant.settings import ClickHouse
 
 PAIRS: Final = {
@@ -28,7 +28,7 @@ class ClickHouseRows:
         self._settings = settings
         self._client = connect(settings)
 
-    def read(self, name: Name, span: Span, columns: Sequence[str]) -> pa.Table:
+    def read(self, name: Name, span: Span, columns: Sequence[str], by: Clock = "event_time_us") -> pa.Table:
         """Read rows; raises as `Rows`."""
         table = next(each.name for each in STORED.values() if each.record is TABLES[name])
         wanted = with_id(columns)
@@ -36,7 +36,7 @@ class ClickHouseRows:
         query = (
             f"SELECT {shown} FROM {table}{self._settings.table_suffix} FINAL "  # noqa: S608  # our own names
             "WHERE venue = %(venue)s AND symbol = %(symbol)s "
-            "AND event_time_us >= %(from_us)s AND event_time_us < %(to_us)s"
+            f"AND {by} >= %(from_us)s AND {by} < %(to_us)s"
         )
         values = {"venue": span.venue, "symbol": span.symbol, "from_us": span.from_us, "to_us": span.to_us}
         try:

@@ -8,13 +8,18 @@ import pyarrow as pa
 
 from tickerplant.errors import UserError
 from tickerplant.extras import need_library
-from tickerplant.research.rows import Name, Span, in_order, schema_of, with_id
+from tickerplant.research.rows import Clock, Name, Span, in_order, schema_of, with_id
 
 HOW: Final = (
     "make views over the lake: CREATE VIEW {name} AS SELECT * FROM "
     "read_parquet('lake/{folder}/**/*.parquet', hive_partitioning = true)"
 )
-FOLDERS: Final[dict[Name, str]] = {"tick": "cleaned/tick", "depth": "cleaned/depth", "quality": "quality/event"}
+FOLDERS: Final[dict[Name, str]] = {
+    "tick": "cleaned/tick",
+    "depth": "cleaned/depth",
+    "quality": "quality/event",
+    "bar": "cleaned/bar",
+}
 
 
 class DuckRows:
@@ -37,12 +42,12 @@ class DuckRows:
         except duckdb.Error as error:
             raise UserError(f"{database} cannot be opened by DuckDB: {_first_line(error)}") from None
 
-    def read(self, name: Name, span: Span, columns: Sequence[str]) -> pa.Table:
+    def read(self, name: Name, span: Span, columns: Sequence[str], by: Clock = "event_time_us") -> pa.Table:
         """Read rows; raises as `Rows`."""
         wanted = with_id(columns)
         query = (
             f"SELECT {', '.join(wanted)} FROM {name} "  # noqa: S608  # our own names
-            "WHERE venue = ? AND symbol = ? AND event_time_us >= ? AND event_time_us < ?"
+            f"WHERE venue = ? AND symbol = ? AND {by} >= ? AND {by} < ?"
         )
         try:
             values = [span.venue, span.symbol, span.from_us, span.to_us]

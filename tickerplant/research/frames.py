@@ -9,6 +9,7 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any, Final, Literal, TypedDict, Unpack
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
@@ -28,6 +29,10 @@ Library = Literal["arrow", "pandas", "polars"]
 
 TIMES: Final = ("exchange_time_us", "recv_time_us", "event_time_us")
 TRADE_COLUMNS: Final = (*TIMES, "price", "quantity", "side", "trade_id", "sequence_id", "flags")
+BAR_COLUMNS: Final = (
+    *("open_time_us", "interval", "open", "high", "low", "close", "volume", "quote_volume", "buy_volume", "vwap"),
+    *("trade_count", "revision", "flags"),
+)
 QUOTE_COLUMNS: Final = (*TIMES, "bid", "ask", "bid_size", "ask_size", "sequence_id", "flags")
 
 
@@ -64,6 +69,21 @@ def trades(symbol: str, venue: str, start: Time, end: Time, **options: Unpack[Op
 def quotes(symbol: str, venue: str, start: Time, end: Time, **options: Unpack[Options]) -> Any:
     """Read best quotes; otherwise as `trades`."""
     return _ticks("QUOTE", QUOTE_COLUMNS, _span(symbol, venue, start, end), options)
+
+
+def bars(symbol: str, venue: str, start: Time, end: Time, *, interval: str = "1m", **options: Unpack[Options]) -> Any:
+    """Read bars that open from one time up to another, the newest revision of each, in order; otherwise as `trades`.
+
+    Args:
+        interval: 1m, 5m, 15m, 1h, 4h or 1d.
+    """
+    with _opened(options) as rows:
+        found = rows.read("bar", _span(symbol, venue, start, end), BAR_COLUMNS, "open_time_us")
+    found = found.filter(pc.equal(found["interval"], interval))
+    found = found.sort_by([("open_time_us", "ascending"), ("revision", "ascending")])
+    opens_us = found["open_time_us"].to_numpy()
+    is_newest = np.append(opens_us[1:] != opens_us[:-1], [True] * bool(len(opens_us)))
+    return _given(_timed(found.filter(pa.array(is_newest, pa.bool_())), ("open_time_us",)), options)
 
 
 def book_at(
@@ -216,4 +236,4 @@ def _opened(options: Options) -> Iterator[Rows]:
         yield rows
 
 
-__all__ = ["BookView", "book_at", "books", "features", "instant_us", "quotes", "trades"]
+__all__ = ["BookView", "bars", "book_at", "books", "features", "instant_us", "quotes", "trades"]

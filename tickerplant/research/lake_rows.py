@@ -14,7 +14,7 @@ from sinks.tables import TABLES as STORED
 from tickerplant.errors import UserError
 from tickerplant.replay.lake import Lake
 from tickerplant.replay.manifest import Liveness, Numbered
-from tickerplant.research.rows import TABLES, Name, Span, in_order, schema_of, with_id
+from tickerplant.research.rows import TABLES, Clock, Name, Span, in_order, schema_of, with_id
 from tickerplant.settings import ObjectStore
 
 SUFFIX: Final = ".parquet"
@@ -27,17 +27,19 @@ class LakeRows:
         self._lake = Lake(settings)
         self._is_converted = f"tick{SUFFIX}" in self._lake.names("")
 
-    def read(self, name: Name, span: Span, columns: Sequence[str]) -> pa.Table:
+    def read(self, name: Name, span: Span, columns: Sequence[str], by: Clock = "event_time_us") -> pa.Table:
         """Read rows; raises as `Rows`."""
         wanted = with_id(columns)
         schema = schema_of(name, wanted)
-        tables = [self._read(path, span, wanted).cast(schema) for path in self._paths(name, span)]
+        paths = self._paths(name, span, is_open=by != "event_time_us")
+        tables = [self._read(path, span, wanted, by).cast(schema) for path in paths]
         return in_order(pa.concat_tables([schema.empty_table(), *tables]), columns)
 
     def close(self) -> None:
         """Do nothing: no connection is held."""
 
-    def _paths(self, name: Name, span: Span) -> Iterator[str]:
+    def _paths(self, name: Name, span: Span, *, is_open: bool) -> Iterator[str]:
+        """Find the objects of the days of a span; `is_open` = those of later days too."""
         if self._is_converted:
             yield f"{name}{SUFFIX}"
             return
@@ -45,15 +47,15 @@ class LakeRows:
         liveness = Liveness(Numbered.newest(self._lake).manifest)
         first, last = (f"date={_date(time_us)}" for time_us in (span.from_us, max(span.from_us, span.to_us - 1)))
         for day in self._lake.names(f"{folder}/venue={span.venue}"):
-            if first <= day <= last:
+            if first <= day and (is_open or day <= last):
                 path = f"{folder}/venue={span.venue}/{day}"
                 names = liveness.live(path, self._lake.names(path))
                 yield from (
                     f"{path}/{each}" for each in names if each.endswith(SUFFIX) and not each.startswith(DAMAGED)
                 )
 
-    def _read(self, path: str, span: Span, columns: Sequence[str]) -> pa.Table:
-        times = [("event_time_us", ">=", span.from_us), ("event_time_us", "<", span.to_us)]
+    def _read(self, path: str, span: Span, columns: Sequence[str], by: Clock) -> pa.Table:
+        times = [(by, ">=", span.from_us), (by, "<", span.to_us)]
         is_ours = pc.field("symbol") == span.symbol
         if self._is_converted:
             is_ours &= pc.field("venue") == span.venue

@@ -13,13 +13,15 @@ from schemas.arrow import arrow_schema
 from tickerplant.research.streams import ID
 from tickerplant.settings import Settings
 
-Name = Literal["tick", "depth", "quality"]
+Name = Literal["tick", "depth", "quality", "bar"]
+Clock = Literal["event_time_us", "open_time_us"]
 Store = Literal["clickhouse", "parquet", "duckdb"]
 
 TABLES: Final[dict[Name, type[records.Derived]]] = {
     "tick": records.Tick,
     "depth": records.Depth,
     "quality": records.QualityEvent,
+    "bar": records.Bar,
 }
 """Name of a table for research → record of its rows."""
 
@@ -46,8 +48,12 @@ class Rows(Protocol):
         UserError: from each method, where it refuses, or there is no such table.
     """
 
-    def read(self, name: Name, span: Span, columns: Sequence[str]) -> pa.Table:
-        """Read columns of the rows of a span, in the order of source ids; each row once."""
+    def read(self, name: Name, span: Span, columns: Sequence[str], by: Clock = "event_time_us") -> pa.Table:
+        """Read columns of the rows of a span, in the order of source ids; each row once.
+
+        Args:
+            by: the column that the span is of; of bars their opening, which lies before they are taken in.
+        """
 
     def close(self) -> None:
         """Let go of connections."""

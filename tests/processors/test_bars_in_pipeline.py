@@ -12,7 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from processors.bars import LENGTHS_US
-from schemas.records import Bar, Derived, QualityEvent, Tick
+from schemas.records import Bar, DeadLetter, Derived, QualityEvent, Tick
 
 MS = 1000
 SECOND_US = 1_000_000
@@ -214,3 +214,24 @@ def test_bars_that_miss_trades_are_held_against_nothing(spot: Any) -> None:
 
     assert [each.flags for each in spot.of(Bar)][:1] == ["PARTIAL"]
     assert spot.of(QualityEvent, kind="BAR_DIFFERS") == []
+
+
+@pytest.mark.parametrize("price", ["0", "NaN", "-1", "Infinity", "1e400"])
+def test_prices_that_are_none_are_dead_letters_and_in_no_bar(spot: Any, price: str) -> None:
+    spot.take(clock(spot), trade(spot, "BTCUSDT", 1))
+    spot.take(spot.feed.message("btcusdt@trade", t=2, T=spot.feed.recv_time_us // MS, p=price))
+    spot.take(*(clock(spot) for _ in range(60)))
+
+    assert len(spot.of(DeadLetter)) == 1
+    assert [(each.trade_count, each.low) for each in spot.of(Bar, interval="1m")] == [(1, 100.0)]
+
+
+def test_trades_out_of_order_by_seconds_are_put_in_order_by_their_time(spot: Any) -> None:
+    spot.take(clock(spot), trade(spot, "BTCUSDT", 1))
+    for number, price, late_ms in ((3, 103.0, 0), (2, 102.0, 4000), (4, 104.0, 0)):
+        spot.take(trade(spot, "BTCUSDT", number, price=price, late_ms=late_ms, after_us=SECOND_US))
+    spot.take(*(clock(spot) for _ in range(60)))
+
+    bar = spot.of(Bar, interval="1m")[0]
+    assert (bar.open, bar.close, bar.trade_count, bar.revision) == (102.0, 104.0, 4, 0)
+    assert (bar.first_trade_id, bar.last_trade_id) == ("2", "4")

@@ -164,7 +164,7 @@ def test_the_image_carries_neither_tools_nor_the_local_stack(image: Any) -> None
     assert found.stdout.strip() == "[]", found.stderr
 
 
-@pytest.mark.timeout(120)
+@pytest.mark.timeout(300)
 def test_each_role_of_the_image_starts_up_to_its_first_server(image: Any) -> None:
     """All modules it needs are there: it gets as far as asking a server that is not."""
     environment = image.environment(

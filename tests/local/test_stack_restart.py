@@ -16,7 +16,7 @@ from tickerplant.local import stack
 from tickerplant.local.ports import with_local
 from tickerplant.settings import Settings
 
-pytestmark = [pytest.mark.stack, pytest.mark.timeout(120)]
+pytestmark = [pytest.mark.stack, pytest.mark.timeout(300)]
 
 SUBJECT = {"schema": '"string"'}
 

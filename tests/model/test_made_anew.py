@@ -42,7 +42,7 @@ def story(world: Any, turns: int) -> Any:
     return world
 
 
-@pytest.mark.timeout(120)
+@pytest.mark.timeout(300)
 def test_wherever_its_first_owner_ends_readers_see_each_record_of_both_lives_once(new_world: Any) -> None:
     stories = [story(new_world(), turns) for turns in range(0, 60, 6)]
     whole = stories[0].outputs()

@@ -8,7 +8,7 @@ import pytest
 
 from schemas.records import Candle, DeadLetter, Depth, QualityEvent, Tick, Ticker
 
-pytestmark = [pytest.mark.recordings, pytest.mark.timeout(120)]
+pytestmark = [pytest.mark.recordings, pytest.mark.timeout(300)]
 
 SESSIONS = {"GATEIO": "spot", "GATEIO_FUTURES": "futures"}
 

@@ -11,7 +11,7 @@ import pytest
 
 from schemas.records import DeadLetter, Depth, QualityEvent, Tick
 
-pytestmark = [pytest.mark.recordings, pytest.mark.timeout(120)]
+pytestmark = [pytest.mark.recordings, pytest.mark.timeout(300)]
 
 SESSIONS = {"HUOBI.ws.44.0": "spot", "HUOBI_SWAP.ws.1.0": "coin", "HUOBI_SWAP.ws.2.0": "coin"}
 

@@ -9,7 +9,7 @@ import pytest
 
 from schemas.records import Candle, DeadLetter, Depth, QualityEvent, Tick
 
-pytestmark = [pytest.mark.recordings, pytest.mark.timeout(120)]
+pytestmark = [pytest.mark.recordings, pytest.mark.timeout(300)]
 
 
 @pytest.fixture

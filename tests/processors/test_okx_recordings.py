@@ -10,7 +10,7 @@ import pytest
 
 from schemas.records import Candle, DeadLetter, Depth, Derivative, QualityEvent, RawFrames, Source, Tick, Ticker
 
-pytestmark = [pytest.mark.recordings, pytest.mark.timeout(120)]
+pytestmark = [pytest.mark.recordings, pytest.mark.timeout(300)]
 
 SESSIONS = ["OKX.ws.1.0", "OKCOIN.ws.1.0"]
 

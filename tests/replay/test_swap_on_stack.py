@@ -18,7 +18,7 @@ from tickerplant.settings import Settings
 
 pytestmark = [
     pytest.mark.stack,
-    pytest.mark.timeout(240),
+    pytest.mark.timeout(600),
     # the registry's client keeps its connections open until it is collected
     pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning"),
 ]

@@ -27,7 +27,7 @@ from tickerplant.replay.swap_tables import Part, newer, open_tables, swap_tables
 from tickerplant.replay.wish import Wish
 from tickerplant.settings import ClickHouse, Settings
 
-pytestmark = pytest.mark.timeout(120)
+pytestmark = pytest.mark.timeout(300)
 
 SPAWN = multiprocessing.get_context("spawn")
 DAY_US = 86_400_000_000

@@ -16,7 +16,7 @@ from tickerplant.kafka import Consumer, Publisher, create_topics
 from tickerplant.kafka import consumer as make_consumer
 from tickerplant.settings import Settings
 
-pytestmark = [pytest.mark.stack, pytest.mark.timeout(120)]
+pytestmark = [pytest.mark.stack, pytest.mark.timeout(300)]
 
 COUNT = 3000
 Place = tuple[str, int]

@@ -178,7 +178,7 @@ def servers(environment: dict[str, str], tmp_path: Path) -> Iterator[Settings]:
 
 
 @pytest.mark.stack
-@pytest.mark.timeout(120)
+@pytest.mark.timeout(300)
 def test_servers_keep_their_secrets_out_of_command_lines_logs_and_notes(servers: Settings) -> None:
     home = servers.local.home
     files = [file for folder in ("logs", "run") for file in (home / folder).iterdir()]

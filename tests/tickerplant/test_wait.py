@@ -16,7 +16,7 @@ from tickerplant.cli import _run_role
 from tickerplant.errors import DEPENDENCY_AWAY_CODE, DependencyError
 from tickerplant.settings import Local, Settings
 
-pytestmark = pytest.mark.timeout(120)
+pytestmark = pytest.mark.timeout(300)
 
 ROLES = {"produce": ("produce",), "process": ("process",), "sink-parquet": ("sink", "parquet")}
 NOBODY = """

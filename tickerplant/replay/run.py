@@ -154,6 +154,7 @@ def _make_room(live: Settings, replay: Settings, wish: Wish, how: How) -> None:
         different = [name for name, value in wish.manifest().items() if manifest.get(name) != value]
         if different:
             raise UserError(f"replay {wish.into} was begun with another {different[0]}: {manifest.get(different[0])}")
+        open_tables(live, replay)  # of a swap that was killed: sinks, which a swap waits for, wait for this
     elif found and how.again:
         open_tables(live, replay)
         stores.drop(replay)

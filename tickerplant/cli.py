@@ -374,11 +374,17 @@ def replay(
 ) -> int:
     """Make cleaned topics, tables and Parquet again from raw records, beside the live ones."""
     need("sinks")
+    from clickhouse_driver.errors import Error
+
+    from sinks.store import StoreBusyError
     from tickerplant.replay.run import How, drop_replay, run_replay
     from tickerplant.replay.wish import make_wish
 
     configure_logs("replay", "warning")
+    signal.signal(signal.SIGTERM, lambda *_: signal.raise_signal(signal.SIGINT))  # opens tables on the way out
     settings = load_settings(config)
+    if drop is not None and (topic or into or swap):
+        raise UserError("--drop SUFFIX stands alone")
     if drop is not None:
         _show(drop_replay(settings, drop), as_json=as_json)
         return 0
@@ -390,7 +396,11 @@ def replay(
         raise UserError("--dry-run and --force belong to --swap")
     wish = make_wish(topic=topic, into=into, **options)
     how = How(again=again, resume=is_resumed, check=is_checked, swap=swap, dry_run=dry_run, force=force, quiet=as_json)
-    summary = run_replay(settings, wish, how)
+    try:
+        summary = run_replay(settings, wish, how)
+    except (Error, StoreBusyError) as error:
+        why = str(getattr(error, "message", "") or error).splitlines()[0][:300]
+        raise UserError(f"a store refuses: {why}; --resume goes on") from error
     _show(summary, as_json=as_json)
     return 1 if summary.get("differences") and not swap else 0
 

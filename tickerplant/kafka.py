@@ -547,10 +547,10 @@ class OffsetReader:
         found: dict[str, str] = {}
         for name, future in futures.items():
             try:
-                found[name] = life_of(str(future.result().topic_id))
+                found[name] = life_of(str(_awaited(future).topic_id))
             except KafkaException as error:
                 if error.args[0].code() != KafkaError.UNKNOWN_TOPIC_OR_PART:
-                    raise refusal(self._settings, error.args[0]) or self._told.missing() from error
+                    raise self._failed(error) from error
         return found
 
     def committed(self, group: str, partitions: Mapping[str, int]) -> dict[tuple[str, int], int]:

@@ -190,6 +190,16 @@ def test_rows_that_no_live_object_holds_any_of_go_where_they_belong(live: Settin
     assert ours == [*range(20), *range(FROM, TO, 2), *range(40, 100)]
 
 
+def test_objects_within_the_offsets_of_one_that_is_replaced_keep_their_rows(replay: Settings, tmp_path: Path) -> None:
+    """As after a sink lost its offsets: it writes what is missing, under the name of the whole chunk."""
+    nested = Settings(object_store=ObjectStore(root=str(tmp_path / "nested")))
+    write(nested, [tick(offset, 1.0) for offset in range(10)], 0, 9)
+    write(nested, [tick(offset, 1.0) for offset in range(10, 50)], 0, 49)
+    list(swap_lake(nested, replay, span()))
+
+    assert sorted(offset for _, offset, _ in seen(nested)) == [*range(20), *range(FROM, TO, 2), *range(40, 50)]
+
+
 def test_a_second_swap_takes_the_place_of_the_first(live: Settings, replay: Settings, tmp_path: Path) -> None:
     list(swap_lake(live, replay, span()))
     other = Settings(object_store=ObjectStore(root=str(tmp_path / "lake-better")), kafka=replay.kafka)

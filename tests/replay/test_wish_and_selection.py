@@ -31,6 +31,9 @@ from tickerplant.settings import Settings
         ({"into": ""}, "cannot name a replay"),
         ({"start": "yesterday"}, "is no time"),
         ({"start": "latest"}, "is no time"),
+        ({"start": "--5"}, "is no time"),
+        ({"start": "\u00b2"}, "is no time"),
+        ({"end": "99999999999999999999"}, "is no time"),
         ({"start": "2026-11-21T00:00:00"}, "names no time zone"),
         ({"start": "2026-11-21T00:00:00Z", "end": "2026-11-20T00:00:00Z"}, "is not before --to"),
         ({"symbols": ["BTCUSDT"]}, "no canonical symbol"),
@@ -50,6 +53,7 @@ def test_a_mistake_is_one_line(changes: dict[str, Any], why: str) -> None:
         (["--force"], "belong to --swap"),
         (["--again", "--resume"], "give one of them"),
         (["--life", "WW4E8a-_"], "needs --from-archive"),
+        (["--drop", "y"], "stands alone"),
     ],
 )
 def test_words_that_do_not_fit_are_one_line_before_anything_is_done(words: list[str], why: str) -> None:

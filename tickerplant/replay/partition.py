@@ -108,7 +108,7 @@ def _replay(task: Task, tell: Tell, done: Done) -> None:
         from_us=task.wish.from_us,
         to_us=task.wish.to_us,
         symbols=task.wish.symbols,
-        marks=written_marks(task.replay, task.partition) if task.is_resumed else {},
+        marks=written_marks(task.replay, task.partition, task.source) if task.is_resumed else {},
     )
     encode = registry.encoder(raw_topic(task.wish.venue), RawFrames).encode
     for taken in _source(task, order):
@@ -175,16 +175,21 @@ def process(pipeline: Pipeline, taken: Taken, encode: Callable[[RawFrames], byte
     return pipeline.bury(taken.offset, value, taken.written_us, reason)
 
 
-def written_marks(settings: Settings, partition: int) -> Marks:
-    """Ask how far an earlier run of a replay came: the last source of each of its topics."""
+def written_marks(settings: Settings, partition: int, source: str) -> Marks:
+    """Ask how far an earlier run of a replay came: the last source of each of its topics.
+
+    Raises:
+        UserError: they were made of another raw topic, or of another life of it, than `source`.
+    """
     with closing(consumer(settings, GROUP)) as client:
         found = {
-            topic.name: _last_source(client, topic.name + settings.kafka.topic_suffix, partition) for topic in CLEANED
+            topic.name: _last_source(client, topic.name + settings.kafka.topic_suffix, partition, source)
+            for topic in CLEANED
         }
     return {name: mark for name, mark in found.items() if mark is not None}
 
 
-def _last_source(client: Consumer, name: str, partition: int) -> tuple[int, int] | None:
+def _last_source(client: Consumer, name: str, partition: int, topic: str) -> tuple[int, int] | None:
     place = TopicPartition(name, partition)
     first, end = client.get_watermark_offsets(place, timeout=TIMEOUT_S)
     if first == end:
@@ -193,5 +198,7 @@ def _last_source(client: Consumer, name: str, partition: int) -> tuple[int, int]
     for message in client.consume(1, TIMEOUT_S):
         source = source_of(message.headers())
         if message.error() is None and source is not None:
+            if source.topic != topic:
+                raise UserError(f"{name} was made of {source.topic}, not of {topic}: --again drops it first")
             return source.offset, source.index
     raise DependencyError("kafka", name, "the last record of an earlier run cannot be read")

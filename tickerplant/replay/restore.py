@@ -67,14 +67,14 @@ def _write(settings: Settings, found: Checkpoint, life: str) -> None:
     keys = _keys(settings, found)
     epoch = 1 + max(map(epoch_of, keys), default=0)
     store = StateStore(outputs, encoders, topic=found.topic, partition=found.partition, epoch=epoch, life=life)
-    for key in keys:
-        publisher.send(STATE.name, found.partition, key, None)
     for name, payloads in found.pieces.items():
         if name != HEAD:
             first = found.next_offset - len(payloads) + 1  # offsets only have to rise to that of the head
             for number, payload in enumerate(payloads):
                 store.write(Piece(name, payload, is_whole=number == 0), first + number)
     store.write_head(head, found.next_offset)
+    for key in keys:  # last: ended before it, the old state is there, or the new one counts by its epoch
+        publisher.send(STATE.name, found.partition, key, None)
     if publisher.flush(FLUSH_S):
         raise DependencyError("kafka", settings.kafka.bootstrap_servers, "it does not take the state; do it again")
 

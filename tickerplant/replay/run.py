@@ -1,5 +1,6 @@
 """`tickerplant replay`: partitions in parallel processes, a sink beside them, until all is stored."""
 
+import fcntl
 import multiprocessing
 import os
 import time
@@ -16,6 +17,7 @@ from typing import Any, Final
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeRemainingColumn
 
+from tickerplant.connect.names import chosen_topics, connector_of
 from tickerplant.errors import UserError
 from tickerplant.kafka import OffsetReader
 from tickerplant.lag import SINKS, group_name
@@ -88,7 +90,8 @@ def run_replay(live: Settings, wish: Wish, how: How) -> dict[str, Any]:
         done = _run_tasks(plan, sink, console)
         if not sum(each.covered for each in done):
             _stop(sink)
-            stores.drop(plan.replay)
+            if not how.resume:
+                stores.drop(plan.replay)
             raise UserError(f"there is nothing in this range of {wish.topic}")
         replayed_s = time.monotonic() - began_s
         _drain(plan.replay, sink)
@@ -126,9 +129,27 @@ def _swapped(live: Settings, plan: Plan, span: Range, how: How, missing: str) ->
         )
     if plan.doubts and not how.force:
         raise UserError(f"not swapped, for rows may be worse than the live ones: {plan.doubts[0]}; --force does")
-    for step in chain(swap_tables(live, plan.replay, span), swap_lake(live, plan.replay, span)):
-        how.on_step(step)
+    with _only_swap(live):
+        for step in chain(swap_tables(live, plan.replay, span), swap_lake(live, plan.replay, span)):
+            how.on_step(step)
     return {"swapped": True}
+
+
+@contextmanager
+def _only_swap(live: Settings) -> Iterator[None]:
+    """Let no other swap run from the same home: each opens the tables that the other has closed.
+
+    Raises:
+        UserError: another one runs.
+    """
+    path = live.local.home / "run" / "swap.lock"
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with path.open("ab") as lock:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError:
+            raise UserError("another swap runs: wait until it is done") from None
+        yield
 
 
 def drop_replay(live: Settings, into: str) -> dict[str, Any]:
@@ -140,7 +161,8 @@ def drop_replay(live: Settings, into: str) -> dict[str, Any]:
     replay = replay_settings(live, checked_suffix(into))
     if not stores.existing(replay):
         raise UserError(f"there is no replay {into}")
-    open_tables(live, replay)
+    with _only_swap(live):
+        open_tables(live, replay)
     return {"dropped": into, **stores.drop(replay)}
 
 
@@ -154,9 +176,11 @@ def _make_room(live: Settings, replay: Settings, wish: Wish, how: How) -> None:
         different = [name for name, value in wish.manifest().items() if manifest.get(name) != value]
         if different:
             raise UserError(f"replay {wish.into} was begun with another {different[0]}: {manifest.get(different[0])}")
-        open_tables(live, replay)  # of a swap that was killed: sinks, which a swap waits for, wait for this
+        with _only_swap(live):
+            open_tables(live, replay)  # of a swap that was killed: sinks, which a swap waits for, wait for this
     elif found and how.again:
-        open_tables(live, replay)
+        with _only_swap(live):
+            open_tables(live, replay)
         stores.drop(replay)
     elif found:
         raise UserError(f"replay {wish.into} exists ({found[0]}): --again drops it first, --resume goes on with it")
@@ -333,8 +357,10 @@ def unstored(
 ) -> str:
     """Tell up to where a live sink has not stored; empty = all is stored."""
     for sink in SINKS:
+        chosen = chosen_topics(connector_of(live, sink.rpartition(".")[2]))
         committed = reader.committed(group_name(sink, live), topics)
         for (topic, number), end in ends.items():
-            if committed.get((topic, number), 0) < end:
+            is_read = not chosen or topic.removesuffix(live.kafka.topic_suffix) in chosen
+            if is_read and committed.get((topic, number), 0) < end:
                 return f"{sink.removeprefix('tickerplant.')} has not come to offset {end} of {topic} partition {number}"
     return ""

@@ -4,6 +4,7 @@ import gc
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
+from multiprocessing import parent_process
 from threading import Event
 from typing import ClassVar, Final
 
@@ -81,6 +82,7 @@ def run(replay: Settings) -> None:
             drain = Drain(log, store, tools)
             gc.freeze()  # as live sinks do
             gc.set_threshold(50_000, 20, 50)
-            while not stopping.is_set():
+            parent = parent_process()  # killed = nobody will tell us to stop
+            while not stopping.is_set() and (parent is None or parent.is_alive()):
                 drain.step()
             drain.finish(FINISH_S)

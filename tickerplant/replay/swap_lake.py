@@ -8,6 +8,7 @@ ends it in the midst, doing it again completes it: what was written and stands i
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
+from operator import attrgetter
 from secrets import token_hex
 from typing import Any, Final
 
@@ -119,6 +120,7 @@ def _folders(live: Settings, replay: Settings, span: Range, liveness: Liveness) 
                 first = _Rebuilt(replay_lake, folder.rebuilt, span).first() if folder.rebuilt else None
                 if not folder.groups and first is not None:
                     folder.groups = [Group(_anchor(objects, first))]
+                _take_in_nested(folder.groups, objects)
                 yield folder
 
 
@@ -169,6 +171,15 @@ def grouped(objects: Sequence[Looked]) -> list[Group]:
                 groups.append(Group([each]))
         last = each
     return groups
+
+
+def _take_in_nested(groups: Sequence[Group], objects: Sequence[Looked]) -> None:
+    """Take in what lies within the offsets of a group, as after offsets were lost: it counts as replaced, too."""
+    for group in filter(attrgetter("objects"), groups):
+        (low, high), life = group.span(), group.objects[0].name.life
+        taken = {each.name for other in groups for each in other.objects}
+        within = [each for each in objects if low <= each.name.start and each.name.end <= high]
+        group.objects += [each for each in within if each.name.life == life and each.name not in taken]
 
 
 def _anchor(objects: Sequence[Looked], first: Key) -> list[Looked]:

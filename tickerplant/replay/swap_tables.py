@@ -16,6 +16,7 @@ from typing import Any, Final, NamedTuple
 from clickhouse_driver import Client
 from clickhouse_driver.errors import Error, ServerException
 
+from schemas.records import Instrument
 from schemas.topics import CLEANED
 from sinks.clickhouse_client import connect
 from sinks.tables import TABLES, Table
@@ -54,11 +55,14 @@ class Staged:
     rebuilt: str
     staging: str
     partitions: dict[str, frozenset[Part]] = field(default_factory=dict)
+    empty: set[str] = field(default_factory=set)  # partitions without live rows: what comes into one stays
 
 
 def swapped_tables(span: Range) -> list[Table]:
     """List the tables that hold rows of a range."""
-    return [table for table in (TABLES[topic.name] for topic in CLEANED) if span.concerns(table)]
+    found = [table for table in (TABLES[topic.name] for topic in CLEANED) if span.concerns(table)]
+    # instruments are replaced by newer lists: rebuilt rows of a past range would not show
+    return [table for table in found if table.record is not Instrument]
 
 
 def swap_tables(live: Settings, replay: Settings, span: Range) -> Iterator[str]:
@@ -139,15 +143,19 @@ class _Swap:
             fresh = newer(known, found)
             if fresh is None:
                 self._run(f"ALTER TABLE {staged.staging} DROP PARTITION ID '{partition}'")
-                if self._fill(staged, partition, CLOSED_TRIES) is None:
+                refilled = self._fill(staged, partition, CLOSED_TRIES)
+                if refilled is None:
                     raise UserError(f"{staged.live} is merged all the time and left as it was; try again")
+                found = refilled
             elif fresh:
                 self._copy_parts(staged, [each.name for each in fresh])
+            if not found:  # the first insert into a table without parts is let in: it must not be replaced
+                staged.empty.add(partition)
             self._check(staged, partition)
 
     def put(self, staged: Staged, partition: str) -> None:
         """Put a partition in place, at once for readers."""
-        how = "REPLACE" if self._parts(staged.live, partition) else "ATTACH"
+        how = "ATTACH" if partition in staged.empty else "REPLACE"
         self._run(f"ALTER TABLE {staged.live} {how} PARTITION ID '{partition}' FROM {staged.staging}")
 
     def clean(self) -> None:

@@ -140,7 +140,7 @@ def home(live: Settings, into: str) -> Path:
 
 
 def _time(text: str) -> int:
-    found = int(text) if text.lstrip("-").isdigit() else start_of(text)
-    if isinstance(found, int):
+    found = int(text) if text.isdecimal() else start_of(text)
+    if isinstance(found, int) and 0 <= found <= LAST_US:
         return found
     raise UserError(f"{text!r} is no time: ISO 8601 with a zone, or µs since the epoch")

@@ -512,7 +512,6 @@ class Processor:
             metrics.BOOKS.labels(venue, "invalid").set(sum(invalid for _, invalid in counts))
         self._show_leads()
         self._show_offsets()
-        self._show_offsets()
 
     def _show_leads(self) -> None:
         """Tell who leads; producers that are gone are told no more."""

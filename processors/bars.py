@@ -264,7 +264,7 @@ class Bars:
         self._flush()
         self._hot = None
         minute_us, edge_us = _minute(time_us), self._watermark.edge_us
-        if minute_us < edge_us - RETAINED_US:
+        if self._is_past(minute_us):
             return None
         if not self._since_us:
             self._since_us = max(minute_us, _minute(recv_time_us))
@@ -277,6 +277,10 @@ class Bars:
         self._hot = self._span(MINUTE, minute_us)
         self._hot_end_us, self._hot_edge_us = minute_us + MINUTE_US, edge_us
         return self._hot
+
+    def _is_past(self, minute_us: int) -> bool:
+        """Tell whether a minute is past changing."""
+        return minute_us < self._watermark.edge_us - RETAINED_US
 
     def _put(self, hot: Span, tick: Tick, moment: tuple[int, int]) -> None:
         if hot.trade_count:
@@ -326,7 +330,7 @@ class Bars:
             from_us = min(self._newest_us or time_us, time_us)
             self._add_gap(Gap(from_us, max(time_us, self._newest_us), first, last, last - first + 1))
             self._hole = None
-        elif order <= self._newest_order:
+        elif order <= self._newest_order and not self._is_past(_minute(time_us)):
             self._fill_gap(order)
         if self._lost_us:
             if self._are_counted:

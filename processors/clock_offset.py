@@ -34,7 +34,7 @@ class ClockOffset:
         (0, 10000, -1500000)
         """
         passed_us = recv_time_us - self._since_us
-        if not 0 <= passed_us < HALF_US:
+        if not -HALF_US < passed_us < HALF_US:  # of two producers, records come a little out of order
             self._before_us = self._least_us if 0 <= passed_us < 2 * HALF_US else None
             self._since_us, self._least_us = recv_time_us, None
         way_us = recv_time_us - exchange_time_us

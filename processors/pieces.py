@@ -32,8 +32,9 @@ from processors.watermark import Watermark, WatermarkPiece
 from schemas.records import Instrument
 from tickerplant.tally import Tally
 
-STATE_VERSION: Final = 3
-READABLE_VERSIONS: Final = (1, 2, 3)  # 1 = all are whole, instruments of a market in one; 2 = owners without an epoch
+STATE_VERSION: Final = 4
+READABLE_VERSIONS: Final = (1, 2, 3, 4)
+"""1 = all are whole, instruments of a market in one; 2 = owners without an epoch; 3 = no bars, outliers, features."""
 HEAD: Final = ""
 MARKET_PREFIX: Final = "@"
 

@@ -62,6 +62,8 @@ REASON_CHARS: Final = 200
 SET_BACK_US: Final = 2_000_000  # clocks are slewed, not set, by less
 APART_US: Final = 60_000_000  # how far clocks of producers may differ
 MOST_CLOCKS: Final = 64
+GONE_US: Final = 3_000_000  # a CLOCK comes each second; nodes' clocks agree far better
+CLOCK_PREFIX: Final = "clock-"
 MARKET_SHARES: Final = 64  # of a list of 10 MB, each is a small piece
 
 OF_NO_SYMBOL: Final = (UnknownField, Notice, ConnectionGap)
@@ -347,6 +349,7 @@ class Pipeline:
     def _on_clock(self, batch: Batch) -> None:
         self._watch_clock(batch)
         self._report(batch, self._throttle.due(batch.recv_time_us))
+        self._miss_producers(batch.recv_time_us)
         unwatched = self._watermark.hear(batch.recv_time_us)
         for state in self._ordered:
             if unwatched:
@@ -355,6 +358,15 @@ class Pipeline:
             if state.is_due(batch.recv_time_us):
                 self._touch(state)
                 state.on_clock(batch)
+
+    def _miss_producers(self, now_us: int) -> None:
+        """Notice producers that were killed: no DISCONNECT tells of it, but their clocks have stopped."""
+        for clock, last_us in [each for each in self._clocks.items() if now_us - each[1] > GONE_US]:
+            del self._clocks[clock]
+            for state in self._ordered:
+                if producer_of(state.trade_line.sole or state.trade_line.lead) == clock.removeprefix(CLOCK_PREFIX):
+                    self._touch(state)
+                    state.bars.on_loss(last_us)
 
     def _watch_clock(self, batch: Batch) -> None:
         """Notice that a producer's clock was set back: what waits for a time would wait for as long again."""

@@ -515,3 +515,16 @@ def test_sums_are_exact(sizes: list[float]) -> None:
 
     assert Fraction(market.latest()[0].volume) == Fraction(float(sum(map(Fraction, sizes))))
     assert market.latest()[0].open_time_us % MINUTE_US == 0
+
+
+def test_a_trade_that_comes_too_late_to_count_leaves_the_gap(market: Market) -> None:
+    watched(market)
+    market.trade(1, 100.0, number=10)
+    market.clock(5400)
+    market.bars.on_hole(11, 11)
+    market.trade(5400, 100.0, number=12)
+    market.clock(8000)
+
+    assert not market.trade(900, 50.0, number=11)
+    market.clock(14_700)
+    assert (market.latest("4h")[0].trade_count, market.latest("4h")[0].flags) == (2, "GAP")

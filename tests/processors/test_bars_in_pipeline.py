@@ -12,6 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from processors.bars import LENGTHS_US
+from processors.pipeline import producer_of
 from schemas.records import Bar, DeadLetter, Derived, QualityEvent, Tick
 
 MS = 1000
@@ -95,6 +96,27 @@ def test_a_disconnect_marks_bars_until_ids_tell_that_nothing_is_missing(spot: An
     spot.take(trade(spot, "BTCUSDT", 3), clock(spot))
 
     assert newest(spot.records)[bar.symbol, "1m", bar.open_time_us].flags == ""
+
+
+@pytest.mark.parametrize("is_killed", [False, True])
+def test_a_producer_that_is_killed_leaves_a_gap_for_its_clock_has_stopped(
+    new_run: Callable[..., Any], *, is_killed: bool
+) -> None:
+    """It tells of no disconnect, and another producer of the partition goes on."""
+    run = new_run("spot")
+    names = ("spot-p2-0-m4x81k2-7", f"clock-{producer_of('spot-p2-0-m4x81k2-7')}", "clock-another")
+    trades, *clocks = (type(run.feed)("spot", name) for name in names)
+    run.feed, now_us = trades, trades.recv_time_us
+    for second in range(130):
+        for feed in clocks[1:] if is_killed and 10 < second < 70 else clocks:
+            feed.recv_time_us = now_us + second * SECOND_US
+            run.take_record(feed.record(feed.frame(b"", "CLOCK")))
+        if second == 5:
+            trades.recv_time_us = now_us + second * SECOND_US
+            run.take_record(trades.record(trade(run, "BTCUSDT", 1)))
+    bars = [each for each in run.of(Bar) if each.interval == "1m"]
+
+    assert any("GAP" in each.flags for each in bars) == is_killed
 
 
 def test_trades_over_an_hour_late_are_told_of(spot: Any) -> None:

@@ -51,7 +51,9 @@ def _run_command() -> int:
     try:
         code = cli(standalone_mode=False)
     except click.ClickException as error:
-        error.show()
+        context = getattr(error, "ctx", None)
+        hint = f"; see `{context.command_path} --help`" if context else ""
+        click.echo(f"tickerplant: {error.format_message().rstrip('.')}{hint}", err=True)
         return 2
     except click.Abort:
         return 130
@@ -765,6 +767,7 @@ def demo(as_json: bool, config: Path | None, keep: bool, **options: Any) -> int:
     from tickerplant.demo import DemoOptions, run_demo
 
     configure_logs("demo", "warning")
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # by way of what stops servers and roles
     return run_demo(load_settings(config), DemoOptions(**options, keep=keep, as_json=as_json))
 
 

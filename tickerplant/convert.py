@@ -13,7 +13,7 @@ import pyarrow.parquet as pq
 from processors.errors import FrameError
 from processors.pipeline import Pipeline
 from schemas import records
-from schemas.arrow import ArchivedRecord, arrow_schema, raw_frames
+from schemas.arrow import ArchivedRecord, ArchiveError, arrow_schema, raw_frames
 from schemas.topics import raw_topic
 from schemas.venues import SYMBOLOGIES
 from tickerplant.errors import UserError
@@ -112,7 +112,10 @@ def convert_files(conversion: Conversion) -> dict[str, Any]:
     """
     _check(conversion)
     began_s = time.monotonic()
-    folder, counts = ParquetFolder(conversion.out), Counter[str]()
+    try:
+        folder, counts = ParquetFolder(conversion.out), Counter[str]()
+    except OSError as error:
+        raise UserError(f"{conversion.out} cannot be written: {error.strerror}; see --out") from None
     damage: list[RecordingError] = []
     try:
         _convert(conversion, folder, counts, damage)
@@ -170,7 +173,10 @@ def _raw_records(conversion: Conversion, damage: list[RecordingError]) -> Iterat
         offset += 1
     for path in conversion.files:
         if _is_archive(path):
-            yield from raw_frames(pq.read_table(path))
+            try:
+                yield from raw_frames(pq.read_table(path))
+            except (ArchiveError, OSError, pa.ArrowException) as error:
+                raise UserError(f"{path} cannot be read: {str(error).partition(chr(10))[0]}") from None
             continue
         numbers: Counter[str] = Counter()
         for frame in read_recording(path, conversion.market, on_damage=damage.append):

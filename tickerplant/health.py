@@ -19,6 +19,7 @@ import msgspec
 
 from tickerplant.errors import DependencyError, UserError
 from tickerplant.logs import logger
+from tickerplant.masking import mask
 from tickerplant.metrics import DEPENDENCY_UP, Answer, forget_metrics, serve_metrics
 from tickerplant.settings import Settings
 from tickerplant.watchdog import Work, guarded
@@ -168,7 +169,7 @@ class Health:
                 found.since_s = self._now_s()
             if witness != START:
                 found.complaints.pop(START, None)
-            found.complaints[witness] = reason
+            found.complaints[witness] = mask(reason)  # `/ready` tells it
             is_news = witness not in {START, WORK} and not found.is_told and (found.was_up or self.is_patient)
             found.is_told = found.is_told or is_news
         DEPENDENCY_UP.labels(self.role, dependency).set(0)

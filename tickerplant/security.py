@@ -115,13 +115,16 @@ def _urls(settings: Settings) -> Iterator[str]:
     urls = {"registry.url": settings.registry.url, "object_store.endpoint_url": settings.object_store.endpoint_url}
     for number, venue in enumerate(settings.venues):
         urls |= {f"venues.{number}.websocket_url": venue.websocket_url, f"venues.{number}.rest_url": venue.rest_url}
+    urls |= {"kafka.bootstrap_servers": settings.kafka.bootstrap_servers, "clickhouse.host": settings.clickhouse.host}
+    if settings.object_store.root.startswith("s3://"):
+        urls["object_store.root"] = settings.object_store.root
     for name, url in urls.items():
         try:
             host = urlsplit(url or "").netloc
-        except ValueError as error:
-            yield f"{name} is no URL: {error}"
+        except ValueError:  # its text may hold a password
+            yield f"{name} is no URL"
             continue
-        if "@" in host:
+        if "@" in (host or (url or "").partition("/")[0]):
             yield f"{name} holds credentials, and URLs are shown: use the settings for user and password instead"
 
 

@@ -18,6 +18,7 @@ from tickerplant.demo.options import (
     synthetic_channels,
     write_settings,
 )
+from tickerplant.demo.run import CONFIG_NAME, run_demo
 from tickerplant.errors import UserError
 from tickerplant.settings import ClickHouse, Local, Settings, load_settings
 
@@ -175,3 +176,19 @@ def test_faults_are_checked_before_anything_starts(settings: Settings) -> None:
         demo_settings(settings, DemoOptions(faults=("nope=1",)))
     with pytest.raises(UserError, match="leave out --live or --fault"):
         demo_settings(settings, DemoOptions(live=True, faults=("lose=0.1",)))
+
+
+def test_a_mistake_leaves_the_demo_that_was_kept(settings: Settings) -> None:
+    kept = settings.local.home / "demo" / CONFIG_NAME
+    kept.parent.mkdir(parents=True)
+    kept.write_text("")
+    with pytest.raises(UserError, match="NOPE is not simulated"):
+        run_demo(settings, DemoOptions(venue="NOPE"))
+
+    assert kept.exists()
+
+
+def test_what_live_does_not_heed_is_refused(settings: Settings, recorded: Write) -> None:
+    for options in (DemoOptions(live=True, recording=recorded()), DemoOptions(live=True, market="usdm")):
+        with pytest.raises(UserError, match="--live captures"):
+            demo_settings(settings, options)

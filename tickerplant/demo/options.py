@@ -85,6 +85,8 @@ def demo_settings(settings: Settings, options: DemoOptions) -> Settings:
         parse_fault(text)
     if options.live and options.faults:
         raise UserError("faults are injected by the simulated venue; leave out --live or --fault")
+    if options.live and (options.recording or options.market not in {None, "spot"}):
+        raise UserError("--live captures BINANCE spot as it is now; leave out --live, or --recording and --market")
     _check_venue(options)
     ours = with_local(settings, settings.local.home / "demo")
     # smaller files than usual, so that the end of a demo need not wait for large ones
@@ -94,7 +96,10 @@ def demo_settings(settings: Settings, options: DemoOptions) -> Settings:
 
 def write_settings(settings: Settings, path: Path) -> None:
     """Write settings as TOML that `load_settings` reads back; readable by the owner only, for it holds secrets."""
-    path.parent.mkdir(parents=True, exist_ok=True)
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise UserError(f"cannot write {path}: {error.strerror}; set local.home elsewhere") from None
     with os.fdopen(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "wb") as file:
         tomli_w.dump(_plain(settings.model_dump()), file)
 

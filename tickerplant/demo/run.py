@@ -91,6 +91,7 @@ def run_demo(settings: Settings, options: DemoOptions) -> int:
 def _prepared(settings: Settings, options: DemoOptions, console: Console) -> Demo:
     """End what an earlier demo left running, remove its data, write the settings file."""
     home = settings.local.home / "demo"
+    demo_settings(settings, options)  # a mistake is told before anything is stopped or removed
     if (home / CONFIG_NAME).exists():
         _stop_all(load_settings(home / CONFIG_NAME, {}))
         shutil.rmtree(home)

@@ -113,7 +113,8 @@ def stop(pid_file: Path, *, wait_s: float = STOP_WAIT_S) -> bool:
     if running is not None:
         with suppress(ChildProcessError):  # reap it where it is our own child
             os.waitpid(running.pid, os.WNOHANG)
-    pid_file.unlink(missing_ok=True)
+    with suppress(FileNotFoundError, NotADirectoryError):
+        pid_file.unlink()
     return process is not None
 
 

@@ -5,8 +5,10 @@ import msgspec
 from rich.table import Table
 
 from processors.divergence import Band
+from schemas.venues import SYMBOLOGIES
 from tickerplant.clock import now_us
 from tickerplant.console import make_console
+from tickerplant.errors import UserError
 from tickerplant.quality import coverage, divergence, findings
 from tickerplant.quality.wish import Wish
 from tickerplant.questions import asking
@@ -47,6 +49,8 @@ def make_wish(*, since: str, venue: str | None, symbol: str | None) -> Wish:
         UserError: `since` is no time.
     """
     end_us = now_us()
+    if venue and venue.upper() not in SYMBOLOGIES:
+        raise UserError(f"venue {venue} is not known: choose of {', '.join(SYMBOLOGIES)}")
     return Wish(start_us=since_us(since, end_us), end_us=end_us, venue=(venue or "").upper(), symbol=symbol or "")
 
 

@@ -2,7 +2,7 @@
 
 import sys
 from collections.abc import Iterable, Sequence
-from contextlib import closing
+from contextlib import closing, suppress
 from pathlib import Path
 from typing import Any
 
@@ -77,7 +77,8 @@ def _write(tables: Iterable[pa.Table], out: str, kind: str) -> int:
     except OSError as error:
         raise UserError(f"{out} cannot be written: {error.strerror}") from None
     finally:
-        draft.unlink(missing_ok=True)
+        with suppress(OSError):  # it may never have come to be
+            draft.unlink()
     return count
 
 

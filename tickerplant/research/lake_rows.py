@@ -25,7 +25,10 @@ class LakeRows:
 
     def __init__(self, settings: ObjectStore) -> None:
         self._lake = Lake(settings)
-        self._is_converted = f"tick{SUFFIX}" in self._lake.names("")
+        found = self._lake.names("")
+        if not found:
+            raise UserError(f"nothing is stored in {self._lake.root or 'a lake without a name'}: see --lake")
+        self._is_converted = f"tick{SUFFIX}" in found
 
     def read(self, name: Name, span: Span, columns: Sequence[str], by: Clock = "event_time_us") -> pa.Table:
         """Read rows; raises as `Rows`."""
@@ -63,8 +66,8 @@ class LakeRows:
         content = pa.BufferReader(self._lake.read(path))
         try:
             return pq.read_table(content, columns=list(columns), filters=is_ours)
-        except pa.ArrowException as error:
-            raise UserError(f"{self._lake.root}/{path} cannot be read: {error}") from None
+        except (pa.ArrowException, OSError) as error:
+            raise UserError(f"{self._lake.root}/{path} cannot be read: {str(error).partition(chr(10))[0]}") from None
 
 
 def _date(time_us: int) -> str:

@@ -96,7 +96,8 @@ class Member:
         """Wait for up to so many messages, errors among them; empty = none came in time, or partitions are held."""
         wanted = max(1, most - len(self._early))
         is_ready = self._early and not self._is_held
-        self._early.extend(self.client.consume(wanted, 0 if is_ready else timeout_s))
+        came = self.client.consume(wanted, 0 if is_ready else timeout_s)
+        self._early.extend(came)  # behind what is forgotten where partitions were given to us in the same call
         if self._is_held:
             return self._held()
         found = [self._early.popleft() for _ in range(min(most, len(self._early)))]

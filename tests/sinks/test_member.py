@@ -143,3 +143,16 @@ def test_partitions_held_in_mid_stream_go_on_where_they_were(group: Group) -> No
     group.poll_until(lambda: len(group.entries) == COUNT)
 
     assert [entry.offset for entry in group.entries] == list(range(COUNT))
+
+
+def test_what_comes_with_the_assignment_is_not_lost(group: Group, settings: Settings) -> None:
+    """A successor in a group begins at once: partitions and their first messages come in one poll."""
+    place = (TICK.name + settings.kafka.topic_suffix, 0)
+    group.poll_until(lambda: len(group.entries) == COUNT)
+    assert group.log.commit({place: Position(offset=COUNT - 5)})
+    group.log.close()
+    successor = Group(KafkaLog(settings, f"test.member{settings.kafka.topic_suffix}"))
+    successor.poll_until(lambda: successor.entries)
+    successor.log.close()
+
+    assert [entry.offset for entry in successor.entries] == list(range(COUNT - 5, COUNT))

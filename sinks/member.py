@@ -78,7 +78,7 @@ class Member:
         """Join the group; messages of partitions that are given or taken are forgotten first."""
 
         def tell(change: Change, partitions: Partitions) -> None:
-            self._forget({(each.topic, each.partition) for each in partitions})
+            self._forget(map(_place, partitions))
             if not self._is_leaving:
                 change(partitions)
 
@@ -186,7 +186,7 @@ class Member:
     def _begun(self) -> set[Place]:
         """Tell of which partitions a message has come since they were given to us.
 
-        librdkafka forgets to start what is paused before it has (issue 2190), and no `resume` helps.
+        librdkafka may lose the start of what is paused before one has (issue 2190, open).
         """
         places = {_place(each): each.offset for each in self.client.position(self.client.assignment())}
         return {place for place, at in places.items() if at not in {NOT_BEGUN, self._assigned_at.get(place)}}

@@ -43,10 +43,11 @@ CHANNELS = ("trade", "bookTicker", "depth")
 SERVERS = {each.name: each for each in stack.SERVERS}
 
 
-def until(condition: Callable[[], object], what: str, seconds: float = WAIT_S) -> None:
+def until(condition: Callable[[], object], what: str | Callable[[], str], seconds: float = WAIT_S) -> None:
     deadline_s = time.monotonic() + seconds
     while not condition():
-        assert time.monotonic() < deadline_s, f"{what} within {seconds:.0f} s"
+        if time.monotonic() > deadline_s:
+            pytest.fail(f"{what if isinstance(what, str) else what()} within {seconds:.0f} s")
         time.sleep(0.1)
 
 
@@ -274,8 +275,9 @@ class Line:
         until(lambda: self.venue.status()["state"] == "done", "the venue ends")
         served = int(self.venue.status()["frames_served"])
         self.stopping.set()
+        self.keeper.join()
         self.supervisor.stop(["produce"])
-        until(self._is_drained, "all is stored")
+        until(self._is_drained, lambda: f"all is stored, not {self._waiting()}; missing {self.missing()}")
         topics = reconcile.count_topics(self.settings, "binance")
         stored = {"parquet": stores.count_parquet(self.settings)}
         with stores.clickhouse(self.settings) as client:
@@ -284,12 +286,19 @@ class Line:
 
     def supervise(self) -> None:
         while not self.stopping.wait(0.1):
-            self.supervisor.restart_dead()
-            if self.reviver is not None:
-                self.reviver.look()
+            self._keep()
+
+    def _keep(self) -> None:
+        self.supervisor.restart_dead()
+        if self.reviver is not None:
+            self.reviver.look()
 
     def _is_drained(self) -> bool:
-        return all(lag.records == 0 for _ in range(2) for lag in self.lags.read())
+        self._keep()  # no thread does any more
+        return not self._waiting() and not self._waiting()
+
+    def _waiting(self) -> list[str]:
+        return [f"{lag.group} {lag.topic}-{lag.partition}: {lag.records}" for lag in self.lags.read() if lag.records]
 
 
 def make_settings(home: Path) -> Settings:

@@ -1,5 +1,8 @@
 """`replay --swap` on the real stack: damaged rows of a range are mended in both stores, all else stays as it was."""
 
+import multiprocessing
+import os
+import signal
 from collections.abc import Iterator
 from contextlib import closing, suppress
 from typing import Any
@@ -23,6 +26,8 @@ pytestmark = [
     pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning"),
 ]
 
+SPAWN = multiprocessing.get_context("spawn")
+STOP_S = 300
 BTC = "BTC/USDT"
 COLUMNS = (
     "venue, symbol, source_topic, source_partition, source_offset, source_index, price, quantity, sequence_id, "
@@ -98,6 +103,16 @@ def holds_any(lake: Lake, path: str, wish: Wish) -> bool:
     return any(symbol in wish.symbols and wish.from_us <= time_us < wish.to_us for symbol, time_us in times)
 
 
+def replay_killed_in_its_swap(settings: Settings, wish: Wish) -> None:
+    """Be a `replay --resume --swap` that is killed while live tables take no inserts."""
+
+    def die(step: str) -> None:
+        if step == "closed":
+            os.kill(os.getpid(), signal.SIGKILL)
+
+    run_replay(settings, wish, How(resume=True, swap=True, quiet=True, on_step=die))
+
+
 def test_damaged_rows_of_a_range_are_mended_and_all_others_stay(live: Settings, copy: Settings, begin_us: int) -> None:
     from_us, to_us = begin_us + 2_000_000, begin_us + 5_000_000
     wish = Wish(topic="raw.binance", into="mended", symbols=frozenset({BTC}), from_us=from_us, to_us=to_us)
@@ -105,6 +120,10 @@ def test_damaged_rows_of_a_range_are_mended_and_all_others_stay(live: Settings, 
     damage(copy, wish)
     others, lake_others = ticks(copy, f"NOT ({inside})"), lake_ticks(copy, wish, inside=False)
     dry = run_replay(copy, wish, How(swap=True, dry_run=True, quiet=True))
+    killed = SPAWN.Process(target=replay_killed_in_its_swap, args=(copy, wish))
+    killed.start()
+    killed.join(STOP_S)
+    assert killed.exitcode == -signal.SIGKILL
     assert ticks(copy, inside) != ticks(live, inside)
 
     summary = run_replay(copy, wish, How(resume=True, swap=True, quiet=True))

@@ -1,4 +1,4 @@
-"""Rebuilt rows in the place of live ones in ClickHouse, while others read and write; killed after each step."""
+"""Rebuilt rows in the place of live ones in ClickHouse, while others read and write; killed between any two steps."""
 
 import multiprocessing
 import os
@@ -10,30 +10,37 @@ import threading
 import time
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
+from pathlib import Path
 from typing import Any
 from uuid import uuid4
 
+import msgspec
 import pytest
 from clickhouse_driver.errors import ServerException
 
+from schemas.records import Tick
 from schemas.topics import CLEANED
 from sinks.clickhouse_client import connect
 from sinks.migrations import migrate
 from sinks.tables import TABLES
+from tests.replay.test_swap_lake import seen, tick, write
 from tickerplant.errors import DependencyError, UserError
 from tickerplant.replay import swap_tables as module
 from tickerplant.replay.span import Range
-from tickerplant.replay.swap_tables import Part, newer, open_tables, swap_tables
+from tickerplant.replay.swap import swap, undo_killed
+from tickerplant.replay.swap_tables import Part, newer, swap_tables
 from tickerplant.replay.wish import Wish
-from tickerplant.settings import ClickHouse, Settings
+from tickerplant.settings import ClickHouse, ObjectStore, Settings
 
 pytestmark = pytest.mark.timeout(300)
 
-SPAWN = multiprocessing.get_context("spawn")
+FORKED = multiprocessing.get_context("forkserver")
+FORKED.set_forkserver_preload(["tickerplant.replay.swap", "tests.replay.test_swap_lake"])
 DAY_US = 86_400_000_000
 TODAY = time.time_ns() // 1000 // DAY_US  # rows of long ago would be past their retention
 BEGIN_US = (TODAY - 1) * DAY_US - 500_000_000
 """500 s before a midnight: the rows, one a second, lie in two partitions."""
+MIDNIGHT_US = BEGIN_US + 500_000_000
 ROWS = 1000
 FROM, TO = 300, 700
 SOURCE = "raw.binance@firstlif"
@@ -252,42 +259,100 @@ def test_exactly_the_range_is_replaced_at_once_and_nothing_is_lost_that_others_w
     assert rows(live, "SELECT count() FROM DEPTH WHERE symbol = 'BTC/USDT'") == [(ROWS - TO + FROM,)]
 
 
+def days(settings: Settings, table: str) -> list[int]:
+    """Count the rows of the range on each of its two days."""
+    query = f"SELECT countIf(event_time_us < {MIDNIGHT_US}), countIf(event_time_us >= {MIDNIGHT_US}) FROM {table}"
+    return list(rows(settings, f"{query} WHERE {INSIDE}")[0])
+
+
+def lake(settings: Settings) -> list[tuple[int, float]]:
+    """Read offset and price of each tick of the lake."""
+    return [(offset, price) for _of, offset, price in seen(settings)]
+
+
+@pytest.fixture
+def both(live: Settings, replay: Settings, tmp_path: Path) -> tuple[Settings, Settings]:
+    """Settings of live and rebuilt rows, the ticks of one symbol in lakes as well."""
+    live, replay = (
+        each.model_copy(
+            update={
+                "object_store": ObjectStore(root=str(tmp_path / name)),
+                "kafka": each.kafka.model_copy(update={"topic_suffix": suffix}),
+                "local": each.local.model_copy(update={"home": tmp_path / "home"}),
+            }
+        )
+        for each, name, suffix in ((live, "lake", ""), (replay, "lake-fixed", ".fixed"))
+    )
+    for start in range(0, ROWS, 100):
+        write(live, [lake_tick(number, 1.0) for number in range(start, start + 100)], start, start + 99)
+    write(replay, [lake_tick(number, 2.0) for number in range(FROM, TO, 2)], 0, 99)
+    return live, replay
+
+
+def lake_tick(number: int, price: float) -> Tick:
+    return msgspec.structs.replace(tick(number, price), event_time_us=BEGIN_US + number * 1_000_000)
+
+
+DOOMED = (
+    "staged",
+    "closed",
+    "checked",
+    "put market_data.tick",
+    "put market_data.depth",
+    "planned",
+    "wrote",
+    "committed",
+)
+"""The kinds of steps of a swap, in their order; the first one of each kind counts."""
+
+
 def swap_killed_at(live: Settings, replay: Settings, doomed: str) -> None:
-    """Be a process that is killed once it has done a step."""
-    for step in swap_tables(live, replay, span()):
+    """Be a process that is killed once it has done a step of a swap."""
+    for step in swap(live, replay, span()):
         if step.startswith(doomed):
             os.kill(os.getpid(), signal.SIGKILL)
 
 
-@pytest.mark.parametrize("doomed", ["closed", "put market_data.tick"])
-def test_killed_after_any_step_and_done_again_all_is_in_place_and_tables_take_inserts(
-    live: Settings, replay: Settings, doomed: str
+def test_killed_between_any_two_steps_readers_see_the_old_or_the_new_and_the_next_one_goes_on(
+    both: tuple[Settings, Settings],
 ) -> None:
-    before = outside(live)
-    process = SPAWN.Process(target=swap_killed_at, args=(live, replay, doomed))
-    process.start()
-    process.join(60)
-    assert process.exitcode == -signal.SIGKILL
-    assert outside(live) == before
+    """One swap after another is killed, each a step later than the one before."""
+    live, replay = both
+    old_lake = [(number, 1.0) for number in range(ROWS)]
+    new_lake = [(n, 2.0 if FROM <= n < TO else 1.0) for n in range(ROWS) if n % 2 == 0 or not FROM <= n < TO]
+    before, place = outside(live), [False] * 5
+    for number, doomed in enumerate(DOOMED):
+        process = FORKED.Process(target=swap_killed_at, args=(live, replay, doomed))
+        process.start()
+        process.join(120)
+        assert process.exitcode == -signal.SIGKILL, doomed
+        undo_killed(live, replay)  # as `--resume` does first: sinks need not wait for the next swap
+        rows(live, f"INSERT INTO TICK (venue, event_time_us, source_offset) SELECT 'KRAKEN', {BEGIN_US}, {number}")
+        ticks_found, depth_found, lake_found = days(live, "TICK"), days(live, "DEPTH"), lake(live)
+        assert set(ticks_found) <= {200, 100}
+        assert set(depth_found) <= {200, 0}
+        assert lake_found in (old_lake, new_lake)
+        assert outside(live) == before
+        now = [count < 200 for count in (*ticks_found, *depth_found)] + [lake_found == new_lake]
+        assert all(after for was, after in zip(place, now, strict=True) if was)  # nothing goes back
+        place = now
 
-    list(swap_tables(live, replay, span()))
-
-    assert (inside(live), outside(live)) == (NEW, before)
-    rows(live, "INSERT INTO TICK (venue) SELECT 'KRAKEN'")
+    list(swap(live, replay, span()))
+    assert all(place)  # the last of those that were killed had only to remove what counts no more
+    assert (inside(live), outside(live), lake(live)) == (NEW, before, new_lake)
+    assert rows(live, "SELECT count() FROM TICK WHERE venue = 'KRAKEN'") == [(len(DOOMED),)]
     assert not [name for (name,) in rows(live, "SELECT name FROM system.tables") if name.endswith("__swap")]
 
 
-def test_what_a_killed_swap_left_closed_is_opened_without_doing_it_again(live: Settings, replay: Settings) -> None:
-    process = SPAWN.Process(target=swap_killed_at, args=(live, replay, "closed"))
-    process.start()
-    process.join(60)
-    with pytest.raises(ServerException):
-        rows(live, "INSERT INTO TICK (venue) SELECT 'KRAKEN'")
+def test_a_swap_waits_for_no_other_one(both: tuple[Settings, Settings]) -> None:
+    live, replay = both
+    with closing(swap(live, replay, span())) as first:
+        assert next(first) == "staged"
+        for another in (lambda: undo_killed(live, replay), lambda: next(swap(live, replay, span()))):
+            with pytest.raises(UserError, match="another swap runs"):
+                another()
 
-    open_tables(live, replay)
-
-    rows(live, "INSERT INTO TICK (venue) SELECT 'KRAKEN'")
-    assert inside(live) == OLD
+    undo_killed(live, replay)
 
 
 def test_rows_of_the_range_that_come_meanwhile_are_replaced_as_well(live: Settings, replay: Settings) -> None:
@@ -313,6 +378,25 @@ def test_a_live_table_that_is_altered_meanwhile_is_left_as_it_was(live: Settings
     assert inside(live) == NEW
     assert [row for row in outside(live) if row[0] == "OKX"] == [("OKX", "ETH/USDT", ROWS, 7.0 * ROWS, 499_500)]
     assert left == [row for row in outside(live) if row[0] != "OKX"]
+
+
+def test_where_counts_do_not_agree_for_a_table_was_altered_by_hand_nothing_is_put_in_place(
+    live: Settings, replay: Settings
+) -> None:
+    rebuilt = f"market_data.tick{replay.clickhouse.table_suffix}"
+    before = outside(live)
+    for altered, where, told in (
+        (rebuilt + module.STAGING, "venue = 'OKX'", f"market_data.tick{live.clickhouse.table_suffix}"),
+        (rebuilt, "source_offset < 400", rebuilt),
+    ):
+        swap_of_tables = swap_tables(live, replay, span())
+        assert next(swap_of_tables) == "staged"
+        rows(live, f"ALTER TABLE {altered} DELETE WHERE {where} SETTINGS mutations_sync = 2")
+        with pytest.raises(UserError, match=f"{told} was altered meanwhile"):
+            list(swap_of_tables)
+
+        assert (inside(live), outside(live)) == (OLD, before)
+        rows(live, "INSERT INTO TICK (venue) SELECT 'KRAKEN'")
 
 
 def test_parts_that_are_merged_meanwhile_are_taken_in_again(live: Settings, replay: Settings) -> None:

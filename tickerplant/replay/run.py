@@ -1,6 +1,5 @@
 """`tickerplant replay`: partitions in parallel processes, a sink beside them, until all is stored."""
 
-import fcntl
 import multiprocessing
 import os
 import time
@@ -9,7 +8,6 @@ from concurrent.futures import Future, ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
 from contextlib import closing, contextmanager
 from dataclasses import dataclass
-from itertools import chain
 from multiprocessing.process import BaseProcess
 from pathlib import Path
 from typing import Any, Final
@@ -27,8 +25,7 @@ from tickerplant.replay.partition import Done, Task, replay_partition
 from tickerplant.replay.plan import Plan, make_plan
 from tickerplant.replay.sink import GROUP
 from tickerplant.replay.span import Range
-from tickerplant.replay.swap_lake import swap_lake
-from tickerplant.replay.swap_tables import open_tables, swap_tables
+from tickerplant.replay.swap import swap, undo_killed
 from tickerplant.replay.verify import verify
 from tickerplant.replay.wish import Wish, checked_suffix, replay_settings
 from tickerplant.settings import Settings
@@ -129,27 +126,10 @@ def _swapped(live: Settings, plan: Plan, span: Range, how: How, missing: str) ->
         )
     if plan.doubts and not how.force:
         raise UserError(f"not swapped, for rows may be worse than the live ones: {plan.doubts[0]}; --force does")
-    with _only_swap(live):
-        for step in chain(swap_tables(live, plan.replay, span), swap_lake(live, plan.replay, span)):
+    with closing(swap(live, plan.replay, span)) as steps:  # whatever ends it here: live tables are opened
+        for step in steps:
             how.on_step(step)
     return {"swapped": True}
-
-
-@contextmanager
-def _only_swap(live: Settings) -> Iterator[None]:
-    """Let no other swap run from the same home: each opens the tables that the other has closed.
-
-    Raises:
-        UserError: another one runs.
-    """
-    path = live.local.home / "run" / "swap.lock"
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with path.open("ab") as lock:
-        try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError:
-            raise UserError("another swap runs: wait until it is done") from None
-        yield
 
 
 def drop_replay(live: Settings, into: str) -> dict[str, Any]:
@@ -161,14 +141,15 @@ def drop_replay(live: Settings, into: str) -> dict[str, Any]:
     replay = replay_settings(live, checked_suffix(into))
     if not stores.existing(replay):
         raise UserError(f"there is no replay {into}")
-    with _only_swap(live):
-        open_tables(live, replay)
+    undo_killed(live, replay)
     return {"dropped": into, **stores.drop(replay)}
 
 
 def _make_room(live: Settings, replay: Settings, wish: Wish, how: How) -> None:
     """Make sure that nothing is in the way, or that what is there is of the same replay."""
     found = stores.existing(replay)
+    if found and not how.resume and not how.again:
+        raise UserError(f"replay {wish.into} exists ({found[0]}): --again drops it first, --resume goes on with it")
     if how.resume:
         manifest = stores.read_manifest(replay)
         if manifest is None:
@@ -176,14 +157,10 @@ def _make_room(live: Settings, replay: Settings, wish: Wish, how: How) -> None:
         different = [name for name, value in wish.manifest().items() if manifest.get(name) != value]
         if different:
             raise UserError(f"replay {wish.into} was begun with another {different[0]}: {manifest.get(different[0])}")
-        with _only_swap(live):
-            open_tables(live, replay)  # of a swap that was killed: sinks, which a swap waits for, wait for this
-    elif found and how.again:
-        with _only_swap(live):
-            open_tables(live, replay)
+    if found:
+        undo_killed(live, replay)  # sinks, which a swap waits for, wait for this
+    if found and how.again:
         stores.drop(replay)
-    elif found:
-        raise UserError(f"replay {wish.into} exists ({found[0]}): --again drops it first, --resume goes on with it")
 
 
 def _run_tasks(plan: Plan, sink: BaseProcess, console: Console) -> list[Done]:

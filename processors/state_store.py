@@ -189,15 +189,43 @@ def load(
         StateAwayError: the topic cannot be read now.
         StateDamagedError: a record is damaged.
     """
+    return {topic: _sound(each) for topic, each in load_each(settings, decoder, topics, partition, connect).items()}
+
+
+def _sound(found: Loaded | StateDamagedError) -> Loaded:
+    if isinstance(found, StateDamagedError):
+        raise found
+    return found
+
+
+def load_each(
+    settings: Settings,
+    decoder: Decoder[State],
+    topics: Collection[str],
+    partition: int,
+    connect: Callable[..., Consumer] = consumer,
+) -> dict[str, Loaded | StateDamagedError]:
+    """Read as `load` does; of a topic whose state is damaged what is damaged, and of the others the state.
+
+    Raises:
+        StateAwayError: the topic cannot be read now.
+    """
     client = connect(settings, LOAD_GROUP)
     where = TopicPartition(STATE.name + settings.kafka.topic_suffix, partition, OFFSET_BEGINNING)
     try:
         records = newest_records(client, where)
-        return {topic: choose(read_states(records, where, decoder, topic)) for topic in topics}
+        return {topic: _chosen(records, where, decoder, topic) for topic in topics}
     except KafkaException as error:
         raise StateAwayError(f"{where.topic}:{where.partition}: {error}") from error
     finally:
         client.close()
+
+
+def _chosen(records: Records, where: TopicPartition, decoder: Decoder[State], topic: str) -> Loaded | StateDamagedError:
+    try:
+        return choose(read_states(records, where, decoder, topic))
+    except StateDamagedError as error:
+        return error
 
 
 def read_states(

@@ -334,12 +334,14 @@ def checkpoint(config: Path | None, as_json: bool, once: bool, place: str | None
     if not once:
         _run_role(lambda: keeper.run(settings), as_json=as_json, is_patient=False)
         return
-    written = keeper.keep_once(settings)
+    kept = keeper.keep_once(settings)
     if as_json:
-        click.echo(msgspec.json.encode(written))
-        return
-    for each in written:
-        click.echo(f"{each['topic']}:{each['partition']} offset {each['next_offset']}: {each['pieces']} pieces")
+        click.echo(msgspec.json.encode(kept.written))
+    else:
+        for each in kept.written:
+            click.echo(f"{each['topic']}:{each['partition']} offset {each['next_offset']}: {each['pieces']} pieces")
+    if kept.damaged:
+        raise UserError("; ".join(map(str, kept.damaged)))
 
 
 @cli.command()

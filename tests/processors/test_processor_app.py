@@ -373,7 +373,7 @@ def test_damaged_state_stops_it_with_one_line_and_a_checkpoint_in_its_place_goes
     values = encoded(settings, records)
     with processor(settings, tmp_path) as process:
         publish(settings, values[:20])
-        eventually(lambda: any(each["partition"] == 0 for each in keep_once(settings)))
+        eventually(lambda: any(each["partition"] == 0 for each in keep_once(settings).written))
         publish(settings, values[20:40])
         eventually(lambda: len(read(settings, Tick)) == 39)
         process.send_signal(signal.SIGTERM)

@@ -12,12 +12,15 @@ from processors.state_store import (
     StateReadError,
     StateStore,
     choose,
+    load,
+    load_each,
     newest_records,
     read_states,
 )
 from schemas.codec import Decoder, Encoder, schema_text
 from schemas.records import State
 from tickerplant.kafka import TopicPartition
+from tickerplant.settings import Settings
 
 
 def piece(name: str, next_offset: int, payload: bytes = b"", *, life: str = "") -> State:
@@ -186,6 +189,9 @@ class MemoryConsumer:
         self.taken += 2
         return self.messages[self.taken - 2 : self.taken]
 
+    def close(self) -> None:
+        pass
+
 
 def read(client: MemoryConsumer) -> Iterator[tuple[int, State]]:
     where = TopicPartition("state.processor", 0)
@@ -226,6 +232,20 @@ def test_a_damaged_record_is_one_line_with_its_place_and_what_to_do(key: bytes) 
         list(read(MemoryConsumer([MemoryMessage(0, key, value)])))
 
     assert "\n" not in str(told.value)
+
+
+def test_what_is_damaged_of_one_topic_leaves_the_states_of_others() -> None:
+    junk = MemoryMessage(0, b"raw.okx|0|A|0", b"junk")
+    head = MemoryMessage(2, b"raw.binance|0||0", Encoder(State, 1).encode(piece("", 7)))
+    client: Any = MemoryConsumer([junk, message(1, piece("A", 7), 0), head])
+    given: Any = Settings(), Decoder(State, lambda _: schema_text(State)), ["raw.binance", "raw.okx"], 0
+    found = load_each(*given, connect=lambda *_: client)
+
+    assert isinstance(found["raw.okx"], StateDamagedError)
+    assert isinstance(found["raw.binance"], Loaded)
+    assert found["raw.binance"].next_offset == 7
+    with pytest.raises(StateDamagedError, match=r"--restore raw\.okx:0"):
+        load(*given, connect=lambda *_: client)
 
 
 def test_a_damaged_record_that_was_overwritten_does_no_harm() -> None:

@@ -167,7 +167,7 @@ def live(stack: Settings, tmp_path_factory: pytest.TempPathFactory, begin_us: in
     publish(settings, markets, 0, RECORDS // 2)
     with processor(settings, folder):
         eventually(lambda: lag(settings, "tickerplant.processor") == 0)
-        assert len(keep(settings)) == PARTITIONS
+        assert len(keep(settings).written) == PARTITIONS
         publish(settings, markets, RECORDS // 2, RECORDS * 3 // 4)
     publish(settings, markets, RECORDS * 3 // 4, RECORDS)
     with processor(settings, folder):

@@ -2,15 +2,17 @@
 
 from contextlib import closing
 from dataclasses import fields
+from pathlib import Path
 from typing import Any
 
 import pytest
 
-from schemas.topics import STORED
+from schemas.topics import STATE, STORED
 from sinks.clickhouse_client import connect
 from tickerplant.errors import UserError
-from tickerplant.kafka import source_name, topic_partitions
+from tickerplant.kafka import Publisher, source_name, topic_partitions
 from tickerplant.replay import stores
+from tickerplant.replay.keeper import keep
 from tickerplant.replay.run import How, drop_replay, run_replay
 from tickerplant.replay.wish import Wish, replay_settings
 from tickerplant.settings import Settings
@@ -104,6 +106,18 @@ def test_a_dropped_replay_leaves_nothing(live: Settings, begin_us: int) -> None:
     assert stores.existing(replay_settings(live, "gone")) == []
     with pytest.raises(UserError, match="no replay gone"):
         drop_replay(live, "gone")
+
+
+def test_one_damaged_state_keeps_no_other_partition_from_its_checkpoint(live: Settings, tmp_path: Path) -> None:
+    lake = live.object_store.model_copy(update={"root": str(tmp_path / "lake")})
+    publisher = Publisher(live)
+    publisher.send(STATE.name, 0, b"raw.binance|0||0", b"junk")
+    publisher.flush()
+    kept = keep(live.model_copy(update={"object_store": lake}))
+
+    assert [(each["topic"], each["partition"]) for each in kept.written] == [("raw.binance", 1)]
+    (told,) = map(str, kept.damaged)
+    assert told.startswith("the state of raw.binance:0 cannot be used: ")
 
 
 def test_nothing_in_range_is_one_line_and_leaves_nothing(live: Settings, begin_us: int) -> None:

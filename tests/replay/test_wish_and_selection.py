@@ -12,8 +12,9 @@ from schemas.records import DeadLetter, QualityEvent, Tick
 from schemas.topics import TICK
 from tickerplant.cli import cli
 from tickerplant.errors import UserError
+from tickerplant.replay.checkpoint import Place
 from tickerplant.replay.partition import Task
-from tickerplant.replay.plan import Plan
+from tickerplant.replay.plan import Plan, beginning, is_made_anew
 from tickerplant.replay.run import unprocessed, unstored
 from tickerplant.replay.selection import Selection, marked, unmarked
 from tickerplant.replay.source import GapError, Order
@@ -176,6 +177,36 @@ def plan(*, is_current: bool = True) -> Plan:
         wish=wish, live=live, replay=live, source="raw.binance@x", partition=1, partition_count=2, start=0, end=50
     )
     return Plan(live, [task], is_current)
+
+
+@pytest.mark.parametrize(
+    ("place", "first", "is_anew", "begins", "why"),
+    [
+        (None, 0, False, 0, ""),
+        (Place(7, 1), 5, True, 7, ""),
+        (Place(3, 1), 5, False, 5, "the checkpoint is older"),
+        (None, 5, True, 5, "what came before is not kept"),
+        (None, 0, True, 0, "the topic was made anew"),
+    ],
+)
+def test_a_replay_begins_at_the_checkpoint_or_with_a_doubt_where_the_live_run_knew_more(
+    place: Place | None, first: int, is_anew: bool, begins: int, why: str
+) -> None:
+    chosen, doubt = beginning(place, first, is_anew=is_anew)
+
+    assert (chosen.next_offset if chosen else first) == begins
+    assert doubt.startswith(why)
+    assert bool(doubt) == bool(why)
+
+
+def test_a_topic_was_made_anew_where_there_are_checkpoints_of_another_life_from_before() -> None:
+    first, second, old = Place(70, 5, "firstlif"), Place(10, 9, "secondli"), Place(80, 6)
+
+    assert is_made_anew([first, second], "secondli")
+    assert is_made_anew([first], "secondli")
+    assert not is_made_anew([first, second], "firstlif")
+    assert not is_made_anew([old, second], "secondli")
+    assert not is_made_anew([first], "")
 
 
 @pytest.mark.parametrize(

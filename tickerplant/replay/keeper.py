@@ -3,12 +3,13 @@
 import signal
 import time
 from contextlib import closing
+from dataclasses import dataclass, field
 from threading import Event
 from typing import Any, Final
 
 from processors.errors import StateError
 from processors.pieces import HEAD, HeadPiece, decode_piece
-from processors.state_store import LOAD_GROUP, Loaded, StateDamagedError, StateReadError, damaged, load
+from processors.state_store import LOAD_GROUP, Loaded, StateDamagedError, StateReadError, damaged, load_each
 from schemas.codec import CodecError, Decoder
 from schemas.records import RawFrames, State
 from schemas.topics import STATE, raw_topic
@@ -29,7 +30,21 @@ ROLE: Final = "checkpoint"
 BEAT_S: Final = 1.0
 AGAIN_S: Final = 30.0
 READ_S: Final = 10.0
+DAMAGED: Final = "damaged_state"
 AWAY: Final = (DependencyError, StateReadError, StoreBusyError)
+
+
+@dataclass
+class Kept:
+    """What became of the states of raw partitions.
+
+    Args:
+        written: topic, partition, offset, event time and number of pieces of each checkpoint.
+        damaged: why there is none of a partition; the others are not concerned.
+    """
+
+    written: list[dict[str, Any]] = field(default_factory=list)
+    damaged: list[StateDamagedError] = field(default_factory=list)
 
 
 def run(settings: Settings, *, stop: Event | None = None) -> None:
@@ -56,11 +71,7 @@ def run(settings: Settings, *, stop: Event | None = None) -> None:
 def _keep(settings: Settings, health: Health) -> bool:
     """Write checkpoints; False = something is away."""
     try:
-        written = keep(settings)
-    except StateDamagedError as error:  # the processor that wrote it runs, or will say so itself
-        metrics.ERRORS.labels(ROLE, "damaged_state").inc()
-        logger().error("no checkpoint", reason=str(error))
-        return False
+        kept = keep(settings)
     except AWAY as error:
         missing = OBJECT_STORE if isinstance(error, StoreBusyError) else KAFKA
         metrics.ERRORS.labels(ROLE, missing).inc()
@@ -68,11 +79,14 @@ def _keep(settings: Settings, health: Health) -> bool:
         return False
     for dependency in (KAFKA, OBJECT_STORE):
         health.up(dependency)
-    logger().info("checkpoints written", count=len(written))
+    for each in kept.damaged:  # the processor that wrote it runs, or will say so itself
+        metrics.ERRORS.labels(ROLE, DAMAGED).inc()
+        logger().error("no checkpoint", reason=str(each))
+    logger().info("checkpoints written", count=len(kept.written))
     return True
 
 
-def keep_once(settings: Settings) -> list[dict[str, Any]]:
+def keep_once(settings: Settings) -> Kept:
     """Write checkpoints as `keep`; what is away is told as a mistake that can be mended."""
     try:
         return keep(settings)
@@ -80,11 +94,8 @@ def keep_once(settings: Settings) -> list[dict[str, Any]]:
         raise UserError(f"no checkpoint: {error}") from error
 
 
-def keep(settings: Settings) -> list[dict[str, Any]]:
-    """Write the newest state of each raw partition that has moved since its last checkpoint.
-
-    Returns:
-        Topic, partition, offset, event time and number of pieces of each one written.
+def keep(settings: Settings) -> Kept:
+    """Write the newest state of each raw partition that has moved since its last checkpoint, unless it is damaged.
 
     Raises:
         StateReadError: the state cannot be read.
@@ -99,13 +110,17 @@ def keep(settings: Settings) -> list[dict[str, Any]]:
     registry, lake = Registry(settings), Lake(settings.object_store)
     states, frames = registry.decoder(State), registry.decoder(RawFrames)
     counts = {name: existing.get(name + suffix, 0) for name in (raw_topic(venue).name for venue in SYMBOLOGIES)}
-    found = []
+    kept = Kept()
     for partition in range(max(counts.values(), default=0)):
         names = sorted(name for name, count in counts.items() if partition < count)
-        for name, loaded in load(settings, states, names, partition).items():
-            place = (name, partition)
-            found.append(_keep_partition(settings, lake, frames, (place, lives[name + suffix]), loaded))
-    return [each for each in found if each is not None]
+        for name, loaded in load_each(settings, states, names, partition).items():
+            try:
+                written = _keep_partition(settings, lake, frames, ((name, partition), lives[name + suffix]), loaded)
+            except StateDamagedError as error:
+                kept.damaged.append(error)
+            else:
+                kept.written += written
+    return kept
 
 
 def _topics(settings: Settings) -> tuple[dict[str, int], dict[str, str]]:
@@ -121,14 +136,20 @@ def _keep_partition(
     lake: Lake,
     decoder: Decoder[RawFrames],
     log: tuple[tuple[str, int], str],
-    loaded: Loaded,
-) -> dict[str, Any] | None:
-    """Write the checkpoint of a raw partition (topic and number, and its life); None = there is nothing new."""
+    loaded: Loaded | StateDamagedError,
+) -> list[dict[str, Any]]:
+    """Write the checkpoint of a raw partition (topic and number, and its life); [] = there is nothing new.
+
+    Raises:
+        StateDamagedError: its state is damaged.
+    """
+    if isinstance(loaded, StateDamagedError):
+        raise loaded
     (topic, partition), life = log
     known = {(each.next_offset, each.life) for each in checkpoint.places(lake, topic, partition)}
     is_of_before = loaded.life not in {"", life}  # the processor does not know yet that the topic was made anew
     if not loaded.next_offset or (loaded.next_offset, loaded.life) in known or is_of_before:
-        return None
+        return []
     time_us = _event_time_us(settings, decoder, log[0], loaded)
     found = Checkpoint(
         topic=topic,
@@ -139,13 +160,14 @@ def _keep_partition(
         life=loaded.life,
     )
     checkpoint.write(lake, found)
-    return {
+    told = {
         "topic": topic,
         "partition": partition,
         "next_offset": found.next_offset,
         "event_time_us": time_us,
         "pieces": len(found.pieces),
     }
+    return [told]
 
 
 def _event_time_us(settings: Settings, decoder: Decoder[RawFrames], place: tuple[str, int], loaded: Loaded) -> int:

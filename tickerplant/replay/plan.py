@@ -1,6 +1,6 @@
 """From a wish to tasks: where each raw partition begins and ends, and at which checkpoint."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import closing
 from dataclasses import dataclass, field
 from typing import Final
@@ -47,7 +47,9 @@ def make_plan(live: Settings, wish: Wish, *, is_resumed: bool) -> Plan:
     log = _ask(live, wish)
     warnings: list[str] = []
     doubts: list[str] = []
-    places = _places(live, wish, log, warnings)
+    lake = Lake(live.object_store)
+    known = {number: checkpoint.places(lake, wish.topic, number) for number in range(log.count)}
+    places = _places(known, wish, log, warnings)
     objects: dict[int, ArchiveObjects] = {}
     if log.lake is None:
         ranges = _topic_ranges(live, wish, log.count)
@@ -59,7 +61,13 @@ def make_plan(live: Settings, wish: Wish, *, is_resumed: bool) -> Plan:
     replay = replay_settings(live, wish.into, partitions=log.count)
 
     def task(number: int) -> Task:
-        place = _usable(places.get(number), ranges[number], wish, number, doubts)
+        first, end = ranges[number]
+        place, doubt = beginning(places.get(number), first, is_anew=is_made_anew(known.get(number, []), log.life))
+        if doubt:
+            doubts.append(
+                f"{wish.topic} partition {number} begins at offset {first}: {doubt}, so counters and books may "
+                "differ from the live run's"
+            )
         return Task(
             wish=wish,
             live=live,
@@ -67,8 +75,8 @@ def make_plan(live: Settings, wish: Wish, *, is_resumed: bool) -> Plan:
             source=with_life(wish.topic, log.life),
             partition=number,
             partition_count=log.count,
-            start=place.next_offset if place else ranges[number][0],
-            end=ranges[number][1],
+            start=place.next_offset if place else first,
+            end=end,
             place=place,
             objects=objects.get(number),
             is_resumed=is_resumed,
@@ -131,15 +139,13 @@ def _or(offset: int | None, end: int) -> int:
     return end if offset is None else offset
 
 
-def _places(live: Settings, wish: Wish, log: _Log, warnings: list[str]) -> dict[int, checkpoint.Place | None]:
+def _places(
+    known: dict[int, list[checkpoint.Place]], wish: Wish, log: _Log, warnings: list[str]
+) -> dict[int, checkpoint.Place | None]:
     """Choose the checkpoint of each partition; none where the replay is of all that is kept."""
     if wish.from_us == FIRST_US:
         return {}
-    lake = Lake(live.object_store)
-    found = {
-        number: checkpoint.newest_before(checkpoint.places(lake, wish.topic, number), wish.from_us, log.life)
-        for number in range(log.count)
-    }
+    found = {number: checkpoint.newest_before(each, wish.from_us, log.life) for number, each in known.items()}
     _warn_of(found, lambda place: place is None, "no checkpoint before --from", wish, warnings)
     return found
 
@@ -156,16 +162,26 @@ def _warn_of(
         warnings.append(f"{why} for {wish.topic} partition {', '.join(bad)}: read from the beginning of what is kept")
 
 
-def _usable(
-    place: checkpoint.Place | None, kept: tuple[int, int], wish: Wish, number: int, doubts: list[str]
-) -> checkpoint.Place | None:
-    """Tell whether what follows a checkpoint is kept; doubt where the state cannot be that of the live run."""
-    if place is not None and place.next_offset >= kept[0]:
-        return place
-    if kept[0] > 0:
-        what = "the checkpoint is older than what is kept" if place else "what came before is not kept"
-        doubts.append(
-            f"{wish.topic} partition {number} begins at offset {kept[0]}: {what}, so counters and books may "
-            "differ from the live run's"
-        )
-    return None
+def beginning(place: checkpoint.Place | None, first: int, *, is_anew: bool) -> tuple[checkpoint.Place | None, str]:
+    """Tell the checkpoint to begin at, and why the state there cannot be that of the live run; empty = it is.
+
+    Args:
+        place: the checkpoint that was chosen.
+        first: offset of the first record that is kept.
+        is_anew: the raw topic was made anew.
+    """
+    if place is not None and place.next_offset >= first:
+        return place, ""
+    if first > 0:
+        return None, "the checkpoint is older than what is kept" if place else "what came before is not kept"
+    return None, "the topic was made anew, and the live run went on with the state of before" if is_anew else ""
+
+
+def is_made_anew(known: Sequence[checkpoint.Place], life: str) -> bool:
+    """Tell by its checkpoints whether a raw topic of this name was there before this one; life empty = not known.
+
+    >>> is_made_anew([checkpoint.Place(70, 5, "firstlif"), checkpoint.Place(10, 9, "secondli")], "secondli")
+    True
+    """
+    ours = min((each.event_time_us for each in known if each.life == life), default=LAST_US)
+    return bool(life) and any(each.life not in {"", life} and each.event_time_us < ours for each in known)

@@ -14,6 +14,7 @@ from wsgiref.types import StartResponse, WSGIApplication, WSGIEnvironment
 
 import psutil
 from prometheus_client import Counter, Gauge, Histogram, make_wsgi_app, start_http_server
+from prometheus_client.samples import Sample
 
 from tickerplant.errors import DependencyError, UserError
 from tickerplant.settings import Settings
@@ -36,14 +37,26 @@ NETWORK_BUCKETS_S: Final = (
 )  # fmt: skip
 """Below 0: the venue's clock is ahead of ours."""
 
+
+class SignedHistogram(Histogram):
+    """A histogram of values below 0 as well, with the `_sum` that the library leaves out of such.
+
+    `_sum` may fall then, so that averages are `delta(x_sum[5m]) / increase(x_count[5m])`. OpenMetrics has no sum of
+    such a histogram, so `/metrics` is text of Prometheus, whatever is asked for.
+    """
+
+    def _child_samples(self) -> Iterable[Sample]:
+        return (*super()._child_samples(), Sample("_sum", {}, self._sum.get(), None, None))
+
+
 TICKS: Final = Counter("ingestion_ticks_total", "Ticks written to cleaned.tick.", ["venue", "symbol", "asset_class"])
-LATENCY: Final = Histogram(
+LATENCY: Final = SignedHistogram(
     "ingestion_latency_seconds",
     "End to end: taken in - exchange time.",
     ["venue", "asset_class"],
     buckets=END_TO_END_BUCKETS_S,
 )
-NETWORK: Final = Histogram(
+NETWORK: Final = SignedHistogram(
     "network_latency_seconds",
     "Socket read - exchange time, clock offsets included: negative = the venue's clock is ahead of ours.",
     ["venue", "asset_class"],
@@ -61,7 +74,7 @@ CLOCK_OFFSET: Final = Gauge(
     "negative = the venue's clock is ahead of ours.",
     ["venue"],
 )
-WHOLE_WAY: Final = Histogram(
+WHOLE_WAY: Final = SignedHistogram(
     "pipeline_latency_seconds",
     "The whole way: acknowledged by the store - exchange time, of every row that has one.",
     ["store", "table", "venue"],
@@ -119,6 +132,7 @@ LEADS: Final = Gauge(
 BOOKS: Final = Gauge("processor_books", "Order books by state.", ["venue", "state"])
 DEPENDENCY_UP: Final = Gauge("dependency_up", "1 = a dependency of a role answers, 0 = not.", ["role", "dependency"])
 
+TEXT: Final = "text/plain; version=0.0.4"
 Answer = tuple[int, bytes]
 """HTTP status and a JSON body."""
 
@@ -255,7 +269,7 @@ def _with_routes(metrics: WSGIApplication, routes: Mapping[str, Callable[[], Ans
     def answer(environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
         route: Callable[[], Answer] | None = routes.get(environ["PATH_INFO"])
         if route is None:
-            return metrics(environ, start_response)
+            return metrics({**environ, "HTTP_ACCEPT": TEXT}, start_response)
         status, body = route()
         headers = [("Content-Type", "application/json"), ("Content-Length", str(len(body)))]
         start_response(f"{status} {HTTPStatus(status).phrase}", headers)

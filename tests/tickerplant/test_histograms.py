@@ -1,12 +1,13 @@
 """Many observations at once are the same as each in turn."""
 
 import numpy as np
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from prometheus_client import CollectorRegistry, Histogram
+from prometheus_client import CollectorRegistry
 
 from tickerplant.histograms import observe_all
-from tickerplant.metrics import NETWORK_BUCKETS_S, WHOLE_WAY_BUCKETS_S
+from tickerplant.metrics import NETWORK_BUCKETS_S, WHOLE_WAY_BUCKETS_S, SignedHistogram
 
 
 @given(
@@ -15,12 +16,13 @@ from tickerplant.metrics import NETWORK_BUCKETS_S, WHOLE_WAY_BUCKETS_S
 )
 def test_many_at_once_are_counted_as_each_in_turn(values: list[float], buckets: tuple[float, ...]) -> None:
     registry = CollectorRegistry()
-    each, many = (Histogram(name, name, buckets=buckets, registry=registry) for name in ("each", "many"))
+    each, many = (SignedHistogram(name, name, buckets=buckets, registry=registry) for name in ("each", "many"))
 
     for value in values:
         each.observe(value)
     observe_all(many, np.array(values))
 
+    assert registry.get_sample_value("each_sum") == pytest.approx(registry.get_sample_value("many_sum"))
     bounds = [*map(float, buckets), float("inf")]
     for bound in bounds:
         le = {"le": "+Inf" if bound == float("inf") else str(bound)}

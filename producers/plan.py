@@ -10,6 +10,7 @@ from producers.wire import Stream, Wire, kind_of
 from producers.wishes import ALL, Wishes
 from schemas.records import Instrument
 from schemas.symbology import SymbolError, Symbology, partition_of
+from tickerplant.choices import check_market, chosen_venue
 from tickerplant.errors import UserError
 from tickerplant.settings import Venue
 
@@ -33,11 +34,8 @@ def find_wire(venue: Venue) -> Wire:
     Raises:
         UserError: venue, market or channel is unknown; its text lists those that are known.
     """
-    wire = VENUES.get(venue.venue.upper())
-    if wire is None:
-        raise UserError(f"venue {venue.venue} is not known: choose of {', '.join(VENUES)}")
-    if venue.market not in wire.MARKETS:
-        raise UserError(f"{wire.NAME} has no market {venue.market}: choose of {', '.join(wire.MARKETS)}")
+    wire = chosen_venue(venue.venue, VENUES)
+    check_market(wire.NAME, venue.market, wire.MARKETS)
     for channel in venue.channels:
         if wire.full_channel(venue.market, channel) is None:
             known = ", ".join(wire.CHANNELS[venue.market])

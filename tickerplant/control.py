@@ -15,6 +15,7 @@ from producers.wishes import ALL, Wishes
 from schemas.records import ControlCommand, ControlWanted, Instrument
 from schemas.symbology import SymbolError, Symbology
 from schemas.topics import COMMAND, INSTRUMENT, WANTED, Topic
+from tickerplant.choices import check_market, chosen_venue
 from tickerplant.clock import now_us
 from tickerplant.errors import DependencyError, UserError
 from tickerplant.kafka import KafkaException, Message, Publisher, consumer, partition_count, read_to_end
@@ -127,12 +128,9 @@ class Control:
         Raises:
             UserError: the venue or market is unknown, or the settings do not name it.
         """
-        venue = target.venue.upper()
-        wire = VENUES.get(venue)
-        if wire is None:
-            raise UserError(f"venue {target.venue} is not known: choose of {', '.join(VENUES)}")
-        if target.market is not None and target.market not in wire.MARKETS:
-            raise UserError(f"{venue} has no market {target.market}: choose of {', '.join(wire.MARKETS)}")
+        venue, wire = target.venue.upper(), chosen_venue(target.venue, VENUES)
+        if target.market is not None:
+            check_market(venue, target.market, wire.MARKETS)
         entries = [each for each in self._settings.venues if each.venue.upper() == venue]
         markets = dict.fromkeys(each.market for each in entries)
         if not markets or target.market not in {None, *markets}:

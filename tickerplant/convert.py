@@ -16,6 +16,7 @@ from schemas import records
 from schemas.arrow import ArchivedRecord, ArchiveError, arrow_schema, raw_frames
 from schemas.topics import raw_topic
 from schemas.venues import SYMBOLOGIES
+from tickerplant.choices import check_market, chosen_venue
 from tickerplant.errors import UserError
 from tickerplant.recordings import RecordedFrame, RecordingError, read_recording
 
@@ -221,12 +222,7 @@ def _one_frame(conversion: Conversion, connection: str, frame: records.Frame) ->
 
 
 def _check(conversion: Conversion) -> None:
-    if conversion.venue.upper() not in SYMBOLOGIES:
-        known = ", ".join(sorted(SYMBOLOGIES)).lower()
-        raise UserError(f"venue {conversion.venue} is unknown; known venues: {known}")
-    markets = SYMBOLOGIES[conversion.venue.upper()].MARKETS
-    if conversion.market not in markets:
-        raise UserError(f"market {conversion.market} of {conversion.venue} is unknown; known: {', '.join(markets)}")
+    check_market(conversion.venue, conversion.market, chosen_venue(conversion.venue, SYMBOLOGIES).MARKETS)
     for path in conversion.files:
         if not path.exists():
             raise UserError(f"{path} does not exist")

@@ -13,7 +13,7 @@ from schemas.records import DeadLetter
 from schemas.topics import DEAD_PROCESSOR, DEAD_SINK
 from tickerplant.clock import now_us
 from tickerplant.settings import Settings
-from tickerplant.since import shown, since_us, time_text
+from tickerplant.since import past_us, shown, time_text
 from tickerplant.subscription import Subscription, Wish
 
 PARTICULARS = re.compile(r"'[^']*'|\"[^\"]*\"|\d+")
@@ -55,10 +55,10 @@ def show(settings: Settings, *, stage: str | None, since: str | None, lines: int
     """Print the dead letters of a stage (None = all) since a time (None = all that are kept).
 
     Raises:
-        UserError: `since` is no time.
+        UserError: `since` is no time that is over.
         DependencyError: Kafka or the registry does not answer.
     """
-    start_us = since_us(since, now_us()) if since else None
+    start_us = None if since is None else past_us(since, now_us())
     found = summarize(read(settings, stage, start_us), lines)
     if as_json:
         click.echo(msgspec.json.encode(found))

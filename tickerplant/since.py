@@ -15,20 +15,38 @@ def since_us(text: str, now_us: int) -> int:
     """Read `90s`, `30m`, `2h`, `7d` before now, or an ISO 8601 time (UTC where it names no zone), as µs.
 
     Raises:
-        UserError: it is neither.
+        UserError: it is neither, or before 1970.
 
     >>> since_us("1m", 100_000_000)
     40000000
     """
     span = SPAN.fullmatch(text)
     if span:
-        return max(0, now_us - int(float(span[1]) * UNITS[span[2]] * US))
+        return _in_epoch(text, now_us - int(float(span[1]) * UNITS[span[2]] * US))
     try:
         time = datetime.fromisoformat(text)
     except ValueError:
         raise UserError(f"{text!r} is no time: give 30m, 2h, 7d, or e.g. 2026-11-21T09:00") from None
     since_epoch = (time if time.tzinfo else time.replace(tzinfo=UTC)) - datetime(1970, 1, 1, tzinfo=UTC)
-    return max(0, since_epoch // timedelta(microseconds=1))
+    return _in_epoch(text, since_epoch // timedelta(microseconds=1))
+
+
+def past_us(text: str, now_us: int) -> int:
+    """Read a time as `since_us` does, where only one that is over makes sense.
+
+    Raises:
+        UserError: it is no time, before 1970, or still to come.
+    """
+    time_us = since_us(text, now_us)
+    if time_us > now_us:
+        raise UserError(f"{text!r} is still to come: give a time that is over, e.g. 30m or 2h")
+    return time_us
+
+
+def _in_epoch(text: str, time_us: int) -> int:
+    if time_us < 0:
+        raise UserError(f"{text!r} is before 1970: give a later time")
+    return time_us
 
 
 def time_text(time_us: int) -> str:

@@ -37,6 +37,7 @@ from schemas.records import (
 from schemas.symbology import Symbology
 from schemas.topics import raw_topic
 from schemas.venues import SYMBOLOGIES
+from tickerplant.choices import check_market, chosen_venue
 from tickerplant.clock import now_us
 from tickerplant.errors import UserError
 from tickerplant.settings import Settings, Venue
@@ -203,15 +204,15 @@ async def check(settings: Settings, options: SmokeOptions) -> list[Finding]:
 
 
 def _markets(options: SmokeOptions) -> tuple[str, ...]:
-    wire = VENUES.get(options.venue.upper())
-    if wire is None:
-        raise UserError(f"venue {options.venue} is not known: choose of {', '.join(VENUES)}")
+    wire = chosen_venue(options.venue, VENUES)
+    for given, schemes in ((options.websocket_url, ("ws://", "wss://")), (options.rest_url, ("http://", "https://"))):
+        if given is not None and not given.startswith(schemes):
+            raise UserError(f"{given} is no URL of {schemes[0]} or {schemes[1]}")
     if options.market is None:
         if len(wire.MARKETS) > 1 and (options.websocket_url or options.rest_url):
             raise UserError(f"a URL is of one market: name it with --market: {', '.join(wire.MARKETS)}")
         return wire.MARKETS
-    if options.market not in wire.MARKETS:
-        raise UserError(f"{wire.NAME} has no market {options.market}: choose of {', '.join(wire.MARKETS)}")
+    check_market(wire.NAME, options.market, wire.MARKETS)
     return (options.market,)
 
 

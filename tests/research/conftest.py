@@ -21,7 +21,7 @@ from tickerplant.settings import Settings
 FROM_US = 1_800_000_000_000_000 // 86_400_000_000 * 86_400_000_000 + 86_100_000_000  # five minutes before midnight
 SUFFIX = "_research"
 ID = {"source_topic": "raw.v", "source_partition": 1}
-SYMBOL = {"venue": "V", "symbol": "A/B"}
+SYMBOL = {"venue": "OKX", "symbol": "A/B"}
 SECONDS = 900
 
 

@@ -52,8 +52,8 @@ def test_trades_and_quotes_are_those_that_were_stored(
     store: str, stores: dict[str, list[str]], records: list[Derived]
 ) -> None:
     where = options(stores, store)
-    trades = tickerplant.trades("A/B", "v", us(100), us(500), **where)
-    quotes = tickerplant.quotes("A/B", "V", us(100), us(500), **where)
+    trades = tickerplant.trades("A/B", "okx", us(100), us(500), **where)
+    quotes = tickerplant.quotes("A/B", "OKX", us(100), us(500), **where)
     ticks = [each for each in records if isinstance(each, Tick) and each.symbol == "A/B"]
     wanted = [each for each in ticks if us(100) <= each.event_time_us < us(500)]
 
@@ -67,12 +67,12 @@ def test_trades_and_quotes_are_those_that_were_stored(
 
 @pytest.mark.parametrize("store", STORES)
 def test_bars_are_told_once_in_their_newest_revision(store: str, stores: dict[str, list[str]]) -> None:
-    bars = tickerplant.bars("A/B", "v", us(0), us(480), **options(stores, store))
+    bars = tickerplant.bars("A/B", "okx", us(0), us(480), **options(stores, store))
 
     assert bars["open_time_us"].to_pylist() == [us(60 * minute) for minute in range(8)]
     assert bars["revision"].to_pylist() == [1, 0, 0, 1, 0, 0, 1, 0]
     assert bars["volume"].to_pylist() == [10.0 + revision for revision in bars["revision"].to_pylist()]
-    assert tickerplant.bars("A/B", "v", us(0), us(480), interval="5m", **options(stores, store)).num_rows == 0
+    assert tickerplant.bars("A/B", "okx", us(0), us(480), interval="5m", **options(stores, store)).num_rows == 0
 
 
 @pytest.mark.parametrize("store", STORES)
@@ -82,7 +82,7 @@ def test_a_book_at_a_time_is_what_its_changes_add_up_to(
     where = options(stores, store)
     stood = 0
     for seconds in (60.1, 199.0, 305.0, 421.3, 777.7):
-        found = tickerplant.book_at("A/B", "V", us(seconds), **where)
+        found = tickerplant.book_at("A/B", "OKX", us(seconds), **where)
         expected = replayed(records, us(seconds))
 
         assert (found is None) == (expected is None)
@@ -100,15 +100,15 @@ def test_there_is_no_book_before_its_first_snapshot_nor_after_it_was_given_up(
     where = options(stores, "converted")
     reset_us = next(each.recv_time_us for each in records if isinstance(each, QualityEvent))
 
-    assert tickerplant.book_at("A/B", "V", us(-10), **where) is None
-    assert tickerplant.book_at("A/B", "V", reset_us + 1, **where) is None
+    assert tickerplant.book_at("A/B", "OKX", us(-10), **where) is None
+    assert tickerplant.book_at("A/B", "OKX", reset_us + 1, **where) is None
 
 
 def test_books_over_a_range_are_the_books_at_each_of_its_times(
     stores: dict[str, list[str]], records: list[Derived]
 ) -> None:
     where = options(stores, "converted")
-    rows = tickerplant.books("A/B", "V", us(200), us(230), every_s=0.5, levels=3, **where).to_pylist()
+    rows = tickerplant.books("A/B", "OKX", us(200), us(230), every_s=0.5, levels=3, **where).to_pylist()
 
     assert [row["time_us"] for row in rows] == [us(200 + number / 2) for number in range(60)]
     for row in rows:
@@ -120,7 +120,7 @@ def test_books_over_a_range_are_the_books_at_each_of_its_times(
 @pytest.mark.parametrize("library", ["pandas", "polars"])
 def test_frames_come_as_the_library_asked_for(library: Any, stores: dict[str, list[str]]) -> None:
     pytest.importorskip(library)
-    frame = tickerplant.quotes("A/B", "V", us(0), us(100), library=library, **options(stores, "converted"))
+    frame = tickerplant.quotes("A/B", "OKX", us(0), us(100), library=library, **options(stores, "converted"))
 
     assert type(frame).__module__.startswith(library)
     assert list(frame.columns)[:2] == ["time", "exchange_time_us"]
@@ -133,12 +133,12 @@ def test_frames_come_as_the_library_asked_for(library: Any, stores: dict[str, li
 )
 def test_times_that_make_no_range_are_told(start: Any, end: Any, text: str, stores: dict[str, list[str]]) -> None:
     with pytest.raises(UserError, match=text):
-        tickerplant.trades("A/B", "V", start, end, **options(stores, "converted"))
+        tickerplant.trades("A/B", "OKX", start, end, **options(stores, "converted"))
 
 
 def test_the_backtest_trades_and_tells_what_it_gained(stores: dict[str, list[str]]) -> None:
     main = runpy.run_path(str(EXAMPLES / "backtest.py"))["main"]
-    found = main([*stores["converted"], "--venue", "v", "--symbol", "A/B", *example_range()])
+    found = main([*stores["converted"], "--venue", "okx", "--symbol", "A/B", *example_range()])
 
     assert found["seconds"] > 850
     assert found["trades"] > 5
@@ -148,7 +148,7 @@ def test_the_backtest_trades_and_tells_what_it_gained(stores: dict[str, list[str
 def test_the_as_of_join_finds_the_quote_before_each_trade(stores: dict[str, list[str]]) -> None:
     pytest.importorskip("polars")
     main = runpy.run_path(str(EXAMPLES / "asof_join.py"))["main"]
-    found = main([*stores["converted"], "--venue", "v", "--symbol", "A/B", *example_range()])
+    found = main([*stores["converted"], "--venue", "okx", "--symbol", "A/B", *example_range()])
 
     assert found["side"].to_list() == ["BUY", "SELL"]
     assert found["trades"].sum() > 800

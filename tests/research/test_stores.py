@@ -16,7 +16,7 @@ from tickerplant.errors import UserError
 
 FROM_US = 1_800_000_000_000_000 // 86_400_000_000 * 86_400_000_000 + 86_100_000_000  # five minutes before midnight
 SECONDS = 900
-EVERY = ["--venue", "v", "--symbol", "A/B", "--window", "10", "--window", "60", "--label", "5"]
+EVERY = ["--venue", "okx", "--symbol", "A/B", "--window", "10", "--window", "60", "--label", "5"]
 
 
 def streamed(records: Sequence[Derived]) -> dict[int, dict[str, float | None]]:
@@ -108,7 +108,7 @@ def test_rows_are_written_as_csv_to_standard_output_where_no_file_is_named(
 )
 def test_what_cannot_be_computed_is_told_in_one_line(options: list[str], text: str) -> None:
     with pytest.raises(UserError, match=text):
-        cli(["features", "--venue", "v", "--symbol", "A/B", *options], standalone_mode=False)
+        cli(["features", "--venue", "okx", "--symbol", "A/B", *options], standalone_mode=False)
 
 
 def test_a_duckdb_file_without_views_says_how_to_make_them(tmp_path: Path) -> None:
@@ -118,7 +118,7 @@ def test_a_duckdb_file_without_views_says_how_to_make_them(tmp_path: Path) -> No
     options = ["--from", "2h", "--to", "1h", "--store", "duckdb", "--database", str(path)]
 
     with pytest.raises(UserError, match="CREATE VIEW tick AS SELECT"):
-        cli(["features", "--venue", "v", "--symbol", "A/B", *options], standalone_mode=False)
+        cli(["features", "--venue", "okx", "--symbol", "A/B", *options], standalone_mode=False)
 
 
 def test_a_range_without_rows_gives_an_empty_file_with_all_columns(

@@ -136,8 +136,8 @@ def test_a_file_cut_in_its_middle_is_converted_up_to_there(tmp_path: Path) -> No
 @pytest.mark.parametrize(
     ("change", "told"),
     [
-        ({"venue": "nasdaqx"}, "venue nasdaqx is unknown"),
-        ({"market": "margin"}, "market margin of binance is unknown; known: spot, usdm, coinm"),
+        ({"venue": "nasdaqx"}, "venue nasdaqx is not known"),
+        ({"market": "margin"}, "BINANCE has no market margin: choose of spot, usdm, coinm"),
         ({"files": (Path("/absent.gz"),)}, "/absent.gz does not exist"),
     ],
 )

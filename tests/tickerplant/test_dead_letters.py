@@ -14,7 +14,7 @@ from tickerplant.errors import UserError
 from tickerplant.kafka import Publisher, create_topics
 from tickerplant.registry import Registry
 from tickerplant.settings import Settings
-from tickerplant.since import since_us
+from tickerplant.since import past_us, since_us
 
 NOW_US = 1_795_248_000_000_000
 MINUTE_US = 60_000_000
@@ -57,7 +57,7 @@ def test_what_a_venue_sent_cannot_control_the_terminal() -> None:
 
 @pytest.mark.parametrize(
     ("text", "expected"),
-    [("1m", NOW_US - MINUTE_US), ("0.5m", NOW_US - MINUTE_US // 2), ("1970-01-01T00:01", MINUTE_US), ("99999d", 0)],
+    [("1m", NOW_US - MINUTE_US), ("0.5m", NOW_US - MINUTE_US // 2), ("1970-01-01T00:01", MINUTE_US), ("0s", NOW_US)],
 )
 def test_a_time_is_a_span_before_now_or_an_instant(text: str, expected: int) -> None:
     assert since_us(text, NOW_US) == expected
@@ -67,6 +67,17 @@ def test_a_time_is_a_span_before_now_or_an_instant(text: str, expected: int) -> 
 def test_what_is_no_time_is_refused(text: str) -> None:
     with pytest.raises(UserError, match="is no time"):
         since_us(text, NOW_US)
+
+
+@pytest.mark.parametrize("text", ["99999d", "1969-12-31T23:59:59", "0001-01-01T00:00:00+23:59"])
+def test_a_time_before_1970_is_refused(text: str) -> None:
+    with pytest.raises(UserError, match="is before 1970"):
+        since_us(text, NOW_US)
+
+
+def test_a_time_that_is_to_come_is_refused_where_only_the_past_is_asked_for() -> None:
+    with pytest.raises(UserError, match="is still to come"):
+        past_us("2999-01-01", NOW_US)
 
 
 @pytest.mark.stack

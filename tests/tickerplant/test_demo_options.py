@@ -153,7 +153,7 @@ def test_damaged_lines_are_passed_over_as_the_venue_does(recorded: Write) -> Non
     [
         ({"pace": "fast"}, "pace fast is neither"),
         ({"market": "margin"}, "market margin is none of spot, usdm, coinm"),
-        ({"venue": "NYSE"}, "venue NYSE is not simulated: choose of BINANCE"),
+        ({"venue": "NYSE"}, "venue NYSE is not known: choose of BINANCE"),
         ({"recording": Path("absent.gz")}, r"cannot read the recording absent\.gz"),
     ],
 )
@@ -182,7 +182,7 @@ def test_a_mistake_leaves_the_demo_that_was_kept(settings: Settings) -> None:
     kept = settings.local.home / "demo" / CONFIG_NAME
     kept.parent.mkdir(parents=True)
     kept.write_text("")
-    with pytest.raises(UserError, match="NOPE is not simulated"):
+    with pytest.raises(UserError, match="NOPE is not known"):
         run_demo(settings, DemoOptions(venue="NOPE"))
 
     assert kept.exists()

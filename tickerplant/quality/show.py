@@ -6,14 +6,14 @@ from rich.table import Table
 
 from processors.divergence import Band
 from schemas.venues import SYMBOLOGIES
+from tickerplant.choices import chosen_venue
 from tickerplant.clock import now_us
 from tickerplant.console import make_console
-from tickerplant.errors import UserError
 from tickerplant.quality import coverage, divergence, findings
 from tickerplant.quality.wish import Wish
 from tickerplant.questions import asking
 from tickerplant.settings import Settings
-from tickerplant.since import since_us
+from tickerplant.since import past_us
 
 
 def show_findings(settings: Settings, wish: Wish, *, as_json: bool) -> None:
@@ -46,12 +46,12 @@ def make_wish(*, since: str, venue: str | None, symbol: str | None) -> Wish:
     """Read what a person gave; the range ends now.
 
     Raises:
-        UserError: `since` is no time.
+        UserError: `since` is no time that is over, or the venue is not known.
     """
     end_us = now_us()
-    if venue and venue.upper() not in SYMBOLOGIES:
-        raise UserError(f"venue {venue} is not known: choose of {', '.join(SYMBOLOGIES)}")
-    return Wish(start_us=since_us(since, end_us), end_us=end_us, venue=(venue or "").upper(), symbol=symbol or "")
+    if venue is not None:
+        chosen_venue(venue, SYMBOLOGIES)
+    return Wish(start_us=past_us(since, end_us), end_us=end_us, venue=(venue or "").upper(), symbol=symbol or "")
 
 
 def _show(name: str, rows: object, table: Table, *, as_json: bool) -> None:

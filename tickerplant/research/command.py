@@ -11,6 +11,8 @@ import pyarrow.csv as pa_csv
 import pyarrow.parquet as pq
 
 from processors.features.stream import DEFAULT_WINDOWS_S
+from schemas.venues import SYMBOLOGIES
+from tickerplant.choices import chosen_venue
 from tickerplant.clock import now_us as epoch_us
 from tickerplant.errors import UserError
 from tickerplant.research.compute import Wish, check_windows, compute
@@ -33,12 +35,13 @@ def wish_of(
     """Make the wish of what the command was given.
 
     Raises:
-        UserError: a time is none, or the range is empty.
+        UserError: a time is none, the range is empty, or the venue is not known.
     """
     now_us = epoch_us()
     from_us, to_us = since_us(start, now_us), since_us(end, now_us)
     if from_us >= to_us:
         raise UserError(f"--from {start} is not before --to {end}")
+    chosen_venue(venue, SYMBOLOGIES)
     return Wish(
         span=Span(venue=venue.upper(), symbol=symbol, from_us=from_us, to_us=to_us),
         windows_s=check_windows(windows_s or DEFAULT_WINDOWS_S),

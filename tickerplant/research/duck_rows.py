@@ -31,8 +31,10 @@ class DuckRows:
 
     def __init__(self, database: str | None) -> None:
         need_library("duckdb")
-        if database is None or not Path(database).is_file():
-            raise UserError(f"DuckDB file {database or ''} does not exist: name one by --database")
+        if database is None:
+            raise UserError("no DuckDB file is named: give one by --database")
+        if not Path(database).is_file():
+            raise UserError(f"DuckDB file {database} does not exist: name one by --database")
         import duckdb  # noqa: PLC0415  # an extra
 
         self._error: type[Exception] = duckdb.Error

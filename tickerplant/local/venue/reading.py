@@ -22,7 +22,7 @@ from processors.items import (
 from processors.memory import Memory
 from processors.venues import VENUES
 from schemas.records import Frame
-from tickerplant.errors import UserError
+from tickerplant.choices import chosen_venue
 from tickerplant.local.venue.dialect import Kind
 from tickerplant.recordings import RecordedFrame
 
@@ -70,8 +70,7 @@ class Reading:
     _memories: dict[str, Memory] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
-        if self.venue not in VENUES:
-            raise UserError(f"messages of {self.venue} are not known: choose of {', '.join(VENUES)}")
+        chosen_venue(self.venue, VENUES)
 
     def items(self, frame: RecordedFrame) -> list[DataItem]:
         """Read a frame; one that cannot be read, or is of no symbol, has none."""

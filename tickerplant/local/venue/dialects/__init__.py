@@ -2,7 +2,7 @@
 
 from typing import Final
 
-from tickerplant.errors import UserError
+from tickerplant.choices import chosen_venue
 from tickerplant.local.venue.dialect import Dialect
 from tickerplant.local.venue.dialects import (
     binance,
@@ -54,7 +54,4 @@ def find_dialect(venue: str) -> Dialect:
     Raises:
         UserError: the simulated venue does not speak it.
     """
-    found = DIALECTS.get(venue.upper())
-    if found is None:
-        raise UserError(f"venue {venue} is not simulated: choose of {', '.join(DIALECTS)}")
-    return found
+    return chosen_venue(venue, DIALECTS)

@@ -16,6 +16,7 @@ from sinks.store import Refused, StoreBusyError
 from tickerplant.clock import NowUs
 from tickerplant.health import KAFKA
 from tickerplant.kafka import Headers, Publisher
+from tickerplant.masking import mask
 from tickerplant.once import without_life
 
 FLUSH_S: Final = 10.0
@@ -99,7 +100,7 @@ def context_headers(letter: DeadLetter, place: Place, origin: Origin) -> Headers
         "stage": "TASK_PUT" if is_refused else "VALUE_CONVERTER",
         "class.name": origin.connector_class if is_refused else "schemas.codec.Decoder",
         "exception.class.name": "sinks.store.Refused" if is_refused else f"schemas.codec.{kind}",
-        "exception.message": letter.reason if is_refused else message,
+        "exception.message": mask(letter.reason if is_refused else message),
     }
     return [(HEADER_PREFIX + name, value.encode()) for name, value in values.items() if value is not None]
 
@@ -113,7 +114,7 @@ def refused_letter(chunk: Chunk, refused: Refused, store: str) -> DeadLetter:
         stage=f"sink.{store}",
         venue=row["venue"],
         market=row.get("market", ""),
-        reason=f"{chunk.table.name}: {refused.reason}",
+        reason=mask(f"{chunk.table.name}: {refused.reason}"),  # a store's own text may tell how we are known to it
         payload=json.dumps(row, default=_text).encode(),
         source_topic=row["source_topic"],
         source_partition=row["source_partition"],

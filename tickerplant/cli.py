@@ -4,10 +4,12 @@ A mistake of the user ends with one line on stderr and exit code 2, without a tr
 command that needs them: a sink process does not carry Faust, a processor no Arrow.
 """
 
+import errno
 import signal
 import sys
 import traceback
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from importlib import resources
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
@@ -17,16 +19,30 @@ import msgspec
 
 from tickerplant import completion as complete
 from tickerplant.configuration import lines, read_settings, shown
-from tickerplant.errors import DEPENDENCY_AWAY_CODE, DependencyError, TickerplantError, UserError
+from tickerplant.errors import DEPENDENCY_AWAY_CODE, DependencyError, OutputError, TickerplantError, UserError
 from tickerplant.extras import lacking, need
 from tickerplant.lean import travelling_light
 from tickerplant.logs import configure_logs, logger
-from tickerplant.masking import masked_output
+from tickerplant.masking import masked_output, output_errors, print_no_more
 from tickerplant.settings import Settings, load_settings
 
 if TYPE_CHECKING:
     from tickerplant.control import Control, Target
 
+
+class Name(click.ParamType):
+    """A text that names something: one that is empty is a mistake, such as a variable of a script that is not set."""
+
+    name = "text"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> str:
+        """Take any text that is not blank."""
+        if not str(value).strip():
+            self.fail("it is empty: name one, or leave it out", param, ctx)
+        return str(value)
+
+
+NAME = Name()
 config_option = click.option(
     "--config",
     "config",
@@ -50,30 +66,44 @@ def _run_command() -> int:
     """Run the command that the arguments name; returns the exit code."""
     try:
         code = cli(standalone_mode=False)
-    except click.ClickException as error:
-        context = getattr(error, "ctx", None)
-        hint = f"; see `{context.command_path} --help`" if context else ""
-        click.echo(f"tickerplant: {error.format_message().rstrip('.')}{hint}", err=True)
-        return 2
+        if sys.stdout:
+            sys.stdout.flush()
     except click.Abort:
         return 130
-    except UserError as error:
-        click.echo(f"tickerplant: {error}", err=True)
-        return 2
-    except TickerplantError as error:  # starting again may help
-        click.echo(f"tickerplant: {error}", err=True)
-        return 1
+    except OutputError as error:
+        return _tell_no_reader(error)
     except Exception as error:  # noqa: BLE001  # told here, where what is printed is masked
-        return _tell_fault(error)
+        return _tell(error)
     return code if isinstance(code, int) else 0
 
 
-def _tell_fault(error: Exception) -> int:
-    """Print a traceback, or the part of the installation that is missing; returns the exit code."""
-    if isinstance(error, ModuleNotFoundError) and (lack := lacking(error)):
-        click.echo(f"tickerplant: {lack}", err=True)
-        return 2
-    traceback.print_exception(error)
+def _tell(error: Exception) -> int:
+    """Print what went wrong: a line where it was foreseen, else a traceback; returns the exit code."""
+    if isinstance(error, click.exceptions.NoArgsIsHelpError):
+        text = error.message
+    elif isinstance(error, click.ClickException):
+        context = getattr(error, "ctx", None)
+        hint = f"; see `{context.command_path} --help`" if context else ""
+        text = f"tickerplant: {error.format_message().rstrip('.')}{hint}"
+    elif isinstance(error, TickerplantError):
+        text = f"tickerplant: {error}"
+    elif isinstance(error, ModuleNotFoundError) and (lack := lacking(error)):
+        text = f"tickerplant: {lack}"
+    else:
+        traceback.print_exception(error)
+        return 1
+    click.echo(text, err=True)
+    is_ours = isinstance(error, TickerplantError) and not isinstance(error, UserError)
+    return 1 if is_ours else 2  # 1: starting again may help
+
+
+def _tell_no_reader(error: OutputError) -> int:
+    """Say why stdout takes no more, but nothing of a pipe that was closed, as by `head`; returns the exit code."""
+    print_no_more(sys.stdout)
+    with suppress(OutputError):
+        if error.errno != errno.EPIPE:
+            click.echo(f"tickerplant: {error}", err=True)
+    print_no_more(sys.stderr)
     return 1
 
 
@@ -123,7 +153,7 @@ def status(config: Path | None, as_json: bool) -> None:
 @cli.command()
 @config_option
 @json_option
-@click.argument("name", shell_complete=complete.logs)
+@click.argument("name", type=NAME, shell_complete=complete.logs)
 @click.option("--lines", type=click.IntRange(0), default=50, show_default=True, help="How many of the last lines.")
 @click.option("--follow", "-f", is_flag=True, help="Go on as lines come.")
 def logs(config: Path | None, as_json: bool, name: str, lines: int, follow: bool) -> None:
@@ -157,7 +187,8 @@ def show_config(config: Path | None, as_json: bool, is_example: bool) -> None:
     """Show the settings in force and where each comes from; secrets are masked."""
     if is_example:
         text = resources.files("tickerplant").joinpath("example.toml").read_text(encoding="utf-8")
-        click.echo(text, file=sys.__stdout__, nl=False)  # not masked: how secrets are referred to is what it shows
+        with output_errors():
+            click.echo(text, file=sys.__stdout__, nl=False)  # not masked: how secrets are referred to is what it shows
         return
     loaded = read_settings(config)
     if as_json:
@@ -175,12 +206,17 @@ def show_config(config: Path | None, as_json: bool, is_example: bool) -> None:
 @click.option(
     "--role",
     "roles",
+    type=NAME,
     multiple=True,
     shell_complete=complete.roles,
     help="Only this role; may be repeated. Default: all.",
 )
 @click.option(
-    "--principal", default="User:{role}", show_default=True, help="What Kafka calls the user of a role (--apply)."
+    "--principal",
+    type=NAME,
+    default="User:{role}",
+    show_default=True,
+    help="What Kafka calls the user of a role (--apply).",
 )
 @click.option("--apply", "is_applied", is_flag=True, help="Create them as ALLOW rules on the broker of the settings.")
 def acls(config: Path | None, as_json: bool, roles: tuple[str, ...], principal: str, is_applied: bool) -> None:
@@ -232,7 +268,7 @@ def process(config: Path | None, as_json: bool, is_patient: bool) -> None:
 @json_option
 @wait_option
 @click.option("--task", type=click.IntRange(0), default=0, help="Number of this process among those of the store.")
-@click.argument("store", shell_complete=complete.stores)
+@click.argument("store", type=NAME, shell_complete=complete.stores)
 def sink(config: Path | None, as_json: bool, is_patient: bool, task: int, store: str) -> None:
     """Run a sink."""
     need("sinks")
@@ -268,7 +304,7 @@ def sinks_status(config: Path | None, as_json: bool) -> int:
 @sinks.command("pause")
 @config_option
 @json_option
-@click.argument("name", shell_complete=complete.stores)
+@click.argument("name", type=NAME, shell_complete=complete.stores)
 def sinks_pause(config: Path | None, as_json: bool, name: str) -> None:
     """Let a sink take no more, but keep its partitions; it stays so when it is started again."""
     _steer(config, name, "PAUSED", as_json=as_json)
@@ -277,7 +313,7 @@ def sinks_pause(config: Path | None, as_json: bool, name: str) -> None:
 @sinks.command("resume")
 @config_option
 @json_option
-@click.argument("name", shell_complete=complete.stores)
+@click.argument("name", type=NAME, shell_complete=complete.stores)
 def sinks_resume(config: Path | None, as_json: bool, name: str) -> None:
     """Let a sink that was paused or stopped go on."""
     _steer(config, name, "RUNNING", as_json=as_json)
@@ -286,7 +322,7 @@ def sinks_resume(config: Path | None, as_json: bool, name: str) -> None:
 @sinks.command("stop")
 @config_option
 @json_option
-@click.argument("name", shell_complete=complete.stores)
+@click.argument("name", type=NAME, shell_complete=complete.stores)
 def sinks_stop(config: Path | None, as_json: bool, name: str) -> None:
     """Let a sink leave its consumer group and wait to be resumed."""
     _steer(config, name, "STOPPED", as_json=as_json)
@@ -296,7 +332,7 @@ def sinks_stop(config: Path | None, as_json: bool, name: str) -> None:
 @config_option
 @json_option
 @click.option("--task", type=click.IntRange(0), help="This process alone.")
-@click.argument("name", shell_complete=complete.stores)
+@click.argument("name", type=NAME, shell_complete=complete.stores)
 def sinks_restart(config: Path | None, as_json: bool, task: int | None, name: str) -> None:
     """Let a sink store what it holds, leave its consumer group and begin anew."""
     from tickerplant.connect.console import restart
@@ -319,13 +355,17 @@ def lag_exporter(config: Path | None, as_json: bool) -> None:
 @config_option
 @json_option
 @click.option("--once", is_flag=True, help="Write one checkpoint of each partition that has moved, and end.")
-@click.option("--restore", "place", metavar="TOPIC:PARTITION", help="Go back to the last one, e.g. raw.binance:1; end.")
+@click.option(
+    "--restore", "place", type=NAME, metavar="TOPIC:PARTITION", help="Go back to the last one, e.g. raw.binance:1; end."
+)
 def checkpoint(config: Path | None, as_json: bool, once: bool, place: str | None) -> None:
     """Run the checkpoint role."""
     need("sinks")
     settings = _role_settings(config, "checkpoint")
     from tickerplant.replay import keeper
 
+    if place is not None and once:
+        raise UserError("--once writes checkpoints, --restore goes back to one: give one of them")
     if place is not None:
         from tickerplant.replay.restore import restore
 
@@ -347,13 +387,17 @@ def checkpoint(config: Path | None, as_json: bool, once: bool, place: str | None
 @cli.command()
 @config_option
 @json_option
-@click.option("--topic", shell_complete=complete.raw_topics, help="Raw topic, e.g. raw.binance.")
-@click.option("--into", help="Suffix of what is written: 1 to 32 of a-z, 0-9, _.")
-@click.option("--symbols", multiple=True, help="Only these, e.g. BTC/USDT,ETH/USDT; may be repeated. Default: all.")
+@click.option("--topic", type=NAME, shell_complete=complete.raw_topics, help="Raw topic, e.g. raw.binance.")
+@click.option("--into", type=NAME, help="Suffix of what is written: 1 to 32 of a-z, 0-9, _.")
+@click.option(
+    "--symbols", type=NAME, multiple=True, help="Only these, e.g. BTC/USDT,ETH/USDT; may be repeated. Default: all."
+)
 @click.option("--from", "start", help="First instant: ISO 8601 with zone, or µs. Default: all that is kept.")
 @click.option("--to", "end", help="First instant after the range.")
-@click.option("--from-archive", "archive", help="Read the raw archive of this lake (s3://... or folder) instead.")
-@click.option("--life", help="Of several topics of this name in the archive, the one to read.")
+@click.option(
+    "--from-archive", "archive", type=NAME, help="Read the raw archive of this lake (s3://... or folder) instead."
+)
+@click.option("--life", type=NAME, help="Of several topics of this name in the archive, the one to read.")
 @click.option("--allow-gaps", is_flag=True, help="Go on where raw records are missing.")
 @click.option("--again", is_flag=True, help="Drop an earlier replay of this name first.")
 @click.option("--resume", "is_resumed", is_flag=True, help="Go on with an earlier replay of this name.")
@@ -361,7 +405,7 @@ def checkpoint(config: Path | None, as_json: bool, once: bool, place: str | None
 @click.option("--swap", is_flag=True, help="Compare, then put the rebuilt rows in the place of the live ones.")
 @click.option("--dry-run", is_flag=True, help="With --swap: say what would change, and change nothing.")
 @click.option("--force", is_flag=True, help="With --swap: in spite of warnings.")
-@click.option("--drop", metavar="SUFFIX", help="Remove topics, tables and lake of a replay, and end.")
+@click.option("--drop", type=NAME, metavar="SUFFIX", help="Remove topics, tables and lake of a replay, and end.")
 def replay(
     config: Path | None,
     as_json: bool,
@@ -412,8 +456,8 @@ def replay(
 @cli.command("features")
 @config_option
 @json_option
-@click.option("--venue", required=True, help="E.g. binance.")
-@click.option("--symbol", required=True, help="Canonical, e.g. BTC/USDT.")
+@click.option("--venue", type=NAME, required=True, help="E.g. binance.")
+@click.option("--symbol", type=NAME, required=True, help="Canonical, e.g. BTC/USDT.")
 @click.option(
     "--from", "start", required=True, help="First second, of the exchange's time: ISO 8601, or 2h = before now."
 )
@@ -421,8 +465,10 @@ def replay(
 @click.option(
     "--store", type=click.Choice(["clickhouse", "parquet", "duckdb"]), default="clickhouse", show_default=True
 )
-@click.option("--lake", help="Read this lake, or folder of `tickerplant convert`, instead of the one of the settings.")
-@click.option("--database", help="File of DuckDB.")
+@click.option(
+    "--lake", type=NAME, help="Read this lake, or folder of `tickerplant convert`, instead of the one of the settings."
+)
+@click.option("--database", type=NAME, help="File of DuckDB.")
 @click.option(
     "--window", "windows_s", type=int, multiple=True, help="Length, s; may be repeated. Default: 1 10 60 300."
 )
@@ -439,6 +485,8 @@ def show_features(config: Path | None, as_json: bool, **options: Any) -> None:
     settings = load_settings(config)
     out, lake = options.pop("out"), options.pop("lake")
     store, database = options.pop("store"), options.pop("database")
+    if lake is not None and database is not None:
+        raise UserError("--lake and --database are two stores: give one of them")
     if lake is not None:
         store = "parquet"
         settings = settings.model_copy(update={"object_store": settings.object_store.model_copy(update={"root": lake})})
@@ -466,13 +514,17 @@ def run(as_json: bool, config: Path) -> None:
 @click.option("--live", "is_live", is_flag=True, help="Ask whether roles work at all, whatever they depend on.")
 @click.option(
     "--role",
+    type=NAME,
     shell_complete=complete.roles,
     help="Ask this role alone, e.g. produce, process, sink-clickhouse.",
 )
 def health(config: Path | None, as_json: bool, is_live: bool, role: str | None) -> int:
     """Tell whether the roles of this machine are ready, and what they miss; exit code 1 = not all are."""
+    from tickerplant.acls import ROLES
     from tickerplant.ask_health import ask_roles, is_good, summary
 
+    if role is not None and role not in ROLES:
+        raise UserError(f"no role is called {role}: there are {', '.join(ROLES)}")
     question: Literal["live", "ready"] = "live" if is_live else "ready"
     found = ask_roles(load_settings(config), question, role=role)
     if as_json:
@@ -506,13 +558,17 @@ def _target_options(*, is_symbol_needed: bool) -> Callable[[Callable[..., None]]
     options = (
         config_option,
         json_option,
-        click.option("--venue", required=True, shell_complete=complete.venues, help="e.g. binance."),
+        click.option("--venue", type=NAME, required=True, shell_complete=complete.venues, help="e.g. binance."),
         click.option(
-            "--market", shell_complete=complete.markets, help="Default: the only one that the settings have of it."
+            "--market",
+            type=NAME,
+            shell_complete=complete.markets,
+            help="Default: the only one that the settings have of it.",
         ),
         click.option(
             "--symbol",
             "symbols",
+            type=NAME,
             multiple=True,
             required=is_symbol_needed,
             help="The venue's name or the canonical one, * = all; may be repeated."
@@ -530,7 +586,11 @@ def _target_options(*, is_symbol_needed: bool) -> Callable[[Callable[..., None]]
 
 
 channel_option = click.option(
-    "--channel", "channels", multiple=True, help="e.g. depth; may be repeated. Default: those of the settings."
+    "--channel",
+    "channels",
+    type=NAME,
+    multiple=True,
+    help="e.g. depth; may be repeated. Default: those of the settings.",
 )
 
 
@@ -622,7 +682,7 @@ def venues(as_json: bool) -> None:
 
 @cli.command("check-venue")
 @json_option
-@click.argument("name", shell_complete=complete.venues)
+@click.argument("name", type=NAME, shell_complete=complete.venues)
 @click.option(
     "--messages",
     type=click.Path(path_type=Path, dir_okay=False),
@@ -657,8 +717,8 @@ def dead_letters(config: Path | None, as_json: bool, stage: str | None, since: s
     "--out", type=click.Path(path_type=Path, dir_okay=False), required=True, help="File to write, e.g. report.html."
 )
 @click.option("--since", default="1h", show_default=True, help="e.g. 30m, 2h, 7d, or 2026-11-21T09:00.")
-@click.option("--venue", shell_complete=complete.venues, help="Only this one, e.g. binance.")
-@click.option("--symbol", help="Only this one, e.g. BTC/USDT.")
+@click.option("--venue", type=NAME, shell_complete=complete.venues, help="Only this one, e.g. binance.")
+@click.option("--symbol", type=NAME, help="Only this one, e.g. BTC/USDT.")
 def report(config: Path | None, as_json: bool, out: Path, since: str, venue: str | None, symbol: str | None) -> None:
     """Draw what is stored as one page without anything to fetch: rates, latencies, lag, gaps, spreads, book, bars."""
     from tickerplant.quality.show import make_wish
@@ -672,19 +732,29 @@ def report(config: Path | None, as_json: bool, out: Path, since: str, venue: str
 @config_option
 @json_option
 @click.option("--since", help="e.g. 30m, 2h, 7d, or 2026-11-21T09:00. Default: 1h; with --coverage 7d.")
-@click.option("--venue", shell_complete=complete.venues, help="Only this one, e.g. binance.")
-@click.option("--symbol", help="Only this one, e.g. BTC/USDT.")
-@click.option("--coverage", "what", flag_value="coverage", help="How much of each day is stored, instead.")
-@click.option("--divergence", "what", flag_value="divergence", help="Which venues' prices left the others', instead.")
+@click.option("--venue", type=NAME, shell_complete=complete.venues, help="Only this one, e.g. binance.")
+@click.option("--symbol", type=NAME, help="Only this one, e.g. BTC/USDT.")
+@click.option("--coverage", "is_coverage", is_flag=True, help="How much of each day is stored, instead.")
+@click.option("--divergence", "is_divergence", is_flag=True, help="Which venues' prices left the others', instead.")
 def quality(
-    config: Path | None, as_json: bool, since: str | None, venue: str | None, symbol: str | None, what: str | None
+    config: Path | None,
+    as_json: bool,
+    since: str | None,
+    venue: str | None,
+    symbol: str | None,
+    is_coverage: bool,
+    is_divergence: bool,
 ) -> None:
     """Show what went wrong in what is stored: per venue and symbol, by kind, and when it was last seen."""
     from tickerplant.quality import show
 
-    shows = {"coverage": show.show_coverage, "divergence": show.show_divergence}
-    wish = show.make_wish(since=since or ("7d" if what == "coverage" else "1h"), venue=venue, symbol=symbol)
-    shows.get(what or "", show.show_findings)(load_settings(config), wish, as_json=as_json)
+    if is_coverage and is_divergence:
+        raise UserError("--coverage and --divergence are two tables: give one of them")
+    if since is None:
+        since = "7d" if is_coverage else "1h"
+    wish = show.make_wish(since=since, venue=venue, symbol=symbol)
+    shown_by = show.show_coverage if is_coverage else show.show_divergence if is_divergence else show.show_findings
+    shown_by(load_settings(config), wish, as_json=as_json)
 
 
 @cli.command()
@@ -693,6 +763,7 @@ def quality(
 @click.option(
     "--group",
     "groups",
+    type=NAME,
     multiple=True,
     shell_complete=complete.groups,
     help="Only this consumer group; may be given more than once.",
@@ -708,8 +779,8 @@ def lag(config: Path | None, as_json: bool, groups: tuple[str, ...], by_partitio
 
 @cli.command()
 @json_option
-@click.option("--venue", required=True, shell_complete=complete.venues, help="e.g. binance.")
-@click.option("--market", required=True, shell_complete=complete.markets, help="e.g. spot, usdm, coinm.")
+@click.option("--venue", type=NAME, required=True, shell_complete=complete.venues, help="e.g. binance.")
+@click.option("--market", type=NAME, required=True, shell_complete=complete.markets, help="e.g. spot, usdm, coinm.")
 @click.option("--out", type=click.Path(path_type=Path, file_okay=False), required=True, help="Folder for *.parquet.")
 @click.option(
     "--instruments",
@@ -736,17 +807,22 @@ def convert(
 @config_option
 @json_option
 @click.option("--recording", type=click.Path(path_type=Path, dir_okay=False), help="Serve this recording instead.")
-@click.option("--venue", default="BINANCE", show_default=True, shell_complete=complete.venues, help="Simulated venue.")
+@click.option(
+    "--venue", type=NAME, default="BINANCE", show_default=True, shell_complete=complete.venues, help="Simulated venue."
+)
 @click.option(
     "--market",
+    type=NAME,
     shell_complete=complete.markets,
     help="Of the recording (default: told by its messages), or the only one of the synthetic market.",
 )
-@click.option("--pace", default="max", show_default=True, help="Of a recording: 1 = its own, n = n times faster, max.")
-@click.option("--live", is_flag=True, help="Capture from the real venue instead (needs a connection to it).")
-@click.option("--symbols", type=click.IntRange(1), default=20, show_default=True, help="Of the synthetic market.")
 @click.option(
-    "--rate", type=click.IntRange(1), default=2000, show_default=True, help="Frames/s of the synthetic market."
+    "--pace", type=NAME, default="max", show_default=True, help="Of a recording: 1 = its own, n = n times faster, max."
+)
+@click.option("--live", is_flag=True, help="Capture from the real venue instead (needs a connection to it).")
+@click.option("--symbols", type=click.IntRange(1, 2000), default=20, show_default=True, help="Of the synthetic market.")
+@click.option(
+    "--rate", type=click.IntRange(1, 100_000), default=2000, show_default=True, help="Frames/s of the synthetic market."
 )
 @click.option(
     "--seconds",
@@ -757,6 +833,7 @@ def convert(
 @click.option(
     "--fault",
     "faults",
+    type=NAME,
     multiple=True,
     shell_complete=complete.faults,
     help="NAME=VALUE[,PARAMETER=VALUE ...], see docs/simulated-venue.md.",
@@ -776,8 +853,8 @@ def demo(as_json: bool, config: Path | None, keep: bool, **options: Any) -> int:
 @cli.command()
 @config_option
 @json_option
-@click.option("--venue", required=True, shell_complete=complete.venues, help="e.g. bybit.")
-@click.option("--market", shell_complete=complete.markets, help="Default: each market of the venue.")
+@click.option("--venue", type=NAME, required=True, shell_complete=complete.venues, help="e.g. bybit.")
+@click.option("--market", type=NAME, shell_complete=complete.markets, help="Default: each market of the venue.")
 @click.option(
     "--seconds",
     type=click.FloatRange(0, min_open=True),
@@ -785,9 +862,9 @@ def demo(as_json: bool, config: Path | None, keep: bool, **options: Any) -> int:
     show_default=True,
     help="How long to listen once connected.",
 )
-@click.option("--symbol", "symbols", multiple=True, help="May be repeated. Default: a few that trade much.")
-@click.option("--websocket-url", help="Another host than the venue's own, such as the simulated venue.")
-@click.option("--rest-url", help="The same, of REST.")
+@click.option("--symbol", "symbols", type=NAME, multiple=True, help="May be repeated. Default: a few that trade much.")
+@click.option("--websocket-url", type=NAME, help="Another host than the venue's own, such as the simulated venue.")
+@click.option("--rest-url", type=NAME, help="The same, of REST.")
 def smoke(config: Path | None, as_json: bool, **options: Any) -> int:
     """Check a venue live, in memory: list, connect, subscribe to all channels of a few symbols, parse what comes.
 

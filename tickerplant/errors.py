@@ -1,8 +1,9 @@
 """The error tree of the frame.
 
 TickerplantError
-├── UserError        the person at the keyboard can mend it: one line, exit code 2
-└── DependencyError  a server we need does not answer (broker, registry, object store, ClickHouse)
+├── UserError            the person at the keyboard can mend it: one line, exit code 2
+│   └── DependencyError  a server we need does not answer (broker, registry, object store, ClickHouse)
+└── OutputError          stdout or stderr takes no more
 """
 
 from typing import Final
@@ -17,6 +18,13 @@ class TickerplantError(Exception):
 
 class UserError(TickerplantError):
     """A mistake the user can mend; its text says what is wrong and what to do, in one line."""
+
+
+class OutputError(TickerplantError, OSError):
+    """Whatever reads what is printed takes no more: a pipe was closed, a disk is full."""
+
+    def __str__(self) -> str:
+        return f"output cannot be written: {self.strerror}"
 
 
 class DependencyError(UserError):

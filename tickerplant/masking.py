@@ -6,6 +6,7 @@ Known values are replaced wherever they stand, also as URLs, JSON and Python wri
 
 import io
 import json
+import os
 import re
 import sys
 from base64 import b64encode
@@ -13,6 +14,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import IO, Any, Final
 from urllib.parse import quote, quote_plus
+
+from tickerplant.errors import OutputError
 
 MASK: Final = "**********"
 SHORTEST: Final = 4
@@ -80,11 +83,11 @@ def mask(text: str) -> str:
 def masked_output() -> Iterator[None]:
     """Mask stdout and stderr of this process, whoever writes: commands, loggers, tracebacks, libraries in Python."""
     before = sys.stdout, sys.stderr
-    sys.stdout, sys.stderr = (_masked(stream) for stream in before)
+    sys.stdout, sys.stderr = (stream and _masked(stream) for stream in before)  # None = was closed by the shell
     try:
         yield
     finally:
-        for stream in (sys.stdout, sys.stderr):
+        for stream in filter(None, (sys.stdout, sys.stderr)):
             stream.flush()
         sys.stdout, sys.stderr = before
 
@@ -108,11 +111,33 @@ class _Masked(io.BufferedIOBase):
 
     def write(self, data: Any, /) -> int:
         text = bytes(data).decode("utf-8", "surrogateescape")
-        self._target.write(mask(text).encode("utf-8", "surrogateescape"))
+        with output_errors():
+            self._target.write(mask(text).encode("utf-8", "surrogateescape"))
         return len(data)
 
     def flush(self) -> None:
-        self._target.flush()
+        with output_errors():
+            self._target.flush()
+
+
+def print_no_more(stream: IO[str]) -> None:
+    """Let what waits in buffers, and all that follows, go nowhere: nobody takes it, and it must not fail again."""
+    nowhere = os.open(os.devnull, os.O_WRONLY)
+    os.dup2(nowhere, stream.fileno())
+    os.close(nowhere)
+
+
+@contextmanager
+def output_errors() -> Iterator[None]:
+    """Tell errors of what is printed within the block from those of files and sockets.
+
+    Raises:
+        OutputError: it cannot be printed.
+    """
+    try:
+        yield
+    except OSError as error:
+        raise OutputError(error.errno, error.strerror) from None
 
 
 def _masked(stream: Any) -> io.TextIOWrapper:

@@ -78,7 +78,8 @@ def _quality() -> Iterator[str]:
 
 def _settings() -> Iterator[str]:
     yield "## Settings\n"
-    yield "In TOML; or `TICKERPLANT_<SECTION>__<NAME>`. What they mean is said by `tickerplant config --example`.\n"
+    yield "In TOML; or `TICKERPLANT_<SECTION>__<NAME>`, which wins over the file: `tickerplant config` tells where each"
+    yield "comes from. What they mean is said by `tickerplant config --example`.\n"
     yield from _table(("setting", "type", "default"), _setting_rows(Settings))
 
 

@@ -9,6 +9,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from producers.plan import find_wire
 from tickerplant.connect.names import connector_of
 from tickerplant.errors import UserError
 from tickerplant.local.revive import local_reviver
@@ -172,9 +173,12 @@ def run_all(config: Path) -> dict[str, int]:
         How often each process was started again, by its slot.
 
     Raises:
-        UserError: a role cannot run with these settings; the others are drained first.
+        UserError: a venue of the settings cannot be captured, before anything is started; or a role cannot run with
+            these settings: the others are drained first.
     """
     settings = load_settings(config)
+    for venue in settings.venues:
+        find_wire(venue)
     supervisor = Supervisor(config, roles_of(settings), settings.local.home / "logs")
     stopping = threading.Event()
     for name in (signal.SIGTERM, signal.SIGINT):

@@ -13,7 +13,8 @@ from rich.table import Table
 from tickerplant.console import make_console
 from tickerplant.errors import DependencyError
 from tickerplant.lag import LagReader
-from tickerplant.scrape import Scrape, scrape
+from tickerplant.refusals import listens
+from tickerplant.scrape import Scrape, find_processes, scrape
 from tickerplant.settings import Settings
 
 REFRESH_S = 1.0
@@ -83,7 +84,14 @@ def render(view: View) -> Table:
 
 
 def watch(settings: Settings, *, once: bool, as_json: bool) -> None:
-    """Print views until Ctrl-C; once: one view over a second, then return."""
+    """Print views until Ctrl-C; once: one view over a second, then return.
+
+    Raises:
+        DependencyError: with once, neither the broker nor a process of ours is there to tell anything.
+    """
+    servers = settings.kafka.bootstrap_servers
+    if once and not find_processes(settings) and not any(map(listens, servers.split(","))):
+        raise DependencyError("kafka", servers)
     with closing(LagReader(settings)) as lags:
         view = read_view(settings, lags)
         if once:

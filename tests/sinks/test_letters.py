@@ -46,6 +46,14 @@ def test_a_row_that_a_store_refused_is_told_from_it(tick: Any, chunk: Any) -> No
     assert "__connect.errors.offset" not in found  # its source is a raw topic
 
 
+def test_a_reason_that_tells_a_password_is_masked(tick: Any, chunk: Any) -> None:
+    refused = Refused(row=0, reason="DB::Exception: cannot reach http://me:hunter22@host")
+    letter = refused_letter(chunk([tick(5)]), refused, "clickhouse")
+
+    assert "hunter22" not in letter.reason
+    assert "hunter22" not in str(context_headers(letter, PLACE, ORIGIN))
+
+
 @pytest.mark.parametrize("reason", ["", "no colon", "IndexError: list index out of range"])
 def test_any_reason_makes_headers(reason: str) -> None:
     letter = DeadLetter(event_time_us=0, stage="s", reason=reason, payload=b"", source_topic="a", source_offset=1)

@@ -1,6 +1,8 @@
 """Mistakes end every command with exit code 2 and one line that says what to do; never with a traceback."""
 
 import json
+import os
+import shlex
 import subprocess
 import sys
 from collections.abc import Callable
@@ -101,6 +103,14 @@ def test_run_tells_them_too(call: Call, write: Callable[[str], str]) -> None:
     assert_told(call("run", write("colour = 'red'\n")), "colour", "unknown setting")
 
 
+def test_run_starts_nothing_where_a_venue_cannot_be_captured(
+    call: Call, write: Callable[[str], str], tmp_path: Path
+) -> None:
+    assert_told(call("run", write(NOWHERE.replace("BINANCE", "BINANZE"))), "venue BINANZE is not known: choose of ")
+    assert_told(call("run", write(NOWHERE.replace("spot", "margin"))), "BINANCE has no market margin")
+    assert not (tmp_path / "home" / "logs").exists()
+
+
 def test_an_unknown_environment_name_is_told(call: Call, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("TICKERPLANT_KAFKA__SERVERS", "x")
 
@@ -170,6 +180,65 @@ def test_numbers_that_make_no_market_are_refused(call: Call, option: list[str]) 
 
     assert done.code == 2
     assert option[0] in done.error
+
+
+@pytest.mark.parametrize(
+    ("command", "told"),
+    [
+        ("features --venue nope --symbol BTC/USDT --from 2h --to 1h", "venue nope is not known: choose of BINANCE"),
+        ("features --venue binance --symbol X --from 1960-01-01 --to 1h", "'1960-01-01' is before 1970"),
+        ("features --venue binance --symbol X --from 2h --to 1h --lake a --database b", "give one of them"),
+        ("quality --since 99999d", "'99999d' is before 1970"),
+        ("quality --since 2999-01-01", "'2999-01-01' is still to come"),
+        ("quality --since=", "'' is no time"),
+        ("quality --venue nope", "venue nope is not known"),
+        ("quality --coverage --divergence", "give one of them"),
+        ("quality --symbol=", "it is empty"),
+        ("dead-letters --since=", "'' is no time"),
+        ("report --out x.html --since=", "'' is no time"),
+        ("replay --topic raw.binance --into again --symbols ,", "--symbols names none"),
+        ("checkpoint --once --restore raw.binance:1", "give one of them"),
+        ("top --once", "kafka does not answer"),
+        ("sinks restart clickhouse", "no process of clickhouse answers here"),
+        ("sinks pause parquet", "no process of parquet answers here"),
+        ("sinks resume oracle", "no sink is called oracle"),
+        ("sink ''", "it is empty"),
+        ("logs ../settings", "no log of ../settings"),
+        ("logs ''", "it is empty"),
+        ("health --role nobody", "no role is called nobody"),
+        ("acls --principal=", "it is empty"),
+        ("smoke --venue binance --market spot --rest-url nowhere", "nowhere is no URL"),
+        ("smoke --venue binance --market margin", "BINANCE has no market margin: choose of spot, usdm, coinm"),
+        ("demo --venue nyse", "venue nyse is not known"),
+        ("demo --symbols 100000", "1<=x<=2000"),
+    ],
+)
+def test_what_makes_no_sense_is_told_before_any_server_is_asked(
+    call: Call, write: Callable[[str], str], monkeypatch: pytest.MonkeyPatch, command: str, told: str
+) -> None:
+    monkeypatch.setenv("TICKERPLANT_CONFIG", write(NOWHERE))
+
+    assert_told(call(*shlex.split(command)), told)
+
+
+@pytest.mark.parametrize("command", ["venues", "config --example", "completion bash", "status --json", "--help"])
+def test_output_that_nobody_takes_ends_a_command_without_a_traceback(command: str) -> None:
+    program = [sys.executable, "-m", "tickerplant", *command.split()]
+    with Path("/dev/full").open("wb") as full:
+        done = subprocess.run(program, stdout=full, stderr=subprocess.PIPE, text=True, timeout=30, check=False)
+
+    assert done.returncode == 1
+    assert done.stderr == "tickerplant: output cannot be written: No space left on device\n"
+
+
+def test_a_pipe_that_was_closed_ends_a_command_in_silence() -> None:
+    taken, given = os.pipe()
+    os.close(taken)
+    program = [sys.executable, "-m", "tickerplant", "config", "--example"]
+    done = subprocess.run(program, stdout=given, stderr=subprocess.PIPE, text=True, timeout=30, check=False)
+    os.close(given)
+
+    assert (done.returncode, done.stderr) == (1, "")
 
 
 @pytest.mark.parametrize(

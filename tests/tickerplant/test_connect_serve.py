@@ -70,7 +70,9 @@ def eventually(holds: Callable[[], Any]) -> Any:
 def test_the_api_stands_beside_the_metrics(url: str) -> None:
     assert httpx.get(f"{url}/connectors").json() == ["ticks"]
     assert httpx.get(f"{url}/").json()["version"] == "1"
-    assert "stage_received" in httpx.get(f"{url}/metrics").text
+    asked = httpx.get(f"{url}/metrics", headers={"Accept": "application/openmetrics-text; version=1.0.0"})
+    assert "stage_received" in asked.text
+    assert asked.headers["Content-Type"].startswith("text/plain")  # OpenMetrics lets no sum be negative
 
 
 def test_a_pause_is_kept_in_the_home_and_outlives_who_took_it(url: str, settings: Settings) -> None:
@@ -148,16 +150,26 @@ def test_the_console_tells_of_sinks_that_run_and_of_those_that_do_not(settings: 
     assert "no process runs here" in "\n".join(console.lines(found))
 
 
+@pytest.mark.usefixtures("url")
 @pytest.mark.parametrize("name", ["ticks", "clickhouse"])
 def test_a_sink_is_steered_by_its_name_or_that_of_its_store(settings: Settings, name: str) -> None:
     console.aim(settings, name, "STOPPED")
     console.restart(settings, name, None)
-    console.restart(settings, name, 1)
-    console.restart(settings, name, 1)
+    console.restart(settings, name, 0)
+    console.restart(settings, name, 0)
+    with pytest.raises(UserError, match=f"{name} has no task 1 here: choose of 0"):
+        console.restart(settings, name, 1)
     wish = Steering(settings, "clickhouse").read()
 
-    assert (wish.target, wish.restarts_of(0), wish.restarts_of(1)) == ("STOPPED", 1, 3)
+    assert (wish.target, wish.restarts_of(0), wish.restarts_of(1)) == ("STOPPED", 3, 1)
     assert Steering(settings, "parquet").read() == NOTHING
+
+
+def test_a_sink_of_which_nothing_runs_here_cannot_be_steered(settings: Settings) -> None:
+    with pytest.raises(UserError, match="no process of ticks answers here: start it"):
+        console.restart(settings, "ticks", None)
+
+    assert Steering(settings, "clickhouse").read() == NOTHING
 
 
 def test_a_name_that_is_no_sink_is_told_with_those_there_are(settings: Settings) -> None:

@@ -2,6 +2,7 @@
 
 import json
 import os
+import socket
 from collections.abc import Callable, Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from io import StringIO
@@ -144,7 +145,9 @@ def test_one_view_can_be_printed(
     monkeypatch.setattr(top, "REFRESH_S", 0.01)
     monkeypatch.setattr(top, "LagReader", lambda settings: KnownLags(settings, None))
 
-    watch(settings, once=True, as_json=as_json)
+    with socket.create_server(("127.0.0.1", 0)) as broker:
+        kafka = settings.kafka.model_copy(update={"bootstrap_servers": f"127.0.0.1:{broker.getsockname()[1]}"})
+        watch(settings.model_copy(update={"kafka": kafka}), once=True, as_json=as_json)
 
     printed = capsys.readouterr().out
     if as_json:

@@ -63,20 +63,25 @@ def aim(settings: Settings, name: str, target: Target) -> dict[str, str]:
     """Want a state of a sink, by its name or that of its store.
 
     Raises:
-        UserError: there is no such sink.
+        UserError: there is no such sink, or none of its processes answers here: nobody would notice.
     """
-    _steering(settings, name).aim(target)
+    _steering(settings, name, None).aim(target)
     return {"name": name, "target": target}
 
 
 def restart(settings: Settings, name: str, task: int | None) -> dict[str, object]:
     """Want a sink, or one of its processes, to begin anew; raises as `aim`."""
-    _steering(settings, name).restart(task)
+    _steering(settings, name, task).restart(task)
     return {"name": name, "restart": "all tasks" if task is None else f"task {task}"}
 
 
-def _steering(settings: Settings, name: str) -> Steering:
+def _steering(settings: Settings, name: str, task: int | None) -> Steering:
     names = {alias: store for store in STORES for alias in (store, connector_of(settings, store).name)}
     if name not in names:
         raise UserError(f"no sink is called {name}: there are {', '.join(sorted(names))}")
+    runs = [each.id for view in gather(settings) if view.store == names[name] for each in view.tasks]
+    if not runs:
+        raise UserError(f"no process of {name} answers here: start it, or give its --config ({settings.local.home})")
+    if task not in {None, *runs}:
+        raise UserError(f"{name} has no task {task} here: choose of {', '.join(map(str, sorted(runs)))}")
     return Steering(settings, names[name])

@@ -99,9 +99,10 @@ def logs(settings: Settings, name: str, *, lines: int = 50, follow: bool = False
         UserError: there is no such log.
     """
     log = Home.of(settings).log(name)
-    if not log.exists():
-        known = ", ".join(sorted(path.stem for path in log.parent.glob("*.log"))) or "none yet"
-        raise UserError(f"no log of {name} in {log.parent}; there are: {known}")
+    folder = Home.of(settings).log("x").parent
+    known = sorted(path.stem for path in folder.glob("*.log"))
+    if name not in known:  # a name is no path: what lies elsewhere is no log of ours
+        raise UserError(f"no log of {name or repr(name)} in {folder}; there are: {', '.join(known) or 'none yet'}")
     return process.follow_lines(log, lines) if follow else iter(process.last_lines(log, lines))
 
 

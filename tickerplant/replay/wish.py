@@ -89,6 +89,8 @@ def make_wish(
     if life is not None and archive is None:
         raise UserError("--life chooses among topics in an archive: it needs --from-archive")
     names = frozenset(name.strip() for each in symbols for name in each.split(",") if name.strip())
+    if symbols and not names:
+        raise UserError("--symbols names none: give e.g. BTC/USDT, or leave it out for all")
     if wrong := sorted(name for name in names if "/" not in name):
         raise UserError(f"{wrong[0]} is no canonical symbol, such as BTC/USDT")
     return Wish(

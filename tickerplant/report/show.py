@@ -5,6 +5,7 @@ from typing import Any
 
 from tickerplant.clock import now_us
 from tickerplant.errors import UserError
+from tickerplant.masking import mask
 from tickerplant.quality.wish import Wish
 from tickerplant.questions import asking
 from tickerplant.report.data import read
@@ -25,7 +26,7 @@ def write_report(settings: Settings, wish: Wish, out: Path) -> dict[str, Any]:
     if data is None:
         text = f"no tick is stored from {time_text(wish.start_us)} on; see --since, --venue, --symbol"
         raise UserError(text)
-    text = page(data, now_us())
+    text = mask(page(data, now_us()))
     try:
         out.write_text(text, encoding="utf-8")
     except OSError as error:

@@ -23,7 +23,7 @@ USER_ERROR_CODE = 2
 @click.option("--recording", type=click.Path(path_type=Path), help="Play this file instead of making a market.")
 @click.option("--market", help="Market of the recording (default: spot), or the only one of the synthetic market.")
 @click.option("--pace", default="1", show_default=True, help="Of a recording: n times faster, or `max`.")
-@click.option("--symbols", type=click.IntRange(1), default=20, show_default=True, help="Of the synthetic market.")
+@click.option("--symbols", type=click.IntRange(1, 2000), default=20, show_default=True, help="Of the synthetic market.")
 @click.option("--seed", type=int, default=1, show_default=True)
 @click.option("--rate", type=click.FloatRange(0, min_open=True), default=2000.0, show_default=True, help="Frames/s.")
 @click.option("--ping-s", type=click.FloatRange(0, min_open=True), default=20.0, show_default=True)

@@ -121,8 +121,12 @@ class Batch:
             )
         )
 
-    def command(self, command: str, instrument: Instrument, reason: str, connection: str = "") -> None:
-        """Add a command to the venue's producers (connection: to the one that has it alone; "" = to all)."""
+    def command(self, command: str, instrument: Instrument, reason: str, connection: str = "", **what: int) -> None:
+        """Add a command to the venue's producers (connection: to the one that has it alone; "" = to all).
+
+        Args:
+            what: further fields of the command.
+        """
         self.commands.append(
             ControlCommand(
                 event_time_us=self.event_time_us,
@@ -132,5 +136,6 @@ class Batch:
                 command=command,
                 reason=reason,
                 connection=connection,
+                **what,
             )
         )

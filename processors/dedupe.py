@@ -48,6 +48,10 @@ class SeenIds:
             return True
         return self._add_elsewhere(number)
 
+    def lies_in_hole(self, number: int) -> bool:
+        """Tell whether an id was left out between the lowest and the highest one seen."""
+        return bool(self._starts) and self._starts[0] < number < self.high and number not in self
+
     def hole_before(self, number: int) -> Hole | None:
         """Tell what is missing between the highest id seen and a higher one; None = nothing, or no id was seen yet."""
         if not self._ends or number <= self.high + 1:

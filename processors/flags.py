@@ -11,6 +11,7 @@ LOCKED: Final = "LOCKED"
 UNJOINED: Final = "UNJOINED"
 CLOCK_STEP: Final = "CLOCK_STEP"
 OUTLIER: Final = "OUTLIER"
+BACKFILL: Final = "BACKFILL"
 
 LATE_AFTER_US: Final = 1_000_000
 AHEAD_US: Final = 600_000_000  # clocks of venues run ahead by seconds

@@ -31,6 +31,18 @@ class Trade(Item, frozen=True, gc=False):
     name: str = ""
 
 
+class PastTrades(Item, frozen=True, gc=False):
+    """Trades that were asked for since they are missing, in rising order; its own time is 0.
+
+    Args:
+        first_id: all trades from this id to `last_id` that there are, are among them; 0, 0 = that is not known.
+    """
+
+    trades: list[Trade]
+    first_id: int = 0
+    last_id: int = 0
+
+
 class AggTrade(Item, frozen=True, gc=False):
     """Trades of one order at one price, summed by the venue; fields as in `Trade`."""
 
@@ -205,6 +217,7 @@ class ConnectionGap(msgspec.Struct, frozen=True, gc=False):
 
 AnyItem = (
     Trade
+    | PastTrades
     | AggTrade
     | Quote
     | BookSnapshot

@@ -21,6 +21,7 @@ from processors.candle_check import VenueCandle
 from processors.dedupe import Hole
 from processors.errors import StateError, StateVersionError
 from processors.features.stream import StreamState
+from processors.healing import Wound
 from processors.items import AggTrade, BookDelta, Quote, Texts, TickerItem, Trade
 from processors.line import NOTHING, Carrier, Held, Line
 from processors.memory import Memory
@@ -127,6 +128,7 @@ class SymbolPiece(msgspec.Struct, array_like=True):
     outliers: dict[str, OutliersPiece] = {}  # by kind of tick
     candles: list[VenueCandle] = []  # that wait for our bars
     features: StreamState | None = None  # in a change, a change too; None = there are none
+    wounds: list[Wound] = []  # holes in the ids of trades that may still be filled
 
 
 class MarketPiece(msgspec.Struct, array_like=True):
@@ -252,6 +254,7 @@ def _capture(state: SymbolState, *, is_whole: bool) -> SymbolPiece:
         candles=state.bars.check.waiting,
         outliers={name: each.capture(is_whole=is_whole) for name, each in state.outliers.items()},
         features=state.features.capture(is_whole=is_whole) if state.features is not None else None,
+        wounds=state.healing.wounds,
     )
 
 
@@ -261,6 +264,7 @@ def restore_symbol(
     keyframe_us: int,
     *,
     trades_are_counted: bool = True,
+    is_healed: bool = False,
     watermark: Watermark | None = None,
     windows_s: Sequence[int] = (),
 ) -> SymbolState:
@@ -280,12 +284,14 @@ def restore_symbol(
         rule,
         keyframe_us,
         trades_are_counted=trades_are_counted,
+        is_healed=is_healed,
         watermark=watermark,
         windows_s=windows_s,
     )
     state.sequence_id = piece.sequence_id
     state.trades.restore(piece.trades)
     state.agg_trades.restore(piece.agg_trades)
+    state.healing.restore(piece.wounds)
     state.last_quote = piece.last_quote
     state.lateness.newest_us = piece.newest_us
     state.lateness.horizon_us = piece.horizon_us

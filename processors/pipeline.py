@@ -22,6 +22,7 @@ from processors.items import (
     Liquidation,
     MarkPrice,
     Notice,
+    PastTrades,
     Quote,
     TickerItem,
     Trade,
@@ -69,6 +70,7 @@ MARKET_SHARES: Final = 64  # of a list of 10 MB, each is a small piece
 OF_NO_SYMBOL: Final = (UnknownField, Notice, ConnectionGap)
 ON_ITEM: Final[dict[type, Callable[[SymbolState, Batch, Any], None]]] = {
     Trade: SymbolState.on_trade,
+    PastTrades: SymbolState.on_past_trades,
     AggTrade: SymbolState.on_agg_trade,
     Quote: SymbolState.on_quote,
     BookDelta: SymbolState.on_delta,
@@ -119,6 +121,7 @@ class Pipeline:
         self._parse = VENUES[venue].parse
         self._book_rule = VENUES[venue].book_rule
         self._are_counted = VENUES[venue].trades_are_counted
+        self._facts = VENUES[venue].FACTS
         self._memories: dict[str, Memory] = {}
         self._names = SYMBOLOGIES[venue]
         self._symbology = Symbology()
@@ -282,6 +285,7 @@ class Pipeline:
                 rule,
                 self._keyframe_us,
                 trades_are_counted=counted,
+                is_healed=bool(self._facts[market].past_trades),
                 watermark=self._watermark,
                 windows_s=self._windows_s,
             )
@@ -466,6 +470,7 @@ class Pipeline:
             rule,
             self._keyframe_us,
             trades_are_counted=counted,
+            is_healed=bool(self._facts[batch.market].past_trades),
             watermark=self._watermark,
             windows_s=self._windows_s,
         )

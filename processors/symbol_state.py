@@ -17,10 +17,11 @@ from processors.book_rules import BookRule
 from processors.chains import BookChain, Rising, TradeChain
 from processors.dedupe import RecentIds, SeenIds
 from processors.feature_stage import FeatureStage
-from processors.flags import CLOCK_STEP, CROSSED, LOCKED, OFF_BOOK, OUTLIER, UNJOINED, Lateness, join_flags
+from processors.flags import BACKFILL, CLOCK_STEP, CROSSED, LOCKED, OFF_BOOK, OUTLIER, UNJOINED, Lateness, join_flags
 from processors.followers import Followers, with_cuts
+from processors.healing import Ask, Closed, Healing, Span
 from processors.increments import Increments
-from processors.items import AggTrade, BookChecksum, BookDelta, BookSnapshot, Quote, Trade
+from processors.items import AggTrade, BookChecksum, BookDelta, BookSnapshot, PastTrades, Quote, Trade
 from processors.line import NOTHING, SILENCE_US, Line
 from processors.normalize import base_delta, base_size, base_snapshot, is_plain, quoted_size
 from processors.outliers import Outliers
@@ -44,6 +45,7 @@ class SymbolState:
         rule: how its book holds together.
         trades_are_counted: ids of its trades rise by one, so that a hole is a loss; else they only tell trades apart.
         keyframe_us: how often its whole book is published.
+        is_healed: trades that are missing by id are asked for.
         watermark: of the partition.
         windows_s: of its features; empty = there are none.
     """
@@ -55,15 +57,18 @@ class SymbolState:
         keyframe_us: int,
         *,
         trades_are_counted: bool = True,
+        is_healed: bool = False,
         watermark: Watermark | None = None,
         windows_s: Sequence[int] = (),
     ) -> None:
         self._rule = rule
         self._are_counted = trades_are_counted
+        self._is_healed = is_healed and trades_are_counted
         self.sequence_id = 0
         self.trades = SeenIds()
         self.recent_trades = RecentIds()  # where they are not counted
         self.agg_trades = SeenIds()
+        self.healing = Healing()
         self.last_quote: Quote | None = None
         self.lateness = Lateness()
         self.keeper = BookKeeper(rule, keyframe_us, instrument)
@@ -106,6 +111,19 @@ class SymbolState:
             self.trade_line.take(batch, trade, trade.trade_id)
         elif self._is_new(batch, self.trades, trade.trade_id, TRADE):
             self._add_trade(batch, "TRADE", trade, OFF_BOOK if trade.is_off_book else "")
+
+    def on_past_trades(self, batch: Batch, page: PastTrades) -> None:
+        """Add those trades that are missing; others on the page are known, or will come by themselves."""
+        for trade in page.trades:
+            if not (self._are_counted and self.trades.lies_in_hole(trade.trade_id)):
+                batch.note_redundant(batch.connection)
+                continue
+            self.trades.add(trade.trade_id)
+            self._add_trade(batch, "TRADE", trade, join_flags(BACKFILL, OFF_BOOK if trade.is_off_book else ""))
+            self._tell_closed(batch, self.healing.fill(trade.trade_id, is_restored=True))
+        if page.last_id:
+            for closed in self.healing.cover(Span(page.first_id, page.last_id)):
+                self._tell_closed(batch, closed)
 
     def on_agg_trade(self, batch: Batch, trade: AggTrade, *, in_turn: bool = False) -> None:
         """Add an AGG_TRADE, unless its id was seen."""
@@ -207,6 +225,8 @@ class SymbolState:
         """Tell whether `on_clock` may do anything."""
         if self.keeper.is_due(time_us) or len(self.throttle) > 0 or self.bars.is_due():
             return True
+        if 0 < self.healing.next_us <= time_us:
+            return True
         if self.features is not None and self.features.is_due(time_us):
             return True
         return any(line.carriers for line in self.lines())
@@ -221,6 +241,8 @@ class SymbolState:
             self.bars.on_clock(batch)
         if self.features is not None:
             self.features.on_clock(batch)
+        if 0 < self.healing.next_us <= batch.recv_time_us:
+            self._heal(batch)
         self.report(batch, self.throttle.due(batch.recv_time_us))
 
     def set_back(self, now_us: int) -> None:
@@ -229,6 +251,7 @@ class SymbolState:
         for keeper in (self.keeper, *self.books.keepers.values()):
             keeper.set_back(now_us)
         self.throttle.set_back(now_us)
+        self.healing.set_back(now_us)
         for line in self.lines():
             line.set_back(now_us)
 
@@ -340,6 +363,8 @@ class SymbolState:
     def _restart_trades(self, batch: Batch) -> None:
         self.note(batch, "OUT_OF_ORDER", TRADE)
         self.trades.restore([])
+        for closed in self.healing.clear():
+            self._tell_closed(batch, closed)
 
     def _restart_agg_trades(self, batch: Batch) -> None:
         self.note(batch, "OUT_OF_ORDER", AGG_TRADE)
@@ -366,9 +391,44 @@ class SymbolState:
             batch.event("GAP", symbol, market=market, channel=channel, sequences=sequences, count=count)
             if channel == TRADE:
                 self.bars.on_hole(*sequences)
+                if self._is_healed:
+                    after_us = self.lateness.newest_us.get("TRADE", 0)
+                    self._tell_closed(batch, self.healing.open(Span(*sequences), after_us, batch.recv_time_us))
         elif is_behind:
             self.note(batch, "OUT_OF_ORDER", channel)
+            if channel == TRADE:
+                self._tell_closed(batch, self.healing.fill(number, is_restored=False))
         return True
+
+    def _heal(self, batch: Batch) -> None:
+        """Ask for the trades that are missing and due."""
+        for each in self.healing.due(batch.recv_time_us):
+            if isinstance(each, Ask):
+                reason = f"trades {each.first} to {each.last} are missing"
+                batch.command(
+                    "backfill",
+                    self.instrument,
+                    reason,
+                    from_sequence=each.first,
+                    to_sequence=each.last,
+                    from_time_us=each.after_us,
+                )
+            else:
+                self._tell_closed(batch, each)
+
+    def _tell_closed(self, batch: Batch, closed: Closed | None) -> None:
+        """Tell what became of a hole; None = it is open."""
+        if closed is None:
+            return
+        batch.event(
+            "NOT_HEALED" if closed.missing else "HEALED",
+            self.instrument.symbol,
+            market=self.instrument.market,
+            channel=TRADE,
+            sequences=(closed.first, closed.last),
+            count=closed.missing or closed.restored,
+            detail=closed.why,
+        )
 
     def _flagged(self, batch: Batch, channel: str, late: str, flag: str) -> str:
         """Add what the item's time is flagged with to its flag; a wrong time is told as well."""
@@ -387,8 +447,11 @@ class SymbolState:
             if self.outliers[kind].is_burst:
                 self.note(batch, "OUTLIER_BURST", TRADE if kind == "TRADE" else AGG_TRADE)
         self.sequence_id += 1
+        event_us = batch.event_time_us
+        if flag and exchange_us and BACKFILL in flag and CLOCK_STEP not in flag:
+            event_us = exchange_us  # it lies, sorts and expires with its day
         tick = Tick(
-            event_time_us=batch.event_time_us,
+            event_time_us=event_us,
             exchange_time_us=exchange_us,
             recv_time_us=batch.recv_time_us,
             venue=batch.venue,

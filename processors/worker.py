@@ -9,7 +9,7 @@ from typing import Final
 from processors.batch import Batch
 from processors.clock_offset import ClockOffset
 from processors.errors import FrameError
-from processors.flags import CLOCK_STEP
+from processors.flags import BACKFILL, CLOCK_STEP
 from processors.outputs import Outputs
 from processors.pieces import HEAD, HeadPiece, OutputsPiece, decode_piece
 from processors.pipeline import Pipeline
@@ -282,7 +282,7 @@ class PartitionWorker:
                 ticks[record.symbol, record.asset_class] += 1
                 if record.flags:
                     flags.update(record.flags.split(","))
-                if record.exchange_time_us and CLOCK_STEP not in record.flags:
+                if record.exchange_time_us and CLOCK_STEP not in record.flags and BACKFILL not in record.flags:
                     newest[record.asset_class] = record
             elif isinstance(record, QualityEvent):
                 metrics.QUALITY.labels(self._venue, record.kind).inc(record.count)

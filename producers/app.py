@@ -18,6 +18,7 @@ from producers.kafka_outlet import KafkaOutlet
 from producers.limiter import Address
 from producers.plan import find_wire
 from producers.watch import watch_forever
+from producers.wire import Missing
 from producers.wishes import Wishes
 from schemas.records import ControlCommand, ControlWanted, RawFrames
 from schemas.topics import COMMAND, WANTED, raw_topic
@@ -129,11 +130,13 @@ class Producer:
 
     def take_command(self, command: ControlCommand) -> None:
         """Do what a command asks, if it is for us."""
-        if command.command != "resnapshot":
-            return
         for capture in self.captures:
-            if (capture.wire.NAME, capture.venue.market) == (command.venue, command.market):
+            if (capture.wire.NAME, capture.venue.market) != (command.venue, command.market):
+                continue
+            if command.command == "resnapshot":
                 capture.resnapshot(command.venue_symbol, command.connection)
+            elif command.command == "backfill":
+                capture.backfill(_missing(command))
 
     def take_wish(self, wanted: ControlWanted, *, is_taken_back: bool = False) -> None:
         """Follow what is wanted from now on, if it is of a market of ours."""
@@ -168,6 +171,15 @@ class Producer:
             await intake.gate.passed()
             for lane in lanes:
                 lane.add("CLOCK", self.now_us())
+
+
+def _missing(command: ControlCommand) -> Missing:
+    return Missing(
+        venue_symbol=command.venue_symbol,
+        first_id=command.from_sequence,
+        last_id=command.to_sequence,
+        after_time_us=command.from_time_us,
+    )
 
 
 def first_error(group: BaseExceptionGroup[BaseException]) -> BaseException:

@@ -11,6 +11,7 @@ from typing import Final
 from producers.claims import Claims
 from producers.connection import STATES, Backoff
 from producers.feed import Feed
+from producers.healing import Healing
 from producers.http import Fetcher, HttpError, RefusedError
 from producers.intake import Intake
 from producers.packer import Lane
@@ -25,7 +26,7 @@ from producers.plan import (
 )
 from producers.snapshots import URGENT, Snapshots
 from producers.websocket import FeedOptions
-from producers.wire import Request, Stream
+from producers.wire import Missing, Request, Stream
 from producers.wishes import ALL, Wishes
 from schemas.records import Instrument
 from schemas.symbology import Symbology
@@ -38,6 +39,7 @@ from tickerplant.settings import Producer, Venue
 
 REFRESH_S: Final = 3600.0
 MOST_PAGES: Final = 1000  # of an instrument list
+TRADE: Final = "trade"  # kind of the streams whose missing trades are fetched
 EXAMPLES: Final = 3  # named in a log line
 
 
@@ -94,6 +96,16 @@ class Capture:
         self._books: dict[str, list[tuple[Feed, Stream]]] = {}  # by venue symbol: streams that carry its book
         self._is_doubted = False
         self._snapshots = Snapshots(fetcher, intake.gate, backoff=self._backoff(), now_us=run.now_us)
+        self._healing = Healing(
+            fetcher,
+            intake.gate,
+            wire=self.wire,
+            market=venue.market,
+            base=venue.rest_url,
+            most_pages=run.settings.backfill_pages,
+            backoff=self._backoff(),
+            now_us=run.now_us,
+        )
         number = next(run.numbers)
         names = (f"{venue.market}-p{p}-http{number}-{run.start}" for p in range(intake.partition_count))
         self._lanes: list[Lane] = [intake.lane(venue.market, name, p) for p, name in enumerate(names)]
@@ -110,6 +122,7 @@ class Capture:
         wanted = self._wanted()
         async with asyncio.TaskGroup() as tasks:
             tasks.create_task(self._snapshots.run())
+            tasks.create_task(self._healing.run())
             self._serve(wanted, tasks)
             clock = asyncio.get_running_loop().time
             next_list_s = clock() + self._run.refresh_s
@@ -145,6 +158,10 @@ class Capture:
                 else:
                     feed.resync(stream, connection)
         return any(name in self._books for name in names)
+
+    def backfill(self, missing: Missing) -> bool:
+        """Fetch trades that are missing, as soon as the venue's limits let; False = they are not captured here."""
+        return self._healing.ask(missing)
 
     def states(self) -> Counter[str]:
         """Count connections by state; before there is a plan: one that is disconnected."""
@@ -253,6 +270,7 @@ class Capture:
     def _serve(self, wanted: Sequence[Stream], tasks: asyncio.TaskGroup) -> None:
         """Carry the wanted streams and no others; those that stay are not touched."""
         self._serve_snapshots(wanted)
+        self._healing.serve({each.venue_symbol: self._lanes[each.partition] for each in wanted if each.kind == TRADE})
         old = list(self.feeds)
         plans = revised(self.venue, [feed.plan for feed in old], wanted)
         for feed, plan in zip(old, plans[: len(old)], strict=True):

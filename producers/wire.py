@@ -87,6 +87,21 @@ class Request:
 
 
 @dataclass(frozen=True, kw_only=True)
+class Missing:
+    """Trades of a symbol that are missing.
+
+    Args:
+        first_id: of the first; `last_id` of the last.
+        after_time_us: the venue's time of the newest trade before them; 0 = not known.
+    """
+
+    venue_symbol: str
+    first_id: int
+    last_id: int
+    after_time_us: int = 0
+
+
+@dataclass(frozen=True, kw_only=True)
 class Stream:
     """One channel of one symbol, as the venue names it.
 
@@ -253,6 +268,16 @@ class Wire(Protocol):
             ValueError: the body does not tell.
         """
 
+    def trades_request(self, market: str, missing: Missing, base: str | None) -> Request | None:
+        """Make the request for missing trades, or the first page of them; None = the venue tells no past trades."""
+
+    def next_trades(self, request: Request, body: bytes, missing: Missing) -> Request | None:
+        """Make the request that follows an answered one of missing trades; None = that was the last.
+
+        Raises:
+            ValueError: the body does not tell.
+        """
+
 
 def no_door(market: str, base: str | None) -> Door:
     """Connect by the URL alone: `door` of most venues."""
@@ -270,6 +295,16 @@ def one_page(request: Request, body: bytes) -> Request | None:
     """End a list with its first page: `next_page` of most venues."""
     del request, body
     return None
+
+
+def no_past_trades(market: str, missing: Missing, base: str | None) -> None:
+    """Tell no past trades: `trades_request` of venues whose missing trades cannot be asked for."""
+    del market, missing, base
+
+
+def no_more_trades(request: Request, body: bytes, missing: Missing) -> None:
+    """End missing trades with their first page: `next_trades` of venues that tell the newest trades alone, or none."""
+    del request, body, missing
 
 
 def no_depth_request(market: str, venue_symbol: str, base: str | None) -> Request:

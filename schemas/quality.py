@@ -4,6 +4,8 @@ from typing import Final
 
 QUALITY_KINDS: Final[dict[str, str]] = {
     "GAP": "Venue sequence ids are missing; from_sequence and to_sequence name the hole.",
+    "HEALED": "All trades of a GAP came after all; sequences as there, count = those that came by REST.",
+    "NOT_HEALED": "Trades of a GAP are awaited no longer; sequences as there, count = those missing, detail why.",
     "BOOK_RESET": "A book became invalid (gap, disconnect); depth deltas are flagged UNJOINED until BOOK_READY.",
     "BOOK_READY": "A snapshot joined the deltas; count = those applied to it (published before, as UNJOINED).",
     "CONNECT": "A connection to the venue was opened.",

@@ -323,6 +323,9 @@ class ControlCommand(Record, frozen=True, kw_only=True, gc=False):
     command: str
     reason: str = ""
     connection: str = ""
+    from_sequence: int = 0
+    to_sequence: int = 0
+    from_time_us: int = 0
 
 
 class ControlWanted(Record, frozen=True, kw_only=True, gc=False):

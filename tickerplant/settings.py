@@ -128,6 +128,7 @@ class Producer(Section):
     ping_timeout_s: Positive = 60.0  # a ping without a pong for longer ends the connection
     overlap_s: Positive = 5.0  # old and new connection are both taken for as long when one replaces the other
     http_timeout_s: Positive = 30.0  # for a whole answer over REST
+    backfill_pages: Annotated[int, Field(ge=0)] = 100  # of missing trades, fetched for one gap at once; 0 = gaps stay
 
 
 class Venue(Section):

@@ -61,6 +61,7 @@ def _market(name: str, market: str) -> dict[str, Any]:
         "book": meaning.book_rule(market).in_words(),
         "snapshot": _snapshot(wire, market) if wire and is_captured else "",
         "trade_ids": "rise by one: a hole is a GAP" if meaning.trades_are_counted(market) else "tell trades apart",
+        "past_trades": told.past_trades or "not fetched",
         "side": told.side,
         "times": told.times,
         "sizes": told.sizes,
@@ -98,8 +99,17 @@ def _channels(found: Sequence[dict[str, Any]]) -> Iterator[str]:
 def _books(found: Sequence[dict[str, Any]]) -> Iterator[str]:
     yield "## Books and ids\n"
     yield "What does not hold is told as `GAP` or `CHECKSUM`; the book is given up until a snapshot asked for.\n"
-    rows = ((each["venue"], f"`{each['market']}`", each["book"], each["snapshot"], each["trade_ids"]) for each in found)
-    yield from _table(("venue", "market", "a book holds together by", "snapshot", "ids of trades"), rows)
+    names = ("book", "snapshot", "trade_ids", "past_trades")
+    rows = ((each["venue"], f"`{each['market']}`", *(each[name] for name in names)) for each in found)
+    header = (
+        "venue",
+        "market",
+        "a book holds together by",
+        "snapshot",
+        "ids of trades",
+        "missing trades are fetched by",
+    )
+    yield from _table(header, rows)
 
 
 def _fields(found: Sequence[dict[str, Any]]) -> Iterator[str]:

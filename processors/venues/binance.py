@@ -7,7 +7,7 @@ Source: https://developers.binance.com/docs/derivatives/coin-margined-futures/we
 
 from collections.abc import Callable
 from functools import lru_cache
-from typing import Final
+from typing import Final, NamedTuple
 from urllib.parse import parse_qs, urlsplit
 
 import msgspec
@@ -24,6 +24,7 @@ from processors.items import (
     Liquidation,
     MarkPrice,
     Notice,
+    PastTrades,
     Quote,
     TickerItem,
     Trade,
@@ -31,7 +32,7 @@ from processors.items import (
 )
 from processors.memory import Memory
 from processors.venues import binance_wire as wire
-from processors.wire import MALFORMED, amount, levels, maybe, notice, positive, signed, time_us
+from processors.wire import MALFORMED, amount, levels, maybe, notice, number, positive, signed, time_us
 from schemas.records import Frame, Side
 
 NAME: Final = "BINANCE"
@@ -42,21 +43,25 @@ FACTS: Final[dict[str, Facts]] = {
         times="`T`, `E`, ms or µs; quotes carry none",
         sizes="base currency",
         since="2023 (trades with order ids, before)",
+        past_trades="`GET /api/v3/historicalTrades`, by id",
     ),
     "usdm": Facts(
         side="`m`: the buyer is the maker → SELL",
         times="`T`, `E`, ms",
         sizes="base currency",
         since="2026-04-23 (one path for all, before)",
+        past_trades="`GET /fapi/v1/trades`, the newest 1,000",
     ),
     "coinm": Facts(
         side="`m`: the buyer is the maker → SELL",
         times="`T`, `E`, ms",
         sizes="contracts of 100 or 10 USD",
         since="2023",
+        past_trades="`GET /dapi/v1/trades`, the newest 1,000",
     ),
 }
 BOOK_RULES: Final[dict[str, BookRule]] = {"spot": FirstIdRule(), "usdm": PreviousIdRule(), "coinm": PreviousIdRule()}
+REQUESTS: Final = frozenset({"depth", "historicalTrades", "trades"})
 ON_BOOK: Final = "MARKET"  # other kinds of futures trades: INSURANCE_FUND, ADL, NA
 
 Items = list[AnyItem]
@@ -244,8 +249,44 @@ def _shutdown(_market: str, _body: msgspec.Raw, _unknown: Unknown) -> Items:
     return [Notice("serverShutdown")]
 
 
+class Asked(NamedTuple):
+    """What a request was about; symbol "" = it names none, from_id -1 = the newest."""
+
+    what: str
+    symbol: str
+    from_id: int
+
+
 def _http(frame: Frame) -> Items:
-    symbol = _depth_symbol(frame.request)
+    asked = _asked(frame.request)
+    return _snapshot(frame, asked.symbol) if asked.what == "depth" else _past_trades(frame, asked)
+
+
+def _past_trades(frame: Frame, asked: Asked) -> Items:
+    """Parse trades that were asked for: from an id on without holes, or the newest."""
+    unknown: Unknown = []
+    try:
+        rows = wire.PAST_TRADES.decode(frame.payload, unknown)
+    except FrameError:
+        if _is_error(frame.payload):
+            return [Notice(f"{asked.symbol}: {notice(frame.payload).text}")]
+        raise
+    if not asked.symbol:
+        raise FrameError("trades were asked for of no symbol")
+    trades = [_past_trade(asked.symbol, row) for row in rows]
+    if not trades:
+        return list(unknown)
+    ids = [each.trade_id for each in trades]
+    first_id = min(ids) if asked.from_id < 0 else min(asked.from_id, *ids)
+    return [PastTrades(asked.symbol, 0, trades, first_id, max(ids)), *unknown]
+
+
+def _past_trade(symbol: str, row: wire.PastTradeData) -> Trade:
+    side: Side = "SELL" if row.is_buyer_maker else "BUY"
+    return Trade(symbol, time_us(row.time), row.trade_id, positive(row.price), amount(row.size), side)
+
+
+def _snapshot(frame: Frame, symbol: str) -> Items:
     unknown: Unknown = []
     try:
         body = wire.SNAPSHOT.decode(frame.payload, unknown)
@@ -263,16 +304,18 @@ def _http(frame: Frame) -> Items:
 
 
 @lru_cache(maxsize=4096)
-def _depth_symbol(request: str) -> str:
-    """Take the symbol out of the URL of a depth request; empty = it has none."""
+def _asked(request: str) -> Asked:
+    """Read the URL of a request for a book or for trades."""
     try:
         url = urlsplit(request)
-        symbols = parse_qs(url.query).get("symbol", [""])
+        query = parse_qs(url.query)
     except ValueError as error:
         raise FrameError(f"request {request[:80]!r}: {error}") from None
-    if not url.path.endswith("/depth"):
+    what = url.path.rpartition("/")[2]
+    if what not in REQUESTS:
         raise FrameError(f"answer to a request we do not know: {request[:80]!r}")
-    return symbols[0].upper()
+    from_id = number(query["fromId"][0]) if "fromId" in query else -1
+    return Asked(what, query.get("symbol", [""])[0].upper(), from_id)
 
 
 def _is_error(payload: bytes) -> bool:

@@ -9,7 +9,7 @@ from typing import Any, Final, Literal
 import msgspec
 from msgspec import UNSET, Raw, Struct, field
 
-from processors.wire import Id, Instant, KnownInstant, PreviousId, Wire
+from processors.wire import Id, Instant, KnownInstant, PreviousId, Rows, Wire
 
 
 class Envelope(Struct, gc=False, forbid_unknown_fields=True):
@@ -207,6 +207,20 @@ class SnapshotData(Message, gc=False, kw_only=True):
     asks: Raw
 
 
+class PastTradeData(Struct, gc=False, kw_only=True, forbid_unknown_fields=True):
+    """A row of REST `historicalTrades` and `trades`."""
+
+    trade_id: Id = field(name="id")
+    price: str
+    size: str = field(name="qty")
+    quote_size: Any = field(name="quoteQty", default=None)
+    base_size: Any = field(name="baseQty", default=None)  # COIN-M
+    time: Instant
+    is_buyer_maker: bool = field(name="isBuyerMaker")
+    is_best_match: Any = field(name="isBestMatch", default=None)  # spot
+    is_rpi: Any = field(name="isRPITrade", default=None)  # USD-M
+
+
 ENVELOPE: Final = msgspec.json.Decoder(Envelope)
 ANSWER: Final = msgspec.json.Decoder(Answer)
 TRADE: Final = Wire(TradeData, "trade")
@@ -220,3 +234,4 @@ MARK_PRICE: Final = Wire(MarkPriceData, "markPrice")
 FORCE_ORDER: Final = Wire(ForceOrderEvent, "forceOrder")
 FORCED: Final = Wire(ForcedOrder, "forceOrder")
 SNAPSHOT: Final = Wire(SnapshotData, "depth snapshot")
+PAST_TRADES: Final = Rows(PastTradeData, "historicalTrades")

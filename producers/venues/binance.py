@@ -18,6 +18,7 @@ from producers.wire import (
     Answer,
     Dialogue,
     Limits,
+    Missing,
     Request,
     SnapshotBy,
     Stream,
@@ -45,6 +46,8 @@ REST_URLS: Final = {
 REST_PATHS: Final = {"spot": "/api/v3", "usdm": "/fapi/v1", "coinm": "/dapi/v1"}
 DEPTH_LEVELS: Final = 1000
 DEPTH_WEIGHTS: Final = {"spot": 50, "usdm": 20, "coinm": 20}
+PAST_TRADES: Final = 1000  # of a page
+PAST_TRADES_WEIGHTS: Final = {"spot": 25, "usdm": 5, "coinm": 5}
 LIST_WEIGHTS: Final = {"spot": 20, "usdm": 1, "coinm": 1}
 LIST_SYMBOLS: Final = 100  # asked for by name in one request; more are asked for with the whole list
 LIFE_S: Final = 23.5 * 3600  # the venue cuts a connection after 24 h
@@ -100,7 +103,12 @@ class _Reply(msgspec.Struct, frozen=True):
     stream: str = ""
 
 
+class _PastTrade(msgspec.Struct, frozen=True):
+    id: int
+
+
 _REPLY = msgspec.json.Decoder(_Reply)
+_PAST_TRADES = msgspec.json.Decoder(list[_PastTrade])
 
 
 def full_channel(market: str, channel: str) -> str | None:
@@ -183,6 +191,36 @@ def depth_request(market: str, venue_symbol: str, base: str | None) -> Request:
     """Make the request for a depth snapshot."""
     url = f"{_rest(market, base)}/depth?symbol={quote(venue_symbol)}&limit={DEPTH_LEVELS}"
     return Request(url=url, weight=DEPTH_WEIGHTS[market])
+
+
+def trades_request(market: str, missing: Missing, base: str | None) -> Request:
+    """Make the request for missing trades: of spot from the first on, of futures the newest.
+
+    Source: https://developers.binance.com/docs/binance-spot-api-docs/rest-api/market-data-endpoints#old-trade-lookup
+    Source: https://developers.binance.com/docs/derivatives/usds-margined-futures/market-data/rest-api/Recent-Trades-List
+    """
+    if market == "spot":
+        head = f"{_rest(market, base)}/historicalTrades?symbol={quote(missing.venue_symbol)}"
+        return _old_trades(head, missing.first_id)
+    url = f"{_rest(market, base)}/trades?symbol={quote(missing.venue_symbol)}&limit={PAST_TRADES}"
+    return Request(url=url, weight=PAST_TRADES_WEIGHTS[market])
+
+
+def next_trades(request: Request, body: bytes, missing: Missing) -> Request | None:
+    """Make the request for the page that follows; None = that was the last.
+
+    Raises:
+        ValueError: the body holds no trades.
+    """
+    head, from_id, _ = request.url.partition("&fromId=")
+    ids = [each.id for each in _PAST_TRADES.decode(body)]
+    if not from_id or not ids or max(ids) >= missing.last_id:
+        return None
+    return _old_trades(head, max(ids) + 1)
+
+
+def _old_trades(head: str, from_id: int) -> Request:
+    return Request(url=f"{head}&fromId={from_id}&limit={PAST_TRADES}", weight=PAST_TRADES_WEIGHTS["spot"])
 
 
 def list_requests(market: str, symbols: Sequence[str], base: str | None) -> list[Request]:

@@ -23,6 +23,8 @@ from producers.wire import (
     kind_of,
     no_depth_request,
     no_door,
+    no_more_trades,
+    no_past_trades,
     same_url,
 )
 
@@ -207,3 +209,5 @@ def next_page(request: Request, body: bytes) -> Request | None:
 depth_request = no_depth_request
 door = no_door
 connect_url = same_url
+trades_request = no_past_trades
+next_trades = no_more_trades

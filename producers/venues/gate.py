@@ -11,7 +11,20 @@ from urllib.parse import quote
 import msgspec
 
 from producers.dialogue import MALFORMED, Talk, Verb, cut
-from producers.wire import Answer, Dialogue, Door, Limits, Request, SnapshotBy, Stream, kind_of, one_page, same_url
+from producers.wire import (
+    Answer,
+    Dialogue,
+    Door,
+    Limits,
+    Request,
+    SnapshotBy,
+    Stream,
+    kind_of,
+    no_more_trades,
+    no_past_trades,
+    one_page,
+    same_url,
+)
 
 NAME: Final = "GATE"
 MARKETS: Final[tuple[str, ...]] = ("spot", "futures", "inverse")
@@ -118,6 +131,8 @@ def door(market: str, base: str | None) -> Door:
 
 connect_url = same_url
 next_page = one_page
+trades_request = no_past_trades
+next_trades = no_more_trades
 
 
 class GateTalk(Talk):

@@ -17,6 +17,8 @@ from producers.wire import (
     kind_of,
     no_depth_request,
     no_door,
+    no_more_trades,
+    no_past_trades,
     one_page,
     same_url,
 )
@@ -136,3 +138,5 @@ depth_request = no_depth_request
 door = no_door
 connect_url = same_url
 next_page = one_page
+trades_request = no_past_trades
+next_trades = no_more_trades

@@ -11,7 +11,19 @@ from urllib.parse import quote, urlencode
 import msgspec
 
 from producers.dialogue import MALFORMED, Talk, Verb, cut
-from producers.wire import Answer, Dialogue, Door, Limits, Request, SnapshotBy, Stream, kind_of, one_page
+from producers.wire import (
+    Answer,
+    Dialogue,
+    Door,
+    Limits,
+    Request,
+    SnapshotBy,
+    Stream,
+    kind_of,
+    no_more_trades,
+    no_past_trades,
+    one_page,
+)
 
 NAME: Final = "KUCOIN"
 MARKETS: Final[tuple[str, ...]] = ("spot", "futures")
@@ -141,6 +153,8 @@ def connect_url(url: str, ticket: bytes, connection: str) -> str:
 
 
 next_page = one_page
+trades_request = no_past_trades
+next_trades = no_more_trades
 
 
 class KucoinTalk(Talk):

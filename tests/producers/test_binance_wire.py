@@ -1,14 +1,15 @@
 """What goes to Binance and what its answers say."""
 
 import json
-from urllib.parse import parse_qs, urlsplit
+from typing import Final
+from urllib.parse import parse_qs, quote, urlsplit
 
 import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
 from producers.venues import VENUES, _check, binance
-from producers.wire import Answer, Dialogue, Stream
+from producers.wire import Answer, Dialogue, Missing, Stream
 
 
 def test_bare_channels_get_their_default_speed() -> None:
@@ -132,6 +133,28 @@ def test_depth_request_has_its_path_and_weight(market: str, path: str, weight: i
     url = urlsplit(request.url)
 
     assert (url.path, parse_qs(url.query)["symbol"], request.weight) == (path, ["币BTC"], weight)
+
+
+GONE: Final = Missing(venue_symbol="币BTC", first_id=11, last_id=1500)
+
+
+def test_missing_spot_trades_are_asked_for_by_id_until_the_last() -> None:
+    first = binance.trades_request("spot", GONE, "http://host")
+    second = binance.next_trades(first, b'[{"id":11},{"id":1010}]', GONE)
+
+    assert first.url == f"http://host/api/v3/historicalTrades?symbol={quote('币BTC')}&fromId=11&limit=1000"
+    assert second is not None
+    assert (second.url, second.weight) == (first.url.replace("fromId=11&", "fromId=1011&"), 25)
+    assert binance.next_trades(second, b'[{"id":1500}]', GONE) is None
+    assert binance.next_trades(second, b"[]", GONE) is None
+
+
+@pytest.mark.parametrize(("market", "path"), [("usdm", "/fapi/v1/trades"), ("coinm", "/dapi/v1/trades")])
+def test_of_missing_futures_trades_the_newest_are_asked_for_once(market: str, path: str) -> None:
+    request = binance.trades_request(market, GONE, "http://host")
+
+    assert (urlsplit(request.url).path, request.weight) == (path, 5)
+    assert binance.next_trades(request, b'[{"id":11}]', GONE) is None
 
 
 def test_few_spot_symbols_are_asked_for_by_name() -> None:

@@ -17,7 +17,7 @@ from producers.app import Producer, check_venues, make_producer
 from producers.intake import Intake
 from producers.venues import binance
 from producers.venues.coinbase import ADVANCED_LIST
-from producers.wire import Request
+from producers.wire import Missing, Request
 from schemas.records import ControlCommand
 from schemas.symbology import partition_of
 from tickerplant import metrics
@@ -44,12 +44,17 @@ def make(venue: Any, make_intake: Callable[..., Intake], client: httpx.AsyncClie
     venue.rest["/api/v3/exchangeInfo"] = [web.Response(body=listing(*NAMES))]
     venue.rest["/api/v3/depth"] = [web.Response(body=DEPTH)]
 
-    def make_one(*symbols: str, channels: tuple[str, ...] = ("trade", "depth"), refresh_s: float = 60.0) -> Producer:
+    def make_one(
+        *symbols: str,
+        channels: tuple[str, ...] = ("trade", "depth"),
+        refresh_s: float = 60.0,
+        **timing_settings: Any,
+    ) -> Producer:
         entry = Venue(
             venue="BINANCE", market="spot", symbols=symbols, channels=channels,
             websocket_url=venue.websocket_url, rest_url=venue.rest_url,
         )  # fmt: skip
-        timing = ProducerSettings(linger_ms=1.0, backoff_first_s=0.01, backoff_most_s=0.02)
+        timing = ProducerSettings(linger_ms=1.0, backoff_first_s=0.01, backoff_most_s=0.02, **timing_settings)
         intake = make_intake(timing, 3)
         settings = Settings(producer=timing, venues=(entry,))
         return make_producer(settings, {"BINANCE": intake}, client, refresh_s=refresh_s)
@@ -129,6 +134,72 @@ async def test_resnapshot_is_fetched_for_our_symbols_only(make: Any, venue: Any,
         await until(lambda: len(outlet.frames("HTTP")) == 2)
 
     assert sum("depth" in path for path in venue.rest_requests) == 2
+
+
+def trades(*ids: int) -> web.Response:
+    return web.Response(body=json.dumps([{"id": each} for each in ids]))
+
+
+def missing(first: int, last: int, *, name: str = "BTCUSDT", market: str = "spot") -> ControlCommand:
+    return ControlCommand(
+        event_time_us=1, venue="BINANCE", market=market, venue_symbol=name, command="backfill",
+        from_sequence=first, to_sequence=last,
+    )  # fmt: skip
+
+
+async def test_missing_trades_are_fetched_page_by_page_into_the_partition_of_their_stream(
+    make: Any, venue: Any, outlet: Any, until: Any
+) -> None:
+    venue.rest["/api/v3/historicalTrades"] = [trades(*range(7, 10)), trades(*range(10, 14)), trades(99)]
+    producer = make("BTCUSDT", channels=("trade",))
+    async with running(producer):
+        await until(lambda: outlet.frames("CONNECT"))
+        for command in (missing(7, 12, market="usdm"), missing(7, 12, name="XRPUSDT"), missing(7, 12)):
+            producer.take_command(command)
+        await until(lambda: len(outlet.frames("HTTP")) == 2)
+
+    assert [each.request.rpartition("?")[2] for each in outlet.frames("HTTP")] == [
+        "symbol=BTCUSDT&fromId=7&limit=1000",
+        "symbol=BTCUSDT&fromId=10&limit=1000",
+    ]
+    places = {at for at, _, frame in outlet.sourced() if frame.kind == "HTTP"}
+    assert places == {partition_of("BTC/USDT", 3)}
+    assert sum("historicalTrades" in path for path in venue.rest_requests) == 2
+
+
+@pytest.mark.parametrize(
+    ("pages", "asked"),
+    [
+        ([trades(8), trades(9), trades(10)], 2),
+        ([web.Response(status=503), trades(20)], 2),
+        ([web.Response(status=503)], 3),
+        ([web.Response(status=400, text="no")], 1),
+        ([web.Response(body=b"<html>")], 1),
+    ],
+    ids=["two pages are the most", "later", "never", "refused", "no trades"],
+)
+async def test_missing_trades_are_asked_for_a_bounded_number_of_times(
+    make: Any, venue: Any, until: Any, pages: list[web.Response], asked: int
+) -> None:
+    venue.rest["/api/v3/historicalTrades"] = pages
+    last = "/api/v3/historicalTrades?symbol=ETHUSDT"
+    producer = make("BTCUSDT", "ETHUSDT", backfill_pages=2, channels=("trade",))
+    async with running(producer):
+        await until(lambda: len(venue.subscribed) == 2)
+        producer.take_command(missing(7, 12))
+        await until(lambda: len(venue.rest_requests) == 1 + asked)
+        venue.rest["/api/v3/historicalTrades"] = [trades(1)]
+        producer.take_command(missing(1, 1, name="ETHUSDT"))  # which is fetched once the other is over
+        await until(lambda: any(path.startswith(last) for path in venue.rest_requests))
+
+    assert sum("symbol=BTCUSDT&from" in path for path in venue.rest_requests) == asked
+
+
+async def test_without_pages_no_trades_are_fetched(make: Any, venue: Any, outlet: Any, until: Any) -> None:
+    producer = make("BTCUSDT", backfill_pages=0)
+    async with running(producer):
+        await until(lambda: outlet.frames("CONNECT"))
+        assert not producer.captures[0].backfill(Missing(venue_symbol="BTCUSDT", first_id=1, last_id=2))
 
 
 async def test_list_that_cannot_be_fetched_is_tried_again(make: Any, venue: Any, outlet: Any, until: Any) -> None:

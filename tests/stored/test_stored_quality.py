@@ -99,6 +99,18 @@ def test_a_days_coverage_counts_seconds_rows_holes_and_gaps(settings: Settings, 
     assert (second.day.isoformat(), second.ticks, second.depths, second.longest_hole_s) == ("2026-11-22", 0, 1, 0)
 
 
+def test_what_came_after_all_is_not_missing(settings: Settings, fill: Fill) -> None:
+    def hole(kind: str, first: int, last: int, count: int) -> dict[str, Any]:
+        return event(NOON_US + first, kind, from_sequence=first, to_sequence=last, count=count)
+
+    fill("metadata.quality", hole("GAP", 11, 20, 10), hole("GAP", 31, 40, 10), hole("GAP", 51, 55, 5))
+    fill("metadata.quality", hole("HEALED", 11, 20, 8), hole("NOT_HEALED", 31, 40, 3))
+
+    [day] = days_of(settings, Wish(start_us=NOON_US, end_us=NOON_US + DAY_US // 2))
+
+    assert (day.gaps, day.missing) == (3, 3 + 5)
+
+
 def test_a_day_that_is_not_over_is_measured_by_what_has_passed(settings: Settings, fill: Fill) -> None:
     fill("market_data.tick", *(tick(MIDNIGHT_US + second * SECOND_US) for second in range(9)))
 

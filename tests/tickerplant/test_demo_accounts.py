@@ -106,6 +106,22 @@ def test_lost_trades_are_to_be_in_gaps() -> None:
     assert not account(truth(lost), untold, 3).adds_up
 
 
+def test_trades_restored_by_rest_are_expected_where_there_was_a_hole() -> None:
+    raw = raw_of(trade(1), trade(4))
+    source = Source(market="spot", connection="http")
+    body = b'[{"id":1,"price":"1"},{"id":2},{"id":3},{"id":4},{"id":5}]'
+    url = "https://host/api/v3/historicalTrades?symbol=BTCUSDT&fromId=1&limit=1000"
+    frame = Frame(source=0, number=0, kind="HTTP", recv_time_us=1, request=url, payload=body)
+    raw.add(RawFrames(venue="BINANCE", event_time_us=1, sources=[source], frames=[frame, frame]))
+    found = topics(raw=raw, trade_gaps=[("spot", "BTC/USDT", 2, 3)])
+
+    assert found.expected_ticks == 4
+    accounts = account(truth(fault("lose", (KEY, "", 2, 2), (KEY, "", 3, 3))), found, 2)
+    assert row(accounts, "trade ids missing") == (2, 2, True)
+    assert row(accounts, "of these restored") == (2, None, None)
+    assert row(accounts, "trades that the venue did not write") == (0, 0, True)
+
+
 def test_trades_that_are_counted_and_called_otherwise_are_held_against_gaps_by_number() -> None:
     def name(number: int) -> str:
         return f"00000000-0000-4000-8000-{number:012d}"
@@ -190,7 +206,11 @@ def test_spoilt_depth_answers_are_to_be_dead_letters() -> None:
         "wrong_snapshot", (depth, "old", 0, 0), ("/binance/coinm/dapi/v1/depth?symbol=X", "other_symbol", 0, 0)
     )
 
-    assert row(account(truth(spoilt, wrong), topics(1, letters=Counter(HTTP=2)), 1), "depth answers") == (2, 2, True)
+    assert row(account(truth(spoilt, wrong), topics(1, letters=Counter(HTTP=2)), 1), "answers of no use") == (
+        2,
+        2,
+        True,
+    )
 
 
 def depth(snapshot_id: int, price: float, size: float, *, is_snapshot: bool = False) -> dict[str, Any]:

@@ -42,7 +42,7 @@ class Truth:
         books: canonical symbol → bids, asks; empty = it played a recording, whose books it does not know.
         counted: markets whose trade ids rise by one, so that a missing one is a gap.
         trade_id: writes the id of a trade: `market/SYMBOL`, its number → id.
-        is_snapshot: tells whether a path is that of a depth answer.
+        is_snapshot: tells whether a path is that of a depth answer, or of past trades.
     """
 
     faults: list[dict[str, Any]]
@@ -146,6 +146,11 @@ def _missing(truth: Truth, topics: TopicCounts) -> list[Row]:
     holes = {key: set(range(min(found), max(found) + 1)) - found for key, found in numbers.items()}
     count, covered = sum(map(len, holes.values())), _common(holes, gaps)
     rows = [Row("trade ids missing → in GAP events", count, covered, covered == count)]
+    restored: dict[TradeKey, set[int]] = {}
+    for market, symbol, number in topics.raw.restored:
+        restored.setdefault((market, symbol), set()).add(number)
+    if restored:
+        rows.append(Row("  of these restored by REST", _common(holes, restored)))
     struck = _struck(truth, HOLES)
     if struck:
         told = _common(holes, struck)
@@ -164,7 +169,7 @@ def _common(some: Mapping[TradeKey, set[int]], others: Mapping[TradeKey, set[int
 
 
 def _letters(truth: Truth, topics: TopicCounts, unread: int) -> list[Row]:
-    """Each damaged message is a dead letter, and each depth answer that cannot be read."""
+    """Each damaged message is a dead letter, and each answer that cannot be read."""
     damaged = sum(each["hits"] - each["by_how"].get("value", 0) for each in truth.faults if each["fault"] in DAMAGE)
     found, bodies = topics.letters["MESSAGE"], topics.letters["HTTP"]
     is_recording = not truth.books
@@ -178,7 +183,7 @@ def _letters(truth: Truth, topics: TopicCounts, unread: int) -> list[Row]:
         rows.append(Row("frames with another value", values, note=NOT_SEEN))
     spoilt = _spoilt(truth)
     if spoilt or bodies:
-        rows.append(Row("depth answers of no use → dead letters", spoilt, bodies, spoilt == bodies))
+        rows.append(Row("answers of no use → dead letters", spoilt, bodies, spoilt == bodies))
     return rows
 
 
@@ -251,7 +256,7 @@ def _struck(truth: Truth, names: Iterable[str], how: str = "") -> dict[TradeKey,
 
 
 def _spoilt(truth: Truth) -> int:
-    """Count depth answers that cannot be read, or that name another symbol than was asked for, as COIN-M's do."""
+    """Count answers that cannot be read, or that name another symbol than was asked for, as COIN-M's do."""
     count = 0
     for each in truth.faults:
         for target, how, _first, _last in each["strikes"]:

@@ -8,11 +8,12 @@ from collections import Counter
 from collections.abc import Callable, Container, Iterator
 from dataclasses import dataclass, field
 from typing import Any
+from urllib.parse import parse_qs, urlsplit
 
 import msgspec
 
 from schemas.codec import Decoder
-from schemas.records import DeadLetter, Depth, QualityEvent, RawFrames, Record, Source, Tick
+from schemas.records import DeadLetter, Depth, Frame, QualityEvent, RawFrames, Record, Source, Tick
 from schemas.topics import DEAD_PROCESSOR, DEPTH, QUALITY, TICK, Topic, raw_topic
 from tickerplant.demo.books import Books
 from tickerplant.kafka import OFFSET_BEGINNING, TopicPartition, consumer, partition_count
@@ -39,6 +40,12 @@ class _Data(msgspec.Struct):
     B: int | str = 0
 
 
+class _PastTrade(msgspec.Struct):
+    """A trade of a REST answer."""
+
+    id: int
+
+
 class _Envelope(msgspec.Struct):
     """A message of a combined stream."""
 
@@ -55,6 +62,7 @@ class RawCount:
         quotes: those that are neither the symbol's last one once more, nor what another connection brought before.
         trades, aggregates: market, venue symbol, id: a number, or the venue's name.
         numbers: market, venue symbol, number of a trade, by which it is counted, whatever it is called.
+        restored: the same of trades that came by REST, where they were missing between those of streams.
         deltas: market, venue symbol, id; unnumbered: depth updates of venues that give them none.
     """
 
@@ -64,10 +72,12 @@ class RawCount:
     by_channel: Counter[str] = field(default_factory=Counter)
     trades: set[tuple[str, str, int | str]] = field(default_factory=set)
     numbers: set[tuple[str, str, int]] = field(default_factory=set)
+    restored: set[tuple[str, str, int]] = field(default_factory=set)
     aggregates: set[tuple[str, str, int | str]] = field(default_factory=set)
     deltas: set[tuple[str, str, int]] = field(default_factory=set)
     unnumbered: int = 0
     _last_quotes: dict[tuple[str, str], tuple[Any, ...]] = field(default_factory=dict)
+    _bounds: dict[tuple[str, str], tuple[int, int]] = field(default_factory=dict)  # numbers of streams, so far
     _brought: dict[tuple[Any, ...], str] = field(default_factory=dict)
 
     def add(self, raw: RawFrames) -> None:
@@ -75,6 +85,28 @@ class RawCount:
         for frame in raw.frames:
             if frame.kind == "MESSAGE" and (frame.payload.startswith(b'{"stream"') or frame.payload in self.dead):
                 self._add_message(raw.sources[frame.source], frame.payload)
+            elif frame.kind == "HTTP" and "rades?" in frame.request and frame.payload not in self.dead:
+                self._add_past_trades(raw.sources[frame.source].market, frame)
+
+    def _add_past_trades(self, market: str, frame: Frame) -> None:
+        symbol = parse_qs(urlsplit(frame.request).query)["symbol"][0]
+        for each in msgspec.json.decode(frame.payload, type=list[_PastTrade]):
+            self._restore(market, symbol, each.id)
+
+    def _restore(self, market: str, symbol: str, number: int) -> None:
+        """Count a trade that came by REST, if there was a hole where it belongs."""
+        first, last = self._bounds.get((market, symbol), (number, number))
+        if first < number < last and (market, symbol, number) not in self.numbers:
+            self.restored.add((market, symbol, number))
+
+    def _count_trade(self, market: str, symbol: str, name: int | str, number: int) -> None:
+        """Count a trade of a stream."""
+        key = (market, symbol, number)
+        first, last = self._bounds.get((market, symbol), (number, number))
+        self._bounds[market, symbol] = min(first, number), max(last, number)
+        if key not in self.restored:
+            self.trades.add((market, symbol, name))
+            self.numbers.add(key)
 
     def _add_message(self, source: Source, payload: bytes) -> None:
         self.frames += 1
@@ -89,8 +121,7 @@ class RawCount:
     def _add_item(self, source: Source, channel: str, data: _Data) -> None:
         market = source.market
         if channel == "trade":
-            self.trades.add((market, data.s, data.t))
-            self.numbers.add((market, data.s, data.t))
+            self._count_trade(market, data.s, data.t, data.t)
         elif channel == "aggTrade" and isinstance(data.a, int):
             self.aggregates.add((market, data.s, data.a))
         elif channel == "depth":
@@ -152,8 +183,8 @@ class TopicCounts:
 
     @property
     def expected_ticks(self) -> int:
-        """Distinct trades and aggregates, and quotes but for those that come again at once."""
-        return len(self.raw.trades) + len(self.raw.aggregates) + self.raw.quotes
+        """Distinct trades, restored ones too, and aggregates, and quotes but for those that come again at once."""
+        return len(self.raw.trades) + len(self.raw.restored) + len(self.raw.aggregates) + self.raw.quotes
 
     @property
     def expected_deltas(self) -> int:

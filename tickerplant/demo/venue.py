@@ -103,12 +103,12 @@ class SimulatedVenue:
                 yield instrument.symbol, venue_book(instrument, books[key])
 
     def _is_snapshot(self, path: str) -> bool:
-        """Tell whether a path is that of a depth answer."""
+        """Tell whether a path is that of a depth answer, or of past trades."""
         dialect = find_dialect(self.name)
         for market in dialect.MARKETS:
             for route in dialect.routes(market):
                 pattern = "[^/]+".join(map(re.escape, PLACE.split(f"/{self.name.lower()}/{market}{route.path}")))
-                if route.counts_as == "snapshot" and re.fullmatch(pattern, path.partition("?")[0]):
+                if route.counts_as in {"snapshot", "trades"} and re.fullmatch(pattern, path.partition("?")[0]):
                     return True
         return False
 

@@ -34,9 +34,14 @@ FROM
 SETTINGS max_block_size = 256"""  # noqa: S608  # own text; values are escaped by the driver
 """A bitmap a day: 10 KB at most, where a group a second would be 86,400 for each symbol; spread out few at a time."""
 GAPS: Final = f"""
-SELECT venue, symbol, intDiv(event_time_us, 86400000000) AS day, count() AS gaps, sum(count) AS missing
-FROM metadata.quality@ FINAL
-WHERE kind IN ('GAP', 'FRAME_LOSS') AND {WHERE}
+SELECT venue, symbol, intDiv(event_time_us, 86400000000) AS day, countIf(kind IN ('GAP', 'FRAME_LOSS')) AS gaps,
+    greatest(0, sumIf(count, kind IN ('GAP', 'FRAME_LOSS')) - sumIf(came, kind IN ('HEALED', 'NOT_HEALED'))) AS missing
+FROM
+(
+    SELECT *, to_sequence - from_sequence + 1 - if(kind = 'HEALED', 0, count) AS came
+    FROM metadata.quality@ FINAL
+    WHERE kind IN ('GAP', 'FRAME_LOSS', 'HEALED', 'NOT_HEALED') AND {WHERE}
+)
 GROUP BY venue, symbol, day"""  # noqa: S608  # likewise
 
 
@@ -51,7 +56,8 @@ class Day(msgspec.Struct, kw_only=True):
         ticks, depths: rows stored: trades and quotes, depth updates and snapshots.
         first_time_us, last_time_us: of its rows, µs UTC; 0 = none.
         longest_hole_s: between two seconds with data, s; what is before the first and after the last is not in it.
-        gaps: holes that were seen in a venue's ids or in frame numbers; `missing`: ids and frames in them.
+        gaps: holes that were seen in a venue's ids or in frame numbers.
+        missing: ids and frames in them that did not come after all.
     """
 
     venue: str

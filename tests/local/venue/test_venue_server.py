@@ -144,6 +144,8 @@ async def test_connection_that_left_is_forgotten(serve: Serve) -> None:
         ("/spot/api/v3/depth?symbol=BTCUSDT&limit=x", 400, -1130),
         ("/usdm/fapi/v1/depth?symbol=BTCUSDT&limit=7", 400, -4021),
         ("/spot/api/v3/klines?symbol=BTCUSDT&interval=7m", 400, -1120),
+        ("/spot/api/v3/historicalTrades?symbol=NOPE", 400, -1121),
+        ("/usdm/fapi/v1/historicalTrades?symbol=BTCUSDT", 400, -2014),
         ("/coinm/dapi/v1/klines?symbol=BTCUSDT&interval=1m", 400, -1121),
     ],
 )
@@ -168,6 +170,7 @@ async def test_rest_tells_the_weight_used_in_this_minute(serve: Serve) -> None:
     assert await used("/spot/api/v3/ping") == 1
     assert await used("/spot/api/v3/depth?symbol=BTCUSDT&limit=5000") == 251
     assert await used("/usdm/fapi/v1/depth?symbol=BTCUSDT&limit=1000") == 20
+    assert await used("/usdm/fapi/v1/trades?symbol=BTCUSDT") == 25
     now[0] += 60_000_000
     assert await used("/spot/api/v3/time") == 1
 

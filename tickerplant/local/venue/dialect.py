@@ -320,6 +320,12 @@ class Market(Protocol):
     def candles(self, market: str, symbol: str) -> CandleSeries | None:
         """Give the minutes of a symbol; None = no such symbol."""
 
+    def trades(self, market: str, symbol: str, from_id: int, most: int) -> list[Print] | None:
+        """Give trades from an id on, oldest first (some thousands are kept); from_id below 0 = the newest.
+
+        None = no such symbol; of recordings none are kept.
+        """
+
     def recorded_numbers(self) -> Mapping[str, int]:
         """Tell by which numbers a recording calls its subscriptions, so that answers give the same.
 
@@ -440,13 +446,14 @@ class Route:
 
     Args:
         path: below `/<venue>/<market>`, as aiohttp writes routes.
-        counts_as: `snapshot` = a book, `instruments` = a list: counted where the status is 200, and open to faults.
+        counts_as: `snapshot` = a book, `instruments` = a list: counted where the status is 200, and open to faults;
+            `trades` = past trades.
     """
 
     path: str
     answer: Callable[[Ask], Answer]
     method: str = "GET"
-    counts_as: Literal["", "snapshot", "instruments"] = ""
+    counts_as: Literal["", "snapshot", "trades", "instruments"] = ""
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -2,7 +2,7 @@
 
 from collections import deque
 from collections.abc import Callable, Iterable, Sequence
-from itertools import groupby
+from itertools import groupby, islice
 from operator import itemgetter
 from random import Random
 from typing import Final
@@ -19,6 +19,7 @@ FUNDING_MS: Final = 28_800_000
 FUNDING_RATE: Final = 0.0001
 OPEN_INTEREST: Final = 1000.0
 RECENT_TRADES: Final = 100
+KEPT_TRADES: Final = 10_000
 BOOK_LEVELS: Final = 1000  # of a whole book, unless its stream has fewer
 LIQUIDATED: Final = 25  # of so many orders that match on a derivative, one is a liquidation
 MARKED: Final = ("mark_price", "funding", "open_interest", "other")
@@ -53,7 +54,7 @@ class SymbolMarket:
         self._day: DayStatistics | None = None
         self._trade_id = 0
         self._aggregate_id = 0
-        self._recent: deque[Print] = deque(maxlen=RECENT_TRADES)
+        self._recent: deque[Print] = deque(maxlen=KEPT_TRADES)
         self._has_news = False  # trades since candles and statistics were told last
         self._closed_ms = 0  # opening of the candle that was told as closed last
         self._seen_id = self._matching.update_id  # of the book, when it was last looked at for changes
@@ -83,7 +84,15 @@ class SymbolMarket:
 
     def recent(self, most: int) -> list[Print]:
         """List the newest trades, oldest first."""
-        return list(self._recent)[-most:]
+        return list(islice(self._recent, max(0, len(self._recent) - min(most, RECENT_TRADES)), None))
+
+    def trades(self, from_id: int, most: int) -> list[Print]:
+        """List trades from an id on, oldest first; from_id below 0 = the newest."""
+        kept = self._recent
+        if not kept:
+            return []
+        first = len(kept) - most if from_id < 0 else from_id - kept[0].number
+        return list(islice(kept, max(0, first), max(0, first + most)))
 
     def depth(self, stream: Stream) -> DepthStream:
         """Begin a depth stream."""

@@ -12,7 +12,7 @@ from schemas.symbology import SymbolError
 from schemas.venues import SYMBOLOGIES
 from tickerplant.errors import UserError
 from tickerplant.local.venue.candles import CandleSeries
-from tickerplant.local.venue.dialect import NO_ID, Book, Dialect, Frame, Kind, Levels, Stream
+from tickerplant.local.venue.dialect import NO_ID, Book, Dialect, Frame, Kind, Levels, Print, Stream
 from tickerplant.local.venue.hub import Hub, Spoil
 from tickerplant.local.venue.kept_book import Delta, KeptBook
 from tickerplant.local.venue.listings import Listing, listing_of, named, next_name
@@ -125,6 +125,11 @@ class ParsedPlayback(Player):
     def candles(self, market: str, symbol: str) -> CandleSeries | None:
         """Give candles of the trades up to the position; None = no such symbol."""
         return self._candles.get(symbol) if market == self._options.market else None
+
+    def trades(self, market: str, symbol: str, from_id: int, most: int) -> list[Print] | None:
+        """Give none: those of a recording are not kept; None = no such symbol."""
+        del from_id, most
+        return None if self.listing(market, symbol) is None else []
 
     def neighbour(self, market: str, symbol: str) -> str:
         """Name the symbol listed next, or the same where there is no other."""

@@ -16,7 +16,7 @@ from tickerplant.local.venue.contents import (
     stream_name,
     symbol_of_request,
 )
-from tickerplant.local.venue.dialect import NO_ID, Book, Frame, Stream
+from tickerplant.local.venue.dialect import NO_ID, Book, Frame, Print, Stream
 from tickerplant.local.venue.dialects.binance.streams import stream_of
 from tickerplant.local.venue.hub import Hub, Spoil
 from tickerplant.local.venue.kept_book import KeptBook
@@ -90,6 +90,11 @@ class Playback(Player):
     def candles(self, market: str, symbol: str) -> CandleSeries | None:
         """Give candles of the trades up to the position; None = no such symbol."""
         return self._candles.get(symbol) if market == self._options.market else None
+
+    def trades(self, market: str, symbol: str, from_id: int, most: int) -> list[Print] | None:
+        """Give none: those of a recording are not kept; None = no such symbol."""
+        del from_id, most
+        return None if self.listing(market, symbol) is None else []
 
     def neighbour(self, market: str, symbol: str) -> str:
         """Name the symbol listed next, or the same where there is no other."""

@@ -10,7 +10,7 @@ from tickerplant.clock import NowUs
 from tickerplant.local.venue.candles import CandleSeries
 from tickerplant.local.venue.connection import refusal
 from tickerplant.local.venue.counts import Counts
-from tickerplant.local.venue.dialect import Ask, Book, Refused, Route
+from tickerplant.local.venue.dialect import Ask, Book, Print, Refused, Route
 from tickerplant.local.venue.feed import Feed
 from tickerplant.local.venue.hub import spoilt
 from tickerplant.local.venue.listings import Listing
@@ -48,6 +48,10 @@ class SpoiltMarket:
     def candles(self, market: str, symbol: str) -> CandleSeries | None:
         """Give the minutes of a symbol; None = no such symbol."""
         return self._feed.candles(market, symbol)
+
+    def trades(self, market: str, symbol: str, from_id: int, most: int) -> list[Print] | None:
+        """Give trades from an id on, or the newest; None = no such symbol."""
+        return self._feed.trades(market, symbol, from_id, most)
 
     def recorded_numbers(self) -> Mapping[str, int]:
         """Tell by which numbers a recording calls its subscriptions."""

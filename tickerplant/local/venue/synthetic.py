@@ -16,7 +16,7 @@ from typing import Final
 from tickerplant.clock import NowUs
 from tickerplant.local.venue.candles import CandleSeries
 from tickerplant.local.venue.depth import DepthStream
-from tickerplant.local.venue.dialect import Book, Dialect, Frame, Stream
+from tickerplant.local.venue.dialect import Book, Dialect, Frame, Print, Stream
 from tickerplant.local.venue.hub import Hub, Spoil
 from tickerplant.local.venue.listings import Listing, assets, next_name, split_symbols
 from tickerplant.local.venue.market import BOOK_LEVELS, SymbolMarket
@@ -82,6 +82,11 @@ class SyntheticMarket:
         """Give the minutes of a symbol; None = no such symbol."""
         found = self._find(market, symbol)
         return None if found is None else found.candles
+
+    def trades(self, market: str, symbol: str, from_id: int, most: int) -> list[Print] | None:
+        """Give trades from an id on, or the newest; None = no such symbol."""
+        found = self._find(market, symbol)
+        return None if found is None else found.trades(from_id, most)
 
     def recorded_instruments(self, market: str) -> bytes | None:
         """There is no recording."""

@@ -1,4 +1,4 @@
-"""Binance's REST addresses: exchangeInfo, depth, klines, ping, time; errors in the venue's words.
+"""Binance's REST addresses: exchangeInfo, depth, trades, klines, ping, time; errors in the venue's words.
 
 Source: https://developers.binance.com/docs/binance-spot-api-docs/rest-api/market-data-endpoints
 Source: https://developers.binance.com/docs/derivatives/usds-margined-futures/market-data/rest-api/Order-Book
@@ -15,7 +15,7 @@ from tickerplant.local.venue.dialect import Answer, Ask, Route
 from tickerplant.local.venue.dialects.binance.klines import kline_rows
 from tickerplant.local.venue.dialects.binance.listings import exchange_info
 from tickerplant.local.venue.dialects.binance.streams import INTERVALS_MS
-from tickerplant.local.venue.dialects.binance.writer import depth_body
+from tickerplant.local.venue.dialects.binance.writer import depth_body, past_trades_body
 
 PREFIXES: Final = {"spot": "/api/v3", "usdm": "/fapi/v1", "coinm": "/dapi/v1"}
 WEIGHT_HEADER: Final = "x-mbx-used-weight-1m"
@@ -23,6 +23,9 @@ MINUTE_MS: Final = 60_000
 SPOT_DEPTH: Final = ((100, 500, 1000, 5000), (5, 25, 50, 250))
 FUTURES_DEPTH: Final = ((5, 10, 20, 50, 100, 500, 1000), (2, 2, 2, 2, 5, 10, 20))
 DEPTH_DEFAULT: Final = {"spot": 100, "usdm": 500, "coinm": 500}
+TRADES_MOST: Final = 1000
+TRADES_DEFAULT: Final = 500
+TRADES_WEIGHTS: Final = {"spot": 25, "usdm": 5, "coinm": 5}
 KLINES_MOST: Final = {"spot": 1000, "usdm": 1500, "coinm": 1500}
 KLINES_DEFAULT: Final = 500
 Weighed = Callable[[str, Ask], tuple[bytes, int]]
@@ -72,6 +75,8 @@ def routes(market: str) -> list[Route]:
     return [
         Route(path=f"{prefix}/exchangeInfo", answer=answering(_exchange_info), counts_as="instruments"),
         Route(path=f"{prefix}/depth", answer=answering(_depth), counts_as="snapshot"),
+        Route(path=f"{prefix}/trades", answer=answering(_trades), counts_as="trades"),
+        Route(path=f"{prefix}/historicalTrades", answer=answering(_historical_trades), counts_as="trades"),
         Route(path=f"{prefix}/klines", answer=answering(_klines)),
         Route(path=f"{prefix}/ping", answer=answering(lambda _market, _ask: (b"{}", 1))),
         Route(path=f"{prefix}/time", answer=answering(_time)),
@@ -96,6 +101,27 @@ def _depth(market: str, ask: Ask) -> tuple[bytes, int]:
     if book is None:
         raise _RequestError(-1121, "Invalid symbol.")
     return book.recorded or depth_body(market, book), weights[bisect_left(limits, limit)]
+
+
+def _trades(market: str, ask: Ask) -> tuple[bytes, int]:
+    return _past_trades(market, ask, -1), TRADES_WEIGHTS[market]
+
+
+def _historical_trades(market: str, ask: Ask) -> tuple[bytes, int]:
+    """Answer from an id on; futures want a key for it."""
+    if market != "spot":
+        raise _RequestError(-2014, "API-key format invalid.")
+    from_id = _integer(ask.query, "fromId", 1) if "fromId" in ask.query else -1
+    return _past_trades(market, ask, from_id), TRADES_WEIGHTS[market]
+
+
+def _past_trades(market: str, ask: Ask, from_id: int) -> bytes:
+    symbol, limit = _symbol(ask.query), min(_integer(ask.query, "limit", TRADES_DEFAULT), TRADES_MOST)
+    trades = ask.market.trades(market, symbol, from_id, limit)
+    listing = ask.market.listing(market, symbol)
+    if trades is None or listing is None:
+        raise _RequestError(-1121, "Invalid symbol.")
+    return past_trades_body(listing, trades)
 
 
 def _klines(market: str, ask: Ask) -> tuple[bytes, int]:

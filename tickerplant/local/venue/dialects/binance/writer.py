@@ -149,6 +149,19 @@ def depth_body(market: str, book: Book) -> bytes:
     return f'{{"lastUpdateId":{book.last_id},{times}{names}{sides}}}'.encode()
 
 
+def past_trades_body(listing: Listing, trades: Iterable[Print]) -> bytes:
+    """Write the body of an answer of past trades."""
+    amount_name = "baseQty" if listing.is_inverse else "quoteQty"
+    best = ',"isBestMatch":true' if listing.market == "spot" else ""
+    rows = ",".join(
+        f'{{"id":{each.number},"price":"{each.price}","qty":"{each.size}",'
+        f'"{amount_name}":"{_amount(listing, each):.8f}","time":{each.time_ms},'
+        f'"isBuyerMaker":{"false" if each.is_buy else "true"}{best}}}'
+        for each in trades
+    )
+    return f"[{rows}]".encode()
+
+
 def levels_text(levels: Levels) -> str:
     """Write levels as lists of two strings.
 
@@ -156,6 +169,12 @@ def levels_text(levels: Levels) -> str:
     '["1.0","2"],["0.9","0"]'
     """
     return ",".join([f'["{price}","{size}"]' for price, size in levels])
+
+
+def _amount(listing: Listing, made: Print) -> float:
+    """Tell what a trade is worth: in quote currency, of an inverse contract in base currency."""
+    price, size = float(made.price), float(made.size) * listing.contract
+    return size / price if listing.is_inverse else size * price
 
 
 def _average(listing: Listing, day: DayStatistics) -> float:

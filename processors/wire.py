@@ -2,16 +2,20 @@
 
 import re
 from datetime import UTC, datetime
+from functools import lru_cache
+from operator import attrgetter
 from typing import Annotated, Final, Generic, TypeVar
+from urllib.parse import parse_qsl, urlsplit
 
 import msgspec
 
 from processors.errors import FrameError
-from processors.items import Notice, UnknownField
+from processors.items import Notice, PastTrades, Trade, UnknownField
 
 T = TypeVar("T", bound=msgspec.Struct)
 
 MAX_INT64 = 2**63 - 1
+NO_ID: Final = -1
 Id = Annotated[int, msgspec.Meta(ge=0, le=MAX_INT64)]
 PreviousId = Annotated[int, msgspec.Meta(ge=-1, le=MAX_INT64)]
 LAST_MS: Final = 4_102_444_800_000  # 2100-01-01
@@ -121,6 +125,40 @@ class Rows(Generic[T]):
         decoded = [self._row.decode(row, found) for row in rows]
         unknown.extend(dict.fromkeys(found))
         return decoded
+
+
+@lru_cache(maxsize=4096)
+def asked(request: str) -> tuple[str, dict[str, str]]:
+    """Read what was asked for by GET: the path, and the query.
+
+    Raises:
+        FrameError: it is no URL.
+    """
+    try:
+        url = urlsplit(request)
+        query = dict(parse_qsl(url.query))
+    except ValueError as error:
+        raise FrameError(f"request {request[:80]!r}: {error}") from None
+    return url.path, query
+
+
+def unknown_answer(request: str) -> FrameError:
+    """Make the error of an answer to a request that is not known."""
+    return FrameError(f"answer to a request we do not know: {request[:80]!r}")
+
+
+def past_trades(trades: list[Trade], first_id: int, last_id: int) -> list[PastTrades]:
+    """Make a page of trades of one symbol, in any order, that tells all from one id to another; none of no trades.
+
+    Args:
+        first_id: NO_ID = from the lowest that is on it; `last_id` alike.
+    """
+    if not trades:
+        return []
+    rising = sorted(trades, key=attrgetter("trade_id"))
+    lowest, highest = rising[0].trade_id, rising[-1].trade_id
+    first_id = min(first_id, lowest) if first_id > NO_ID else lowest
+    return [PastTrades(rising[0].symbol, 0, rising, first_id, max(last_id, highest))]
 
 
 def notice(payload: bytes | msgspec.Raw) -> Notice:

@@ -7,8 +7,7 @@ Source: https://developers.binance.com/docs/derivatives/coin-margined-futures/we
 
 from collections.abc import Callable
 from functools import lru_cache
-from typing import Final, NamedTuple
-from urllib.parse import parse_qs, urlsplit
+from typing import Final
 
 import msgspec
 
@@ -24,7 +23,6 @@ from processors.items import (
     Liquidation,
     MarkPrice,
     Notice,
-    PastTrades,
     Quote,
     TickerItem,
     Trade,
@@ -32,7 +30,21 @@ from processors.items import (
 )
 from processors.memory import Memory
 from processors.venues import binance_wire as wire
-from processors.wire import MALFORMED, amount, levels, maybe, notice, number, positive, signed, time_us
+from processors.wire import (
+    MALFORMED,
+    NO_ID,
+    amount,
+    asked,
+    levels,
+    maybe,
+    notice,
+    number,
+    past_trades,
+    positive,
+    signed,
+    time_us,
+    unknown_answer,
+)
 from schemas.records import Frame, Side
 
 NAME: Final = "BINANCE"
@@ -61,7 +73,7 @@ FACTS: Final[dict[str, Facts]] = {
     ),
 }
 BOOK_RULES: Final[dict[str, BookRule]] = {"spot": FirstIdRule(), "usdm": PreviousIdRule(), "coinm": PreviousIdRule()}
-REQUESTS: Final = frozenset({"depth", "historicalTrades", "trades"})
+PAST_TRADES: Final = frozenset({"historicalTrades", "trades"})
 ON_BOOK: Final = "MARKET"  # other kinds of futures trades: INSURANCE_FUND, ADL, NA
 
 Items = list[AnyItem]
@@ -249,36 +261,28 @@ def _shutdown(_market: str, _body: msgspec.Raw, _unknown: Unknown) -> Items:
     return [Notice("serverShutdown")]
 
 
-class Asked(NamedTuple):
-    """What a request was about; symbol "" = it names none, from_id -1 = the newest."""
-
-    what: str
-    symbol: str
-    from_id: int
-
-
 def _http(frame: Frame) -> Items:
-    asked = _asked(frame.request)
-    return _snapshot(frame, asked.symbol) if asked.what == "depth" else _past_trades(frame, asked)
+    path, query = asked(frame.request)
+    what, symbol = path.rpartition("/")[2], query.get("symbol", "").upper()
+    if what == "depth":
+        return _snapshot(frame, symbol)
+    if what in PAST_TRADES:
+        return _past_trades(frame, symbol, number(query["fromId"]) if "fromId" in query else NO_ID)
+    raise unknown_answer(frame.request)
 
 
-def _past_trades(frame: Frame, asked: Asked) -> Items:
-    """Parse trades that were asked for: from an id on without holes, or the newest."""
+def _past_trades(frame: Frame, symbol: str, from_id: int) -> Items:
+    """Parse trades that were asked for: from an id on, or the newest."""
     unknown: Unknown = []
     try:
         rows = wire.PAST_TRADES.decode(frame.payload, unknown)
     except FrameError:
         if _is_error(frame.payload):
-            return [Notice(f"{asked.symbol}: {notice(frame.payload).text}")]
+            return [Notice(f"{symbol}: {notice(frame.payload).text}")]
         raise
-    if not asked.symbol:
+    if not symbol:
         raise FrameError("trades were asked for of no symbol")
-    trades = [_past_trade(asked.symbol, row) for row in rows]
-    if not trades:
-        return list(unknown)
-    ids = [each.trade_id for each in trades]
-    first_id = min(ids) if asked.from_id < 0 else min(asked.from_id, *ids)
-    return [PastTrades(asked.symbol, 0, trades, first_id, max(ids)), *unknown]
+    return [*past_trades([_past_trade(symbol, row) for row in rows], from_id, NO_ID), *unknown]
 
 
 def _past_trade(symbol: str, row: wire.PastTradeData) -> Trade:
@@ -301,21 +305,6 @@ def _snapshot(frame: Frame, symbol: str) -> Items:
     bids, asks = levels(body.bids), levels(body.asks)
     time = body.time or body.event_time
     return [BookSnapshot(symbol or body.symbol, time_us(time), body.sequence, *bids, *asks), *unknown]
-
-
-@lru_cache(maxsize=4096)
-def _asked(request: str) -> Asked:
-    """Read the URL of a request for a book or for trades."""
-    try:
-        url = urlsplit(request)
-        query = parse_qs(url.query)
-    except ValueError as error:
-        raise FrameError(f"request {request[:80]!r}: {error}") from None
-    what = url.path.rpartition("/")[2]
-    if what not in REQUESTS:
-        raise FrameError(f"answer to a request we do not know: {request[:80]!r}")
-    from_id = number(query["fromId"][0]) if "fromId" in query else -1
-    return Asked(what, query.get("symbol", [""])[0].upper(), from_id)
 
 
 def _is_error(payload: bytes) -> bool:

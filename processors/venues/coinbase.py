@@ -12,7 +12,8 @@ from processors.facts import Facts
 from processors.items import AnyItem
 from processors.memory import Memory
 from processors.venues.coinbase_advanced import parse_advanced
-from processors.venues.coinbase_exchange import parse_exchange
+from processors.venues.coinbase_exchange import parse_answer, parse_exchange
+from processors.wire import unknown_answer
 from schemas.records import Frame
 
 NAME: Final = "COINBASE"
@@ -23,6 +24,7 @@ FACTS: Final[dict[str, Facts]] = {
         times="`time`, ISO 8601",
         sizes="base currency",
         since="2021",
+        past_trades="`GET /products/{id}/trades`, by id",
     ),
     "advanced": Facts(
         side="`side` is the maker's, turned",
@@ -48,13 +50,15 @@ def trades_are_counted(market: str) -> bool:
 
 
 def parse(market: str, frame: Frame, memory: Memory) -> list[AnyItem]:
-    """Parse a MESSAGE frame; answers, heartbeats and lists of products yield nothing.
+    """Parse a MESSAGE or HTTP frame; answers on the connection, heartbeats and lists of products yield nothing.
 
     Raises:
         FrameError: malformed, or not a message we know.
     """
     if frame.kind == "HTTP":
-        raise FrameError("answer to a request we do not know")
+        if market == "exchange":
+            return parse_answer(frame)
+        raise unknown_answer(frame.request)
     if market == "exchange":
         return parse_exchange(frame.payload)
     if market == "advanced":

@@ -4,8 +4,10 @@ Books have no numbers: a message that is missing shows by a book that is crossed
 Source: https://docs.cdp.coinbase.com/exchange/websocket-feed/channels
 """
 
+import re
 from collections.abc import Callable
 from typing import Final
+from urllib.parse import unquote
 
 from processors.errors import FrameError
 from processors.items import BookDelta, BookSnapshot, Notice, TickerItem, Trade
@@ -18,7 +20,21 @@ from processors.venues.coinbase_common import (
     quotes,
     sides_of,
 )
-from processors.wire import MALFORMED, NOTICE_CHARS, amount, levels, maybe, positive
+from processors.wire import (
+    MALFORMED,
+    NO_ID,
+    NOTICE_CHARS,
+    amount,
+    asked,
+    levels,
+    maybe,
+    past_trades,
+    positive,
+    unknown_answer,
+)
+from schemas.records import Frame
+
+PAST_TRADES: Final = re.compile(r".*/products/([^/]+)/trades")
 
 
 def parse_exchange(payload: bytes) -> Items:
@@ -42,6 +58,26 @@ def parse_exchange(payload: bytes) -> Items:
     unknown: Unknown = []
     items = read(payload, unknown)
     return [*items, *unknown] if unknown else items
+
+
+def parse_answer(frame: Frame) -> Items:
+    """Parse trades that were asked for, newest first.
+
+    Raises:
+        FrameError: malformed, or no answer we know.
+    """
+    found = PAST_TRADES.fullmatch(asked(frame.request)[0])
+    if found is None:
+        raise unknown_answer(frame.request)
+    product = unquote(found[1])
+    unknown: Unknown = []
+    trades = [_past_trade(product, row) for row in wire.PAST_TRADES.decode(frame.payload, unknown)]
+    return [*past_trades(trades, NO_ID, NO_ID), *unknown]
+
+
+def _past_trade(product: str, row: wire.PastTradeData) -> Trade:
+    price, size = positive(row.price), amount(row.size)
+    return Trade(product, instant_us(row.time), row.trade_id, price, size, AGGRESSORS[row.side])
 
 
 def _match(payload: bytes, unknown: Unknown) -> Items:

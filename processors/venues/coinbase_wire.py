@@ -167,7 +167,20 @@ class CandleData(Struct, gc=False, kw_only=True, forbid_unknown_fields=True):
 
 
 HEAD: Final = msgspec.json.Decoder(Head)
+
+
+class PastTradeData(Struct, gc=False, kw_only=True, forbid_unknown_fields=True):
+    """A row of REST `/products/{id}/trades`."""
+
+    trade_id: Id
+    price: str
+    size: str
+    side: MakerSide
+    time: str
+
+
 MATCH: Final = Wire(MatchData, "matches")
+PAST_TRADES: Final = Rows(PastTradeData, "trades")
 EXCHANGE_TICKER: Final = Wire(ExchangeTicker, "ticker")
 EXCHANGE_SNAPSHOT: Final = Wire(ExchangeSnapshot, "level2")
 EXCHANGE_UPDATE: Final = Wire(ExchangeUpdate, "level2")

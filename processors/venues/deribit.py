@@ -30,7 +30,19 @@ from processors.items import (
 )
 from processors.memory import Memory
 from processors.venues import deribit_wire as wire
-from processors.wire import MALFORMED, NOTICE_CHARS, checked_levels, levels, notice, time_us
+from processors.wire import (
+    MALFORMED,
+    NO_ID,
+    NOTICE_CHARS,
+    asked,
+    checked_levels,
+    levels,
+    notice,
+    number,
+    past_trades,
+    time_us,
+    unknown_answer,
+)
 from schemas.records import DerivativeKind, Frame, Side
 
 NAME: Final = "DERIBIT"
@@ -41,18 +53,21 @@ FACTS: Final[dict[str, Facts]] = {
         times="`timestamp`, ms",
         sizes="USD of inverse contracts, else base currency",
         since="2021, API v2",
+        past_trades="`get_last_trades_by_instrument`, by `trade_seq`",
     ),
     "options": Facts(
         side="`direction`, the taker's",
         times="`timestamp`, ms",
         sizes="base currency",
         since="2021, API v2",
+        past_trades="`get_last_trades_by_instrument`, by `trade_seq`",
     ),
     "spot": Facts(
         side="`direction`, the taker's",
         times="`timestamp`, ms",
         sizes="base currency",
         since="2023, API v2",
+        past_trades="`get_last_trades_by_instrument`, by `trade_seq`",
     ),
 }
 RULE: Final = PreviousIdRule(ids_are_shared=False)  # what is put together in 100 ms differs by connection
@@ -86,7 +101,7 @@ def trades_are_counted(market: str) -> bool:
 
 
 def parse(market: str, frame: Frame, memory: Memory) -> Items:
-    """Parse a MESSAGE frame; answers to our own requests and heartbeats yield nothing.
+    """Parse a MESSAGE or HTTP frame; answers to our own requests on the connection and heartbeats yield nothing.
 
     Raises:
         FrameError: malformed, or not a message we know.
@@ -94,9 +109,9 @@ def parse(market: str, frame: Frame, memory: Memory) -> Items:
     del memory
     if market not in MARKETS:
         raise FrameError(f"Deribit has no market {market!r}")
-    if frame.kind == "HTTP":
-        raise FrameError("answer to a request we do not know")
     unknown: Unknown = []
+    if frame.kind == "HTTP":
+        return [*_past_trades(frame, unknown), *unknown]
     message = wire.MESSAGE.decode(frame.payload, unknown)
     if message.method != "subscription" or message.params is None:
         return _answer(message)
@@ -116,13 +131,33 @@ def _answer(message: wire.Message) -> Items:
     return []
 
 
+def _past_trades(frame: Frame, unknown: Unknown) -> Items:
+    """Parse trades that were asked for by their numbers, of one instrument; liquidations among them are not told."""
+    path, query = asked(frame.request)
+    if path.rpartition("/")[2] != "get_last_trades_by_instrument":
+        raise unknown_answer(frame.request)
+    message = wire.MESSAGE.decode(frame.payload, unknown)
+    if bytes(message.error) not in {b"", b"null"}:
+        return [notice(message.error)]
+    result = wire.PAST.decode(message.result, unknown)
+    rows = wire.TRADES.decode(result.trades, unknown)
+    if any(row.instrument_name != query.get("instrument_name") for row in rows):
+        raise FrameError("trades of another instrument than was asked for")
+    last = NO_ID if result.has_more else number(query.get("end_seq", "0"))
+    return [*past_trades([_trade(row) for row in rows], number(query.get("start_seq", "0")), last)]
+
+
+def _trade(data: wire.TradeData) -> Trade:
+    is_off_book = bool(data.block_trade_id or data.block_rfq_id or data.combo_id)
+    place = (data.instrument_name, time_us(data.timestamp))
+    return Trade(*place, data.trade_seq, data.price, data.amount, SIDES[data.direction], is_off_book, data.trade_id)
+
+
 def _trades(_channel: list[str], body: msgspec.Raw, unknown: Unknown) -> Items:
     items: Items = []
     for data in wire.TRADES.decode(body, unknown):
-        instant, side = time_us(data.timestamp), SIDES[data.direction]
-        is_off_book = bool(data.block_trade_id or data.block_rfq_id or data.combo_id)
-        place = (data.instrument_name, instant)
-        items.append(Trade(*place, data.trade_seq, data.price, data.amount, side, is_off_book, data.trade_id))
+        items.append(_trade(data))
+        place, side = (data.instrument_name, time_us(data.timestamp)), SIDES[data.direction]
         if "T" in (data.liquidation or ""):
             items.append(Liquidation(*place, data.price, data.amount, side))
         if "M" in (data.liquidation or ""):

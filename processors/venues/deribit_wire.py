@@ -62,6 +62,13 @@ class TradeData(Struct, gc=False, kw_only=True, forbid_unknown_fields=True):
     tick_direction: Any = None
 
 
+class PastData(Struct, gc=False, kw_only=True, forbid_unknown_fields=True):
+    """Result of `get_last_trades_by_instrument`."""
+
+    trades: Raw
+    has_more: bool
+
+
 class BookData(Struct, gc=False, kw_only=True, forbid_unknown_fields=True):
     """`book`; a type came in 2020: before, a snapshot is what names no previous change."""
 
@@ -152,6 +159,7 @@ class VolatilityData(Struct, gc=False, kw_only=True, forbid_unknown_fields=True)
 
 
 MESSAGE: Final = Wire(Message, "message")
+PAST: Final = Wire(PastData, "past trades")
 TRADES: Final = Rows(TradeData, "trades", is_quoted=True)
 BOOK: Final = Wire(BookData, "book")
 CHANGES: Final = msgspec.json.Decoder(list[tuple[Literal["new", "change", "delete"], float, float]], strict=False)

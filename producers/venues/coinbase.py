@@ -7,7 +7,7 @@ Source: https://docs.cdp.coinbase.com/coinbase-app/advanced-trade-apis/websocket
 
 from collections.abc import Iterable, Sequence
 from typing import Final
-from urllib.parse import urlencode
+from urllib.parse import quote, urlencode
 
 import msgspec
 
@@ -16,14 +16,13 @@ from producers.wire import (
     Answer,
     Dialogue,
     Limits,
+    Missing,
     Request,
     SnapshotBy,
     Stream,
     kind_of,
     no_depth_request,
     no_door,
-    no_more_trades,
-    no_past_trades,
     one_page,
     same_url,
 )
@@ -39,6 +38,7 @@ STREAM_URLS: Final = {
 REST_URLS: Final = {"exchange": "https://api.exchange.coinbase.com", "advanced": "https://api.coinbase.com"}
 ADVANCED_LIST: Final = "/api/v3/brokerage/market/products"
 LIST_SYMBOLS: Final = 50  # asked for by name in one request; more are asked for with the whole list
+PAST_TRADES: Final = 1000  # of a page
 LIFE_S: Final = 24 * 3600.0  # the venue names no limit
 OWN_NAMES: Final = {
     "exchange": {"trade": "matches", "quote": "ticker", "ticker": "ticker", "depth": "level2_batch"},
@@ -115,7 +115,12 @@ class _Reply(msgspec.Struct, frozen=True):
     events: msgspec.Raw = msgspec.Raw(b"[]")
 
 
+class _PastTrade(msgspec.Struct, frozen=True):
+    trade_id: int
+
+
 _REPLY = msgspec.json.Decoder(_Reply)
+_PAST_TRADES = msgspec.json.Decoder(list[_PastTrade])
 _EVENTS = msgspec.json.Decoder(list[_Event])
 
 
@@ -199,6 +204,30 @@ def dialogue(market: str, ticket: bytes) -> Dialogue:
     return ExchangeTalk(market) if market == "exchange" else AdvancedTalk(market)
 
 
+def trades_request(market: str, missing: Missing, base: str | None) -> Request | None:
+    """Make the request for missing trades, from the last one backwards; None = Advanced Trade wants a key.
+
+    Source: https://docs.cdp.coinbase.com/api-reference/exchange-api/rest-api/products/get-product-trades
+    """
+    if market != "exchange":
+        return None
+    url = f"{base or REST_URLS[market]}/products/{quote(missing.venue_symbol, safe='')}/trades?limit={PAST_TRADES}"
+    return Request(url=f"{url}&after={missing.last_id + 1}", weight=1)
+
+
+def next_trades(request: Request, body: bytes, missing: Missing) -> Request | None:
+    """Make the request for the page that follows; None = that was the last.
+
+    Raises:
+        ValueError: the body holds no trades.
+    """
+    ids = [each.trade_id for each in _PAST_TRADES.decode(body)]
+    head, _, after = request.url.partition("&after=")
+    if not ids or min(ids) <= missing.first_id or min(ids) >= int(after):
+        return None
+    return Request(url=f"{head}&after={min(ids)}", weight=1)
+
+
 def list_requests(market: str, symbols: Sequence[str], base: str | None) -> list[Request]:
     """Make the request for a product list: only of these products where the market can, () = of all."""
     root = base or REST_URLS[market]
@@ -214,5 +243,3 @@ depth_request = no_depth_request
 door = no_door
 connect_url = same_url
 next_page = one_page
-trades_request = no_past_trades
-next_trades = no_more_trades

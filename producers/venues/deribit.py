@@ -7,6 +7,7 @@ Source: https://docs.deribit.com/articles/rate-limits
 import re
 from collections.abc import Sequence
 from typing import Any, Final
+from urllib.parse import urlencode
 
 import msgspec
 
@@ -15,14 +16,13 @@ from producers.wire import (
     Answer,
     Dialogue,
     Limits,
+    Missing,
     Request,
     SnapshotBy,
     Stream,
     kind_of,
     no_depth_request,
     no_door,
-    no_more_trades,
-    no_past_trades,
     one_page,
     same_url,
 )
@@ -36,6 +36,8 @@ SHARED_CHANNELS: Final = frozenset({"volatility_index"})
 STREAM_URL: Final = "wss://www.deribit.com"
 REST_URL: Final = "https://www.deribit.com"
 HEARTBEAT_S: Final = 30  # after which the venue asks whether we are there
+PAST_TRADES_PATH: Final = "/api/v2/public/get_last_trades_by_instrument"
+PAST_TRADES: Final = 1000  # of a page
 LIFE_S: Final = 24 * 3600.0  # the venue names no limit
 ALL_CHANNELS: Final = ("trade", "quote", "depth", "ticker", "candle_1m", "mark_price", "index")
 CHANNELS: Final = {
@@ -128,7 +130,21 @@ class _Reply(msgspec.Struct, frozen=True):
     params: _Params | None = None
 
 
+class _PastTrade(msgspec.Struct, frozen=True):
+    trade_seq: int
+
+
+class _PastTrades(msgspec.Struct, frozen=True):
+    trades: list[_PastTrade]
+    has_more: bool
+
+
+class _Past(msgspec.Struct, frozen=True):
+    result: _PastTrades
+
+
 _REPLY = msgspec.json.Decoder(_Reply)
+_PAST = msgspec.json.Decoder(_Past)
 
 
 class DeribitTalk(Talk):
@@ -179,6 +195,33 @@ def dialogue(market: str, ticket: bytes) -> Dialogue:
     return DeribitTalk(LIMITS[market])
 
 
+def trades_request(market: str, missing: Missing, base: str | None) -> Request:
+    """Make the request for missing trades, by `trade_seq`, from the first on.
+
+    Source: https://docs.deribit.com/api-reference/market-data/public-get_last_trades_by_instrument
+    """
+    del market
+    query = urlencode({"instrument_name": missing.venue_symbol, "count": PAST_TRADES, "sorting": "asc"})
+    return _past_trades(f"{base or REST_URL}{PAST_TRADES_PATH}?{query}", missing.first_id, missing.last_id)
+
+
+def next_trades(request: Request, body: bytes, missing: Missing) -> Request | None:
+    """Make the request for the page that follows; None = that was the last.
+
+    Raises:
+        ValueError: the body holds no trades.
+    """
+    result = _PAST.decode(body).result
+    if not result.has_more or not result.trades:
+        return None
+    head = request.url.partition("&start_seq=")[0]
+    return _past_trades(head, max(each.trade_seq for each in result.trades) + 1, missing.last_id)
+
+
+def _past_trades(head: str, first: int, last: int) -> Request:
+    return Request(url=f"{head}&start_seq={first}&end_seq={last}", weight=1)
+
+
 def list_requests(market: str, symbols: Sequence[str], base: str | None) -> list[Request]:
     """Make the request for the instruments of a market, of all currencies."""
     del symbols
@@ -190,5 +233,3 @@ depth_request = no_depth_request
 door = no_door
 connect_url = same_url
 next_page = one_page
-trades_request = no_past_trades
-next_trades = no_more_trades

@@ -274,3 +274,28 @@ def test_answers_to_requests_and_other_markets_are_refused(new_run: Any) -> None
     run.say(MESSAGES["exchange"]["trade"])
 
     assert ["request" in run.of(DeadLetter)[0].reason, "futures" in run.of(DeadLetter)[1].reason] == [True, True]
+
+
+def test_missing_matches_come_by_rest_newest_first_with_the_makers_side(new_run: Any) -> None:
+    run = new_run("exchange", "COINBASE")
+    run.say(MESSAGES["exchange"]["trade"], MESSAGES["exchange"]["trade"] | {"trade_id": 904})
+    rows = [
+        {"trade_id": 903, "side": "sell", "size": "0.5", "price": "60000.7", "time": "2024-08-08T23:54:00.2Z"},
+        {"trade_id": 902, "side": "buy", "size": "1.25", "price": "60000.1", "time": "2024-08-08T23:54:00.144999Z"},
+    ]
+    request = "https://api.exchange.coinbase.com/products/BTC-USD/trades?limit=1000&after=904"
+    run.take(run.feed.frame(json.dumps(rows).encode(), "HTTP", request=request))
+
+    found = [(each.trade_id, each.price, each.quantity, each.side, each.exchange_time_us) for each in run.of(Tick)[2:]]
+    assert found == [
+        ("902", 60000.1, 1.25, "SELL", START_US + 144_999),
+        ("903", 60000.7, 0.5, "BUY", START_US + 200_000),
+    ]
+    assert kinds(run) == ["GAP", "HEALED"]
+
+
+def test_answers_to_other_requests_are_dead_letters(new_run: Any) -> None:
+    for market, path in (("exchange", "/products/BTC-USD/book"), ("advanced", "/products/BTC-USD/trades")):
+        run = new_run(market, "COINBASE")
+        run.take(run.feed.frame(b"[]", "HTTP", request=f"https://host{path}"))
+        assert len(run.of(DeadLetter)) == 1

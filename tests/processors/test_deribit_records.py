@@ -3,6 +3,7 @@
 import copy
 from typing import Any
 
+import msgspec
 import pytest
 
 from fuzz.seeds import whole_messages
@@ -11,6 +12,7 @@ from schemas.venues import deribit
 
 MESSAGES = {market: whole_messages("DERIBIT", market) for market in deribit.MARKETS}
 TIME_US = 1_723_161_240_150_000
+NO_TRADES: dict[str, Any] = {"trades": [], "has_more": False}
 
 
 @pytest.fixture
@@ -232,3 +234,43 @@ def test_quoted_numbers_are_read_and_unknown_fields_told(new_run: Any) -> None:
 
     assert run.of(Tick)[0].price == 60000.5
     assert only(run.of(QualityEvent, kind="UNKNOWN_FIELD"), "channel", "detail") == ("trades", "newest")
+
+
+def answered(run: Any, result: Any, query: str) -> list[Any]:
+    request = f"https://www.deribit.com/api/v2/public/get_last_trades_by_instrument?{query}"
+    payload = msgspec.json.encode(
+        {"jsonrpc": "2.0", "result": result, "usIn": 1, "usOut": 2, "usDiff": 1, "testnet": False}
+    )
+    return run.take(run.feed.frame(payload, "HTTP", request=request))  # type: ignore[no-any-return]
+
+
+def test_missing_trades_come_by_rest_by_their_numbers_and_are_called_by_the_venues_id(new_run: Any) -> None:
+    run = new_run("futures", "DERIBIT")
+    row = MESSAGES["futures"]["trades"]["params"]["data"][0]
+    name, first = row["instrument_name"], row["trade_seq"]
+    run.say(changed("futures", "trades", trade_seq=first), changed("futures", "trades", trade_seq=first + 9))
+    known = len(run.of(Tick))
+    missing = row | {"trade_seq": first + 3, "trade_id": "777", "price": 59999.5, "amount": 20.0, "direction": "buy"}
+
+    answered(
+        run,
+        {"trades": [missing], "has_more": False},
+        f"instrument_name={name}&start_seq={first + 2}&end_seq={first + 8}",
+    )
+
+    [tick] = run.of(Tick)[known:]
+    assert (tick.trade_id, tick.price, tick.quantity, tick.side) == ("777", 59999.5, 20 / 59999.5, "BUY")
+    assert "BACKFILL" in tick.flags
+    [closed] = run.of(QualityEvent, kind="NOT_HEALED")
+    assert (closed.from_sequence, closed.to_sequence, closed.count) == (first + 2, first + 8, 6)
+
+
+@pytest.mark.parametrize(
+    "result", [{"trades": [], "has_more": False}, {"trades": [{"trade_seq": 1}], "has_more": False}, 5]
+)
+def test_answers_without_trades_give_none(new_run: Any, result: Any) -> None:
+    run = new_run("futures", "DERIBIT")
+    answered(run, result, "instrument_name=BTC-PERPETUAL&start_seq=1&end_seq=2")
+
+    assert run.of(Tick) == []
+    assert len(run.of(DeadLetter)) == (result != NO_TRADES)

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from fuzz.seeds import whole_messages
 from producers import plan as planning
 from producers.venues import coinbase
-from producers.wire import Answer, Dialogue, Stream
+from producers.wire import Answer, Dialogue, Missing, Stream
 from schemas.venues.coinbase import assumed_instrument
 from tickerplant.settings import Venue
 
@@ -140,3 +140,18 @@ def test_few_products_of_advanced_trade_are_asked_for_by_name() -> None:
 
     assert few.url == "http://host/api/v3/brokerage/market/products?product_ids=BTC-USD&product_ids=ETH-USD"
     assert all_.url == "http://host/api/v3/brokerage/market/products"
+
+
+def test_missing_trades_are_asked_for_backwards_by_id() -> None:
+    missing = Missing(venue_symbol="BTC-USD", first_id=100, last_id=1500)
+    first = coinbase.trades_request("exchange", missing, "http://host")
+    assert first is not None
+    second = coinbase.next_trades(first, b'[{"trade_id":1500},{"trade_id":501}]', missing)
+
+    assert first.url == "http://host/products/BTC-USD/trades?limit=1000&after=1501"
+    assert second is not None
+    assert second.url == "http://host/products/BTC-USD/trades?limit=1000&after=501"
+    assert coinbase.next_trades(second, b'[{"trade_id":100}]', missing) is None
+    assert coinbase.next_trades(second, b'[{"trade_id":501}]', missing) is None
+    assert coinbase.next_trades(second, b"[]", missing) is None
+    assert coinbase.trades_request("advanced", missing, None) is None

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from fuzz.seeds import whole_messages
 from producers import plan as planning
 from producers.venues import deribit
-from producers.wire import Answer, Dialogue, Stream
+from producers.wire import Answer, Dialogue, Missing, Stream
 from schemas.venues.deribit import assumed_instrument
 from tickerplant.settings import Venue
 
@@ -143,3 +143,18 @@ def test_addresses() -> None:
     assert [each.url for each in deribit.list_requests("options", (), "http://host")] == [
         "http://host/api/v2/public/get_instruments?currency=any&kind=option&expired=false"
     ]
+
+
+def test_missing_trades_are_asked_for_by_their_numbers() -> None:
+    missing = Missing(venue_symbol="BTC-PERPETUAL", first_id=100, last_id=1500)
+    first = deribit.trades_request("futures", missing, "http://host")
+    body = b'{"result":{"trades":[{"trade_seq":1099},{"trade_seq":100}],"has_more":true}}'
+    second = deribit.next_trades(first, body, missing)
+
+    head = (
+        "http://host/api/v2/public/get_last_trades_by_instrument?instrument_name=BTC-PERPETUAL&count=1000&sorting=asc"
+    )
+    assert first.url == f"{head}&start_seq=100&end_seq=1500"
+    assert second is not None
+    assert second.url == f"{head}&start_seq=1100&end_seq=1500"
+    assert deribit.next_trades(second, body.replace(b"true", b"false"), missing) is None

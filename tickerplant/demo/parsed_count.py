@@ -1,5 +1,6 @@
 """What the raw topic holds of venues whose messages name no stream: counted from what their processor reads in them."""
 
+from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -11,6 +12,7 @@ from processors.items import (
     AnyItem,
     BookDelta,
     Notice,
+    PastTrades,
     Quote,
     Trade,
 )
@@ -40,6 +42,15 @@ class ParsedCount(RawCount):
                 self._leads = {key: lead for key, lead in self._leads.items() if lead != source.connection}
             elif frame.kind == "MESSAGE":
                 self._add_frame(source, frame)
+            elif frame.kind == "HTTP":
+                self._add_answer(source.market, frame)
+
+    def _add_answer(self, market: str, frame: Frame) -> None:
+        """Count trades that were asked for, where they were missing; what cannot be read is a dead letter."""
+        with suppress(FrameError):
+            for item in VENUES[self.venue].parse(market, frame, Memory()):
+                for trade in item.trades if isinstance(item, PastTrades) else ():
+                    self._restore(market, trade.symbol, trade.trade_id)
 
     def _add_frame(self, source: Source, frame: Frame) -> None:
         memory = self._memories.setdefault((source.market, source.connection), Memory())
@@ -70,8 +81,7 @@ class ParsedCount(RawCount):
         market = source.market
         match item:
             case Trade():
-                self.trades.add((market, item.symbol, item.name or item.trade_id))
-                self.numbers.add((market, item.symbol, item.trade_id))
+                self._count_trade(market, item.symbol, item.name or item.trade_id, item.trade_id)
             case AggTrade():
                 self.aggregates.add((market, item.symbol, item.name or item.trade_id))
             case BookDelta():

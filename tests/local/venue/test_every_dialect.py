@@ -15,7 +15,7 @@ import httpx
 import pytest
 from msgspec import structs
 
-from processors import book_keeper
+from processors import book_keeper, healing
 from processors.items import Trade
 from processors.pipeline import Pipeline
 from processors.venues import VENUES as PROCESSORS
@@ -34,7 +34,7 @@ from tickerplant.local.venue import RecordingOptions, SyntheticOptions, Venue, V
 from tickerplant.local.venue.dialect import Print, Stream, Writer
 from tickerplant.local.venue.dialects import DIALECTS
 from tickerplant.local.venue.faults import AnyFault, Double, Lose, Reorder
-from tickerplant.local.venue.market import RECENT_TRADES, SymbolMarket
+from tickerplant.local.venue.market import KEPT_TRADES, SymbolMarket
 from tickerplant.local.venue.reading import Reading
 from tickerplant.local.venue.synthetic import SyntheticMarket
 from tickerplant.recordings import read_recording
@@ -197,7 +197,7 @@ class _Kept(deque[Print]):
     """The newest trades, each shown to somebody as it comes."""
 
     def __init__(self, keep: Callable[[Print], None]) -> None:
-        super().__init__(maxlen=RECENT_TRADES)
+        super().__init__(maxlen=KEPT_TRADES)
         self._keep = keep
 
     def append(self, made: Print) -> None:
@@ -308,6 +308,42 @@ async def test_books_and_trades_are_those_of_the_market_after_updates_were_lost_
         assert (tick.price, tick.side) == (float(made.price), "BUY" if made.is_buy else "SELL")
         assert tick.quantity == pytest.approx(instrument.base_quantity(float(made.size), float(made.price)))
         assert tick.exchange_time_us // 1_000_000 == made.time_ms // 1000
+
+
+@pytest.mark.usefixtures("quick_books")
+@pytest.mark.parametrize(
+    ("name", "market"), [(name, market) for name, market in MARKETS if PROCESSORS[name].FACTS[market].past_trades]
+)
+async def test_trades_that_were_lost_are_fetched_as_they_were_made(
+    monkeypatch: pytest.MonkeyPatch, name: str, market: str
+) -> None:
+    monkeypatch.setattr(healing, "ASK_AFTER_US", 100_000)
+    lost: set[tuple[str, int]] = set()
+
+    async def disturb(world: World) -> None:
+        await world.until(lambda: world.of(Tick, kind="TRADE"))
+        key = next(key for key, each in world.venue.hub.counts.streams.items() if each.kind == "trade")
+        active = world.venue.faults.start(Lose(match=key, count=3))
+        await world.until(lambda: active.is_over and world.of(QualityEvent, kind="HEALED"))
+        gaps = world.of(QualityEvent, kind="GAP", channel="trade")
+        await world.until(lambda: len(world.of(QualityEvent, kind="HEALED")) == len(gaps))
+        lost.update((gap.symbol, n) for gap in gaps for n in range(gap.from_sequence, gap.to_sequence + 1))
+        await world.finish()
+
+    source = SyntheticOptions(symbols=1, rate_frames=200, seed=3, markets=(market,))
+    world = await run(name, market, source, disturb)
+    ticks = world.of(Tick, kind="TRADE")
+    restored = [each for each in ticks if "BACKFILL" in each.flags]
+
+    assert len(restored) == len(lost) == len(world.flow.counted.restored) > 0
+    assert len({each.trade_id for each in ticks}) == len(ticks)
+    for tick in restored:
+        instrument = next(each for each in world.flow.pipeline._symbology if each.symbol == tick.symbol)
+        made = world.made[instrument.venue_symbol, tick.trade_id]
+        assert (tick.price, tick.side) == (float(made.price), "BUY" if made.is_buy else "SELL")
+        assert tick.quantity == pytest.approx(instrument.base_quantity(float(made.size), float(made.price)))
+        assert tick.exchange_time_us == made.time_ms * 1000
+    assert not {each.kind for each in world.of(QualityEvent)} & {"UNKNOWN_FIELD", "NOT_HEALED"}
 
 
 @pytest.mark.recordings

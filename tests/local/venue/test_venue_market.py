@@ -11,6 +11,7 @@ import pytest
 
 from schemas.venues.binance import read_list
 from tickerplant.local.venue import SyntheticOptions, VenueOptions
+from tickerplant.local.venue import market as market_module
 from tickerplant.local.venue.dialect import Frame, Stream
 from tickerplant.local.venue.dialects import binance
 from tickerplant.local.venue.dialects.binance.listings import exchange_info
@@ -266,3 +267,20 @@ async def test_everything_subscribed_is_served_and_counted(serve: Callable[..., 
     assert status["frames_served"] == len(messages) == sum(status["by_channel"].values())
     assert sum(status["distinct_trades"].values()) == len(trades)
     assert {each["stream"].split("@")[1] for each in messages} >= {"trade", "aggTrade", "bookTicker", "depth", "ticker"}
+
+
+def test_past_trades_are_those_from_an_id_on_as_far_as_they_are_kept(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(market_module, "KEPT_TRADES", 50)
+    market, _ = stepped(SyntheticOptions(symbols=1, rate_frames=2000, seed=5), 300)
+    [listing] = market.listings("spot")
+
+    def ids(from_id: int, most: int) -> list[int]:
+        return [each.number for each in market.trades("spot", listing.symbol, from_id, most) or []]
+
+    last = ids(-1, 1)[0]
+    assert last > 60
+    assert ids(-1, 3) == [last - 2, last - 1, last]
+    assert ids(last - 9, 4) == [last - 9, last - 8, last - 7, last - 6]
+    assert ids(1, 2) == [last - 49, last - 48]
+    assert ids(last + 1, 5) == []
+    assert market.trades("spot", "NOPE", 1, 1) is None

@@ -19,7 +19,7 @@ FUNDING_MS: Final = 28_800_000
 FUNDING_RATE: Final = 0.0001
 OPEN_INTEREST: Final = 1000.0
 RECENT_TRADES: Final = 100
-KEPT_TRADES: Final = 10_000
+KEPT_TRADES: Final = 30_000
 BOOK_LEVELS: Final = 1000  # of a whole book, unless its stream has fewer
 LIQUIDATED: Final = 25  # of so many orders that match on a derivative, one is a liquidation
 MARKED: Final = ("mark_price", "funding", "open_interest", "other")
@@ -91,8 +91,8 @@ class SymbolMarket:
         kept = self._recent
         if not kept:
             return []
-        first = len(kept) - most if from_id < 0 else from_id - kept[0].number
-        return list(islice(kept, max(0, first), max(0, first + most)))
+        first = max(0, len(kept) - most if from_id < 0 else from_id - kept[0].number)
+        return list(islice(kept, first, first + most))
 
     def depth(self, stream: Stream) -> DepthStream:
         """Begin a depth stream."""

@@ -85,8 +85,11 @@ def listings(market: str, assets: Sequence[Asset], now_ms: int) -> list[Listing]
 
 def routes(market: str) -> list[Route]:
     """List the REST addresses."""
-    del market
-    return [Route(path="/api/v2/public/get_instruments", answer=_instruments, counts_as="instruments")]
+    path = "/api/v2/public/get_last_trades_by_instrument"
+    return [
+        Route(path="/api/v2/public/get_instruments", answer=_instruments, counts_as="instruments"),
+        Route(path=path, answer=lambda ask: _past_trades(market, ask), counts_as="trades"),
+    ]
 
 
 def converse(handshake: Handshake) -> Conversation:
@@ -218,7 +221,7 @@ class DeribitWriter(Writer):
     def trades(self, stream: Stream, prints: Sequence[Print], now_ms: int) -> Iterable[Frame]:
         """Write the trades of an order."""
         del now_ms
-        body = _notification(stream.name, [self._trade(each) for each in prints])
+        body = _notification(stream.name, [self.trade(each) for each in prints])
         return (Frame(body, prints[0].number, prints[-1].number),)
 
     def quote(self, stream: Stream, view: SymbolView, now_ms: int) -> Iterable[Frame]:
@@ -284,7 +287,8 @@ class DeribitWriter(Writer):
         write = {"quote": self.quote, "ticker": self.ticker, "other": self.marks}.get(stream.kind)
         return write(stream, view, now_ms) if write else ()
 
-    def _trade(self, made: Print) -> dict[str, Any]:
+    def trade(self, made: Print) -> dict[str, Any]:
+        """Make the body of a trade, in streams and answers alike."""
         price = float(made.price)
         forced = {"liquidation": "T"} if self.listing.market == "futures" and made.number % FORCED == 0 else {}
         volatility = {"iv": VOLATILITY} if self.listing.market == "options" else {}
@@ -400,6 +404,20 @@ def _instruments(ask: Ask) -> Answer:
         return Answer(_encode({"jsonrpc": "2.0", "error": error}), 400)
     listed = [_entry(each) for each in ask.market.listings(market)]
     return Answer(_encode({"jsonrpc": "2.0", "result": listed, "usIn": ask.now_ms, "usOut": ask.now_ms, "usDiff": 0}))
+
+
+def _past_trades(market: str, ask: Ask) -> Answer:
+    """Answer with trades by their numbers, rising."""
+    name, query = ask.query.get("instrument_name", ""), ask.query
+    listing, count = ask.market.listing(market, name), min(1000, int(query.get("count", "10")))
+    first, last = int(query.get("start_seq", "1")), int(query.get("end_seq", str(1 << 62)))
+    found = ask.market.trades(market, name, first, count + 1)
+    if listing is None or found is None:
+        return Answer(_encode({"jsonrpc": "2.0", "error": {"code": 13020, "message": "not_found"}}), 400)
+    within = [each for each in found if each.number <= last]
+    writer = DeribitWriter(listing)
+    result = {"trades": [writer.trade(each) for each in within[:count]], "has_more": len(within) > count}
+    return Answer(_encode({"jsonrpc": "2.0", "result": result, "usIn": ask.now_ms, "usOut": ask.now_ms, "usDiff": 0}))
 
 
 def _entry(listing: Listing) -> dict[str, Any]:

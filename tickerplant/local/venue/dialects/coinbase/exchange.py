@@ -166,6 +166,12 @@ class ExchangeWriter(Writer):
         return Frame(msgspec.json.encode(body), made.number, made.number)
 
 
+def past_trade(made: Print) -> dict[str, Any]:
+    """Make a row of an answer of past trades."""
+    side = MAKER_SIDES[made.is_buy]
+    return {"trade_id": made.number, "side": side, "size": made.size, "price": made.price, "time": iso(made.time_ms)}
+
+
 def _wanted(request: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
     """Yield channel and product of all that a request names: products for all channels, or for one."""
     shared = [str(each) for each in request.get("product_ids") or ()]

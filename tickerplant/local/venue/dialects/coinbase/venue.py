@@ -21,7 +21,7 @@ from tickerplant.local.venue.dialect import (
     Writer,
 )
 from tickerplant.local.venue.dialects.coinbase.advanced import AdvancedConversation, AdvancedWriter
-from tickerplant.local.venue.dialects.coinbase.exchange import ExchangeConversation, ExchangeWriter
+from tickerplant.local.venue.dialects.coinbase.exchange import ExchangeConversation, ExchangeWriter, past_trade
 from tickerplant.local.venue.listings import Asset, Listing, price_decimals
 from tickerplant.local.venue.numbers import numbers_of
 
@@ -31,6 +31,7 @@ ENDPOINTS: Final = tuple(Endpoint(name=each, market=each, paths=("/",)) for each
 CHECKSUM: Final[re.Pattern[bytes] | None] = None
 QUOTES: Final = {"exchange": "USD", "advanced": "EUR"}
 SIZE_DECIMALS: Final = 8
+PAST_TRADES: Final = 1000
 
 
 def listings(market: str, assets: Sequence[Asset], now_ms: int) -> list[Listing]:
@@ -53,7 +54,10 @@ def listings(market: str, assets: Sequence[Asset], now_ms: int) -> list[Listing]
 def routes(market: str) -> list[Route]:
     """List the REST addresses."""
     if market == "exchange":
-        return [Route(path="/products", answer=_products, counts_as="instruments")]
+        return [
+            Route(path="/products", answer=_products, counts_as="instruments"),
+            Route(path="/products/{product}/trades", answer=_past_trades, counts_as="trades"),
+        ]
     return [Route(path="/api/v3/brokerage/market/products", answer=_advanced_products, counts_as="instruments")]
 
 
@@ -71,6 +75,17 @@ def writer(listing: Listing) -> Writer:
 
 def _products(ask: Ask) -> Answer:
     return Answer(msgspec.json.encode([_product(each) for each in ask.market.listings("exchange")]))
+
+
+def _past_trades(ask: Ask) -> Answer:
+    """Answer with trades before an id, or the newest; newest first."""
+    limit, after = min(PAST_TRADES, int(ask.query.get("limit", PAST_TRADES))), int(ask.query.get("after", 0))
+    product = ask.path["product"]
+    newest = ask.market.trades("exchange", product, max(0, after - limit) if after else -1, limit)
+    if newest is None:
+        return Answer(b'{"message":"NotFound"}', 404)
+    trades = [each for each in newest if not after or each.number < after]
+    return Answer(msgspec.json.encode([past_trade(each) for each in reversed(trades)]))
 
 
 def _product(listing: Listing) -> dict[str, Any]:

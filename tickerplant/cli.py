@@ -400,57 +400,22 @@ def checkpoint(config: Path | None, as_json: bool, once: bool, place: str | None
 @click.option("--life", type=NAME, help="Of several topics of this name in the archive, the one to read.")
 @click.option("--allow-gaps", is_flag=True, help="Go on where raw records are missing.")
 @click.option("--again", is_flag=True, help="Drop an earlier replay of this name first.")
-@click.option("--resume", "is_resumed", is_flag=True, help="Go on with an earlier replay of this name.")
-@click.option("--verify", "is_checked", is_flag=True, help="Compare with the live rows; exit code 1 = they differ.")
+@click.option("--resume", is_flag=True, help="Go on with an earlier replay of this name.")
+@click.option("--verify", "check", is_flag=True, help="Compare with the live rows; exit code 1 = they differ.")
 @click.option("--swap", is_flag=True, help="Compare, then put the rebuilt rows in the place of the live ones.")
 @click.option("--dry-run", is_flag=True, help="With --swap: say what would change, and change nothing.")
 @click.option("--force", is_flag=True, help="With --swap: in spite of warnings.")
 @click.option("--drop", type=NAME, metavar="SUFFIX", help="Remove topics, tables and lake of a replay, and end.")
-def replay(
-    config: Path | None,
-    as_json: bool,
-    topic: str | None,
-    into: str | None,
-    again: bool,
-    is_resumed: bool,
-    is_checked: bool,
-    drop: str | None,
-    swap: bool,
-    dry_run: bool,
-    force: bool,
-    **options: Any,
-) -> int:
+def replay(config: Path | None, as_json: bool, **asked: Any) -> int:
     """Make cleaned topics, tables and Parquet again from raw records, beside the live ones."""
     need("sinks")
-    from clickhouse_driver.errors import Error
-
-    from sinks.store import StoreBusyError
-    from tickerplant.replay.run import How, drop_replay, run_replay
-    from tickerplant.replay.wish import make_wish
+    from tickerplant.replay.command import run as run_command
 
     configure_logs("replay", "warning")
     signal.signal(signal.SIGTERM, lambda *_: signal.raise_signal(signal.SIGINT))  # opens tables on the way out
-    settings = load_settings(config)
-    if drop is not None and (topic or into or swap):
-        raise UserError("--drop SUFFIX stands alone")
-    if drop is not None:
-        _show(drop_replay(settings, drop), as_json=as_json)
-        return 0
-    if topic is None or into is None:
-        raise UserError("a replay needs --topic and --into, e.g. --topic raw.binance --into again")
-    if again and is_resumed:
-        raise UserError("--again drops the earlier replay, --resume goes on with it: give one of them")
-    if (dry_run or force) and not swap:
-        raise UserError("--dry-run and --force belong to --swap")
-    wish = make_wish(topic=topic, into=into, **options)
-    how = How(again=again, resume=is_resumed, check=is_checked, swap=swap, dry_run=dry_run, force=force, quiet=as_json)
-    try:
-        summary = run_replay(settings, wish, how)
-    except (Error, StoreBusyError) as error:
-        why = str(getattr(error, "message", "") or error).splitlines()[0][:300]
-        raise UserError(f"a store refuses: {why}; --resume goes on") from error
+    summary, code = run_command(load_settings(config), asked, quiet=as_json)
     _show(summary, as_json=as_json)
-    return 1 if summary.get("differences") and not swap else 0
+    return code
 
 
 @cli.command("features")

@@ -12,7 +12,6 @@ import json
 import struct
 import time
 from collections.abc import Callable
-from contextlib import suppress
 from functools import cache
 from importlib import resources
 from io import BytesIO
@@ -109,7 +108,9 @@ class Decoder(Generic[R]):
         self._record = record
         self._reader = _parsed(record)
         self._ints = _int_fields(record)
-        self._quick = decoder_of(schema_text(record), HEADER.size)  # for what is written as we write it
+        self._quick = decoder_of(schema_text(record), HEADER.size, record)  # for what is written as we write it
+        self._quick_fields = decoder_of(schema_text(record), HEADER.size)
+        self._own: set[bytes] = set()  # headers of that
         self._writer_schema = writer_schema
         self._writers: dict[int, Any] = {}
         self._refused: dict[int, str] = {}
@@ -123,19 +124,30 @@ class Decoder(Generic[R]):
             WireFormatError: the bytes are no such record.
             UnknownSchemaError: the registry does not know the id.
         """
-        return msgspec.convert(self.decode_fields(value), self._record)
+        if self._quick is not None and value[: HEADER.size] in self._own:
+            try:
+                return cast("R", self._quick(value))
+            except UNSURE:
+                pass  # fastavro tells what it is
+        return msgspec.convert(self._decode_fields(value), self._record)
 
     def decode_fields(self, value: bytes) -> dict[str, Any]:
         """Decode to plain fields, for those who build columns; raises as `decode`."""
+        if self._quick_fields is not None and value[: HEADER.size] in self._own:
+            try:
+                return cast("dict[str, Any]", self._quick_fields(value))
+            except UNSURE:
+                pass  # fastavro tells what it is
+        return self._decode_fields(value)
+
+    def _decode_fields(self, value: bytes) -> dict[str, Any]:
+        """Decode by fastavro, as it may be written with any version of the schema."""
         if len(value) < HEADER.size:
             raise WireFormatError(f"{len(value)} bytes are too few for a header")
         magic, schema_id = HEADER.unpack_from(value)
         if magic != 0:
             raise WireFormatError(f"magic byte is {magic}, not 0")
         writer = self._writers.get(schema_id) or self._writer(schema_id)
-        if writer is self._reader and self._quick is not None:
-            with suppress(*UNSURE):
-                return self._quick(value)
         stream = BytesIO(value)
         stream.seek(HEADER.size)
         try:
@@ -163,6 +175,8 @@ class Decoder(Generic[R]):
                 self._refused[schema_id] = reason[:200]
             raise WireFormatError(reason[:200]) from error
         self._writers[schema_id] = writer
+        if writer is self._reader and self._quick is not None:
+            self._own.add(HEADER.pack(0, schema_id))
         return writer
 
     def _asked(self, schema_id: int) -> str:

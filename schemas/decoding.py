@@ -1,9 +1,9 @@
 """Avro schema of a record class → a function that decodes its records, made of plain Python for that schema alone.
 
 fastavro walks the schema for every value, and reads numbers byte by byte. Here the schema is walked once; instants
-take what repeats, their high bits, from memory, and doubles that follow one another are taken at once. What is not as
-our own encoder writes it (arrays in several blocks, numbers of ten bytes, damage) is left to fastavro: it decodes it,
-or tells what is wrong. Tests hold the result against fastavro.
+and sequences take what repeats, their high bits, from memory, and doubles that follow one another are taken at once.
+What is not as our own encoder writes it (arrays in several blocks, numbers of ten bytes, damage) is left to fastavro:
+it decodes it, or tells what is wrong. Tests hold the result against fastavro.
 Source: https://avro.apache.org/docs/1.12.0/specification/#binary-encoding
 """
 
@@ -19,13 +19,14 @@ LAST_BYTE: Final = 0x80  # of a number: the first byte that is below
 LOW_BITS: Final = 14
 SEVEN_BITS: Final = 0x7F
 INSTANT_BYTES: Final = 8  # of µs since the epoch: from 1987 to 2112
+SEQUENCE_BYTES: Final = 6  # of many venues' numbers of updates: from 17 to 2,199 billions
 MOST_BYTES: Final = 9  # of any number that our records have; ten are left to fastavro
 MOST_INT: Final = 2**31
 UNSURE: Final = (IndexError, KeyError, UnicodeDecodeError, struct.error)
 """What a decoder raises for bytes that are to be left to fastavro."""
 
 _HIGH: dict[bytes, int] = {}
-"""All but the first two bytes of a positive number of eight → what they add to it."""
+"""All but the first two bytes of a positive number of so many → what they add to it."""
 
 
 def read_long(data: bytes, at: int) -> tuple[int, int]:
@@ -36,7 +37,7 @@ def read_long(data: bytes, at: int) -> tuple[int, int]:
         number |= (data[end] & SEVEN_BITS) << shift
         shift += 7
     end += 1
-    if end - at == INSTANT_BYTES and not number & 1:
+    if end - at in {INSTANT_BYTES, SEQUENCE_BYTES} and not number & 1:
         if len(_HIGH) >= MEMORY_ENTRIES:
             _HIGH.clear()
         _HIGH[data[at + 2 : end]] = number >> LOW_BITS << LOW_BITS >> 1
@@ -81,9 +82,16 @@ elif (second := data[at + 1]) < {LAST_BYTE}:
     number = first & {SEVEN_BITS} | second << 7
     FIELD = (number >> 1) ^ -(number & 1)
     at += 2
+elif (third := data[at + 2]) < {LAST_BYTE}:
+    number = first & {SEVEN_BITS} | (second & {SEVEN_BITS}) << 7 | third << {LOW_BITS}
+    FIELD = (number >> 1) ^ -(number & 1)
+    at += 3
 elif (high := high_of(data[at + 2:at + {INSTANT_BYTES}])) is not None and not first & 1:
     FIELD = (first & {SEVEN_BITS}) >> 1 | (second & {SEVEN_BITS}) << 6 | high
     at += {INSTANT_BYTES}
+elif (high := high_of(data[at + 2:at + {SEQUENCE_BYTES}])) is not None and not first & 1:
+    FIELD = (first & {SEVEN_BITS}) >> 1 | (second & {SEVEN_BITS}) << 6 | high
+    at += {SEQUENCE_BYTES}
 else:
     FIELD, at = read_long(data, at)
 """
@@ -119,13 +127,14 @@ NUMBERS: Final = '{"type": "array", "items": "double"}'
 
 
 @cache
-def decoder_of(schema: str, begin: int) -> Callable[[bytes], dict[str, Any]] | None:
+def decoder_of(schema: str, begin: int, make: Callable[..., Any] | None = None) -> Callable[[bytes], Any] | None:
     """Make the function that decodes the records of an Avro schema (JSON text); None = it holds what needs fastavro.
 
     It raises one of UNSURE, or returns what fastavro would, field by field in the schema's order.
 
     Args:
         begin: where the body begins in the values.
+        make: is given the fields by name; None = they come as a dictionary.
     """
     avro = json.loads(schema)
     names: dict[str, Any] = {
@@ -134,6 +143,7 @@ def decoder_of(schema: str, begin: int) -> Callable[[bytes], dict[str, Any]] | N
         "read_bytes": read_bytes,
         "read_doubles": read_doubles,
         "high_of": _HIGH.get,
+        "make": make,
         "SMALL": [(number >> 1) ^ -(number & 1) for number in range(LAST_BYTE)],
         "BOOLEANS": {0: False, 1: True},
         "IS_THERE": {0: False, 2: True},
@@ -142,12 +152,17 @@ def decoder_of(schema: str, begin: int) -> Callable[[bytes], dict[str, Any]] | N
         body = [line for kind, names_ in _runs(avro) for line in _lines(kind, names_, names)]
     except KeyError:
         return None
-    fields = ", ".join(f"{field['name']!r}: field_{field['name']}" for field in avro["fields"])
-    lines = [f"at = {begin}", *body, "if at != len(data): raise IndexError(at)", f"return {{{fields}}}"]
+    sign, made_of = ("=", "make({})") if make else (": ", "{{{}}}")
+    fields = ", ".join(_named(field["name"], sign) for field in avro["fields"])
+    lines = [f"at = {begin}", *body, "if at != len(data): raise IndexError(at)", f"return {made_of.format(fields)}"]
     source = "def decode(data):\n" + "\n".join(f"    {line}" for line in lines)
     exec(source, names)  # noqa: S102  # made of our own schema files, never of input
-    made: Callable[[bytes], dict[str, Any]] = names["decode"]
+    made: Callable[[bytes], Any] = names["decode"]
     return made
+
+
+def _named(name: str, sign: str) -> str:
+    return f"{name if sign == '=' else repr(name)}{sign}field_{name}"
 
 
 def _runs(avro: dict[str, Any]) -> Iterator[tuple[Any, list[str]]]:

@@ -82,6 +82,11 @@ class Wish:
     follows: bool = True
     idle_s: float | None = None
 
+    @property
+    def is_all(self) -> bool:
+        """Tell whether every record is wanted."""
+        return self.venue is None and not self.symbols and not isinstance(self.start, int)
+
     def wants_key(self, key: bytes | str | None) -> bool:
         """Tell whether a record may be wanted, before it is decoded."""
         if self.topic.key != KEYED_BY_SYMBOL or not isinstance(key, bytes):
@@ -113,18 +118,18 @@ class Subscription(Generic[R]):
 
     def __init__(self, settings: Settings, wish: Wish) -> None:
         self.repeats = 0  # records that were left out because they had come before
-        self._wish = wish
+        self._wish, self._keeps, self._takes_all = wish, wish.group is not None, wish.is_all
         self._address = settings.kafka.bootstrap_servers
         self._name = wish.topic.name + settings.kafka.topic_suffix
         self._once, self._kept = Once(), Once()
         self._done: dict[Place, int] = {}  # offsets after what the loop has finished with
         self._at_hand: tuple[Place, int, bytes | None] | None = None  # what the loop is busy with
-        self._places: dict[int, Place] = {}
         self._wanted_keys: dict[bytes | str | None, bool] = {}
         self._fetched: deque[Message] = deque()
         self._committed_s = time.monotonic()
         self._ends: dict[Place, int] = {}
         partitions = partition_count(settings, wish.topic.name)
+        self._places: dict[int, Place] = {number: (self._name, number) for number in range(partitions)}
         self._decoder: Decoder[R] = Registry(settings).decoder(wish.topic.record)  # type: ignore[arg-type]  # the topic tells R
         self._consumer: Consumer = consumer(settings, wish.group or GROUP)
         try:
@@ -209,37 +214,33 @@ class Subscription(Generic[R]):
 
     def _pop(self) -> R | None:
         """Take the next wanted record of those fetched; None = there is none."""
-        self._finish_with_last()
+        if self._at_hand is not None:
+            self._finish_with_last()
         while self._fetched:
             record = self._read(self._fetched.popleft())
             if record is not None:
                 return record
-            self._finish_with_last()
+            if self._at_hand is not None:
+                self._finish_with_last()
         return None
 
     def _read(self, message: Message) -> R | None:
         """Read a record unless it is unwanted or a repeat; what tells that is looked at before it is decoded."""
-        place, offset = self._place(message), message.offset() or 0
+        place = self._places[message.partition() or 0]
         header = header_of(message.headers())
-        self._at_hand = (place, offset + 1, header)
+        if self._keeps:
+            self._at_hand = (place, (message.offset() or 0) + 1, header)
         try:
             if header is not None and not self._once.is_new_header(place, header):
                 self.repeats += 1
                 return None
             value = message.value()
-            if not isinstance(value, bytes) or not self._wants_key(message.key()):
+            if not isinstance(value, bytes) or not (self._takes_all or self._wants_key(message.key())):
                 return None
             record = self._decoder.decode(value)
         except (CodecError, SourceError) as error:
-            raise UserError(f"{self._name} [{place[1]}] offset {offset} cannot be read: {error}") from error
-        return record if self._wish.wants(record) else None
-
-    def _place(self, message: Message) -> Place:
-        number = message.partition() or 0
-        place = self._places.get(number)
-        if place is None:
-            place = self._places[number] = (self._name, number)
-        return place
+            raise UserError(f"{self._name} [{place[1]}] offset {message.offset()} cannot be read: {error}") from error
+        return record if self._takes_all or self._wish.wants(record) else None
 
     def _wants_key(self, key: bytes | str | None) -> bool:
         wanted = self._wanted_keys.get(key)
@@ -254,10 +255,9 @@ class Subscription(Generic[R]):
             return
         place, offset, header = self._at_hand
         self._at_hand = None
-        if self._wish.group is not None:
-            self._done[place] = offset
-            if header is not None:
-                self._kept.is_new_header(place, header)
+        self._done[place] = offset
+        if header is not None:
+            self._kept.is_new_header(place, header)
 
     def _is_over(self, since_s: float) -> bool:
         if not self._wish.follows and all(self._reached.get(place, 0) >= end for place, end in self._ends.items()):
@@ -275,7 +275,7 @@ class Subscription(Generic[R]):
                 raise UserError(f"Kafka refuses {self._name}: {error.str()}")
 
     def _take(self, message: Message) -> None:
-        place, offset = self._place(message), message.offset() or 0
+        place, offset = self._places[message.partition() or 0], message.offset() or 0
         self._reached[place] = offset + 1
         if self._wish.follows or offset < self._ends[place]:
             self._fetched.append(message)

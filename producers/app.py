@@ -30,7 +30,6 @@ from tickerplant.logs import logger
 from tickerplant.probes import common_probes
 from tickerplant.registry import Registry
 from tickerplant.room import local_reserve
-from tickerplant.settings import Producer as ProducerSettings
 from tickerplant.settings import Settings, Venue
 
 ROLE: Final = "produce"
@@ -204,7 +203,7 @@ def make_producer(
         of_market = wishes.setdefault(place, Wishes())
         key = (wire.NAME, venue.market, venue.rest_url)
         if key not in fetchers:
-            fetchers[key] = make_fetcher(settings.producer, venue, client)
+            fetchers[key] = make_fetcher(settings, venue, client)
         captures.append(
             Capture(venue, intakes[wire.NAME], fetchers[key], run_of_process, wishes=of_market, is_first=is_first)
         )
@@ -256,8 +255,15 @@ def _intake(settings: Settings, venue: str, registry: Registry, publisher: Publi
     )
 
 
-def make_fetcher(settings: ProducerSettings, venue: Venue, client: httpx.AsyncClient) -> Fetcher:
+def make_fetcher(settings: Settings, venue: Venue, client: httpx.AsyncClient) -> Fetcher:
     """Set up REST of an entry's market, within the venue's limits."""
     wire = find_wire(venue)
     address = Address.of(wire.LIMITS[venue.market])
-    return Fetcher(client, wire.NAME, address, now_us=now_us, timeout_s=settings.http_timeout_s)
+    return Fetcher(
+        client,
+        wire.NAME,
+        address,
+        now_us=now_us,
+        timeout_s=settings.producer.http_timeout_s,
+        key=settings.keys.of(wire.NAME),
+    )

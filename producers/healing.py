@@ -99,7 +99,7 @@ class Healing:
                 await self._heal(missing)
 
     async def _heal(self, missing: Missing) -> None:
-        request = self._wire.trades_request(self._market, missing, self._base)
+        request = self._wire.trades_request(self._market, missing, self._base, is_keyed=self._fetcher.is_keyed)
         pages = 0
         try:
             while request is not None and pages < self._most_pages:

@@ -11,6 +11,7 @@ from contextlib import AbstractAsyncContextManager, suppress
 from typing import Final
 
 import httpx
+from pydantic import SecretStr
 from structlog.stdlib import BoundLogger
 
 from producers.failures import printable
@@ -106,6 +107,7 @@ class Fetcher:
     Args:
         address: what the venue allows us, shared with those who connect.
         timeout_s: for a whole answer, however slowly it drips.
+        key: of the venue, for requests that want one; None = there is none.
     """
 
     def __init__(
@@ -116,13 +118,20 @@ class Fetcher:
         *,
         now_us: NowUs,
         timeout_s: float = TIMEOUT_S,
+        key: SecretStr | None = None,
     ) -> None:
         self.address = address
+        self._key = key
         self._client = client
         self._venue = venue
         self._timeout_s = timeout_s
         self._now_us = now_us
         self._log: BoundLogger = logger().bind(venue=venue)
+
+    @property
+    def is_keyed(self) -> bool:
+        """Whether there is a key of the venue."""
+        return self._key is not None
 
     async def fetch(self, request: Request) -> bytes:
         """Wait for the rate limit, and get a body, untouched but for its Content-Encoding.
@@ -144,7 +153,9 @@ class Fetcher:
             raise self._error(RetryError, request, "http_transport", type(error).__name__) from error
 
     def _asked(self, request: Request) -> AbstractAsyncContextManager[httpx.Response]:
-        headers = HEADERS | JSON_BODY if request.body else HEADERS
+        headers = HEADERS | (JSON_BODY if request.body else {})
+        if request.key_header and self._key is not None:
+            headers[request.key_header] = self._key.get_secret_value()
         return self._client.stream(
             request.method, request.url, content=request.body or None, headers=headers, timeout=self._timeout_s
         )

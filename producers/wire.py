@@ -67,12 +67,14 @@ class Request:
 
     Args:
         body: JSON, of a POST.
+        key_header: header that our key goes in; "" = none is sent. It is no part of `name`.
     """
 
     url: str
     weight: float
     method: Literal["GET", "POST"] = "GET"
     body: bytes = b""
+    key_header: str = ""
 
     @property
     def name(self) -> str:
@@ -268,8 +270,12 @@ class Wire(Protocol):
             ValueError: the body does not tell.
         """
 
-    def trades_request(self, market: str, missing: Missing, base: str | None) -> Request | None:
-        """Make the request for missing trades, or the first page of them; None = the venue tells no past trades."""
+    def trades_request(self, market: str, missing: Missing, base: str | None, *, is_keyed: bool) -> Request | None:
+        """Make the request for missing trades, or the first page of them; None = the venue tells no past trades.
+
+        Args:
+            is_keyed: we have a key of the venue.
+        """
 
     def next_trades(self, request: Request, body: bytes, missing: Missing) -> Request | None:
         """Make the request that follows an answered one of missing trades; None = that was the last.
@@ -297,9 +303,9 @@ def one_page(request: Request, body: bytes) -> Request | None:
     return None
 
 
-def no_past_trades(market: str, missing: Missing, base: str | None) -> None:
+def no_past_trades(market: str, missing: Missing, base: str | None, *, is_keyed: bool) -> None:
     """Tell no past trades: `trades_request` of venues whose missing trades cannot be asked for."""
-    del market, missing, base
+    del market, missing, base, is_keyed
 
 
 def no_more_trades(request: Request, body: bytes, missing: Missing) -> None:

@@ -112,6 +112,16 @@ class ClickHouse(Section):
     table_suffix: str = ""  # appended to every table name, as a replay does for itself
 
 
+class Keys(Section):
+    """Keys of venues, for REST that they do not answer without; those that may read market data are enough."""
+
+    binance: Secret = None  # missing trades of futures that are older than the newest 1,000
+
+    def of(self, venue: str) -> SecretStr | None:
+        """Tell the key of a venue, in capitals; None = there is none."""
+        return self.binance if venue == "BINANCE" else None
+
+
 class Producer(Section):
     """How frames are packed into raw records, and how patient connections are."""
 
@@ -234,6 +244,7 @@ class Settings(Section):
     object_store: ObjectStore = ObjectStore()
     clickhouse: ClickHouse = ClickHouse()
     producer: Producer = Producer()
+    keys: Keys = Keys()
     processor: Processor = Processor()
     features: Features = Features()
     sink: Sink = Sink()

@@ -231,7 +231,7 @@ def _entry(options: SmokeOptions, market: str) -> Venue:
 async def _check_market(settings: Settings, options: SmokeOptions, entry: Venue, client: httpx.AsyncClient) -> Finding:
     """Check one market; what the venue does wrong is in the finding."""
     tally = Tally(entry.venue)
-    fetcher = make_fetcher(settings.producer, entry, client)
+    fetcher = make_fetcher(settings, entry, client)
     try:
         async with asyncio.timeout(LIST_WITHIN_S):
             bodies = await fetch_list(entry, fetcher, ())

@@ -62,14 +62,14 @@ FACTS: Final[dict[str, Facts]] = {
         times="`T`, `E`, ms",
         sizes="base currency",
         since="2026-04-23 (one path for all, before)",
-        past_trades="`GET /fapi/v1/trades`, the newest 1,000",
+        past_trades="`GET /fapi/v1/trades`, the newest 1,000; with a key `historicalTrades`, by id",
     ),
     "coinm": Facts(
         side="`m`: the buyer is the maker → SELL",
         times="`T`, `E`, ms",
         sizes="contracts of 100 or 10 USD",
         since="2023",
-        past_trades="`GET /dapi/v1/trades`, the newest 1,000",
+        past_trades="`GET /dapi/v1/trades`, the newest 1,000; with a key `historicalTrades`, by id",
     ),
 }
 BOOK_RULES: Final[dict[str, BookRule]] = {"spot": FirstIdRule(), "usdm": PreviousIdRule(), "coinm": PreviousIdRule()}

@@ -47,7 +47,10 @@ REST_PATHS: Final = {"spot": "/api/v3", "usdm": "/fapi/v1", "coinm": "/dapi/v1"}
 DEPTH_LEVELS: Final = 1000
 DEPTH_WEIGHTS: Final = {"spot": 50, "usdm": 20, "coinm": 20}
 PAST_TRADES: Final = 1000  # of a page
-PAST_TRADES_WEIGHTS: Final = {"spot": 25, "usdm": 5, "coinm": 5}
+KEYED_PAST_TRADES: Final = 500  # the same where a key is wanted
+SPOT_TERMS: Final = (25, "")  # weight, and header of the key
+KEYED_TERMS: Final = (20, "X-MBX-APIKEY")
+NEWEST_TRADES_WEIGHT: Final = 5
 LIST_WEIGHTS: Final = {"spot": 20, "usdm": 1, "coinm": 1}
 LIST_SYMBOLS: Final = 100  # asked for by name in one request; more are asked for with the whole list
 LIFE_S: Final = 23.5 * 3600  # the venue cuts a connection after 24 h
@@ -193,17 +196,20 @@ def depth_request(market: str, venue_symbol: str, base: str | None) -> Request:
     return Request(url=url, weight=DEPTH_WEIGHTS[market])
 
 
-def trades_request(market: str, missing: Missing, base: str | None) -> Request:
-    """Make the request for missing trades: of spot from the first on, of futures the newest.
+def trades_request(market: str, missing: Missing, base: str | None, *, is_keyed: bool) -> Request:
+    """Make the request for missing trades from the first on; of futures, which want a key for that, else the newest.
 
     Source: https://developers.binance.com/docs/binance-spot-api-docs/rest-api/market-data-endpoints#old-trade-lookup
+    Source: https://developers.binance.com/docs/derivatives/usds-margined-futures/market-data/rest-api/Old-Trades-Lookup
     Source: https://developers.binance.com/docs/derivatives/usds-margined-futures/market-data/rest-api/Recent-Trades-List
     """
+    root, symbol = _rest(market, base), quote(missing.venue_symbol)
     if market == "spot":
-        head = f"{_rest(market, base)}/historicalTrades?symbol={quote(missing.venue_symbol)}"
-        return _old_trades(head, missing.first_id)
-    url = f"{_rest(market, base)}/trades?symbol={quote(missing.venue_symbol)}&limit={PAST_TRADES}"
-    return Request(url=url, weight=PAST_TRADES_WEIGHTS[market])
+        return _old_trades(f"{root}/historicalTrades?symbol={symbol}&limit={PAST_TRADES}", missing.first_id, SPOT_TERMS)
+    if is_keyed:
+        head = f"{root}/historicalTrades?symbol={symbol}&limit={KEYED_PAST_TRADES}"
+        return _old_trades(head, missing.first_id, KEYED_TERMS)
+    return Request(url=f"{root}/trades?symbol={symbol}&limit={PAST_TRADES}", weight=NEWEST_TRADES_WEIGHT)
 
 
 def next_trades(request: Request, body: bytes, missing: Missing) -> Request | None:
@@ -216,11 +222,12 @@ def next_trades(request: Request, body: bytes, missing: Missing) -> Request | No
     ids = [each.id for each in _PAST_TRADES.decode(body)]
     if not from_id or not ids or max(ids) >= missing.last_id:
         return None
-    return _old_trades(head, max(ids) + 1)
+    return _old_trades(head, max(ids) + 1, (request.weight, request.key_header))
 
 
-def _old_trades(head: str, from_id: int) -> Request:
-    return Request(url=f"{head}&fromId={from_id}&limit={PAST_TRADES}", weight=PAST_TRADES_WEIGHTS["spot"])
+def _old_trades(head: str, from_id: int, terms: tuple[float, str]) -> Request:
+    weight, key_header = terms
+    return Request(url=f"{head}&fromId={from_id}", weight=weight, key_header=key_header)
 
 
 def list_requests(market: str, symbols: Sequence[str], base: str | None) -> list[Request]:

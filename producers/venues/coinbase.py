@@ -204,11 +204,12 @@ def dialogue(market: str, ticket: bytes) -> Dialogue:
     return ExchangeTalk(market) if market == "exchange" else AdvancedTalk(market)
 
 
-def trades_request(market: str, missing: Missing, base: str | None) -> Request | None:
+def trades_request(market: str, missing: Missing, base: str | None, *, is_keyed: bool) -> Request | None:
     """Make the request for missing trades, from the last one backwards; None = Advanced Trade wants a key.
 
     Source: https://docs.cdp.coinbase.com/api-reference/exchange-api/rest-api/products/get-product-trades
     """
+    del is_keyed
     if market != "exchange":
         return None
     url = f"{base or REST_URLS[market]}/products/{quote(missing.venue_symbol, safe='')}/trades?limit={PAST_TRADES}"

@@ -195,12 +195,12 @@ def dialogue(market: str, ticket: bytes) -> Dialogue:
     return DeribitTalk(LIMITS[market])
 
 
-def trades_request(market: str, missing: Missing, base: str | None) -> Request:
+def trades_request(market: str, missing: Missing, base: str | None, *, is_keyed: bool) -> Request:
     """Make the request for missing trades, by `trade_seq`, from the first on.
 
     Source: https://docs.deribit.com/api-reference/market-data/public-get_last_trades_by_instrument
     """
-    del market
+    del market, is_keyed
     query = urlencode({"instrument_name": missing.venue_symbol, "count": PAST_TRADES, "sorting": "asc"})
     return _past_trades(f"{base or REST_URL}{PAST_TRADES_PATH}?{query}", missing.first_id, missing.last_id)
 

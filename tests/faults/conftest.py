@@ -28,8 +28,8 @@ from tickerplant.local.venue.dialect import Book, Stream
 from tickerplant.local.venue.dialect import Frame as Written
 from tickerplant.local.venue.fault_plan import ActiveFault, Strike
 from tickerplant.local.venue.faults import AnyFault, Disconnect
+from tickerplant.settings import Keys, Settings
 from tickerplant.settings import Producer as ProducerSettings
-from tickerplant.settings import Settings
 from tickerplant.settings import Venue as VenueSettings
 
 PATIENCE_S = 20.0
@@ -355,6 +355,7 @@ def world(quick_books: None) -> Callable[..., Any]:
         seed: int = 1,
         stale_after_s: float = 30.0,
         before: tuple[AnyFault, ...] = (),
+        keys: Keys | None = None,
         **producer_settings: Any,
     ) -> AsyncIterator[World]:
         timing: dict[str, Any] = {"linger_ms": 5.0, "backoff_first_s": 0.02, "backoff_most_s": 0.2, "overlap_s": 0.2}
@@ -365,6 +366,7 @@ def world(quick_books: None) -> Callable[..., Any]:
             for fault in before:
                 venue.faults.start(fault)
             settings = _settings(venue.port, markets, channels, ProducerSettings(**timing))
+            settings = settings.model_copy(update={"keys": keys or Keys()})
             flow = Flow()
             intake = Intake(
                 "BINANCE", "raw.binance", partition_count=1, settings=settings.producer, outlet=flow, now_us=now_us

@@ -5,10 +5,12 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
+from pydantic import SecretStr
 
 from processors import healing
 from schemas.records import Tick
 from tickerplant.local.venue.faults import Disconnect, HttpError, HttpGarbage, Lose, Refuse
+from tickerplant.settings import Keys
 
 Capturing = Callable[..., Any]
 
@@ -61,6 +63,17 @@ async def test_after_a_cut_every_trade_is_there_once(capturing: Capturing, marke
     assert [(each.symbol, each.trade_id) for each in again.records if isinstance(each, Tick)] == [
         (each.symbol, each.trade_id) for each in it.of(Tick)
     ]
+
+
+async def test_with_a_key_futures_heal_from_any_id_on(capturing: Capturing) -> None:
+    async with capturing(markets=("usdm",), symbols=3, keys=Keys(binance=SecretStr("any-key"))) as it:
+        lost = it.start(Lose(match="*@trade", count=1))
+        await it.until(lambda: lost.is_over and holes(it, "HEALED"))
+        await it.finish()
+
+    assert_nothing_is_missing(it)
+    assert any("historicalTrades?" in each.request for each in it.flow.frames("HTTP"))
+    assert not any("any-key" in each.request for each in it.flow.frames("HTTP"))
 
 
 async def test_single_trades_that_are_lost_are_fetched(capturing: Capturing) -> None:

@@ -138,22 +138,33 @@ def test_depth_request_has_its_path_and_weight(market: str, path: str, weight: i
 GONE: Final = Missing(venue_symbol="币BTC", first_id=11, last_id=1500)
 
 
-def test_missing_spot_trades_are_asked_for_by_id_until_the_last() -> None:
-    first = binance.trades_request("spot", GONE, "http://host")
+@pytest.mark.parametrize(
+    ("market", "path", "limit", "weight", "header"),
+    [
+        ("spot", "/api/v3/historicalTrades", 1000, 25, ""),
+        ("usdm", "/fapi/v1/historicalTrades", 500, 20, "X-MBX-APIKEY"),
+        ("coinm", "/dapi/v1/historicalTrades", 500, 20, "X-MBX-APIKEY"),
+    ],
+)
+def test_missing_trades_are_asked_for_by_id_until_the_last(
+    market: str, path: str, limit: int, weight: int, header: str
+) -> None:
+    first = binance.trades_request(market, GONE, "http://host", is_keyed=True)
     second = binance.next_trades(first, b'[{"id":11},{"id":1010}]', GONE)
 
-    assert first.url == f"http://host/api/v3/historicalTrades?symbol={quote('币BTC')}&fromId=11&limit=1000"
+    assert first.url == f"http://host{path}?symbol={quote('币BTC')}&limit={limit}&fromId=11"
     assert second is not None
-    assert (second.url, second.weight) == (first.url.replace("fromId=11&", "fromId=1011&"), 25)
+    assert (second.url, second.weight) == (first.url.replace("fromId=11", "fromId=1011"), weight)
+    assert first.key_header == second.key_header == header
     assert binance.next_trades(second, b'[{"id":1500}]', GONE) is None
     assert binance.next_trades(second, b"[]", GONE) is None
 
 
 @pytest.mark.parametrize(("market", "path"), [("usdm", "/fapi/v1/trades"), ("coinm", "/dapi/v1/trades")])
-def test_of_missing_futures_trades_the_newest_are_asked_for_once(market: str, path: str) -> None:
-    request = binance.trades_request(market, GONE, "http://host")
+def test_without_a_key_the_newest_futures_trades_are_asked_for_once(market: str, path: str) -> None:
+    request = binance.trades_request(market, GONE, "http://host", is_keyed=False)
 
-    assert (urlsplit(request.url).path, request.weight) == (path, 5)
+    assert (urlsplit(request.url).path, request.weight, request.key_header) == (path, 5, "")
     assert binance.next_trades(request, b'[{"id":11}]', GONE) is None
 
 

@@ -144,7 +144,7 @@ def test_few_products_of_advanced_trade_are_asked_for_by_name() -> None:
 
 def test_missing_trades_are_asked_for_backwards_by_id() -> None:
     missing = Missing(venue_symbol="BTC-USD", first_id=100, last_id=1500)
-    first = coinbase.trades_request("exchange", missing, "http://host")
+    first = coinbase.trades_request("exchange", missing, "http://host", is_keyed=False)
     assert first is not None
     second = coinbase.next_trades(first, b'[{"trade_id":1500},{"trade_id":501}]', missing)
 
@@ -154,4 +154,4 @@ def test_missing_trades_are_asked_for_backwards_by_id() -> None:
     assert coinbase.next_trades(second, b'[{"trade_id":100}]', missing) is None
     assert coinbase.next_trades(second, b'[{"trade_id":501}]', missing) is None
     assert coinbase.next_trades(second, b"[]", missing) is None
-    assert coinbase.trades_request("advanced", missing, None) is None
+    assert coinbase.trades_request("advanced", missing, None, is_keyed=False) is None

@@ -147,7 +147,7 @@ def test_addresses() -> None:
 
 def test_missing_trades_are_asked_for_by_their_numbers() -> None:
     missing = Missing(venue_symbol="BTC-PERPETUAL", first_id=100, last_id=1500)
-    first = deribit.trades_request("futures", missing, "http://host")
+    first = deribit.trades_request("futures", missing, "http://host", is_keyed=False)
     body = b'{"result":{"trades":[{"trade_seq":1099},{"trade_seq":100}],"has_more":true}}'
     second = deribit.next_trades(first, body, missing)
 

@@ -1,11 +1,13 @@
 """REST against a real HTTP server: bodies untouched, refusals told apart, Retry-After honoured."""
 
+import asyncio
 import time
 from typing import Any
 
 import httpx
 import pytest
 from aiohttp import web
+from pydantic import SecretStr
 
 from producers.http import Fetcher, RefusedError, RetryError
 from producers.limiter import Address
@@ -68,3 +70,26 @@ async def test_requests_above_the_budget_wait(client: httpx.AsyncClient, venue: 
         await fetcher.fetch(request(venue, weight=50))
 
     assert 1.5 <= time.monotonic() - start < 6
+
+
+async def test_a_key_goes_with_requests_that_want_one_and_nowhere_else(
+    client: httpx.AsyncClient, serve_tcp: Any
+) -> None:
+    heads: list[bytes] = []
+
+    async def answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        heads.append(await reader.readuntil(b"\r\n\r\n"))
+        writer.write(b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\nConnection: close\r\n\r\n[]")
+        await writer.drain()
+
+    url = (await serve_tcp(answer)).replace("ws://", "http://")
+    keyed = Fetcher(client, "BINANCE", Address(6000, 300), now_us=now_us, key=SecretStr("our-key"))
+    keyless = Fetcher(client, "BINANCE", Address(6000, 300), now_us=now_us)
+    wanted = Request(url=f"{url}/a", weight=1, key_header="X-KEY")
+    await keyed.fetch(wanted)
+    await keyed.fetch(Request(url=f"{url}/b", weight=1))
+    await keyless.fetch(wanted)
+
+    assert [b"X-KEY: our-key" in head for head in heads] == [True, False, False]
+    assert (keyed.is_keyed, keyless.is_keyed) == (True, False)
+    assert "key" not in wanted.name

@@ -430,6 +430,7 @@ class Ask:
     body: bytes
     address: str
     now_ms: int
+    headers: Mapping[str, str] = field(default_factory=dict)
 
 
 class Answer(NamedTuple):

@@ -78,6 +78,7 @@ def rest_handler(route: Route, market: str, *, feed: Feed, counts: Counts, now_u
             body=await request.read(),
             address=request.host,
             now_ms=now_us() // 1000,
+            headers=request.headers,
         )
         try:
             answer = route.answer(ask)

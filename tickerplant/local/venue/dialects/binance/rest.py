@@ -26,6 +26,8 @@ DEPTH_DEFAULT: Final = {"spot": 100, "usdm": 500, "coinm": 500}
 TRADES_MOST: Final = 1000
 TRADES_DEFAULT: Final = 500
 TRADES_WEIGHTS: Final = {"spot": 25, "usdm": 5, "coinm": 5}
+OLD_TRADES_WEIGHTS: Final = {"spot": 25, "usdm": 20, "coinm": 20}
+KEY_HEADER: Final = "X-MBX-APIKEY"
 KLINES_MOST: Final = {"spot": 1000, "usdm": 1500, "coinm": 1500}
 KLINES_DEFAULT: Final = 500
 Weighed = Callable[[str, Ask], tuple[bytes, int]]
@@ -108,11 +110,11 @@ def _trades(market: str, ask: Ask) -> tuple[bytes, int]:
 
 
 def _historical_trades(market: str, ask: Ask) -> tuple[bytes, int]:
-    """Answer from an id on; futures want a key for it."""
-    if market != "spot":
+    """Answer from an id on; futures want a key for it, any will do."""
+    if market != "spot" and not ask.headers.get(KEY_HEADER):
         raise _RequestError(-2014, "API-key format invalid.")
     from_id = _integer(ask.query, "fromId", 1) if "fromId" in ask.query else -1
-    return _past_trades(market, ask, from_id), TRADES_WEIGHTS[market]
+    return _past_trades(market, ask, from_id), OLD_TRADES_WEIGHTS[market]
 
 
 def _past_trades(market: str, ask: Ask, from_id: int) -> bytes:

@@ -14,6 +14,7 @@ from processors.items import AnyItem
 from processors.memory import Memory
 from processors.venues import kraken_futures, kraken_spot, kraken_spot_v1
 from processors.venues.kraken_checksum import KrakenChecksum
+from processors.wire import unknown_answer
 from schemas.records import Frame
 
 NAME: Final = "KRAKEN"
@@ -24,6 +25,7 @@ FACTS: Final[dict[str, Facts]] = {
         times="`timestamp`, ISO 8601 to µs",
         sizes="base currency",
         since="2023, API v2",
+        past_trades="`GET /0/public/Trades`, by time",
     ),
     "spot_v1": Facts(
         side="`b` or `s`, the taker's",
@@ -62,7 +64,7 @@ def trades_are_counted(market: str) -> bool:
 
 
 def parse(market: str, frame: Frame, memory: Memory) -> list[AnyItem]:
-    """Parse a MESSAGE frame; answers to our own requests yield nothing.
+    """Parse a MESSAGE or HTTP frame; answers to our own requests on the connection yield nothing.
 
     Raises:
         FrameError: malformed, or not a message we know.
@@ -70,5 +72,7 @@ def parse(market: str, frame: Frame, memory: Memory) -> list[AnyItem]:
     if market not in PARSERS:
         raise FrameError(f"Kraken has no market {market!r}")
     if frame.kind == "HTTP":
-        raise FrameError(f"answer to a request we do not know: {frame.request[:80]!r}")
+        if market == "spot":
+            return kraken_spot.parse_answer(frame)
+        raise unknown_answer(frame.request)
     return PARSERS[market](frame.payload, memory)

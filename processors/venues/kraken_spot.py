@@ -8,6 +8,7 @@ Source: https://docs.kraken.com/api/docs/websocket-v2/ohlc
 
 from collections.abc import Callable
 from typing import Annotated, Any, Final, Literal
+from urllib.parse import unquote
 
 import msgspec
 from msgspec import Raw, Struct
@@ -26,8 +27,23 @@ from processors.items import (
     UnknownField,
 )
 from processors.memory import Memory
-from processors.wire import MALFORMED, NOTICE_CHARS, Id, Wire, amount, digits, iso_us, notice, positive
-from schemas.records import Side
+from processors.wire import (
+    MALFORMED,
+    NO_ID,
+    NOTICE_CHARS,
+    Id,
+    Wire,
+    amount,
+    asked,
+    digits,
+    iso_us,
+    notice,
+    past_trades,
+    positive,
+    seconds_us,
+    unknown_answer,
+)
+from schemas.records import Frame, Side
 
 SIDES: Final[dict[str, Side]] = {"buy": "BUY", "sell": "SELL"}
 DEPTHS: Final = (10, 25, 100, 500, 1000)
@@ -182,6 +198,58 @@ def _answer(message: Message, payload: bytes, memory: Memory) -> Items:
     if message.success is False or message.error is not None or result.warnings:
         return [notice(payload)]
     return []
+
+
+class PastAnswer(Struct, gc=False, forbid_unknown_fields=True):
+    """An answer of REST: by the venue's own name of the pair, and where the next page begins (`last`)."""
+
+    error: list[Any]
+    result: dict[str, Raw] = {}
+
+
+class PastTrade(Struct, gc=False, array_like=True):
+    """A row of it."""
+
+    price: str
+    volume: str
+    time: Raw
+    side: Literal["b", "s"]
+    order: Any
+    miscellaneous: Any
+    trade_id: Id
+
+
+PAST_ANSWER: Final = Wire(PastAnswer, "past trades")
+PAST_TRADES: Final = msgspec.json.Decoder(list[PastTrade])
+
+
+def parse_answer(frame: Frame) -> Items:
+    """Parse trades that were asked for; the pair is named behind # of the request, as its stream does.
+
+    Raises:
+        FrameError: malformed, or no answer we know.
+    """
+    head, _, pair = frame.request.partition("#")
+    if not asked(head)[0].endswith("/0/public/Trades") or not pair:
+        raise unknown_answer(frame.request)
+    unknown: Unknown = []
+    answer = PAST_ANSWER.decode(frame.payload, unknown)
+    if answer.error:
+        return [notice(frame.payload), *unknown]
+    rows = [row for name, body in answer.result.items() if name != "last" for row in _past_rows(body)]
+    return [*past_trades([_past_trade(unquote(pair), row) for row in rows], NO_ID, NO_ID), *unknown]
+
+
+def _past_rows(body: Raw) -> list[PastTrade]:
+    try:
+        return PAST_TRADES.decode(body)
+    except MALFORMED as error:
+        raise FrameError(f"past trades: {error}") from error
+
+
+def _past_trade(pair: str, row: PastTrade) -> Trade:
+    side: Side = "BUY" if row.side == "b" else "SELL"
+    return Trade(pair, seconds_us(digits(row.time)), row.trade_id, positive(row.price), amount(row.volume), side)
 
 
 def _trades(message: Message, _memory: Memory, unknown: Unknown) -> Items:

@@ -7,18 +7,20 @@ Source: https://docs.kraken.com/api/docs/rest-api/get-tradable-asset-pairs
 
 from collections.abc import Callable, Sequence
 from typing import Final
+from urllib.parse import quote
+
+import msgspec
 
 from producers.venues.kraken_talks import FuturesTalk, SpotTalk, SpotV1Talk
 from producers.wire import (
     Dialogue,
     Limits,
+    Missing,
     Request,
     SnapshotBy,
     kind_of,
     no_depth_request,
     no_door,
-    no_more_trades,
-    no_past_trades,
     one_page,
     same_url,
 )
@@ -58,6 +60,7 @@ LIMITS: Final = {
     "futures": _limits(50.0),  # 100
 }
 
+OLD_NAMES: Final = {"BTC": "XBT", "DOGE": "XDG"}  # of REST and the first API
 MINUTES: Final = {
     "1m": 1, "5m": 5, "15m": 15, "30m": 30, "1h": 60, "4h": 240, "1d": 1440, "1w": 10080, "15d": 21600,
 }  # fmt: skip
@@ -120,6 +123,61 @@ def dialogue(market: str, ticket: bytes) -> Dialogue:
     return TALKS[market](LIMITS[market])
 
 
+class _Past(msgspec.Struct, frozen=True):
+    """An answer of past trades: by the venue's own name of the pair, and `last`."""
+
+    result: dict[str, msgspec.Raw]
+
+
+class _PastTrade(msgspec.Struct, frozen=True, array_like=True):
+    price: msgspec.Raw
+    volume: msgspec.Raw
+    time: msgspec.Raw
+    side: msgspec.Raw
+    order: msgspec.Raw
+    miscellaneous: msgspec.Raw
+    trade_id: int
+
+
+_PAST = msgspec.json.Decoder(_Past)
+_PAST_TRADES = msgspec.json.Decoder(list[_PastTrade])
+_LAST = msgspec.json.Decoder(str)
+
+
+def trades_request(market: str, missing: Missing, base: str | None, *, is_keyed: bool) -> Request | None:
+    """Make the request for missing trades by the time of the one before them; None = the venue tells none.
+
+    The first API of spot has no ids, answers of futures have others than their streams. What follows # is not sent: it
+    names the pair as the stream does, for whoever reads the answer.
+    Source: https://docs.kraken.com/api/docs/rest-api/get-recent-trades
+    """
+    del is_keyed
+    if market != "spot" or not missing.after_time_us:
+        return None
+    names = (OLD_NAMES.get(each, each) for each in missing.venue_symbol.partition("/")[::2])
+    head = f"{base or SPOT_REST_URL}/0/public/Trades?pair={quote(''.join(names))}"
+    return _past_trades(head, (missing.after_time_us - 1) * 1000, missing)
+
+
+def next_trades(request: Request, body: bytes, missing: Missing) -> Request | None:
+    """Make the request for the page that follows; None = that was the last.
+
+    Raises:
+        ValueError: the body holds no trades.
+    """
+    result = _PAST.decode(body).result
+    last = int(_LAST.decode(result.pop("last", msgspec.Raw(b""))))
+    trades = [each for rows in result.values() for each in _PAST_TRADES.decode(rows)]
+    head, _, since = request.url.partition("#")[0].partition("&since=")
+    if not trades or max(each.trade_id for each in trades) >= missing.last_id or last <= int(since):
+        return None
+    return _past_trades(head, last, missing)
+
+
+def _past_trades(head: str, since_ns: int, missing: Missing) -> Request:
+    return Request(url=f"{head}&since={since_ns}#{quote(missing.venue_symbol)}", weight=1)
+
+
 def list_requests(market: str, symbols: Sequence[str], base: str | None) -> list[Request]:
     """Make the requests for an instrument list; it comes whole, whatever is wanted, pairs by class."""
     del symbols
@@ -138,5 +196,3 @@ depth_request = no_depth_request
 door = no_door
 connect_url = same_url
 next_page = one_page
-trades_request = no_past_trades
-next_trades = no_more_trades

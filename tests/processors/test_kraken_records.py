@@ -332,3 +332,28 @@ def test_answers_of_rest_are_dead_letters(spot: Any) -> None:
     spot.take(spot.feed.frame(b'{"error":[],"result":{}}', "HTTP", request="https://api.kraken.com/0/public/Depth"))
 
     assert "a request we do not know" in only(spot.of(DeadLetter)).reason
+
+
+def test_missing_trades_of_spot_come_by_rest(new_run: Any) -> None:
+    run = new_run("spot", "KRAKEN")
+    row = {"symbol": "BTC/USD", "side": "buy", "price": 60000.1, "qty": 0.5, "ord_type": "limit", "trade_id": 11,
+           "timestamp": "2024-08-08T23:54:00.100000Z"}  # fmt: skip
+    run.say(*({"channel": "trade", "type": "update", "data": [row | {"trade_id": each}]} for each in (11, 14)))
+    body = (
+        b'{"error":[],"result":{"XXBTZUSD":[["60000.10000","0.50000000",1723161240.1,"b","l","",11],'
+        b'["59999.90000","0.25000000",1723161240.1234567,"s","m","",12],'
+        b'["60000.00000","1.50000000",1723161240.2,"b","m","",13]],"last":"1723161240200000000"}}'
+    )
+    url = "https://api.kraken.com/0/public/Trades?pair=XBTUSD&since=1723161240099999000"
+    run.take(run.feed.frame(body, "HTTP", request=f"{url}#BTC/USD"))
+
+    found = [(each.trade_id, each.price, each.quantity, each.side, each.exchange_time_us) for each in run.of(Tick)[2:]]
+    assert found == [
+        ("12", 59999.9, 0.25, "SELL", 1_723_161_240_123_456),
+        ("13", 60000.0, 1.5, "BUY", 1_723_161_240_200_000),
+    ]
+    assert [each.kind for each in run.of(QualityEvent) if each.symbol and each.channel] == ["GAP", "HEALED"]
+    refusal = b'{"error":["EQuery:Unknown asset pair"]}'
+    run.take(run.feed.frame(body, "HTTP", request=url), run.feed.frame(refusal, "HTTP", request=f"{url}#BTC/USD"))
+    assert len(run.of(DeadLetter)) == 1
+    assert len(run.of(QualityEvent, kind="VENUE_NOTICE")) == 1

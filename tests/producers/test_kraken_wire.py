@@ -6,7 +6,7 @@ import msgspec
 import pytest
 
 from producers.venues import kraken
-from producers.wire import Answer, Dialogue, Stream
+from producers.wire import Answer, Dialogue, Missing, Stream
 
 SYMBOLS = {"spot": "BTC/USD", "spot_v1": "XBT/USD", "futures": "PF_XBTUSD"}
 
@@ -242,3 +242,33 @@ def test_requests_are_json() -> None:
     ]
 
     assert all(isinstance(msgspec.json.decode(each.payload), dict) for each in asks)
+
+
+def test_missing_trades_are_asked_for_by_the_time_of_the_one_before_them() -> None:
+    missing = Missing(venue_symbol="BTC/USD", first_id=100, last_id=1500, after_time_us=1_688_669_597_827_736)
+    first = kraken.trades_request("spot", missing, "http://host", is_keyed=False)
+    assert first is not None
+    rows = b'["1.0","2",1688669597.8277369,"b","m","",1099]'
+    body = b'{"error":[],"result":{"XXBTZUSD":[%s],"last":"1688669600000000001"}}' % rows
+    second = kraken.next_trades(first, body, missing)
+
+    assert first.url == "http://host/0/public/Trades?pair=XBTUSD&since=1688669597827735000#BTC/USD"
+    assert second is not None
+    assert second.url == "http://host/0/public/Trades?pair=XBTUSD&since=1688669600000000001#BTC/USD"
+    assert kraken.next_trades(second, body, missing) is None
+    assert kraken.next_trades(first, body.replace(b"1099", b"1500"), missing) is None
+    assert kraken.next_trades(first, b'{"error":[],"result":{"XXBTZUSD":[],"last":"9"}}', missing) is None
+    for market in ("spot_v1", "futures"):
+        assert kraken.trades_request(market, missing, None, is_keyed=False) is None
+
+
+@pytest.mark.parametrize(
+    "body", [b"{", b'{"error":["EGeneral"]}', b'{"result":{"XXBTZUSD":[[1]],"last":"1"}}', b'{"result":{}}']
+)
+def test_an_answer_without_trades_is_told(body: bytes) -> None:
+    missing = Missing(venue_symbol="BTC/USD", first_id=1, last_id=2, after_time_us=1000)
+    request = kraken.trades_request("spot", missing, None, is_keyed=False)
+    assert request is not None
+
+    with pytest.raises(ValueError, match=r"\S"):
+        kraken.next_trades(request, body, missing)

@@ -65,6 +65,8 @@ INTERVALS: Final = (1, 5, 15, 30, 60, 240, 1440, 10080, 21600)
 TRIGGERS: Final = ("trades", "bbo")
 CHANNELS: Final = ("book", "trade", "ticker", "ohlc")
 TRADES_AT_FIRST: Final = 50
+PAST_TRADES: Final = 1000  # of an answer
+ALL_TRADES: Final = 1 << 30
 TOP: Final = 10  # levels of each side that a checksum is made of
 MINUTE_MS: Final = 60_000
 BOOK_MS: Final = 50
@@ -99,7 +101,10 @@ def routes(market: str) -> list[Route]:
     """List the REST addresses."""
     if market == kraken_futures.MARKET:
         return [Route(path="/api/v3/instruments", answer=kraken_futures.instruments, counts_as="instruments")]
-    return [Route(path="/0/public/AssetPairs", answer=lambda ask: _asset_pairs(market, ask), counts_as="instruments")]
+    return [
+        Route(path="/0/public/AssetPairs", answer=lambda ask: _asset_pairs(market, ask), counts_as="instruments"),
+        Route(path="/0/public/Trades", answer=lambda ask: _past_trades(market, ask), counts_as="trades"),
+    ]
 
 
 def converse(handshake: Handshake) -> Conversation:
@@ -412,6 +417,31 @@ def _asset_pairs(market: str, ask: Ask) -> Answer:
             "status": "online",
         }
     return Answer(_encode({"error": [], "result": pairs}))
+
+
+def _past_trades(market: str, ask: Ask) -> Answer:
+    """Answer with trades after a moment in ns, or the newest."""
+    pair, since_ns = ask.query.get("pair", ""), int(ask.query.get("since", "0"))
+    symbol = next((each.symbol for each in ask.market.listings(market) if pair == _rest_name(each)), "")
+    kept = ask.market.trades(market, symbol, 0 if since_ns else -1, ALL_TRADES if since_ns else PAST_TRADES)
+    if kept is None:
+        return Answer(_encode({"error": ["EQuery:Unknown asset pair"]}))
+    found = [each for each in kept if _moment_ns(each) > since_ns][:PAST_TRADES]
+    rows = [
+        [each.price, each.size, each.time_ms / 1000, "b" if each.is_buy else "s", "m", "", each.number]
+        for each in found
+    ]
+    last_ns = _moment_ns(found[-1]) if found else since_ns
+    return Answer(_encode({"error": [], "result": {pair: rows, "last": str(last_ns)}}))
+
+
+def _rest_name(listing: Listing) -> str:
+    return "".join(ALIASES.get(name, name) for name in (listing.base, listing.quote))
+
+
+def _moment_ns(made: Print) -> int:
+    """Tell the trades of a millisecond apart."""
+    return made.time_ms * 1_000_000 + made.number % 1000
 
 
 def _encode(body: object) -> bytes:

@@ -11,6 +11,7 @@ import os
 import re
 import shutil
 import tempfile
+import time
 from collections.abc import Callable, Iterable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -21,6 +22,7 @@ from tickerplant.errors import UserError
 from tickerplant.lean import kept_out
 from tickerplant.local.gateway.faults import NOT_ENOUGH_SPACE, UNKNOWN_SETTING, QueryError, from_engine
 from tickerplant.local.gateway.guard import check_setting
+from tickerplant.local.gateway.shortage import Shortage
 
 with kept_out("pyarrow", "pandas", "numpy"):  # for results as tables, which we never ask for: 0.2 s and 50 MB
     from chdb.state import connect
@@ -65,6 +67,7 @@ ATOMIC_INSERT = {
 }
 _TABLE_LISTS = ("tables", "detached_tables")
 _OURS = frozenset(("log_comment", "readonly", "profile"))
+_WRITES = re.compile(r"\s*INSERT\b", re.IGNORECASE)
 _SETTING_NAME = re.compile(r"[A-Za-z_][\w.]*", re.ASCII)
 
 
@@ -106,6 +109,7 @@ class Engine:
         self.folder.mkdir(parents=True, exist_ok=True)
         self._lock = _lock(self.folder)
         self.spool = _empty(self.folder / "spool")
+        self.shortage = Shortage(self.folder)
         self._tags = itertools.count(1)
         config = self.folder / "gateway.xml"
         config.write_text(_config_xml(self.folder), encoding="utf-8")
@@ -229,10 +233,21 @@ class Session:
         return _chunk(self._run(sql, output, parameters))
 
     def _run(self, sql: str, output: str, parameters: Mapping[str, str] | None) -> Any:
+        self._engine.shortage.prepare(self._lines)
+        begun_s = time.time()
+        result = self._ask(sql, output, parameters)
+        if _WRITES.match(sql):
+            self._engine.shortage.confirm(self._lines, begun_s)
+        return result
+
+    def _ask(self, sql: str, output: str, parameters: Mapping[str, str] | None = None) -> Any:
         try:
             return self._connection.query(sql, output, params=dict(parameters or {}))
         except RuntimeError as error:
             raise from_engine(error) from None
+
+    def _lines(self, sql: str) -> list[str]:
+        return bytes(self._ask(sql, "TSVRaw").bytes()).decode().splitlines()
 
     def values(self, sql: str) -> list[str]:
         """Run a query for one column and return it as text; values must be free of line ends."""
@@ -244,6 +259,7 @@ class Session:
         Raises:
             QueryError: with the engine's code; later codes come with the first fetch.
         """
+        self._engine.shortage.prepare(self._lines)
         try:
             return Stream(self._connection.send_query(sql, output, params=dict(parameters or {})))
         except RuntimeError as error:

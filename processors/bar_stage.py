@@ -1,6 +1,7 @@
 """The stage of one symbol that turns its trades into bars; see `bars.py`, which knows nothing of records."""
 
 from collections.abc import Iterable, Sequence
+from functools import partial
 
 from processors.bars import Bars, BarsPiece, Told
 from processors.batch import Batch
@@ -64,32 +65,32 @@ class BarStage:
         self._bars.restore(pieces)
 
     def _add(self, batch: Batch, revisions: Iterable[Told]) -> None:
-        instrument = self.instrument
         for told in revisions:
-            batch.records.append(
-                Bar(
-                    event_time_us=batch.event_time_us,
-                    venue=batch.venue,
-                    symbol=instrument.symbol,
-                    asset_class=instrument.asset_class,
-                    interval=told.interval,
-                    open_time_us=told.open_time_us,
-                    open=told.open,
-                    high=told.high,
-                    low=told.low,
-                    close=told.close,
-                    volume=told.volume,
-                    quote_volume=told.quote_volume,
-                    buy_volume=told.buy_volume,
-                    vwap=told.vwap,
-                    trade_count=told.trade_count,
-                    first_trade_id=told.first_trade_id,
-                    last_trade_id=told.last_trade_id,
-                    revision=told.revision,
-                    flags=told.flags,
-                    source_topic=batch.topic,
-                    source_partition=batch.partition,
-                    source_offset=batch.offset,
-                    source_index=batch.index,
-                )
-            )
+            batch.add_bar(partial(self._record, batch, told))
+
+    def _record(self, batch: Batch, told: Told, index: int) -> Bar:
+        return Bar(
+            event_time_us=batch.event_time_us,
+            venue=batch.venue,
+            symbol=self.instrument.symbol,
+            asset_class=self.instrument.asset_class,
+            interval=told.interval,
+            open_time_us=told.open_time_us,
+            open=told.open,
+            high=told.high,
+            low=told.low,
+            close=told.close,
+            volume=told.volume,
+            quote_volume=told.quote_volume,
+            buy_volume=told.buy_volume,
+            vwap=told.vwap,
+            trade_count=told.trade_count,
+            first_trade_id=told.first_trade_id,
+            last_trade_id=told.last_trade_id,
+            revision=told.revision,
+            flags=told.flags,
+            source_topic=batch.topic,
+            source_partition=batch.partition,
+            source_offset=batch.offset,
+            source_index=index,
+        )

@@ -1,12 +1,26 @@
-"""What one raw record gives: records with their source, in order, and commands."""
+"""What one raw record gives: records with their source, in order, and commands.
 
+What the frames themselves give is numbered from 0. What stages compute from that has ranges of its own, so that no id
+of a tick depends on which stages are on, or whether a program of before had them: a processor that crashed may come
+back with others.
+"""
+
+from collections.abc import Callable
 from dataclasses import dataclass, field
+from typing import Final, TypeVar
 
 import msgspec
 
-from schemas.records import ControlCommand, DeadLetter, Derived, Frame, Instrument, QualityEvent
+from schemas.records import Bar, ControlCommand, DeadLetter, Derived, Frame, Instrument, QualityEvent, Signal
 
 STAGE = "processor"
+RANGE: Final = 1 << 24
+"""Of indexes: a raw record has fewer bytes than this, so what its frames give stays below."""
+EVENTS_FROM, BARS_FROM, SIGNALS_FROM = RANGE, 2 * RANGE, 3 * RANGE
+OF_STAGES: Final = frozenset({"BAR_DIFFERS", "LATE_FOR_BAR", "OUTLIER_BURST"})
+"""Kinds of quality events that stages find."""
+
+T = TypeVar("T", QualityEvent, Bar, Signal)
 
 
 def bad_record(batch: "Batch", value: bytes, reason: str) -> "Batch":
@@ -31,8 +45,12 @@ def bad_record(batch: "Batch", value: bytes, reason: str) -> "Batch":
 class Batch:
     """Collects what is derived from the raw record at `topic`, `partition`, `offset`.
 
-    `recv_time_us`, `market` and `connection` are those of the frame at hand. The index of a record is its place in
-    `records`, which is why every record goes through here.
+    `recv_time_us`, `market` and `connection` are those of the frame at hand. The index of a record is its place among
+    those of its range, which is why every record goes through here.
+
+    Args:
+        starts: of each range; changed by `after` alone.
+        is_shared: one range for all, as programs up to state version 4 numbered.
     """
 
     venue: str
@@ -47,11 +65,45 @@ class Batch:
     records: list[Derived] = field(default_factory=list)
     commands: list[ControlCommand] = field(default_factory=list)
     redundant: dict[str, int] = field(default_factory=dict)  # items that another connection brought, by connection
+    is_shared: bool = False
+    starts: tuple[int, int, int] = (EVENTS_FROM, BARS_FROM, SIGNALS_FROM)
+    next_index: int = 0  # once it is sealed
+    _events: list[QualityEvent] = field(default_factory=list)
+    _bars: list[Bar] = field(default_factory=list)
+    _signals: list[Signal] = field(default_factory=list)
 
     @property
     def index(self) -> int:
-        """Index of the next record."""
+        """Index of the next record that a frame gives."""
         return self.first_index + len(self.records)
+
+    def add_bar(self, make: Callable[[int], Bar]) -> None:
+        """Add a bar, made for its index."""
+        self._add(self._bars, self.starts[1], make)
+
+    def add_signal(self, make: Callable[[int], Signal]) -> None:
+        """Add features, made for their index."""
+        self._add(self._signals, self.starts[2], make)
+
+    def seal(self) -> None:
+        """Put what stages gave behind what the frames gave; nothing is added after that."""
+        self.next_index = self.index
+        self.records += [*self._events, *self._bars, *self._signals]
+
+    def after(self) -> "Batch":
+        """Begin another batch of the same raw record, which goes on where this one, sealed, ended."""
+        counts = len(self._events), len(self._bars), len(self._signals)
+        return Batch(
+            self.venue,
+            self.topic,
+            self.partition,
+            self.offset,
+            self.event_time_us,
+            self.next_index,
+            self.recv_time_us,
+            is_shared=self.is_shared,
+            starts=(self.starts[0] + counts[0], self.starts[1] + counts[1], self.starts[2] + counts[2]),
+        )
 
     def event(
         self,
@@ -65,8 +117,9 @@ class Batch:
         detail: str = "",
     ) -> None:
         """Add a quality event; market None = that of the frame at hand."""
-        self.records.append(
-            QualityEvent(
+
+        def make(index: int) -> QualityEvent:
+            return QualityEvent(
                 event_time_us=self.event_time_us,
                 recv_time_us=self.recv_time_us,
                 venue=self.venue,
@@ -81,9 +134,13 @@ class Batch:
                 source_topic=self.topic,
                 source_partition=self.partition,
                 source_offset=self.offset,
-                source_index=self.index,
+                source_index=index,
             )
-        )
+
+        if kind in OF_STAGES:
+            self._add(self._events, self.starts[0], make)
+        else:
+            self.records.append(make(self.index))
 
     def note_redundant(self, connection: str) -> None:
         """Count an item that another connection brought."""
@@ -139,3 +196,10 @@ class Batch:
                 **what,
             )
         )
+
+    def _add(self, found: list[T], start: int, make: Callable[[int], T]) -> None:
+        """Add a record of a stage to those of its range."""
+        if self.is_shared:
+            self.records.append(make(self.index))
+        else:
+            found.append(make(start + len(found)))

@@ -1,6 +1,7 @@
 """Records of one symbol, as they are added to a batch → a Signal for each second that is over."""
 
 from collections.abc import Iterable, Sequence
+from functools import partial
 
 from processors.batch import Batch
 from processors.book import Book
@@ -71,37 +72,38 @@ class FeatureStage:
 
     def _add(self, batch: Batch, rows: Iterable[Features]) -> None:
         for row in rows:
-            windows = row.windows
-            batch.records.append(
-                Signal(
-                    event_time_us=batch.event_time_us,
-                    exchange_time_us=(row.second + 1) * SECOND_US,
-                    recv_time_us=batch.recv_time_us,
-                    venue=batch.venue,
-                    symbol=self._symbol,
-                    spread=row.spread,
-                    relative_spread=row.relative_spread,
-                    mid=row.mid,
-                    microprice=row.microprice,
-                    quote_imbalance=row.quote_imbalance,
-                    **_of_book(row.shape),
-                    windows_s=self._windows_s,
-                    mid_returns=windows.mid_return,
-                    mid_volatilities=windows.mid_volatility,
-                    trade_rates=windows.trade_rate,
-                    volumes=windows.volume,
-                    vwaps=windows.vwap,
-                    signed_volumes=windows.signed_volume,
-                    trade_imbalances=windows.trade_imbalance,
-                    order_flow_imbalances=windows.order_flow_imbalance,
-                    illiquidities=windows.illiquidity,
-                    flags=row.flags,
-                    source_topic=batch.topic,
-                    source_partition=batch.partition,
-                    source_offset=batch.offset,
-                    source_index=batch.index,
-                )
-            )
+            batch.add_signal(partial(self._record, batch, row))
+
+    def _record(self, batch: Batch, row: Features, index: int) -> Signal:
+        windows = row.windows
+        return Signal(
+            event_time_us=batch.event_time_us,
+            exchange_time_us=(row.second + 1) * SECOND_US,
+            recv_time_us=batch.recv_time_us,
+            venue=batch.venue,
+            symbol=self._symbol,
+            spread=row.spread,
+            relative_spread=row.relative_spread,
+            mid=row.mid,
+            microprice=row.microprice,
+            quote_imbalance=row.quote_imbalance,
+            **_of_book(row.shape),
+            windows_s=self._windows_s,
+            mid_returns=windows.mid_return,
+            mid_volatilities=windows.mid_volatility,
+            trade_rates=windows.trade_rate,
+            volumes=windows.volume,
+            vwaps=windows.vwap,
+            signed_volumes=windows.signed_volume,
+            trade_imbalances=windows.trade_imbalance,
+            order_flow_imbalances=windows.order_flow_imbalance,
+            illiquidities=windows.illiquidity,
+            flags=row.flags,
+            source_topic=batch.topic,
+            source_partition=batch.partition,
+            source_offset=batch.offset,
+            source_index=index,
+        )
 
 
 def _of_book(shape: Shape | None) -> dict[str, float]:

@@ -33,9 +33,11 @@ from processors.watermark import Watermark, WatermarkPiece
 from schemas.records import Instrument
 from tickerplant.tally import Tally
 
-STATE_VERSION: Final = 4
-READABLE_VERSIONS: Final = (1, 2, 3, 4)
-"""1 = all are whole, instruments of a market in one; 2 = owners without an epoch; 3 = no bars, outliers, features."""
+STATE_VERSION: Final = 5
+READABLE_VERSIONS: Final = (1, 2, 3, 4, 5)
+"""1 = all are whole, instruments of a market in one; 2 = owners without an epoch; 3 = no bars, outliers, features;
+4 = bars and features are numbered among the ticks."""
+SHARED_RANGE_VERSION: Final = 4
 HEAD: Final = ""
 MARKET_PREFIX: Final = "@"
 

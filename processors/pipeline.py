@@ -32,6 +32,7 @@ from processors.memory import Memory
 from processors.pieces import (
     HEAD,
     MARKET_PREFIX,
+    SHARED_RANGE_VERSION,
     STATE_VERSION,
     HeadPiece,
     LossPiece,
@@ -142,6 +143,8 @@ class Pipeline:
         self._watermark = Watermark()
         self._last: Batch | None = None
         self._loss: LossPiece | None = None
+        self._version = STATE_VERSION  # of the program that wrote the head
+        self._shared_until = -1  # last raw record of which such a program may have written a part
 
     def process(self, offset: int, raw: RawFrames) -> Batch:
         """Process one raw record; returns the records derived from it, in order, each with its source, and commands.
@@ -158,6 +161,7 @@ class Pipeline:
         batch = self._batch(offset, raw.event_time_us)
         for frame in raw.frames:
             self._process_frame(batch, raw, frame)
+        batch.seal()
         self.next_offset = offset + 1
         self._last = batch
         return batch
@@ -176,6 +180,11 @@ class Pipeline:
         """
         self.next_offset, self._loss = next_offset, loss
 
+    def follow_written(self, offset: int) -> None:
+        """Keep to the ranges of the program that wrote the state, up to the last raw record of which it wrote something."""
+        if self._version == SHARED_RANGE_VERSION:
+            self._shared_until = offset
+
     def touch_all(self) -> None:
         """Let the next capture be of everything, whole."""
         for state in self._ordered:
@@ -188,12 +197,11 @@ class Pipeline:
         last = self._last
         if last is None:
             return []
-        index = last.first_index + len(last.records)
-        batch = Batch(self._venue, self._topic, self._partition, last.offset, last.event_time_us, index)
-        batch.recv_time_us = last.recv_time_us
+        batch = last.after()
         self._report(batch, self._throttle.rest())
         for state in self._ordered:
             state.finish(batch)
+        batch.seal()
         self._last = batch
         return batch.records
 
@@ -261,6 +269,7 @@ class Pipeline:
         """
         if name == HEAD:
             head = decode_piece(HeadPiece, name, payloads[-1])
+            self._version = head.version
             self.next_offset, self._first_offset = head.next_offset, head.first_offset
             self._next_numbers = head.frames
             self._throttle.restore(head.throttle)
@@ -294,6 +303,7 @@ class Pipeline:
     def _batch(self, offset: int, time_us: int) -> Batch:
         """Begin the batch of a raw record, with what was lost before it."""
         batch = Batch(self._venue, self._topic, self._partition, offset, time_us)
+        batch.is_shared = offset <= self._shared_until
         if self._loss is not None:
             loss, self._loss = self._loss, None
             count = max(0, loss.last - loss.first + 1)

@@ -22,13 +22,16 @@ NOTHING: Final[Mark] = (-1, -1)
 
 
 class Silence:
-    """Leaves out what was written before; false once all of that is passed."""
+    """Leaves out what was written before; false once all of that is passed.
 
-    __slots__ = ("_until", "marks")
+    `until` is the highest offset of a raw record of which something was written, -1 = nothing was.
+    """
+
+    __slots__ = ("marks", "until")
 
     def __init__(self, marks: Mapping[str, Mark] | None = None) -> None:
         self.marks: Marks = dict(marks or {})
-        self._until = max(self.marks.values(), default=NOTHING)[0]
+        self.until = max(self.marks.values(), default=NOTHING)[0]
 
     def __bool__(self) -> bool:
         return bool(self.marks)
@@ -40,7 +43,7 @@ class Silence:
         a request that is made twice does no harm.
         """
         records = [each for each in batch.records if self._is_new(batch.offset, each)]
-        commands = batch.commands if batch.offset >= self._until else []
+        commands = batch.commands if batch.offset >= self.until else []
         self.marks = {topic: mark for topic, mark in self.marks.items() if mark[0] > batch.offset}
         return replace(batch, records=records, commands=commands)
 

@@ -138,6 +138,7 @@ class PartitionWorker:
             self._expected_offset = self.captured_offset = loaded.next_offset
         head = outputs_of(loaded)
         self._silence = Silence(highest(head.written if head else {}, written or {}))
+        self.pipeline.follow_written(self._silence.until)
 
     def start(self, start: Start, written: Mapping[str, Mark]) -> None:
         """Go on at another raw record than the state says, because those before are gone."""

@@ -8,10 +8,12 @@ import pytest
 from hypothesis import given
 from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
+from msgspec import msgpack
 from prometheus_client import REGISTRY
 
-from processors.batch import Batch
+from processors.batch import BARS_FROM, Batch
 from processors.outputs import Encoders, Outputs
+from processors.pieces import HEAD
 from processors.pipeline import Pipeline
 from processors.silence import Marks, Silence, highest
 from processors.start import Log, find_start
@@ -19,8 +21,8 @@ from processors.state_store import Loaded, StateStore, choose
 from processors.worker import LEASE_US, OffsetError, PartitionWorker, outputs_of
 from processors.written import Written
 from schemas.codec import Decoder, Encoder, UnknownSchemaError, schema_text
-from schemas.records import ControlCommand, DeadLetter, QualityEvent, RawFrames, State, Tick
-from schemas.topics import CLEANED, DEAD_PROCESSOR, QUALITY, STATE, TICK, Topic
+from schemas.records import Bar, ControlCommand, DeadLetter, QualityEvent, RawFrames, State, Tick
+from schemas.topics import BAR, CLEANED, DEAD_PROCESSOR, QUALITY, SIGNAL, STATE, TICK, Topic
 from tickerplant.errors import UserError
 from tickerplant.kafka import DeliveryError, KafkaError
 from tickerplant.once import with_life
@@ -84,6 +86,7 @@ class Owner:
         takes_unknown_ids: bool = False,
         life: str = "",
         epoch: int = 0,
+        windows_s: tuple[int, ...] = (),
     ) -> None:
         self.publisher, self.registry = MemoryPublisher(), MemoryRegistry()
         encoders = Encoders(self.registry)  # type: ignore[arg-type]  # the part of a Registry that is used
@@ -91,7 +94,7 @@ class Owner:
         source = with_life(TOPIC, life)
         outputs = Outputs(self.publisher, encoders, topic=source, partition=0, ends=ends)  # type: ignore[arg-type]  # likewise
         self.worker = PartitionWorker(
-            Pipeline("BINANCE", source, 0, limit=limit or DeadLetterLimit(LIMIT)),
+            Pipeline("BINANCE", source, 0, limit=limit or DeadLetterLimit(LIMIT), windows_s=windows_s),
             outputs,
             StateStore(outputs, encoders, topic=TOPIC, partition=0, epoch=epoch, life=life),
             decoder=self.registry.decoder(RawFrames),
@@ -372,11 +375,13 @@ def found(sent: list[tuple[str, bytes]]) -> Marks:
 
 @pytest.fixture(scope="module")
 def mixed(new_run: Any) -> list[bytes]:
-    """Raw records that give ticks, depth, quality events, dead letters and commands."""
+    """Raw records that give bars, features, ticks, depth, quality events, dead letters and commands."""
     feed, encoder = new_run("spot").feed, Encoder(RawFrames, SCHEMA_ID)
     frames = [[feed.frame(LISTING, "INSTRUMENTS")]]
     for number in range(1, 20):
-        frames.append([feed.message(TRADE, t=number), feed.message("btcusdt@depth@100ms", U=number, u=number)])
+        frames.append([feed.frame(b"", "CLOCK", after_us=9_000_000)])
+        trade = feed.message(TRADE, t=number, T=feed.recv_time_us // 1000)
+        frames[-1] += [trade, feed.message("btcusdt@depth@100ms", U=number, u=number)]
         if number % 7 == 3:
             frames[-1] += [feed.snapshot(number, [["1.0", "1"]]), feed.frame(b"", "DISCONNECT")]
         if number % 5 == 1:
@@ -412,6 +417,46 @@ def test_wherever_owners_end_topics_hold_each_record_once(
     assert len(topics) == len(set(topics))
     assert set(topics) == set(whole.written())
     assert not third.worker.written
+
+
+@hypothesis_settings(max_examples=20)
+@given(crash=st.integers(0, 19), cut=st.floats(0, 1), has_features=st.booleans())
+def test_an_owner_with_other_stages_goes_on_where_the_one_before_had_come(
+    mixed: list[bytes], crash: int, cut: float, *, has_features: bool
+) -> None:
+    """Features are switched on, or off, after a crash in the middle of a raw record's output."""
+    before, after = ((), (1, 60)) if has_features else ((1, 60), ())
+    whole, first = Owner(), Owner(windows_s=before)
+    whole.run(mixed)
+    first.run(mixed[:crash])
+    held = first.written(cut)
+    second = Owner(None, found(held), windows_s=after)
+    second.run(mixed)
+    topics = [each for each in held + second.written() if each[0] != SIGNAL.name]
+
+    assert len(whole.of(Bar, BAR)) > 5
+    assert len(topics) == len(set(topics))
+    assert set(topics) == set(whole.written())
+
+
+def test_what_a_program_with_one_range_wrote_a_part_of_is_numbered_as_it_did(new_run: Any) -> None:
+    run, kept = new_run("spot"), {}
+    run.take(run.feed.message(TRADE, t=1, T=run.feed.recv_time_us // 1000))
+    run.capture(kept)
+    head = msgpack.decode(kept[HEAD][0])
+    resumed = new_run("spot").pipeline
+    run.resume(kept | {HEAD: [msgpack.encode([4, *head[1:]])]}, resumed)
+    resumed.follow_written(run.offset)
+    for number in (2, 3):
+        clocks = [run.feed.frame(b"", "CLOCK", after_us=9_000_000) for _ in range(8)]
+        trade = run.feed.message(TRADE, t=number, T=run.feed.recv_time_us // 1000)
+        run.take(*clocks, trade, run.feed.frame(b"", "CLOCK"))
+
+    first, second = ([each for each in run.records if each.source_offset == offset] for offset in (1, 2))
+    assert [each.source_index for each in first] == list(range(len(first)))
+    assert [type(each) for each in first].index(Bar) < [type(each) for each in first].index(Tick)
+    assert [each.source_index for each in second if isinstance(each, Tick)] == [0]
+    assert next(each.source_index for each in second if isinstance(each, Bar)) == BARS_FROM
 
 
 def test_commands_of_records_that_were_written_are_not_sent_again() -> None:

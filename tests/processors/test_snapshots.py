@@ -403,5 +403,5 @@ def test_a_change_without_its_whole_piece_is_refused(spot: Any) -> None:
 
 
 def test_state_of_a_newer_program_is_refused_in_a_line_that_says_what_to_do(spot: Any) -> None:
-    with pytest.raises(StateError, match="version 5, this program reads up to 4: run a newer one"):
-        spot.pipeline.restore(HEAD, msgspec.msgpack.encode([5]))
+    with pytest.raises(StateError, match="version 6, this program reads up to 5: run a newer one"):
+        spot.pipeline.restore(HEAD, msgspec.msgpack.encode([6]))

@@ -28,8 +28,8 @@ from tickerplant.settings import Settings
 Ids = npt.NDArray[np.int64]
 """Sorted, as often as they are there."""
 
-INDEX_BITS: Final = 20
-OFFSET_BITS: Final = 36
+INDEX_BITS: Final = 26  # four ranges of `processors/batch.py`
+OFFSET_BITS: Final = 31
 COLUMNS: Final = ("source_partition", "source_offset", "source_index")
 SHOWN: Final = 5
 POLL_RECORDS: Final = 1000

@@ -14,7 +14,7 @@ import msgspec
 
 from processors.exact import Expansion, rounded, total
 from processors.flags import CLOCK_STEP, OFF_BOOK, OUTLIER, join_flags
-from processors.watermark import MINUTE_US, Watermark
+from processors.watermark import MINUTE_US, Unwatched, Watermark
 from schemas.records import Tick
 
 MINUTE: Final = "1m"
@@ -40,6 +40,7 @@ PARTIAL: Final = "PARTIAL"
 
 IS_OUTLIER, IS_GAP, IS_SIDELESS, IS_CUT = 1, 2, 4, 8
 UNTOLD: Final = -1
+UNSEEN: Final = -1
 
 
 class Span(msgspec.Struct, array_like=True, gc=False):
@@ -65,7 +66,10 @@ class Span(msgspec.Struct, array_like=True, gc=False):
 
 
 class Gap(msgspec.Struct, array_like=True, gc=False):
-    """A time in which trades are missing; `missing` of those from id `first` to `last`, 0 = not known which."""
+    """A time in which trades are missing; `missing` of those from id `first` to `last`.
+
+    0 = it is not known which; UNSEEN = nobody captured.
+    """
 
     from_us: int
     to_us: int
@@ -86,6 +90,7 @@ class BarsPiece(msgspec.Struct, array_like=True):
     carried: float = 0.0
     gaps: list[Gap] = []
     spans: dict[str, list[Span]] = {}
+    is_due: bool | None = None  # None = a program wrote it that told that by the spans alone
 
 
 class Told(NamedTuple):
@@ -174,14 +179,22 @@ class Bars:
         if self._since_us and not self._lost_us:
             self._lost_us = time_us
 
-    def on_unwatched(self, from_us: int, to_us: int) -> None:
-        """Note that nobody captured: the minutes in between get no bars, for want of anything to tell."""
+    def on_unwatched(self, unwatched: Unwatched) -> None:
+        """Note that nobody captured: the minutes in between get no bars, for want of anything to tell.
+
+        Where that is revoked, somebody did: only a clock was wrong, and what it had told early is told again.
+        """
         if not self._since_us:
             return
-        self._add_gap(Gap(from_us, to_us))
-        self._fill(_minute(from_us) + MINUTE_US)
-        self._edge_us = max(self._edge_us, _minute(to_us))
+        self._flush()
+        self._hot = None
         self._is_due = True
+        if unwatched.is_revoked:
+            self._revoke(unwatched)
+            return
+        self._add_gap(Gap(unwatched.from_us, unwatched.to_us, missing=UNSEEN))
+        self._fill(_minute(unwatched.from_us) + MINUTE_US)
+        self._edge_us = max(self._edge_us, _minute(unwatched.to_us))
 
     def is_due(self) -> bool:
         """Tell whether `close` may tell anything."""
@@ -201,7 +214,7 @@ class Bars:
         self._edge_us = max(self._edge_us, edge_us)
         self._is_due = False
         yield from self._tell(edge_us)
-        self._forget(edge_us - RETAINED_US)
+        self._forget(self._watermark.settled_us - RETAINED_US)
 
     def find(self, interval: str, open_time_us: int) -> Told | None:
         """Find the newest revision of a bar; None = none was told, or it is past changing."""
@@ -243,6 +256,7 @@ class Bars:
             self._carried,
             self._gaps,
             spans,
+            self._is_due,
         )
 
     def restore(self, pieces: Sequence[BarsPiece]) -> None:
@@ -257,7 +271,9 @@ class Bars:
             self._spans[name].update({span.open_time_us: span for span in spans})
         self._forget(last.kept_us)
         self._carried = last.carried
-        self._is_due = any(span.is_due for each in self._spans.values() for span in each.values())
+        self._is_due = bool(last.is_due)
+        if last.is_due is None:
+            self._is_due = any(span.is_due for each in self._spans.values() for span in each.values())
 
     def _heat(self, time_us: int, recv_time_us: int) -> Span | None:
         """Find or make the minute of a trade; None = it is past changing."""
@@ -275,12 +291,14 @@ class Bars:
             self._edge_us = minute_us
         self._is_late = minute_us < edge_us
         self._hot = self._span(MINUTE, minute_us)
+        if self._hot.revision != UNTOLD:  # it is told again, when it is over once more if the clock was set back
+            self._hot.is_due = True
         self._hot_end_us, self._hot_edge_us = minute_us + MINUTE_US, edge_us
         return self._hot
 
     def _is_past(self, minute_us: int) -> bool:
         """Tell whether a minute is past changing."""
-        return minute_us < self._watermark.edge_us - RETAINED_US
+        return minute_us < max(self._kept_us, self._watermark.settled_us - RETAINED_US)
 
     def _put(self, hot: Span, tick: Tick, moment: tuple[int, int]) -> None:
         if hot.trade_count:
@@ -342,7 +360,7 @@ class Bars:
 
     def _fill_gap(self, order: int) -> None:
         for number, gap in enumerate(self._gaps):
-            if gap.missing and gap.first <= order <= gap.last:
+            if gap.missing > 0 and gap.first <= order <= gap.last:
                 gap.missing -= 1
                 if not gap.missing:
                     del self._gaps[number]
@@ -354,6 +372,15 @@ class Bars:
         self._doubt(gap.from_us, gap.to_us)
         while len(self._gaps) > MOST_GAPS:
             self._keep_mark(self._gaps.pop(0))
+
+    def _revoke(self, unwatched: Unwatched) -> None:
+        """Lift the gaps of a time in which somebody captured after all, and go on from its start."""
+        from_us, to_us = unwatched.from_us, unwatched.to_us
+        lifted = [gap for gap in self._gaps if gap.missing == UNSEEN and from_us <= gap.from_us and gap.to_us <= to_us]
+        for gap in lifted:
+            self._gaps.remove(gap)
+            self._doubt(gap.from_us, gap.to_us)
+        self._edge_us = min(self._edge_us, _minute(from_us))
 
     def _doubt(self, from_us: int, to_us: int = 2**62) -> None:
         """Let what was told of a time be told again, since its gaps have changed."""
@@ -463,7 +490,7 @@ class Bars:
 
     def _forget(self, before_us: int) -> None:
         """Forget what is past changing: spans and gaps that end before."""
-        self._kept_us = before_us
+        before_us = self._kept_us = max(self._kept_us, before_us)  # a clock that is set back brings nothing back
         for minute_us in sorted(self._minutes):
             if minute_us >= before_us:
                 break

@@ -49,9 +49,9 @@ class FeatureStage:
         """Take note that the book was given up."""
         self._add(batch, self._stream.on_reset(batch.recv_time_us))
 
-    def on_clock(self, batch: Batch) -> None:
-        """Add what is due at the time of the frame at hand."""
-        self._add(batch, self._stream.on_clock(batch.recv_time_us))
+    def on_clock(self, batch: Batch, time_us: int) -> None:
+        """Add what is due at a time of the raw log."""
+        self._add(batch, self._stream.on_clock(time_us))
 
     def finish(self, batch: Batch) -> None:
         """Add all that waits; for files that end, not for streams."""

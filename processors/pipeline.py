@@ -181,7 +181,7 @@ class Pipeline:
         self.next_offset, self._loss = next_offset, loss
 
     def follow_written(self, offset: int) -> None:
-        """Keep to the ranges of the program that wrote the state, up to the last raw record of which it wrote something."""
+        """Number as the program that wrote the state, up to the last raw record of which it wrote a part."""
         if self._version == SHARED_RANGE_VERSION:
             self._shared_until = offset
 
@@ -368,7 +368,7 @@ class Pipeline:
         for state in self._ordered:
             if unwatched:
                 self._touch(state)
-                state.bars.on_unwatched(*unwatched)
+                state.bars.on_unwatched(unwatched)
             if state.is_due(batch.recv_time_us):
                 self._touch(state)
                 state.on_clock(batch)

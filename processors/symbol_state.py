@@ -76,7 +76,8 @@ class SymbolState:
         self.throttle = Throttle()
         self.timed = TimedStreams(instrument)
         self.outliers: dict[TickKind, Outliers] = {"TRADE": Outliers(), "AGG_TRADE": Outliers()}
-        self.bars = BarStage(instrument, watermark or Watermark(), trades_are_counted=trades_are_counted)
+        self._watermark = watermark or Watermark()
+        self.bars = BarStage(instrument, self._watermark, trades_are_counted=trades_are_counted)
         self.timed.on_added_candle = self.bars.on_candle
         self.features = FeatureStage(instrument.symbol, windows_s) if windows_s else None
         self.increments = Increments(instrument.symbol)
@@ -227,7 +228,7 @@ class SymbolState:
             return True
         if 0 < self.healing.next_us <= time_us:
             return True
-        if self.features is not None and self.features.is_due(time_us):
+        if self.features is not None and self.features.is_due(self._watermark.clock_us):
             return True
         return any(line.carriers for line in self.lines())
 
@@ -240,7 +241,7 @@ class SymbolState:
         if self.bars.is_due():
             self.bars.on_clock(batch)
         if self.features is not None:
-            self.features.on_clock(batch)
+            self.features.on_clock(batch, self._watermark.clock_us)  # one CLOCK that is wrong ends no second
         if 0 < self.healing.next_us <= batch.recv_time_us:
             self._heal(batch)
         self.report(batch, self.throttle.due(batch.recv_time_us))

@@ -1,6 +1,6 @@
 """CLOCK frames of one raw partition → how far its time has come, and when nobody captured."""
 
-from typing import Final
+from typing import Final, NamedTuple
 
 import msgspec
 
@@ -10,6 +10,16 @@ LATENESS_US: Final = 5_000_000
 UNWATCHED_US: Final = 10_000_000
 """CLOCK frames come once a second from each producer; where none came for so long, none of them captured."""
 BELIEVED: Final = 3
+SETTLED_US: Final = 3600_000_000
+"""A clock that was set ahead is taken back without loss for so long."""
+
+
+class Unwatched(NamedTuple):
+    """A time in which nobody captured; `is_revoked`: it was told before, and was only a clock that was set ahead."""
+
+    from_us: int
+    to_us: int
+    is_revoked: bool = False
 
 
 class WatermarkPiece(msgspec.Struct, array_like=True):
@@ -18,6 +28,8 @@ class WatermarkPiece(msgspec.Struct, array_like=True):
     clock_us: int = 0
     other_us: int = 0
     count: int = 0
+    left_us: int = 0
+    reached_us: int = 0
 
 
 class Watermark:
@@ -25,15 +37,20 @@ class Watermark:
 
     One that is over 10 s away is believed once three in a row tell so: after a stop of all producers, or where a clock
     was set. A single wrong one, or that of one producer among several, moves nothing.
+
+    A step ahead settles after an hour. Until then what was known before it is to be kept, since a step back may tell
+    that it was a clock set wrongly: `settled_us` is the edge by which things are forgotten.
     """
 
-    __slots__ = ("_count", "_other_us", "clock_us", "edge_us")
+    __slots__ = ("_count", "_left_us", "_other_us", "_reached_us", "clock_us", "edge_us", "settled_us")
 
     def __init__(self) -> None:
         self.clock_us = self.edge_us = 0  # 0 = there was no CLOCK frame yet; minutes before the edge are closed
+        self.settled_us = 0  # the edge, or that of before a step ahead which is not settled
         self._other_us = self._count = 0  # a time that was told lately, over 10 s away, and how often in a row
+        self._left_us = self._reached_us = 0  # the last step ahead, while it is not settled
 
-    def hear(self, clock_us: int) -> tuple[int, int] | None:
+    def hear(self, clock_us: int) -> Unwatched | None:
         """Take in a CLOCK frame; returns the time in which nobody captured, None = somebody did."""
         before = self.clock_us
         if not before or abs(clock_us - before) <= UNWATCHED_US:
@@ -43,19 +60,45 @@ class Watermark:
         self._other_us = clock_us
         if self._count < BELIEVED:
             return None
-        self._set(clock_us)
-        return (before, clock_us) if clock_us > before else None
+        return self._step_ahead(clock_us) if clock_us > before else self._step_back(clock_us)
 
     def capture(self) -> WatermarkPiece:
         """Tell all that is needed to go on elsewhere."""
-        return WatermarkPiece(self.clock_us, self._other_us, self._count)
+        return WatermarkPiece(self.clock_us, self._other_us, self._count, self._left_us, self._reached_us)
 
     def restore(self, piece: WatermarkPiece) -> None:
         """Go on from what `capture` told."""
+        self._left_us, self._reached_us = piece.left_us, piece.reached_us
         self._set(piece.clock_us)
         self._other_us, self._count = piece.other_us, piece.count
 
+    def _step_ahead(self, clock_us: int) -> Unwatched:
+        before = self.clock_us
+        if not self._left_us:
+            self._left_us = before
+        self._reached_us = clock_us
+        self._set(clock_us)
+        return Unwatched(before, clock_us)
+
+    def _step_back(self, clock_us: int) -> Unwatched | None:
+        """Go back; by more than half of the last step ahead, it is taken back."""
+        left_us, reached_us = self._left_us, self._reached_us
+        is_revoked = 0 < left_us and self.clock_us - clock_us > (reached_us - left_us) // 2
+        if is_revoked:
+            self._left_us = self._reached_us = 0
+        self._set(clock_us)
+        return Unwatched(left_us, reached_us, is_revoked=True) if is_revoked else None
+
     def _set(self, clock_us: int) -> None:
         self.clock_us = clock_us
-        self.edge_us = max(0, clock_us - LATENESS_US) // MINUTE_US * MINUTE_US
+        self.edge_us = _edge(clock_us)
+        if (
+            self.edge_us - self._reached_us >= SETTLED_US
+        ):  # with the edge alone, so that within a minute nothing changes
+            self._left_us = self._reached_us = 0
+        self.settled_us = min(self.edge_us, _edge(self._left_us)) if self._left_us else self.edge_us
         self._other_us = self._count = 0
+
+
+def _edge(clock_us: int) -> int:
+    return max(0, clock_us - LATENESS_US) // MINUTE_US * MINUTE_US

@@ -74,7 +74,7 @@ class Market:
     def hear(self, clock_us: int) -> None:
         hole = self.watermark.hear(clock_us)
         if hole:
-            self.bars.on_unwatched(*hole)
+            self.bars.on_unwatched(hole)
         if self.bars.is_due():
             self.told += self.bars.close()
 
@@ -365,7 +365,7 @@ def test_a_clock_that_is_wrong_once_moves_nothing(market: Market, step_us: int) 
     assert (bar.trade_count, bar.close, bar.revision, bar.flags) == (2, 101.0, 0, "")
 
 
-@pytest.mark.parametrize("step_s", [-7200, 7200])
+@pytest.mark.parametrize("step_s", [-1800, 7200])
 def test_a_clock_that_is_set_is_believed(market: Market, step_s: int) -> None:
     watched(market)
     for at_s in (0, 1, 2):
@@ -488,6 +488,72 @@ def test_who_crashes_and_goes_on_tells_the_same(steps: Any, cuts: frozenset[int]
 
     assert crashed.told == whole.told
     assert crashed.bars.capture(is_whole=True) == whole.bars.capture(is_whole=True)
+
+
+def play_a_wrong_clock(
+    steps: Sequence[tuple[float, Made]], wrong_s: int, during: range, cuts: frozenset[int] = frozenset()
+) -> Market:
+    """Play trades while a clock is set, and set back, `wrong_s` ahead; at cuts, crash and go on."""
+    market, kept, clock_s = Market(), list[bytes](), -400.0
+    rest = [(steps[-1][0] + after_s, None) for after_s in (900, 1800)]  # the clock is right in the end
+    for number, (now_s, each) in enumerate([*steps, *rest]):
+        ahead_s = wrong_s if number in during and number <= len(steps) else 0
+        if number in cuts:
+            market.capture(kept)
+            market.crash(kept)
+        while clock_s < now_s:
+            clock_s += 5
+            market.hear(START_US + round((clock_s + ahead_s) * SECOND_US))
+        if each is not None:
+            market.bars.add(tick(each), each.number)
+    return market
+
+
+@settings(max_examples=80, deadline=None)
+@given(
+    steps=STEPS,
+    wrong_s=st.sampled_from([20, 90, 1800, 7200, 86400, -30, -7200]),
+    during=st.builds(range, st.integers(1, 20), st.integers(1, 20)),
+    cuts=st.frozensets(st.integers(0, 39), max_size=12),
+)
+def test_a_clock_that_is_set_and_set_back_tells_no_revision_twice_and_loses_no_trade(
+    steps: Any, wrong_s: int, during: range, cuts: frozenset[int]
+) -> None:
+    stream = made(steps)
+    market, crashed = (play_a_wrong_clock(stream, wrong_s, during, each) for each in (frozenset[int](), cuts))
+    trades, minutes = [each for _, each in stream], market.latest()
+
+    revisions: dict[tuple[str, int], int] = {}
+    for each in market.told:
+        place = each.interval, each.open_time_us
+        assert each.revision == revisions.get(place, -1) + 1
+        revisions[place] = each.revision
+    for bar in minutes.values():
+        check(bar, trades, minutes.values())
+    assert sum(each.trade_count for each in minutes.values()) == len(trades)
+    assert crashed.told == market.told
+    assert crashed.bars.capture(is_whole=True) == market.bars.capture(is_whole=True)
+
+
+def test_a_clock_that_was_ahead_leaves_no_gap_where_there_was_none(market: Market) -> None:
+    watched(market)
+    for at_s in range(5, 400, 5):
+        market.trade(at_s, 100.0)
+        market.hear(START_US + (at_s + (7200 if 30 <= at_s < 200 else 0)) * SECOND_US)
+
+    assert [market.latest()[at_s].flags for at_s in (0, 60, 120, 180, 240)] == [""] * 5
+    assert [market.latest()[at_s].trade_count for at_s in (60, 120, 180, 240)] == [12] * 4
+
+
+def test_an_outage_stays_a_gap_where_the_clock_is_set_back_a_little_after_it(market: Market) -> None:
+    watched(market)
+    for at_s in (7200, 7205, 7210, 7195, 7190, 7185, 7180, 7180, 7180):
+        market.hear(START_US + at_s * SECOND_US)
+    market.trade(7190, 100.0)
+    market.clock(7300)
+
+    assert "GAP" in market.latest()[7140].flags
+    assert 3600 not in market.latest()
 
 
 @settings(max_examples=40, deadline=None)

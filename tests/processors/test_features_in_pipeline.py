@@ -15,6 +15,7 @@ from tickerplant.research.features import OF_BOOK, OVER_WINDOWS, BookItem, featu
 from tickerplant.research.streams import ticks_of
 
 SECOND_US = 1_000_000
+QUOTE = "btcusdt@bookTicker"
 WINDOWS_S = (1, 3)
 OPTIONS: dict[str, Any] = {"keyframe_us": 5 * SECOND_US, "windows_s": WINDOWS_S}
 
@@ -52,7 +53,12 @@ def frames_of(feed: Any, drawn: list[tuple[str, int, int]]) -> list[Frame]:
         else:
             kind = "CLOCK" if what == "clock" else "DISCONNECT"
             frames.append(feed.frame(b"", kind, after_us=after_us))
-    return [*frames, feed.frame(b"", "CLOCK", after_us=100 * SECOND_US)]
+    return [*frames, *clocks(feed, 100 * SECOND_US)]
+
+
+def clocks(feed: Any, after_us: int) -> list[Frame]:
+    """Make as many CLOCK frames as it takes to believe a step."""
+    return [feed.frame(b"", "CLOCK", after_us=each) for each in (after_us, 1000, 1000)]
 
 
 @settings(max_examples=60)
@@ -129,6 +135,21 @@ def test_a_clock_that_is_set_back_between_two_captures_loses_nothing(new_run: Ca
 
     assert resumed.records == whole.records
     assert len(whole.of(Signal)) > 5
+
+
+def test_a_clock_that_is_wrong_once_spoils_no_second(new_run: Callable[..., Any]) -> None:
+    right, wrong = (new_run("spot", **OPTIONS) for _ in range(2))
+    for number in range(90):
+        clock, quote = right.feed.frame(b"", "CLOCK", after_us=SECOND_US), right.feed.message(QUOTE, u=number)
+        for run in (right, wrong):
+            run.take(clock, quote)
+        if number == 30:
+            wrong.take(msgspec.structs.replace(clock, recv_time_us=clock.recv_time_us + 3600 * SECOND_US))
+            right.take(clock)
+
+    assert wrong.of(Signal) == right.of(Signal)
+    assert [each.flags for each in wrong.of(Signal)] == [""] * len(right.of(Signal))
+    assert len(wrong.of(Signal)) > 80
 
 
 def test_other_windows_begin_anew_with_the_book_as_it_is(new_run: Callable[..., Any]) -> None:

@@ -181,7 +181,7 @@ class Pipeline:
         self.next_offset, self._loss = next_offset, loss
 
     def follow_written(self, offset: int) -> None:
-        """Number as the program that wrote the state, up to the last raw record of which it wrote a part."""
+        """Keep the numbers of the program that wrote the state up to the last raw record of which it wrote a part."""
         if self._version == SHARED_RANGE_VERSION:
             self._shared_until = offset
 

@@ -464,6 +464,7 @@ class SymbolState:
             side=trade.side,
             sequence_id=self.sequence_id,
             trade_id=trade.name or str(trade.trade_id),
+            venue_sequence=trade.trade_id if self._are_counted else 0,
             flags=flag,
             source_topic=batch.topic,
             source_partition=batch.partition,

@@ -83,7 +83,7 @@ class Watermark:
     def _step_back(self, clock_us: int) -> Unwatched | None:
         """Go back; by more than half of the last step ahead, it is taken back."""
         left_us, reached_us = self._left_us, self._reached_us
-        is_revoked = 0 < left_us and self.clock_us - clock_us > (reached_us - left_us) // 2
+        is_revoked = left_us > 0 and self.clock_us - clock_us > (reached_us - left_us) // 2
         if is_revoked:
             self._left_us = self._reached_us = 0
         self._set(clock_us)

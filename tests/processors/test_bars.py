@@ -12,8 +12,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from processors.bars import LENGTHS_US, MINUTE_US, Bars, BarsPiece, Told
-from processors.watermark import Watermark
+from processors.bars import LENGTHS_US, Bars, BarsPiece, Told
+from processors.watermark import MINUTE_US, Watermark
 from schemas.records import Side, Tick
 
 START_US = 1_795_910_400_000_000  # 2026-11-29T00:00 UTC

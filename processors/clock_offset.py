@@ -13,10 +13,10 @@ HALF_US: Final = 30_000_000
 class ClockOffset:
     """Follows one venue, by the receive times of its items."""
 
-    __slots__ = ("_before_us", "_least_us", "_since_us")
+    __slots__ = ("_before_us", "_half", "_least_us")
 
     def __init__(self) -> None:
-        self._since_us = 0  # start of the half minute; 0 = nothing came yet
+        self._half = 0  # number of the half minute since the epoch; 0 = nothing came yet
         self._least_us: int | None = None  # of this half minute
         self._before_us: int | None = None  # of the one before
 
@@ -33,10 +33,10 @@ class ClockOffset:
         >>> offset.add(10_000_000, 11_500_000), offset.add(10_100_000, 11_590_000), offset.offset_us
         (0, 10000, -1500000)
         """
-        passed_us = recv_time_us - self._since_us
-        if not -HALF_US < passed_us < HALF_US:  # of two producers, records come a little out of order
-            self._before_us = self._least_us if 0 <= passed_us < 2 * HALF_US else None
-            self._since_us, self._least_us = recv_time_us, None
+        passed = recv_time_us // HALF_US - self._half
+        if passed not in {0, -1}:  # of two producers, records come a little out of order
+            self._before_us = self._least_us if passed == 1 else None
+            self._half, self._least_us = self._half + passed, None
         way_us = recv_time_us - exchange_time_us
         if self._least_us is None or way_us < self._least_us:
             self._least_us = way_us

@@ -1,4 +1,4 @@
-"""The query of docs/bars.md, on ClickHouse's engine over the ticks beside them, gives the bars that the pipeline told."""
+"""The query of docs/bars.md, on ClickHouse's engine over the ticks beside them, gives the bars that were told."""
 
 import json
 import subprocess

@@ -38,6 +38,7 @@ def test_spot_trade(spot: Any) -> None:
         side="SELL",
         sequence_id=1,
         trade_id="12345",
+        venue_sequence=12345,
         source_topic="raw.binance",
         source_index=2,  # after the assumed instrument and its event
     )

@@ -8,6 +8,7 @@ import msgspec
 import pytest
 
 from processors import symbol_state
+from processors.batch import BARS_FROM
 from processors.pieces import SymbolPiece
 from schemas.records import Candle, Depth, Derivative, QualityEvent, Tick, Ticker
 
@@ -430,7 +431,7 @@ def test_what_waits_at_the_end_of_a_file_is_not_lost(book: Pair) -> None:
 
     names = [type(each).__name__ for each in rest]
     assert names == ["QualityEvent", "Tick", "QualityEvent", "QualityEvent", "Depth", *["Bar"] * 6]
-    assert [each.source_index for each in rest] == list(range(11))
+    assert [each.source_index for each in rest] == [*range(5), *range(BARS_FROM, BARS_FROM + 6)]
 
 
 def test_what_waits_for_another_connection_waits_no_longer_where_the_clock_is_set_back(new_run: Any) -> None:

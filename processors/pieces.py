@@ -13,6 +13,7 @@ from typing import Final, Generic, NamedTuple, TypeVar
 
 import msgspec
 
+from processors.absences import AbsencesPiece
 from processors.bars import BarsPiece
 from processors.book import Levels, TextBook
 from processors.book_keeper import BookKeeper, level_count
@@ -131,6 +132,7 @@ class SymbolPiece(msgspec.Struct, array_like=True):
     candles: list[VenueCandle] = []  # that wait for our bars
     features: StreamState | None = None  # in a change, a change too; None = there are none
     wounds: list[Wound] = []  # holes in the ids of trades that may still be filled
+    absences: AbsencesPiece = msgspec.field(default_factory=AbsencesPiece)  # the same where ids show no holes
 
 
 class MarketPiece(msgspec.Struct, array_like=True):
@@ -257,6 +259,7 @@ def _capture(state: SymbolState, *, is_whole: bool) -> SymbolPiece:
         outliers={name: each.capture(is_whole=is_whole) for name, each in state.outliers.items()},
         features=state.features.capture(is_whole=is_whole) if state.features is not None else None,
         wounds=state.healing.wounds,
+        absences=AbsencesPiece() if state.absences is None else state.absences.capture(),
     )
 
 
@@ -294,6 +297,8 @@ def restore_symbol(
     state.trades.restore(piece.trades)
     state.agg_trades.restore(piece.agg_trades)
     state.healing.restore(piece.wounds)
+    if state.absences is not None:
+        state.absences.restore(piece.absences)
     state.last_quote = piece.last_quote
     state.lateness.newest_us = piece.newest_us
     state.lateness.horizon_us = piece.horizon_us

@@ -380,7 +380,7 @@ class Pipeline:
             for state in self._ordered:
                 if producer_of(state.trade_line.sole or state.trade_line.lead) == clock.removeprefix(CLOCK_PREFIX):
                     self._touch(state)
-                    state.bars.on_loss(last_us)
+                    state.lose_trades(last_us)
 
     def _watch_clock(self, batch: Batch) -> None:
         """Notice that a producer's clock was set back: what waits for a time would wait for as long again."""

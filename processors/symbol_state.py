@@ -9,6 +9,7 @@ from typing import Any, Final
 
 from msgspec import structs
 
+from processors.absences import Absences
 from processors.bar_stage import BarStage
 from processors.batch import Batch
 from processors.book_keeper import LATE as LATE_DELTA
@@ -69,6 +70,7 @@ class SymbolState:
         self.recent_trades = RecentIds()  # where they are not counted
         self.agg_trades = SeenIds()
         self.healing = Healing()
+        self.absences = Absences() if is_healed and not trades_are_counted else None
         self.last_quote: Quote | None = None
         self.lateness = Lateness()
         self.keeper = BookKeeper(rule, keyframe_us, instrument)
@@ -115,6 +117,9 @@ class SymbolState:
 
     def on_past_trades(self, batch: Batch, page: PastTrades) -> None:
         """Add those trades that are missing; others on the page are known, or will come by themselves."""
+        if self.absences is not None:
+            self._restore_uncounted(batch, self.absences, page)
+            return
         for trade in page.trades:
             if not (self._are_counted and self.trades.lies_in_hole(trade.trade_id)):
                 batch.note_redundant(batch.connection)
@@ -189,7 +194,7 @@ class SymbolState:
     def on_loss(self, batch: Batch, reason: str) -> None:
         """Give up the book of a connection that lost messages, and ask for another."""
         if not self._are_counted:  # else the next id tells
-            self.bars.on_loss(batch.recv_time_us)
+            self.lose_trades(batch.recv_time_us)
         if self.depth_line.sole == batch.connection:
             self._carry_out(batch, self.keeper.restart(batch.recv_time_us, reason))
             self._hand_over(batch)
@@ -201,7 +206,13 @@ class SymbolState:
         if not self._rule.has_ids:
             self.on_loss(batch, "frames are missing")
         elif not self._are_counted:
-            self.bars.on_loss(batch.recv_time_us)
+            self.lose_trades(batch.recv_time_us)
+
+    def lose_trades(self, time_us: int) -> None:
+        """Note that nobody brings the trades from a time on."""
+        self.bars.on_loss(time_us)
+        if self.absences is not None:
+            self.absences.begin()
 
     @property
     def shows_loss(self) -> bool:
@@ -218,7 +229,7 @@ class SymbolState:
         left = [line for line in self.lines() if line.leave(batch, batch.connection)]
         self.books.leave(batch.connection)
         if not self.trade_line.is_carried and (self.trade_line in left or self.trade_line.lead == batch.connection):
-            self.bars.on_loss(batch.recv_time_us)
+            self.lose_trades(batch.recv_time_us)
         if self.depth_line in left and not self.depth_line.is_carried and not self._hand_over(batch):
             self._carry_out(batch, self.keeper.on_disconnect(reason, batch.recv_time_us))
 
@@ -227,6 +238,8 @@ class SymbolState:
         if self.keeper.is_due(time_us) or len(self.throttle) > 0 or self.bars.is_due():
             return True
         if 0 < self.healing.next_us <= time_us:
+            return True
+        if self.absences is not None and 0 < self.absences.next_us <= time_us:
             return True
         if self.features is not None and self.features.is_due(self._watermark.clock_us):
             return True
@@ -243,7 +256,9 @@ class SymbolState:
         if self.features is not None:
             self.features.on_clock(batch, self._watermark.clock_us)  # one CLOCK that is wrong ends no second
         if 0 < self.healing.next_us <= batch.recv_time_us:
-            self._heal(batch)
+            self._heal(batch, self.healing.due(batch.recv_time_us))
+        if self.absences is not None and 0 < self.absences.next_us <= batch.recv_time_us:
+            self._heal(batch, self.absences.due(batch.recv_time_us))
         self.report(batch, self.throttle.due(batch.recv_time_us))
 
     def set_back(self, now_us: int) -> None:
@@ -253,6 +268,8 @@ class SymbolState:
             keeper.set_back(now_us)
         self.throttle.set_back(now_us)
         self.healing.set_back(now_us)
+        if self.absences is not None:
+            self.absences.set_back(now_us)
         for line in self.lines():
             line.set_back(now_us)
 
@@ -284,13 +301,29 @@ class SymbolState:
 
     def _on_uncounted_trade(self, batch: Batch, trade: Trade) -> None:
         """Add a trade whose id only tells it apart, from whichever connection brings it first."""
-        if self.recent_trades.add(trade.name or trade.trade_id):
+        number = trade.name or trade.trade_id
+        if self.recent_trades.add(number):
             self.trade_line.lead = batch.connection
+            if self.absences is not None:
+                self.absences.note(number, trade.exchange_time_us, batch.recv_time_us)
             self._add_trade(batch, "TRADE", trade, OFF_BOOK if trade.is_off_book else "")
         elif self.trade_line.lead == batch.connection:
             self.note(batch, "DUPLICATE", TRADE)
         else:
             batch.note_redundant(batch.connection)
+
+    def _restore_uncounted(self, batch: Batch, absences: Absences, page: PastTrades) -> None:
+        """Add those of the newest trades that were lost."""
+        lost, closed = absences.take([(each.name or each.trade_id, each.exchange_time_us) for each in page.trades])
+        for trade in page.trades:
+            number = trade.name or trade.trade_id
+            if number in lost and self.recent_trades.add(number):
+                self._add_trade(batch, "TRADE", trade, join_flags(BACKFILL, OFF_BOOK if trade.is_off_book else ""))
+            else:
+                batch.note_redundant(batch.connection)
+        for each in closed:
+            if each.restored:
+                self._tell_closed(batch, each)
 
     def _exact_delta(self, keeper: BookKeeper, delta: BookDelta) -> BookDelta:
         """Turn sizes into base currency, and count what the venue does not number."""
@@ -401,11 +434,11 @@ class SymbolState:
                 self._tell_closed(batch, self.healing.fill(number, is_restored=False))
         return True
 
-    def _heal(self, batch: Batch) -> None:
+    def _heal(self, batch: Batch, due: Iterable[Ask | Closed]) -> None:
         """Ask for the trades that are missing and due."""
-        for each in self.healing.due(batch.recv_time_us):
+        for each in due:
             if isinstance(each, Ask):
-                reason = f"trades {each.first} to {each.last} are missing"
+                reason = f"trades {each.first} to {each.last} are missing" if each.last else "trades were lost"
                 batch.command(
                     "backfill",
                     self.instrument,

@@ -22,6 +22,7 @@ from processors.items import (
     CandleItem,
     DerivativeItem,
     Liquidation,
+    PastTrades,
     Quote,
     TickerItem,
     Trade,
@@ -29,7 +30,19 @@ from processors.items import (
 )
 from processors.memory import Memory
 from processors.venues import bybit_wire as wire
-from processors.wire import MALFORMED, amount, levels, maybe, notice, number, positive, signed, time_us
+from processors.wire import (
+    MALFORMED,
+    amount,
+    asked,
+    levels,
+    maybe,
+    notice,
+    number,
+    positive,
+    signed,
+    time_us,
+    unknown_answer,
+)
 from schemas.records import DerivativeKind, Frame, Side
 
 NAME: Final = "BYBIT"
@@ -40,18 +53,21 @@ FACTS: Final[dict[str, Facts]] = {
         times="`T` of trades, `cts` of books, `ts`, ms",
         sizes="base currency",
         since="2023, v5 (retired: v2, v3)",
+        past_trades="`GET /v5/market/recent-trade`, the newest 60",
     ),
     "linear": Facts(
         side="`S`, the taker's; of liquidations the position's, turned",
         times="`T` of trades, `cts` of books, `ts`, ms",
         sizes="base currency",
         since="2023, v5 (retired: v2, v3)",
+        past_trades="`GET /v5/market/recent-trade`, the newest 1,000",
     ),
     "inverse": Facts(
         side="`S`, the taker's; of liquidations the position's, turned",
         times="`T` of trades, `cts` of books, `ts`, ms",
         sizes="contracts of 1 USD",
         since="2023, v5 (retired: v2, v3)",
+        past_trades="`GET /v5/market/recent-trade`, the newest 1,000",
     ),
 }
 RULE: Final = FirstIdRule(ids_are_shared=False)  # u counts from 1 again when the service restarts
@@ -89,13 +105,13 @@ def trades_are_counted(market: str) -> bool:
 
 
 def parse(market: str, frame: Frame, memory: Memory) -> Items:
-    """Parse a MESSAGE frame; answers to our own requests yield nothing.
+    """Parse a MESSAGE or HTTP frame; answers to our own requests on the connection yield nothing.
 
     Raises:
         FrameError: malformed, or not a message we know.
     """
     if frame.kind == "HTTP":
-        raise FrameError("answer to a request we do not know")
+        return _past_trades(frame)
     try:
         envelope = wire.ENVELOPE.decode(frame.payload)
     except MALFORMED:
@@ -121,6 +137,28 @@ def _answer(payload: bytes) -> Items:
     if answer.success is None and answer.op not in {"ping", "pong", "subscribe", "unsubscribe"}:
         raise FrameError("neither a topic's message nor an answer")
     return []
+
+
+def _past_trades(frame: Frame) -> Items:
+    """Parse the newest trades, newest first; their ids tell no holes."""
+    path, query = asked(frame.request)
+    if path.rpartition("/")[2] != "recent-trade":
+        raise unknown_answer(frame.request)
+    unknown: Unknown = []
+    answer = wire.PAST_ANSWER.decode(frame.payload, unknown)
+    if answer.code:
+        return [notice(frame.payload), *unknown]
+    rows = wire.PAST_TRADES.decode(wire.PAST_LIST.decode(answer.result, unknown).rows, unknown)
+    symbol = query.get("symbol", "")
+    if any(row.symbol != symbol for row in rows):
+        raise FrameError("trades of another symbol than was asked for")
+    trades = [_past_trade(row) for row in reversed(rows)]
+    return [PastTrades(symbol, 0, trades), *unknown] if trades else list(unknown)
+
+
+def _past_trade(row: wire.PastTradeData) -> Trade:
+    side, price, size = SIDES[row.side], positive(row.price), amount(row.size)
+    return Trade(row.symbol, time_us(number(row.time)), 0, price, size, side, row.is_block_trade, row.trade_id)
 
 
 def _trades(_market: str, envelope: wire.Envelope, _memory: Memory, unknown: Unknown) -> Items:

@@ -5,7 +5,7 @@ from typing import Any, Final, Literal
 import msgspec
 from msgspec import Raw, Struct, field
 
-from processors.wire import Id, Instant, KnownInstant, Wire
+from processors.wire import Id, Instant, KnownInstant, Rows, Wire
 
 
 class Envelope(Struct, gc=False):
@@ -108,6 +108,41 @@ class CandleData(Struct, gc=False, kw_only=True, forbid_unknown_fields=True):
     timestamp: Instant = 0
 
 
+class PastTradeData(Struct, gc=False, kw_only=True, forbid_unknown_fields=True):
+    """A row of REST `recent-trade`."""
+
+    trade_id: str = field(name="execId")
+    symbol: str
+    price: str
+    size: str
+    side: Literal["Buy", "Sell"]
+    time: str
+    is_block_trade: bool = field(name="isBlockTrade", default=False)
+    is_rpi: Any = field(name="isRPITrade", default=None)
+    sequence: Any = field(name="seq", default=None)
+    mark_price: Any = field(name="mP", default=None)  # options
+    index_price: Any = field(name="iP", default=None)
+    mark_volatility: Any = field(name="mIv", default=None)
+    volatility: Any = field(name="iv", default=None)
+
+
+class PastList(Struct, gc=False, forbid_unknown_fields=True):
+    """Result of `recent-trade`."""
+
+    rows: Raw = field(name="list")
+    category: Any = None
+
+
+class PastAnswer(Struct, gc=False, forbid_unknown_fields=True):
+    """An answer of REST."""
+
+    code: int = field(name="retCode")
+    result: Raw
+    message: Any = field(name="retMsg", default=None)
+    more: Any = field(name="retExtInfo", default=None)
+    time: Any = None
+
+
 class LiquidationData(Struct, gc=False, kw_only=True, forbid_unknown_fields=True):
     """`allLiquidation`; the side is the position's."""
 
@@ -132,6 +167,9 @@ ENVELOPE: Final = msgspec.json.Decoder(Envelope)
 ANSWER: Final = msgspec.json.Decoder(Answer)
 ROWS: Final = msgspec.json.Decoder(list[Raw])
 TRADE: Final = Wire(TradeData, "publicTrade")
+PAST_ANSWER: Final = Wire(PastAnswer, "recent-trade")
+PAST_LIST: Final = Wire(PastList, "recent-trade")
+PAST_TRADES: Final = Rows(PastTradeData, "recent-trade")
 BOOK: Final = Wire(BookData, "orderbook")
 TICKER: Final = Wire(TickerData, "tickers")
 CANDLE: Final = Wire(CandleData, "kline")

@@ -17,6 +17,7 @@ from producers.wire import (
     Answer,
     Dialogue,
     Limits,
+    Missing,
     Request,
     SnapshotBy,
     Stream,
@@ -24,7 +25,6 @@ from producers.wire import (
     no_depth_request,
     no_door,
     no_more_trades,
-    no_past_trades,
     same_url,
 )
 
@@ -37,6 +37,7 @@ STREAM_URL: Final = "wss://stream.bybit.com"
 REST_URL: Final = "https://api.bybit.com"
 LIST_PATH: Final = "/v5/market/instruments-info"
 PAGE: Final = 1000
+PAST_TRADES: Final = {"spot": 60, "linear": 1000, "inverse": 1000}
 
 
 def _limits(streams_per_request: int) -> Limits:
@@ -167,6 +168,16 @@ def dialogue(market: str, ticket: bytes) -> Dialogue:
     return BybitTalk(LIMITS[market])
 
 
+def trades_request(market: str, missing: Missing, base: str | None, *, is_keyed: bool) -> Request:
+    """Make the request for the newest trades: older ones are not told.
+
+    Source: https://bybit-exchange.github.io/docs/v5/market/recent-trade
+    """
+    del is_keyed
+    query = f"category={market}&symbol={quote(missing.venue_symbol)}&limit={PAST_TRADES[market]}"
+    return Request(url=f"{base or REST_URL}/v5/market/recent-trade?{query}", weight=1)
+
+
 def list_requests(market: str, symbols: Sequence[str], base: str | None) -> list[Request]:
     """Make the request for the first page of an instrument list; it comes whole, whatever is wanted."""
     del symbols
@@ -209,5 +220,4 @@ def next_page(request: Request, body: bytes) -> Request | None:
 depth_request = no_depth_request
 door = no_door
 connect_url = same_url
-trades_request = no_past_trades
 next_trades = no_more_trades

@@ -3,7 +3,7 @@
 import pytest
 
 from producers.venues import bybit
-from producers.wire import Answer, Dialogue, Stream, kind_of
+from producers.wire import Answer, Dialogue, Missing, Stream, kind_of
 
 
 def streams(*channels: str, market: str = "linear", symbol: str = "BTCUSDT") -> list[Stream]:
@@ -146,3 +146,13 @@ def test_a_page_that_is_none_is_told(body: bytes) -> None:
 
     with pytest.raises(ValueError, match=r"not a page|10006 Too many visits"):
         bybit.next_page(request, body)
+
+
+@pytest.mark.parametrize(("market", "limit"), [("spot", 60), ("linear", 1000), ("inverse", 1000)])
+def test_the_newest_trades_are_asked_for_where_some_were_lost(market: str, limit: int) -> None:
+    missing = Missing(venue_symbol="BTCUSDT", first_id=0, last_id=0, after_time_us=1)
+    request = bybit.trades_request(market, missing, "http://host", is_keyed=False)
+
+    query = f"category={market}&symbol=BTCUSDT&limit={limit}"
+    assert request.url == f"http://host/v5/market/recent-trade?{query}"
+    assert bybit.next_trades(request, b"", missing) is None  # type: ignore[func-returns-value]  # as all venues offer it

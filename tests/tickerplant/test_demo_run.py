@@ -86,6 +86,8 @@ def test_a_market_with_faults_adds_up_to_the_id(tmp_path: Path, capsys: pytest.C
     rows = {row["name"].strip().partition(" →")[0]: row for row in found["accounts"]}
     assert code == 0, found
     assert rows["trade ids missing"]["injected"] == rows["trade ids missing"]["seen"] > 0
+    assert rows["of these restored by REST"]["injected"] > 0
+    assert found["quality_events"]["HEALED"] > 0
     assert rows["damaged frames"]["injected"] >= rows["damaged frames"]["seen"] > 0
     assert rows["books of the venue"]["seen"] == 6
     assert rows["connections cut"]["injected"] > 0

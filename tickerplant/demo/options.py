@@ -21,7 +21,7 @@ from tickerplant.local.venue.options import RecordingOptions, parse_pace
 from tickerplant.local.venue.parsed_playback import Holdings, read_holdings, user_channels
 from tickerplant.recordings import RecordedFrame, RecordingError, read_recording
 from tickerplant.secrets import as_literal
-from tickerplant.settings import Local, Settings, Venue
+from tickerplant.settings import Keys, Local, Settings, Venue
 
 CAPTURED = frozenset(
     {
@@ -91,7 +91,8 @@ def demo_settings(settings: Settings, options: DemoOptions) -> Settings:
     ours = with_local(settings, settings.local.home / "demo")
     # smaller files than usual, so that the end of a demo need not wait for large ones
     sink = ours.sink.model_copy(update={"parquet_roll_s": PARQUET_ROLL_S})
-    return ours.model_copy(update={"venues": _venues(ours.local, options), "sink": sink})
+    keys = ours.keys if options.live else Keys(binance=SecretStr("any"))  # the simulated venue takes any
+    return ours.model_copy(update={"venues": _venues(ours.local, options), "sink": sink, "keys": keys})
 
 
 def write_settings(settings: Settings, path: Path) -> None:

@@ -50,7 +50,10 @@ class ParsedCount(RawCount):
         with suppress(FrameError):
             for item in VENUES[self.venue].parse(market, frame, Memory()):
                 for trade in item.trades if isinstance(item, PastTrades) else ():
-                    self._restore(market, trade.symbol, trade.trade_id)
+                    if VENUES[self.venue].trades_are_counted(market):
+                        self._restore(market, trade.symbol, trade.trade_id)
+                    else:
+                        self.answered.add((market, trade.symbol, trade.name or trade.trade_id))
 
     def _add_frame(self, source: Source, frame: Frame) -> None:
         memory = self._memories.setdefault((source.market, source.connection), Memory())

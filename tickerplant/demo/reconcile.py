@@ -63,6 +63,7 @@ class RawCount:
         trades, aggregates: market, venue symbol, id: a number, or the venue's name.
         numbers: market, venue symbol, number of a trade, by which it is counted, whatever it is called.
         restored: the same of trades that came by REST, where they were missing between those of streams.
+        answered: market, venue symbol, name of trades that came by REST, where names tell nothing of holes.
         deltas: market, venue symbol, id; unnumbered: depth updates of venues that give them none.
     """
 
@@ -73,6 +74,7 @@ class RawCount:
     trades: set[tuple[str, str, int | str]] = field(default_factory=set)
     numbers: set[tuple[str, str, int]] = field(default_factory=set)
     restored: set[tuple[str, str, int]] = field(default_factory=set)
+    answered: set[tuple[str, str, int | str]] = field(default_factory=set)
     aggregates: set[tuple[str, str, int | str]] = field(default_factory=set)
     deltas: set[tuple[str, str, int]] = field(default_factory=set)
     unnumbered: int = 0
@@ -145,6 +147,7 @@ class CleanedCount:
 
     records: int = 0
     kinds: Counter[str] = field(default_factory=Counter)
+    backfilled: int = 0
     sources: set[SourceId] = field(default_factory=set)
     times_us: list[tuple[int, int]] = field(default_factory=list)  # read from the socket, written to the topic
 
@@ -158,6 +161,7 @@ class CleanedCount:
         self.times_us.append((fields["recv_time_us"], written_time_ms * 1000))
         self.records += 1
         self.kinds[kind] += 1
+        self.backfilled += "BACKFILL" in fields.get("flags", "")
         self.sources.add((fields["source_partition"], fields["source_offset"], fields["source_index"]))
 
 
@@ -184,7 +188,8 @@ class TopicCounts:
     @property
     def expected_ticks(self) -> int:
         """Distinct trades, restored ones too, and aggregates, and quotes but for those that come again at once."""
-        return len(self.raw.trades) + len(self.raw.restored) + len(self.raw.aggregates) + self.raw.quotes
+        named = min(len(self.raw.answered - self.raw.trades), self.ticks.backfilled)
+        return len(self.raw.trades) + len(self.raw.restored) + named + len(self.raw.aggregates) + self.raw.quotes
 
     @property
     def expected_deltas(self) -> int:

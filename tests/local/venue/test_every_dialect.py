@@ -15,7 +15,7 @@ import httpx
 import pytest
 from msgspec import structs
 
-from processors import book_keeper, healing
+from processors import absences, book_keeper, healing
 from processors.items import Trade
 from processors.pipeline import Pipeline
 from processors.venues import VENUES as PROCESSORS
@@ -33,7 +33,7 @@ from tickerplant.demo.reconcile import RawCount
 from tickerplant.local.venue import RecordingOptions, SyntheticOptions, Venue, VenueOptions
 from tickerplant.local.venue.dialect import Print, Stream, Writer
 from tickerplant.local.venue.dialects import DIALECTS
-from tickerplant.local.venue.faults import AnyFault, Double, Lose, Reorder
+from tickerplant.local.venue.faults import AnyFault, Disconnect, Double, Lose, Refuse, Reorder
 from tickerplant.local.venue.market import KEPT_TRADES, SymbolMarket
 from tickerplant.local.venue.reading import Reading
 from tickerplant.local.venue.synthetic import SyntheticMarket
@@ -61,6 +61,7 @@ MARKETS = [
     for market, terms in dialect.MARKETS.items()
     if market in WIRES[name].MARKETS and terms.share
 ]
+HEALED = [(name, market) for name, market in MARKETS if PROCESSORS[name].FACTS[market].past_trades]
 
 
 @dataclass
@@ -312,7 +313,7 @@ async def test_books_and_trades_are_those_of_the_market_after_updates_were_lost_
 
 @pytest.mark.usefixtures("quick_books")
 @pytest.mark.parametrize(
-    ("name", "market"), [(name, market) for name, market in MARKETS if PROCESSORS[name].FACTS[market].past_trades]
+    ("name", "market"), [each for each in HEALED if PROCESSORS[each[0]].trades_are_counted(each[1])]
 )
 async def test_trades_that_were_lost_are_fetched_as_they_were_made(
     monkeypatch: pytest.MonkeyPatch, name: str, market: str
@@ -344,6 +345,37 @@ async def test_trades_that_were_lost_are_fetched_as_they_were_made(
         assert tick.quantity == pytest.approx(instrument.base_quantity(float(made.size), float(made.price)))
         assert tick.exchange_time_us == made.time_ms * 1000
     assert not {each.kind for each in world.of(QualityEvent)} & {"UNKNOWN_FIELD", "NOT_HEALED"}
+
+
+@pytest.mark.usefixtures("quick_books")
+@pytest.mark.parametrize(
+    ("name", "market"), [each for each in HEALED if not PROCESSORS[each[0]].trades_are_counted(each[1])]
+)
+async def test_trades_of_a_lost_connection_are_fetched_where_ids_tell_no_hole(
+    monkeypatch: pytest.MonkeyPatch, name: str, market: str
+) -> None:
+    monkeypatch.setattr(absences, "ASK_AFTER_US", 100_000)
+
+    async def disturb(world: World) -> None:
+        await world.until(lambda: world.of(Tick, kind="TRADE"))
+        world.venue.faults.start(Refuse(for_s=0.2))
+        world.venue.faults.start(Disconnect(how="abort"))
+        await world.until(lambda: world.of(QualityEvent, kind="HEALED"))
+        world.venue.stop()
+        await world.until(lambda: world.venue.state == "done" and len(world.of(Tick, kind="TRADE")) == len(world.made))
+
+    source = SyntheticOptions(symbols=1, rate_frames=60, seed=3, markets=(market,))
+    world = await run(name, market, source, disturb)
+    ticks = world.of(Tick, kind="TRADE")
+    restored = [each for each in ticks if "BACKFILL" in each.flags]
+
+    assert len(restored) == sum(each.count for each in world.of(QualityEvent, kind="HEALED")) > 0
+    assert len({each.trade_id for each in ticks}) == len(ticks)
+    for tick in restored:
+        instrument = next(each for each in world.flow.pipeline._symbology if each.symbol == tick.symbol)
+        made = world.made[instrument.venue_symbol, tick.trade_id]
+        assert (tick.price, tick.side) == (float(made.price), "BUY" if made.is_buy else "SELL")
+        assert tick.exchange_time_us == made.time_ms * 1000
 
 
 @pytest.mark.recordings

@@ -61,6 +61,7 @@ DAY_MS: Final = 86_400_000
 MINUTE_MS: Final = 60_000
 SPOT_ARGUMENTS: Final = 10
 LIST_DEFAULT, LIST_MOST = 500, 1000
+SPOT_TRADES: Final = 60
 SIDES: Final = {True: "Buy", False: "Sell"}
 
 
@@ -78,6 +79,7 @@ def routes(market: str) -> list[Route]:
     return [
         Route(path="/v5/market/instruments-info", answer=_instruments, counts_as="instruments"),
         Route(path="/v5/market/orderbook", answer=_orderbook, counts_as="snapshot"),
+        Route(path="/v5/market/recent-trade", answer=_recent_trades, counts_as="trades"),
         Route(path="/v5/market/time", answer=_time),
     ]
 
@@ -366,6 +368,32 @@ def _orderbook(ask: Ask) -> Answer:
         return _failed(10001, "Not supported symbols", ask.now_ms)
     sides = {"s": book.symbol, "b": book.bids, "a": book.asks}
     return _answered({**sides, "ts": ask.now_ms, "u": book.last_id, "seq": book.last_id, "cts": ask.now_ms}, ask.now_ms)
+
+
+def _recent_trades(ask: Ask) -> Answer:
+    """Answer with the newest trades, newest first."""
+    category, symbol = ask.query.get("category", ""), ask.query.get("symbol", "")
+    most = SPOT_TRADES if category == "spot" else LIST_MOST
+    newest = ask.market.trades(category, symbol, -1, min(most, _number(ask.query.get("limit", "")) or LIST_DEFAULT))
+    listing = ask.market.listing(category, symbol)
+    if newest is None or listing is None:
+        return _failed(10001, "Not supported symbols", ask.now_ms)
+    writer = BybitWriter(listing)
+    rows = [
+        {
+            "execId": writer.trade_id(each.number),
+            "symbol": symbol,
+            "price": each.price,
+            "size": each.size,
+            "side": SIDES[each.is_buy],
+            "time": str(each.time_ms),
+            "isBlockTrade": False,
+            "isRPITrade": False,
+            "seq": str(each.number),
+        }
+        for each in reversed(newest)
+    ]
+    return _answered({"category": category, "list": rows}, ask.now_ms)
 
 
 def _time(ask: Ask) -> Answer:

@@ -1,6 +1,7 @@
 """Metrics of a sink, updated per chunk."""
 
 from collections.abc import Iterator
+from typing import Final
 
 from pyarrow import compute
 
@@ -8,6 +9,9 @@ from sinks.chunk import Chunk
 from tickerplant import metrics
 from tickerplant.histograms import Seconds, observe_all
 from tickerplant.progress import Progress
+
+BACKFILL: Final = "BACKFILL"
+EXCHANGE: Final = "exchange_time_us"
 
 
 class Observer:
@@ -47,7 +51,7 @@ class Observer:
         metrics.BATCH_SECONDS.labels(self._stage).observe(seconds)
         for venue, seconds_each in latencies(chunk, "recv_time_us", now_us):
             observe_all(metrics.STAGE_LATENCY.labels(self._stage, venue), seconds_each)
-        for venue, seconds_each in latencies(chunk, "exchange_time_us", now_us):
+        for venue, seconds_each in latencies(chunk, EXCHANGE, now_us):
             observe_all(metrics.WHOLE_WAY.labels(self._store, table, venue), seconds_each)
 
     def repeated(self, chunk: Chunk) -> None:
@@ -57,11 +61,17 @@ class Observer:
 
 
 def latencies(chunk: Chunk, column: str, now_us: int) -> Iterator[tuple[str, Seconds]]:
-    """Give, for each venue, the seconds from a time of each row till now; rows without that time are left out."""
+    """Give, for each venue, the seconds from a time of each row till now; rows without that time are left out.
+
+    From the exchange's time on, so are trades that were fetched later: they tell how long they were missing.
+    """
     if column not in chunk.table.schema.names or not chunk.row_count:
         return
     times_us, venues = chunk.rows[column].to_numpy(), chunk.rows["venue"]
+    is_timed = times_us > 0
+    if column == EXCHANGE and "flags" in chunk.table.schema.names:
+        is_timed &= ~compute.match_substring(chunk.rows["flags"], BACKFILL).to_numpy()
     for venue in venues.unique().to_pylist():
-        is_meant = (times_us > 0) & compute.equal(venues, venue).to_numpy()
+        is_meant = is_timed & compute.equal(venues, venue).to_numpy()
         if is_meant.any():
             yield venue, (now_us - times_us[is_meant]) / 1e6

@@ -37,6 +37,17 @@ def test_a_row_without_an_exchange_time_still_tells_its_processing(chunk: Any, r
     assert found == {"BINANCE": [0.1, 0.2], "OKX": [0.3, 0.4]}
 
 
+def test_trades_that_were_fetched_later_tell_no_whole_way(chunk: Any, rows: list[Any], tick: Any) -> None:
+    times = {"exchange_time_us": NOW_US - 90 * 10**6, "recv_time_us": NOW_US - 500_000}
+    fetched = tick(4, venue="OKX", flags="BACKFILL,LATE", **times)
+    whole, processing = (
+        {venue: list(seconds) for venue, seconds in latencies(chunk([*rows, fetched]), name, NOW_US)} for name in times
+    )
+
+    assert whole == {"BINANCE": [1.0, 2.0], "OKX": [3.0]}
+    assert processing == {"BINANCE": [0.1, 0.2], "OKX": [0.3, 0.4, 0.5]}
+
+
 def test_a_table_without_that_time_tells_nothing(chunk: Any, rows: list[Any]) -> None:
     assert list(latencies(chunk(rows), "commit_time_us", NOW_US)) == []
 

@@ -55,13 +55,13 @@ FACTS: Final[dict[str, Facts]] = {
     "linear": Facts(
         side="`direction`, the taker's; empty = unknown",
         times="`ts`, ms",
-        sizes="contracts",
+        sizes="contracts; of trades, candles and tickers those of both sides, halved",
         since="2021",
     ),
     "coin": Facts(
         side="`direction`, the taker's; empty = unknown",
         times="`ts`, ms",
-        sizes="contracts of 100 or 10 USD",
+        sizes="contracts of 100 or 10 USD; of trades, candles and tickers those of both sides, halved",
         since="2021",
     ),
 }
@@ -70,6 +70,8 @@ RULES: Final[dict[str, BookRule]] = {
     "linear": FirstIdRule(ids_are_shared=False),  # version + 1
     "coin": FirstIdRule(ids_are_shared=False),
 }
+SIDES_SUMMED: Final = {"spot": 1, "linear": 2, "coin": 2}
+"""How often what is traded is counted: of contracts the buyer's and the seller's; books and liquidations count once."""
 SIDES: Final[dict[str, Side]] = {"buy": "BUY", "sell": "SELL", "": "UNKNOWN"}
 INTERVALS: Final = {
     "1min": "1m", "5min": "5m", "15min": "15m", "30min": "30m", "60min": "1h", "4hour": "4h", "1day": "1d",
@@ -147,7 +149,7 @@ def _trades(stream: Stream, envelope: wire.Envelope, unknown: Unknown) -> Items:
         name = digits(data.id if data.trade_id == NULL else data.trade_id)
         if not name.isdigit():
             raise FrameError(f"trade.detail: {name!r} is no id")
-        price, size = positive(digits(data.price)), amount(digits(data.amount))
+        price, size = positive(digits(data.price)), amount(digits(data.amount)) / SIDES_SUMMED[stream.market]
         items.append(Trade(stream.symbol, time_us(data.time), 0, price, size, SIDES[data.direction], name=name))
     return items
 
@@ -198,7 +200,7 @@ def _candle(stream: Stream, envelope: wire.Envelope, unknown: Unknown) -> Items:
     data = wire.CANDLE.decode(envelope.tick, unknown)
     if stream.rest not in INTERVALS:
         raise FrameError(f"kline: interval {stream.rest[:20]!r} is not known")
-    base, quote = _volumes(stream.market, data)
+    volume, base, quote = _volumes(stream.market, data)
     return [
         CandleItem(
             symbol=stream.symbol,
@@ -210,7 +212,7 @@ def _candle(stream: Stream, envelope: wire.Envelope, unknown: Unknown) -> Items:
             high=positive(digits(data.high)),
             low=positive(digits(data.low)),
             close=positive(digits(data.close)),
-            volume=amount(digits(data.volume)),
+            volume=volume,
             base_volume=base,
             quote_volume=quote,
             trade_count=data.trade_count,
@@ -221,7 +223,7 @@ def _candle(stream: Stream, envelope: wire.Envelope, unknown: Unknown) -> Items:
 
 def _ticker(stream: Stream, envelope: wire.Envelope, unknown: Unknown) -> Items:
     data = wire.CANDLE.decode(envelope.tick, unknown)
-    base, quote = _volumes(stream.market, data)
+    volume, base, quote = _volumes(stream.market, data)
     bid, ask = _pair(data.bid), _pair(data.ask)
     return [
         TickerItem(
@@ -231,7 +233,7 @@ def _ticker(stream: Stream, envelope: wire.Envelope, unknown: Unknown) -> Items:
             open=maybe_digits(data.open),
             high=maybe_digits(data.high),
             low=maybe_digits(data.low),
-            volume=amount(digits(data.volume)),
+            volume=volume,
             base_volume=base,
             quote_volume=quote,
             trade_count=data.trade_count,
@@ -281,12 +283,14 @@ def _liquidation(data: wire.LiquidationData) -> Liquidation:
     return Liquidation(data.symbol, time_us(data.time), price, size, SIDES[data.direction])
 
 
-def _volumes(market: str, data: wire.CandleData) -> tuple[float, float | None]:
-    """Tell volume in base and quote currency; of coin swaps the latter is what contracts are worth: None."""
-    base = amount(digits(data.amount))
+def _volumes(market: str, data: wire.CandleData) -> tuple[float, float, float | None]:
+    """Tell volume as it is numbered, in base and in quote currency; of coin swaps contracts are the latter: None."""
+    volume, base = amount(digits(data.volume)), amount(digits(data.amount))
     if market == "spot":
-        return base, amount(digits(data.volume))
-    return base, None if data.turnover == NULL else amount(digits(data.turnover))
+        return volume, base, volume
+    sides = SIDES_SUMMED[market]
+    quote = None if data.turnover == NULL else amount(digits(data.turnover)) / sides
+    return volume / sides, base / sides, quote
 
 
 def _sent_us(envelope: wire.Envelope) -> int:

@@ -34,7 +34,7 @@ class Trades(Struct, gc=False, kw_only=True, forbid_unknown_fields=True):
 
 
 class TradeData(Struct, gc=False, kw_only=True, forbid_unknown_fields=True, rename="camel"):
-    """One trade; the direction is the taker's, and sometimes empty; amounts of contracts are contracts."""
+    """One trade; the direction is the taker's, and sometimes empty; amounts of contracts are of both sides."""
 
     id: Raw
     time: Instant = field(name="ts")
@@ -93,7 +93,7 @@ class SwapQuote(Struct, gc=False, kw_only=True, forbid_unknown_fields=True):
 
 
 class CandleData(Struct, gc=False, kw_only=True, forbid_unknown_fields=True):
-    """`kline` and `detail`: amount is base currency; vol is quote currency of spot, contracts of others."""
+    """`kline` and `detail`: amount is base currency; vol is quote currency of spot, else contracts; of both sides."""
 
     open_time_s: Id = field(name="id")
     open: Raw

@@ -51,3 +51,12 @@ def test_books_are_those_of_the_last_messages(new_run: Any, recordings: Path, se
         name: ({price for price, _ in tick["bids"]}, {price for price, _ in tick["asks"]})
         for name, tick in last.items()
     }
+
+
+@pytest.mark.parametrize("session", [name for name, market in SESSIONS.items() if market == "coin"])
+def test_amounts_of_contracts_are_sums_of_both_sides(recordings: Path, session: str) -> None:
+    found = messages(recordings / "cryptofeed" / session)
+    amounts = [row["amount"] for each in found if "trade" in each.get("ch", "") for row in each["tick"]["data"]]
+
+    assert amounts
+    assert not [each for each in amounts if each % 2]

@@ -50,9 +50,9 @@ def test_an_id_past_64_bits_stays_whole_and_a_direction_may_be_empty(say: Any) -
 
 @pytest.mark.parametrize(
     ("market", "expected"),
-    [("linear", ("BTC/USDT:PERP", 0.04, "BUY")), ("coin", ("BTC/USD:PERP", 0.05, "BUY"))],
+    [("linear", ("BTC/USDT:PERP", 0.02, "BUY")), ("coin", ("BTC/USD:PERP", 0.025, "BUY"))],
 )
-def test_contracts_become_base_currency(say: Any, market: str, expected: Any) -> None:
+def test_contracts_of_both_sides_are_halved_and_become_base_currency(say: Any, market: str, expected: Any) -> None:
     assert only(say(market, "trades").of(Tick), "symbol", "quantity", "side") == pytest.approx(expected)
 
 
@@ -106,14 +106,16 @@ def test_tickers(say: Any) -> None:
         60000.5, 59500.0, 1200.5, 72_000_000.0, 699452, None, None,
     )  # fmt: skip
     assert only(say("coin", "ticker").of(Ticker), *names) == (
-        60000.0, 59500.0, 13439.9875, 806_400_000.0, 39735, 60000.0, pytest.approx(60_000 / 60_000.1),
+        60000.0, 59500.0, 6719.99375, 403_200_000.0, 39735, 60000.0, pytest.approx(60_000 / 60_000.1),
     )  # fmt: skip
 
 
 def test_candles(say: Any) -> None:
     names = ("interval", "open_time_us", "close", "volume", "quote_volume", "trade_count")
-    assert only(say("spot", "candle").of(Candle), *names) == ("1m", 1_795_910_400_000_000, 60000.5, 3.5, 210_000.0, 9)
-    assert only(say("linear", "candle").of(Candle), *names) == ("1h", 1_795_910_400_000_000, 60000.5, 3.5, 210_000.0, 5)
+    opened_us, close = 1_795_910_400_000_000, 60000.5
+
+    assert only(say("spot", "candle").of(Candle), *names) == ("1m", opened_us, close, 3.5, 210_000.0, 9)
+    assert only(say("linear", "candle").of(Candle), *names) == ("1h", opened_us, close, 1.75, 105_000.0, 5)
 
 
 def test_facts_about_contracts(say: Any) -> None:

@@ -109,3 +109,15 @@ async def test_a_forced_order_is_a_notification_of_its_contract(serve: Serve) ->
     (order,) = told["data"]
     assert (told["topic"], order["contract_code"], order["direction"] in {"buy", "sell"}) == (topic, "BTC-USDT", True)
     assert order["volume"] > 0 < order["price"]
+
+
+async def test_trades_of_contracts_count_both_sides(serve: Serve) -> None:
+    name = "market.BTC-USDT.trade.detail"
+    served = await serve(OPTIONS)
+    client = await served.client("linear/linear-swap-ws")
+    await client.socket.send(json.dumps({"sub": name, "id": "1"}))
+    served.venue.start()
+    await served.until(lambda: len(of(client, name)) > 20)
+
+    trades = [each for message in of(client, name) for each in message["tick"]["data"]]
+    assert not [each for each in trades if each["amount"] <= 0 or each["amount"] % 2]

@@ -1,6 +1,7 @@
 """HTX as the simulated venue speaks it: spot, linear and coin swaps; gzip frames, pings that are owed an answer.
 
 Spot books are joined by a snapshot that is asked for on the connection, those of swaps begin with one in the stream.
+Trades, candles and statistics of swaps count contracts of both sides: each twice.
 Source: https://www.htx.com/en-us/opend/newApiPages/?id=7ec53241-7773-11ed-9966-0242ac110003
 Source: https://www.htx.com/en-us/opend/newApiPages/?id=8cb7de1c-77b5-11ed-9966-0242ac110003
 """
@@ -8,6 +9,7 @@ Source: https://www.htx.com/en-us/opend/newApiPages/?id=8cb7de1c-77b5-11ed-9966-
 import gzip
 import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from decimal import Decimal
 from typing import Any, ClassVar, Final
 
 import msgspec
@@ -311,7 +313,8 @@ class HtxWriter(Writer):
     def _trade(self, made: Print) -> str:
         """Write by hand: ids of spot are larger than an encoder takes."""
         direction = "buy" if made.is_buy else "sell"
-        shared = f'"ts":{made.time_ms},"amount":{made.size},"price":{made.price},"direction":"{direction}"'
+        size = made.size if self._is_spot else f"{2 * Decimal(made.size):f}"
+        shared = f'"ts":{made.time_ms},"amount":{size},"price":{made.price},"direction":"{direction}"'
         if self._is_spot:
             return f'{{"id":{FIRST_ID + made.number},"tradeId":{made.number},{shared}}}'
         return f'{{"id":{self.trade_id(made.number)},{shared}}}'
@@ -339,13 +342,13 @@ class HtxWriter(Writer):
         return Frame(msgspec.json.encode({"ch": stream.name, "tick": tick, "ts": now_ms}), version, version)
 
     def _volumes(self, lots: float, amount: float) -> dict[str, Any]:
-        """Tell volume: in base currency, and in quote currency of spot or contracts of others."""
+        """Tell volume: in base currency, and in quote currency of spot or contracts of others, of both sides."""
         size = lots / self.listing.numbers.size_scale
         if self._is_spot:
             return {"amount": size, "vol": amount}
         if self.listing.is_inverse:
-            return {"amount": amount, "vol": size}
-        return {"amount": size * self.listing.contract, "vol": size, "trade_turnover": amount}
+            return {"amount": 2 * amount, "vol": 2 * size}
+        return {"amount": 2 * size * self.listing.contract, "vol": 2 * size, "trade_turnover": 2 * amount}
 
 
 def _told(stream: Stream, tick: Mapping[str, Any] | str, now_ms: int) -> bytes:

@@ -205,6 +205,16 @@ class BookKeeper:
         for delta in fresh:
             self._append(delta)
 
+    def repeats(self, exchange_time_us: int, now_us: int) -> bool:
+        """Tell whether a book of this time is the one that was given up because its time stood still.
+
+        A time far below that one's is not: it is of a venue whose clock was set back.
+        """
+        most_us = self._rule.stale_after_us
+        if not most_us or self.is_valid or now_us - self.moved_time_us <= most_us:
+            return False
+        return self.exchange_time_us > 0 and 0 <= self.exchange_time_us - exchange_time_us <= most_us
+
     def on_disconnect(self, reason: str, now_us: int) -> Sequence[Effect]:
         """Give up the book: what comes next does not follow."""
         self._clear_buffer()
@@ -236,6 +246,8 @@ class BookKeeper:
 
     def _replace(self, snapshot: BookSnapshot, now_us: int) -> Sequence[Effect]:
         """Take a snapshot of the stream for the book: what came before it is in it."""
+        if self.repeats(snapshot.exchange_time_us, now_us):
+            return ()
         doubt = self._doubt(snapshot)
         if doubt:
             return (*self._reset(doubt), *self._refuse(doubt, now_us))

@@ -364,7 +364,9 @@ class SymbolState:
             if isinstance(effect, Resnapshot):
                 batch.command("resnapshot", self.instrument, effect.reason, batch.connection)
         is_lost = now_us - self.books.lead_heard_us > SILENCE_US
-        if keeper.is_valid and (is_lost or not self.keeper.is_valid):
+        if not keeper.is_valid or self.keeper.repeats(keeper.exchange_time_us, now_us):
+            return
+        if is_lost or not self.keeper.is_valid:
             self._take_lead(batch, batch.connection, keeper)
 
     def _hand_over(self, batch: Batch) -> bool:

@@ -4,6 +4,7 @@ from typing import Any, Final
 from zlib import crc32
 
 import pytest
+from msgspec import structs
 
 from fuzz.seeds import whole_messages
 from processors.batch import Batch
@@ -240,6 +241,24 @@ def test_a_book_whose_time_stands_still_is_not_believed() -> None:
 
     assert "STALE" in brief(book.records)
     assert book.commands[:1] == ["resnapshot"]
+
+
+def test_a_book_whose_time_stands_still_is_believed_from_no_other_connection() -> None:
+    book = Book(WATCHED)
+    item = BookSnapshot("BTCUSDT", 5, 0, [50.0], [1.0], [51.0], [1.0], is_in_stream=True)
+    for _ in range(60):
+        for connection in ("a", "b"):
+            batch = book.batch(connection)
+            book.state.on_snapshot(batch, item)
+            book.take(batch)
+        book.clock()
+        book.now_us += SECOND_US
+
+    told = [each.kind for each in book.records if isinstance(each, QualityEvent)]
+    assert told == ["BOOK_READY", "STALE", "BOOK_RESET"]
+    batch = book.batch("b")
+    book.state.on_snapshot(batch, structs.replace(item, exchange_time_us=6))
+    assert [each.kind for each in book.take(batch) if isinstance(each, QualityEvent)] == ["BOOK_LEAD", "BOOK_READY"]
 
 
 def test_levels_that_fall_out_of_a_book_of_so_many_are_published_as_removed() -> None:

@@ -1,6 +1,7 @@
 """Hyperliquid: one documented message a channel, and the record it gives, computed by hand."""
 
 import copy
+import json
 from typing import Any
 
 import pytest
@@ -88,6 +89,21 @@ def test_a_book_whose_time_stands_still_is_no_longer_believed_and_asked_for(new_
 
     assert kinds(run) == ["BOOK_READY", "STALE", "BOOK_RESET"]
     assert [each.command for each in run.commands] == ["resnapshot"]
+
+
+def test_a_book_whose_time_stands_still_stays_away_until_its_time_moves(new_run: Any) -> None:
+    run = new_run("perp", "HYPERLIQUID")
+    book, moved = (json.dumps(changed("perp", "book", time=TIME_MS + later)).encode() for later in (0, 1))
+    for _ in range(60):
+        run.take(run.feed.frame(book, after_us=5_000_000))
+        run.take(run.feed.frame(b"", "CLOCK"))
+
+    assert kinds(run) == ["BOOK_READY", "STALE", "BOOK_RESET"]
+    assert len([each for each in run.of(Depth) if not each.is_keyframe]) == 7
+    assert len(run.commands) > 1  # a snapshot is asked for again and again, ever more rarely
+
+    run.take(run.feed.frame(moved, after_us=5_000_000))
+    assert kinds(run) == ["BOOK_READY", "STALE", "BOOK_RESET", "BOOK_READY"]
 
 
 def test_an_empty_book_stays_empty_without_a_word(new_run: Any) -> None:

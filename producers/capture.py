@@ -99,6 +99,7 @@ class Capture:
         self._healing = Healing(
             fetcher,
             intake.gate,
+            self._snapshots.idle,
             wire=self.wire,
             market=venue.market,
             base=venue.rest_url,

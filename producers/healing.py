@@ -3,6 +3,8 @@
 import asyncio
 import random
 from collections import OrderedDict
+from collections.abc import Awaitable, Callable
+from contextlib import suppress
 from typing import Final
 
 from producers.connection import Backoff
@@ -15,6 +17,7 @@ from tickerplant.logs import logger
 
 MOST_WAITING: Final = 1000
 TRIES: Final = 3
+YIELD_MOST_S: Final = 60.0
 
 
 class Waiting:
@@ -41,9 +44,11 @@ class Waiting:
 class Healing:
     """Fetches the missing trades of one market, one page at a time, into the lanes of their symbols.
 
-    It shares the rate limit of the market's REST with all others who ask there, and asks for a bounded number of pages.
+    It shares the rate limit of the market's REST with all others who ask there, lets those go first who need it more,
+    and asks for a bounded number of pages.
 
     Args:
+        others: waits until those who go first have what they need; not waited for longer than `YIELD_MOST_S`.
         base: of the REST URLs; None = the venue's own host.
         most_pages: of what is asked for at once; 0 = nothing is fetched.
     """
@@ -52,6 +57,7 @@ class Healing:
         self,
         fetcher: Fetcher,
         gate: Gate,
+        others: Callable[[], Awaitable[None]],
         *,
         wire: Wire,
         market: str,
@@ -62,6 +68,7 @@ class Healing:
     ) -> None:
         self._fetcher = fetcher
         self._gate = gate
+        self._others = others
         self._wire = wire
         self._market = market
         self._base = base
@@ -103,6 +110,7 @@ class Healing:
         pages = 0
         try:
             while request is not None and pages < self._most_pages:
+                await self._yield()
                 body = await self._fetch(request)
                 await self._gate.passed()
                 lane = self._lanes.get(missing.venue_symbol)
@@ -116,6 +124,12 @@ class Healing:
         else:
             ids = (missing.first_id, missing.last_id)
             self._log.info("backfill", symbol=missing.venue_symbol, ids=ids, pages=pages)
+
+    async def _yield(self) -> None:
+        """Let others go first: a small request would take the tokens that a large one waits for."""
+        with suppress(TimeoutError):
+            async with asyncio.timeout(YIELD_MOST_S):
+                await self._others()
 
     async def _fetch(self, request: Request) -> bytes:
         """Fetch a page, again where the venue may answer later.

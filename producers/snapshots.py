@@ -63,6 +63,8 @@ class Snapshots:
         self._now_us = now_us
         self._waiting = Waiting()
         self._wake = asyncio.Event()
+        self._is_idle = asyncio.Event()
+        self._is_idle.set()
         self._log = logger()
 
     def serve(self, venue_symbol: str, request: Request, lane: Lane) -> None:
@@ -81,13 +83,19 @@ class Snapshots:
             return False
         self._waiting.add(venue_symbol, priority)
         self._wake.set()
+        self._is_idle.clear()
         return True
+
+    async def idle(self) -> None:
+        """Wait until no snapshot is asked for that was not fetched."""
+        await self._is_idle.wait()
 
     async def run(self) -> None:
         """Fetch what is asked for, until cancelled."""
         while True:
             venue_symbol = self._waiting.pop()
             if venue_symbol is None:
+                self._is_idle.set()
                 self._wake.clear()
                 await self._wake.wait()
             else:

@@ -9,6 +9,7 @@ from functools import partial
 from typing import Any
 
 import httpx
+import msgspec
 import pytest
 from aiohttp import web
 
@@ -193,6 +194,20 @@ async def test_missing_trades_are_asked_for_a_bounded_number_of_times(
         await until(lambda: any(path.startswith(last) for path in venue.rest_requests))
 
     assert sum("historicalTrades?symbol=BTCUSDT" in path for path in venue.rest_requests) == asked
+
+
+async def test_missing_trades_wait_while_books_do(make: Any, venue: Any, outlet: Any, until: Any) -> None:
+    venue.rest["/api/v3/historicalTrades"] = [trades(12)]
+    producer = make("BTCUSDT")
+    async with running(producer):
+        await until(lambda: outlet.frames("HTTP"))
+        venue.rest["/api/v3/depth"] = [web.Response(status=503)]
+        producer.take_command(msgspec.structs.replace(missing(7, 12), command="resnapshot"))
+        producer.take_command(missing(7, 12))
+        await until(lambda: sum("depth" in path for path in venue.rest_requests) > 3)
+        assert not any("historicalTrades" in path for path in venue.rest_requests)
+        venue.rest["/api/v3/depth"] = [web.Response(body=DEPTH)]
+        await until(lambda: any("historicalTrades" in path for path in venue.rest_requests))
 
 
 async def test_without_pages_no_trades_are_fetched(make: Any, venue: Any, outlet: Any, until: Any) -> None:

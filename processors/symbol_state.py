@@ -305,7 +305,7 @@ class SymbolState:
         if self.recent_trades.add(number):
             self.trade_line.lead = batch.connection
             if self.absences is not None:
-                self.absences.note(number, trade.exchange_time_us, batch.recv_time_us)
+                self.absences.note(trade, batch.recv_time_us)
             self._add_trade(batch, "TRADE", trade, OFF_BOOK if trade.is_off_book else "")
         elif self.trade_line.lead == batch.connection:
             self.note(batch, "DUPLICATE", TRADE)

@@ -5,6 +5,7 @@ Source: https://www.okx.com/docs-v5/en/#order-book-trading-market-data-ws-all-tr
 Source: https://www.okx.com/docs-v5/en/#public-data-websocket-funding-rate-channel
 """
 
+import re
 from collections.abc import Callable, Sequence
 from typing import Final
 from zlib import crc32
@@ -21,6 +22,7 @@ from processors.items import (
     CandleItem,
     DerivativeItem,
     Liquidation,
+    PastTrades,
     Quote,
     Texts,
     TickerItem,
@@ -29,7 +31,19 @@ from processors.items import (
 )
 from processors.memory import Memory
 from processors.venues import okx_wire as wire
-from processors.wire import MALFORMED, amount, maybe, notice, number, positive, signed, time_us, wide_levels
+from processors.wire import (
+    MALFORMED,
+    amount,
+    asked,
+    maybe,
+    notice,
+    number,
+    positive,
+    signed,
+    time_us,
+    unknown_answer,
+    wide_levels,
+)
 from schemas.records import Frame, Instrument, Side
 from schemas.venues.okx import is_inverse
 
@@ -41,29 +55,34 @@ FACTS: Final[dict[str, Facts]] = {
         times="`ts`, ms, as text",
         sizes="base currency",
         since="2022, v5 (retired: v3)",
+        past_trades="`GET /api/v5/market/history-trades`, the newest 10,000",
     ),
     "swap": Facts(
         side="`side`, the taker's",
         times="`ts`, ms, as text",
         sizes="contracts",
         since="2022, v5 (retired: v3)",
+        past_trades="`GET /api/v5/market/history-trades`, the newest 10,000",
     ),
     "futures": Facts(
         side="`side`, the taker's",
         times="`ts`, ms, as text",
         sizes="contracts",
         since="2022, v5 (retired: v3)",
+        past_trades="`GET /api/v5/market/history-trades`, the newest 10,000",
     ),
     "option": Facts(
         side="`side`, the taker's",
         times="`ts`, ms, as text",
         sizes="contracts",
         since="2022, v5 (retired: v3)",
+        past_trades="`GET /api/v5/market/history-trades`, the newest 10,000",
     ),
 }
 SIDES: Final[dict[str, Side]] = {"buy": "BUY", "sell": "SELL"}
 BOOKS: Final = frozenset({"books", "books-l2-tbt", "books50-l2-tbt"})
 BESTS: Final = frozenset({"bbo-tbt", "books5"})
+COUNT: Final = re.compile("[1-9][0-9]{0,6}")
 HOUR_INTERVALS: Final = {"H": "h", "D": "d", "W": "w"}
 
 Items = list[AnyItem]
@@ -101,13 +120,13 @@ def trades_are_counted(market: str) -> bool:
 
 
 def parse(market: str, frame: Frame, memory: Memory) -> Items:
-    """Parse a MESSAGE frame; answers to our own requests yield nothing.
+    """Parse a MESSAGE or HTTP frame; answers to our own requests on the connection yield nothing.
 
     Raises:
         FrameError: malformed, or not a message we know.
     """
     if frame.kind == "HTTP":
-        raise FrameError("answer to a request we do not know")
+        return _past_trades(frame)
     if frame.payload == b"pong":
         return []
     try:
@@ -137,10 +156,32 @@ def _answer(payload: bytes) -> Items:
     return []
 
 
+def _past_trades(frame: Frame) -> Items:
+    """Parse trades that were asked for, newest first: single fills, where the stream sums up those of an order."""
+    path, query = asked(frame.request)
+    if path.rpartition("/")[2] != "history-trades":
+        raise unknown_answer(frame.request)
+    unknown: Unknown = []
+    answer = wire.PAST_ANSWER.decode(frame.payload, unknown)
+    if answer.code != "0":
+        return [notice(frame.payload), *unknown]
+    rows = wire.PAST_TRADES.decode(answer.data, unknown)
+    symbol = query.get("instId", "")
+    if any(row.inst_id != symbol for row in rows):
+        raise FrameError("trades of another instrument than was asked for")
+    trades = [_made(row) for row in reversed(rows)]
+    return [PastTrades(symbol, 0, trades), *unknown] if trades else list(unknown)
+
+
+def _made(data: wire.TradeData) -> Trade:
+    price, size, count = positive(data.price), amount(data.size), data.count
+    fills = int(count) if isinstance(count, str) and COUNT.fullmatch(count) else 1
+    place = (data.inst_id, _time_us(data.time), number(data.trade_id))
+    return Trade(*place, price, size, SIDES[data.side], fills=fills)
+
+
 def _trade(_market: str, _envelope: wire.Envelope, row: msgspec.Raw, _memory: Memory, unknown: Unknown) -> Items:
-    data = wire.TRADE.decode(row, unknown)
-    price, size = positive(data.price), amount(data.size)
-    return [Trade(data.inst_id, _time_us(data.time), number(data.trade_id), price, size, SIDES[data.side])]
+    return [_made(wire.TRADE.decode(row, unknown))]
 
 
 def _book(_market: str, envelope: wire.Envelope, row: msgspec.Raw, memory: Memory, unknown: Unknown) -> Items:

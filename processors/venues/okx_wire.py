@@ -5,7 +5,7 @@ from typing import Any, Final, Literal
 import msgspec
 from msgspec import Raw, Struct, field
 
-from processors.wire import Wire
+from processors.wire import Rows, Wire
 
 
 class Argument(Struct, gc=False, rename="camel"):
@@ -40,9 +40,17 @@ class TradeData(Struct, gc=False, kw_only=True, forbid_unknown_fields=True, rena
     size: str = field(name="sz")
     side: Literal["buy", "sell"]
     time: str = field(name="ts")
-    count: Any = None
+    count: Any = None  # of the fills that it sums up
     source: Any = None
     seq_id: Any = None
+
+
+class PastAnswer(Struct, gc=False, forbid_unknown_fields=True):
+    """An answer of REST."""
+
+    code: str
+    data: Raw
+    message: Any = field(name="msg", default=None)
 
 
 class BookData(Struct, gc=False, kw_only=True, forbid_unknown_fields=True, rename="camel"):
@@ -159,6 +167,8 @@ ANSWER: Final = msgspec.json.Decoder(Answer)
 CANDLE: Final = msgspec.json.Decoder(list[str])
 LEVELS: Final = msgspec.json.Decoder(list[list[str]])
 TRADE: Final = Wire(TradeData, "trades")
+PAST_ANSWER: Final = Wire(PastAnswer, "history-trades")
+PAST_TRADES: Final = Rows(TradeData, "history-trades")
 BOOK: Final = Wire(BookData, "books")
 TICKER: Final = Wire(TickerData, "tickers")
 FUNDING: Final = Wire(FundingData, "funding-rate")

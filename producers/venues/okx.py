@@ -9,6 +9,7 @@ Source: https://www.okx.com/docs-v5/en/#public-data-rest-api-get-instruments
 import re
 from collections.abc import Sequence
 from typing import Final
+from urllib.parse import quote
 
 import msgspec
 
@@ -17,14 +18,13 @@ from producers.wire import (
     Answer,
     Dialogue,
     Limits,
+    Missing,
     Request,
     SnapshotBy,
     Stream,
     kind_of,
     no_depth_request,
     no_door,
-    no_more_trades,
-    no_past_trades,
     one_page,
     same_url,
 )
@@ -53,6 +53,7 @@ _LIMITS: Final = Limits(
 )
 LIMITS: Final = dict.fromkeys(MARKETS, _LIMITS)
 
+PAST_TRADES: Final = 100  # of a page
 INTERVALS: Final = {
     "1s": "1s", "1m": "1m", "3m": "3m", "5m": "5m", "15m": "15m", "30m": "30m", "1h": "1H", "2h": "2H", "4h": "4H",
     "6h": "6Hutc", "12h": "12Hutc", "1d": "1Dutc", "2d": "2Dutc", "3d": "3Dutc", "1w": "1Wutc", "1M": "1Mutc",
@@ -200,6 +201,42 @@ def dialogue(market: str, ticket: bytes) -> Dialogue:
     return OkxTalk(LIMITS[market])
 
 
+class _PastTrade(msgspec.Struct, frozen=True):
+    trade_id: str = msgspec.field(name="tradeId")
+    time: str = msgspec.field(name="ts")
+
+
+class _PastTrades(msgspec.Struct, frozen=True):
+    data: list[_PastTrade]
+
+
+_PAST_TRADES = msgspec.json.Decoder(_PastTrades)
+
+
+def trades_request(market: str, missing: Missing, base: str | None, *, is_keyed: bool) -> Request:
+    """Make the request for lost trades: for the newest ones, and from there backwards.
+
+    Source: https://www.okx.com/docs-v5/en/#order-book-trading-market-data-get-trades-history
+    """
+    del market, is_keyed
+    query = f"instId={quote(missing.venue_symbol)}&type=1&limit={PAST_TRADES}"
+    return Request(url=f"{base or REST_URL}/api/v5/market/history-trades?{query}", weight=1)
+
+
+def next_trades(request: Request, body: bytes, missing: Missing) -> Request | None:
+    """Make the request for the page that follows; None = that was the last, or went back far enough.
+
+    Raises:
+        ValueError: the body holds no trades.
+    """
+    rows = _PAST_TRADES.decode(body).data
+    head, _, after = request.url.partition("&after=")
+    if not rows or min(int(each.time) for each in rows) * 1000 < missing.after_time_us:
+        return None
+    oldest = min(int(each.trade_id) for each in rows)
+    return Request(url=f"{head}&after={oldest}", weight=1) if not after or oldest < int(after) else None
+
+
 def list_requests(market: str, symbols: Sequence[str], base: str | None) -> list[Request]:
     """Make the requests for an instrument list; it comes whole, whatever is wanted, options by family."""
     del symbols
@@ -213,5 +250,3 @@ depth_request = no_depth_request
 door = no_door
 connect_url = same_url
 next_page = one_page
-trades_request = no_past_trades
-next_trades = no_more_trades

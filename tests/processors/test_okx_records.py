@@ -1,5 +1,6 @@
 """OKX: one documented message a channel, and the record it gives, computed by hand."""
 
+import json
 from typing import Any
 
 import pytest
@@ -159,3 +160,34 @@ def test_the_checksum_is_that_of_the_documents_example() -> None:
     instrument = okx.assumed_instrument("spot", "BTC-USDT", 0)
 
     assert Crc32().of(bids, asks, instrument) == -1881014294
+
+
+def test_lost_trades_come_by_rest_as_single_fills_but_for_those_that_a_message_summed_up(new_run: Any) -> None:
+    run = new_run("spot", "OKX")
+    row = {"instId": "BTC-USDT", "px": "60000.5", "sz": "0.5", "side": "buy"}
+    arg = {"channel": "trades", "instId": "BTC-USDT"}
+    summed = [row | {"tradeId": "103", "count": "3", "ts": "1723161240100"},
+              row | {"tradeId": "109", "count": "2", "ts": "1723161240300"}]  # fmt: skip
+    run.say({"arg": arg, "data": summed[:1]})
+    run.take(run.feed.frame(b"gone", "DISCONNECT"))
+    run.say({"arg": arg, "data": summed[1:]})
+    times = {101: 100, 102: 100, 103: 100, 104: 100, 105: 200, 107: 300, 108: 300, 109: 300}
+    newest_first = sorted(times.items(), reverse=True)
+    rows = [row | {"tradeId": str(number), "ts": str(1_723_161_240_000 + ms)} for number, ms in newest_first]
+    url = "https://www.okx.com/api/v5/market/history-trades?instId=BTC-USDT&type=1&limit=100"
+    run.take(run.feed.frame(json.dumps({"code": "0", "msg": "", "data": rows}).encode(), "HTTP", request=url))
+
+    assert [each.trade_id for each in run.of(Tick)] == ["103", "109", "104", "105", "107"]
+    assert [each.flags for each in run.of(Tick, trade_id="104")] == ["BACKFILL"]
+    [healed] = run.of(QualityEvent, kind="HEALED")
+    assert healed.count == 3
+
+
+def test_answers_of_rest_that_are_none_are_told(new_run: Any) -> None:
+    run = new_run("spot", "OKX")
+    url = "https://www.okx.com/api/v5/market/history-trades?instId=BTC-USDT&type=1"
+    for body, request in ((b'{"code":"51001","msg":"no","data":[]}', url), (b"{", url), (b"{}", "https://host/books")):
+        run.take(run.feed.frame(body, "HTTP", request=request))
+
+    assert len(run.of(QualityEvent, kind="VENUE_NOTICE")) == 1
+    assert len(run.of(DeadLetter)) == 2

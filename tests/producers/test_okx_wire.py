@@ -4,7 +4,7 @@ import msgspec
 import pytest
 
 from producers.venues import okx
-from producers.wire import Answer, Dialogue, Stream
+from producers.wire import Answer, Dialogue, Missing, Stream
 
 
 def streams(*channels: str, market: str = "swap", symbol: str = "BTC-USDT-SWAP") -> list[Stream]:
@@ -141,3 +141,17 @@ def test_lists_come_by_type_and_options_by_family() -> None:
         "futures": [f"{path}?instType=FUTURES"],
         "option": [f"{path}?instType=OPTION&instFamily=BTC-USD", f"{path}?instType=OPTION&instFamily=ETH-USD"],
     }
+
+
+def test_lost_trades_are_asked_for_backwards_from_the_newest() -> None:
+    missing = Missing(venue_symbol="BTC-USDT", first_id=0, last_id=0, after_time_us=1_000_000)
+    first = okx.trades_request("spot", missing, "http://host", is_keyed=False)
+    body = b'{"code":"0","data":[{"tradeId":"250","ts":"2000"},{"tradeId":"151","ts":"1500"}]}'
+    second = okx.next_trades(first, body, missing)
+
+    assert first.url == "http://host/api/v5/market/history-trades?instId=BTC-USDT&type=1&limit=100"
+    assert second is not None
+    assert second.url == f"{first.url}&after=151"
+    assert okx.next_trades(second, body, missing) is None
+    assert okx.next_trades(first, body.replace(b"1500", b"999"), missing) is None
+    assert okx.next_trades(first, b'{"code":"0","data":[]}', missing) is None

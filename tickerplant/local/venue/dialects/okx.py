@@ -67,6 +67,7 @@ WORTH_USD_OTHERS: Final = 10.0
 OPTION_WORTH: Final = (("BTC", 0.01), ("ETH", 0.1))  # base currency a contract, of the families there are
 OPTION_SHARE: Final = 0.05  # of the underlying's price
 STRIKE_STEP: Final = 0.05
+PAST_TRADES: Final = 100  # of an answer
 TYPES: Final = {"spot": "SPOT", "swap": "SWAP", "futures": "FUTURES", "option": "OPTION"}
 CONNECTION: Final = "a4d3ae55"
 
@@ -85,6 +86,7 @@ def routes(market: str) -> list[Route]:
             path="/api/v5/public/instruments", answer=lambda ask: _instruments(market, ask), counts_as="instruments"
         ),
         Route(path="/api/v5/market/books", answer=lambda ask: _books(market, ask), counts_as="snapshot"),
+        Route(path="/api/v5/market/history-trades", answer=lambda ask: _past_trades(market, ask), counts_as="trades"),
     ]  # fmt: skip
 
 
@@ -277,6 +279,10 @@ class OkxWriter(Writer):
             "count": "1",
         }
 
+    def past_trade(self, made: Print) -> dict[str, Any]:
+        """Make the body of a trade as answers have it."""
+        return {name: value for name, value in self._trade(made).items() if name != "count"}
+
     def _forced(self, made: Print) -> bytes:
         of_type = TYPES[self.listing.market]
         family = f"{self.listing.base}-{self.listing.quote}"
@@ -369,6 +375,18 @@ def _books(market: str, ask: Ask) -> Answer:
     if book is None:
         return _refused("51001", "Instrument ID does not exist")
     return _answered([{"asks": _levels(book.asks), "bids": _levels(book.bids), "ts": str(book.time_ms)}])
+
+
+def _past_trades(market: str, ask: Ask) -> Answer:
+    """Answer with trades before an id, or the newest; newest first."""
+    symbol, after = ask.query.get("instId", ""), int(ask.query.get("after", "0"))
+    limit = min(PAST_TRADES, int(ask.query.get("limit", PAST_TRADES)))
+    listing = ask.market.listing(market, symbol)
+    newest = ask.market.trades(market, symbol, max(0, after - limit) if after else -1, limit)
+    if newest is None or listing is None:
+        return _refused("51001", "Instrument ID does not exist")
+    writer = OkxWriter(listing)
+    return _answered([writer.past_trade(each) for each in reversed(newest) if not after or each.number < after])
 
 
 def _answered(rows: list[Any]) -> Answer:

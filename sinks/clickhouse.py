@@ -18,7 +18,7 @@ from clickhouse_driver.errors import Error, NetworkError, SocketTimeoutError
 
 from sinks.altered import PAIRS, check_columns
 from sinks.chunk import Chunk, Limits
-from sinks.clickhouse_client import BUSY, connect, first_line, greet, make_client
+from sinks.clickhouse_client import connect, first_line, greet, is_busy, make_client
 from sinks.store import Refused, StoreBusyError
 from sinks.tables import RAW, TABLES, Table
 from tickerplant.errors import DependencyError, UserError
@@ -190,7 +190,7 @@ class ClickHouseStore:
     def _judge(self, error: Error) -> Exception:
         """Retryable or fatal: the one place that decides."""
         self._drop()
-        if isinstance(error, NetworkError | SocketTimeoutError) or error.code in BUSY:
+        if isinstance(error, NetworkError | SocketTimeoutError) or is_busy(error):
             return StoreBusyError(first_line(error))
         return UserError(f"ClickHouse refuses to be written to: {first_line(error)}; was `tickerplant deploy` run?")
 

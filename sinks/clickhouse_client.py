@@ -15,6 +15,8 @@ ANSWER_S: Final = 60
 BUSY: Final = frozenset({3, 40, 74, 100, 101, 102, 159, 164, 173, 201, 202, 203, 209, 210, 225, 236, 241, 242, 243, 252, 279, 319, 341, 394, 425, 439, 473, 745, 999})  # fmt: skip  # noqa: E501
 """Server errors that pass: time-outs, memory, too many parts or queries, read-only, no space, shutting down.
 Source: https://github.com/ClickHouse/ClickHouse/blob/master/src/Common/ErrorCodes.cpp"""
+NO_SPACE: Final = ("errno: 28", "No space left on device")
+"""What a full disk is told by where a file could be begun and not be written: under several codes."""
 
 
 def connect(settings: ClickHouse) -> Client:
@@ -54,7 +56,7 @@ def greet(client: Client, settings: ClickHouse) -> None:
         client.execute("SELECT 1")
     except (Error, OSError, EOFError) as error:
         client.disconnect()
-        if isinstance(error, ServerException) and error.code not in BUSY:
+        if isinstance(error, ServerException) and not is_busy(error):
             raise UserError(f"ClickHouse at {address} refuses: {first_line(error)}") from error
         if untrusted := distrust(error):
             text = f"{untrusted}; see clickhouse.secure and clickhouse.ca_location"
@@ -62,6 +64,11 @@ def greet(client: Client, settings: ClickHouse) -> None:
         if settings.secure:
             raise DependencyError("clickhouse", address, "is it running, and is this its port for TLS?") from error
         raise DependencyError("clickhouse", address) from error
+
+
+def is_busy(error: Error) -> bool:
+    """Tell whether an error passes, so that the same may be asked again."""
+    return error.code in BUSY or any(text in str(error.message) for text in NO_SPACE)
 
 
 def first_line(error: Error) -> str:

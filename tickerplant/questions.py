@@ -7,7 +7,7 @@ from typing import Any, Final
 from clickhouse_driver import Client
 from clickhouse_driver.errors import Error, ServerException
 
-from sinks.clickhouse_client import BUSY, connect, first_line
+from sinks.clickhouse_client import connect, first_line, is_busy
 from tickerplant.errors import DependencyError, UserError
 from tickerplant.settings import ClickHouse
 
@@ -51,7 +51,7 @@ def judged(error: Exception, settings: ClickHouse) -> Exception:
         return DependencyError("clickhouse", address, type(error).__name__)
     if error.code in NOT_THERE:
         return UserError(f"ClickHouse at {address}: {first_line(error)}; run `tickerplant deploy`")
-    if error.code in BUSY:
+    if is_busy(error):
         return DependencyError("clickhouse", address, first_line(error))
     return UserError(f"ClickHouse at {address} refuses: {first_line(error)}")
 

@@ -4,14 +4,13 @@ import contextlib
 import shutil
 import subprocess
 import threading
-import time
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
-from tickerplant.local.gateway.engine import Engine, Head, Session
-from tickerplant.local.gateway.faults import NOT_ENOUGH_SPACE, QueryError
+from tickerplant.local.gateway.engine import _WRITES, Engine, Head, Session
+from tickerplant.local.gateway.faults import NOT_ENOUGH_SPACE, QueryError, from_engine
 from tickerplant.local.gateway.shortage import Shortage
 
 TABLE = (
@@ -20,6 +19,7 @@ TABLE = (
 )
 WHOLE = 2**62
 """More room than any disk has: it is always near its end."""
+STOP = "SYSTEM STOP MERGES"
 INSERTS = 12
 ROWS = 300
 A_LITTLE_BYTES = 1_300_000  # an insert is begun with a megabyte at least
@@ -28,7 +28,7 @@ A_LITTLE_BYTES = 1_300_000  # an insert is begun with a megabyte at least
 @pytest.fixture
 def session(tmp_path: Path) -> Iterator[Session]:
     engine = Engine(tmp_path / "clickhouse")
-    engine.shortage = Shortage(engine.folder, WHOLE)
+    engine.shortage._near_bytes = WHOLE
     with opened(engine) as session:
         yield session
 
@@ -64,12 +64,12 @@ def count(session: Session) -> list[str]:
 
 @pytest.mark.parametrize("name", ["checksums.txt", "data.cmrk*", "data.bin"])
 def test_a_part_that_a_full_disk_spoilt_is_refused_and_may_come_again(session: Session, name: str) -> None:
-    begun_s = time.time()
+    begun = session._engine.shortage.begin()
     put(session, 0)
     spoil(session, name)
 
     with pytest.raises(QueryError) as refused:
-        session._engine.shortage.confirm(session._lines, begun_s)
+        session._engine.shortage.confirm(begun)
     put(session, 0)
 
     assert refused.value.code == NOT_ENOUGH_SPACE
@@ -85,61 +85,145 @@ def test_what_is_whole_is_kept_and_not_taken_twice(session: Session) -> None:
 
 
 class Disk:
-    """Answers for an engine that has one part, broken.
+    """Answers for an engine that has one part.
 
     Args:
+        answer: of CHECK; an exception = it is raised.
         has_room: for what takes it out.
     """
 
-    def __init__(self, *, has_room: bool) -> None:
+    def __init__(self, answer: str | QueryError = "all_1_1_0\t0\tno checksums", *, has_room: bool = True) -> None:
+        self.answer = answer
         self.has_room = has_room
         self.asked: list[str] = []
 
     def run(self, sql: str) -> list[str]:
-        self.asked.append(sql.split(" PART", maxsplit=1)[0])
+        self.asked.append(" ".join(sql.split()[:3]))
         if sql.startswith("SELECT"):
             return ["`d`.`t`\tall_1_1_0"]
         if sql.startswith("CHECK"):
-            return ["all_1_1_0\t0\tno checksums"]
+            if isinstance(self.answer, QueryError):
+                raise self.answer
+            return [self.answer]
         if "DETACH PART" in sql and not self.has_room:
             raise QueryError(NOT_ENOUGH_SPACE, "Cannot reserve 1.00 MiB")
         return []
 
 
 def test_until_there_is_room_to_take_it_out_every_statement_fails(tmp_path: Path) -> None:
-    disk, shortage = Disk(has_room=False), Shortage(tmp_path, WHOLE)
+    disk = Disk(has_room=False)
+    shortage = Shortage(tmp_path, disk.run, WHOLE)
+    begun = shortage.begin()
 
-    for ask in (lambda: shortage.confirm(disk.run, time.time()), lambda: shortage.prepare(disk.run)):
+    for ask in (lambda: shortage.confirm(begun), shortage.begin, shortage.begin):
         with pytest.raises(QueryError, match="NOT_ENOUGH_SPACE"):
             ask()
     disk.has_room = True
-    shortage.prepare(disk.run)
+    shortage.begin()
     disk.asked.clear()
-    shortage.prepare(disk.run)
+    shortage.begin()
 
-    assert disk.asked == ["SYSTEM STOP MERGES"]
+    assert disk.asked == [STOP]
+
+
+def test_what_cannot_be_looked_at_is_neither_acknowledged_nor_taken_out(tmp_path: Path) -> None:
+    disk = Disk(QueryError(241, "memory limit exceeded"))
+    shortage = Shortage(tmp_path, disk.run, WHOLE)
+
+    with pytest.raises(QueryError, match="NOT_ENOUGH_SPACE"):
+        shortage.confirm(shortage.begin())
+    disk.answer = "all_1_1_0\t1\t"
+    shortage.confirm(shortage.begin())
+
+    assert "ALTER TABLE `d`.`t`" not in disk.asked
+
+
+def test_a_part_that_left_with_its_table_is_no_matter(tmp_path: Path) -> None:
+    disk = Disk(QueryError(60, "no such table"))
+    shortage = Shortage(tmp_path, disk.run, WHOLE)
+
+    shortage.confirm(shortage.begin())
+
+    assert "ALTER TABLE `d`.`t`" not in disk.asked
 
 
 def test_an_insert_whose_part_another_session_took_out_fails_as_well(tmp_path: Path) -> None:
-    disk, shortage = Disk(has_room=True), Shortage(tmp_path, WHOLE)
-    begun_s = time.time()
+    disk = Disk()
+    shortage = Shortage(tmp_path, disk.run, WHOLE)
+    mine, theirs = shortage.begin(), shortage.begin()
 
-    for run in (disk.run, lambda _sql: []):
+    for begun in (mine, theirs):
         with pytest.raises(QueryError, match="not kept"):
-            shortage.confirm(run, begun_s)
+            shortage.confirm(begun)
+        disk.answer = "all_1_1_0\t1\t"
+
+
+@pytest.mark.parametrize(("before", "after", "is_checked"), [(9, 9, False), (0, 9, True), (9, 0, True), (9, 5, True)])
+def test_parts_are_checked_where_room_was_scarce_before_or_after_or_went(
+    tmp_path: Path, before: int, after: int, *, is_checked: bool
+) -> None:
+    disk = Disk("all_1_1_0\t1\t")
+    shortage = Shortage(tmp_path, disk.run, near_bytes=3)
+    room = iter([before, after])
+    shortage._room_bytes = lambda: next(room)  # type: ignore[method-assign]  # whatever the disk of this machine has
+
+    shortage.confirm(shortage.begin())
+
+    assert any(each.startswith("CHECK") for each in disk.asked) == is_checked
 
 
 def test_nothing_is_merged_while_little_room_is_left(tmp_path: Path) -> None:
-    disk, shortage = Disk(has_room=True), Shortage(tmp_path, WHOLE)
+    disk = Disk()
+    shortage = Shortage(tmp_path, disk.run, WHOLE)
 
-    shortage.prepare(disk.run)
-    shortage.prepare(disk.run)
+    shortage.begin()
+    shortage.begin()
     shortage._near_bytes = 0
-    shortage.prepare(disk.run)
+    shortage.begin()
+    shortage.begin()
 
-    shortage.prepare(disk.run)
+    assert disk.asked == [STOP] * 2 + ["SYSTEM START MERGES"]
 
-    assert disk.asked == ["SYSTEM STOP MERGES"] * 2 + ["SYSTEM START MERGES"]
+
+def test_merges_that_could_not_be_started_again_are_started_with_the_next_statement(tmp_path: Path) -> None:
+    asked = []
+
+    def run(sql: str) -> list[str]:
+        asked.append(sql)
+        if len(asked) == 2:
+            raise QueryError(241, "memory limit exceeded")
+        return []
+
+    shortage = Shortage(tmp_path, run, WHOLE)
+    shortage.begin()
+    shortage._near_bytes = 0
+    with pytest.raises(QueryError):
+        shortage.begin()
+    shortage.begin()
+
+    assert asked == [STOP] + ["SYSTEM START MERGES"] * 2
+
+
+@pytest.mark.parametrize(
+    "text", ["INSERT INTO t SELECT 1", " /* by a UI\n */ insert into t SELECT 1", "-- a\nINSERT INTO t"]
+)
+def test_inserts_are_known_by_their_first_word(text: str) -> None:
+    assert _WRITES.match(text)
+    assert not _WRITES.match(text.lower().replace("insert", "select"))
+
+
+@pytest.mark.parametrize(
+    ("text", "code"),
+    [
+        ("Code: 75. DB::ErrnoException: Cannot write to file, errno: 28, strerror: No space left on device", 243),
+        ("Code: 1001. DB::Exception: std::exception: No space left on device", 243),
+        ("No space left on device", 243),
+        ("Code: 60. DB::Exception: Unknown table. (UNKNOWN_TABLE)", 60),
+        ("something else", 1002),
+    ],
+)
+def test_a_full_disk_has_one_code(text: str, code: int) -> None:
+    assert from_engine(RuntimeError(text)).code == code
 
 
 @pytest.fixture

@@ -11,7 +11,6 @@ import os
 import re
 import shutil
 import tempfile
-import time
 from collections.abc import Callable, Iterable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -67,7 +66,7 @@ ATOMIC_INSERT = {
 }
 _TABLE_LISTS = ("tables", "detached_tables")
 _OURS = frozenset(("log_comment", "readonly", "profile"))
-_WRITES = re.compile(r"\s*INSERT\b", re.IGNORECASE)
+_WRITES = re.compile(r"(?:\s|--[^\n]*\n|/\*.*?\*/)*INSERT\b", re.IGNORECASE | re.DOTALL)
 _SETTING_NAME = re.compile(r"[A-Za-z_][\w.]*", re.ASCII)
 
 
@@ -109,11 +108,12 @@ class Engine:
         self.folder.mkdir(parents=True, exist_ok=True)
         self._lock = _lock(self.folder)
         self.spool = _empty(self.folder / "spool")
-        self.shortage = Shortage(self.folder)
         self._tags = itertools.count(1)
         config = self.folder / "gateway.xml"
         config.write_text(_config_xml(self.folder), encoding="utf-8")
         self._address = f"{self.folder}?config-file={config}"
+        self._keeper = self._connect()
+        self.shortage = Shortage(self.folder, lambda sql: _lines(_asked(self._keeper, sql, "TSVRaw")))
         self._control = self.session()
         self.setting_names = frozenset(self._control.values("SELECT name FROM system.settings"))
         self.version, self.timezone = self._control.values("SELECT arrayJoin([version(), timezone()])")
@@ -121,11 +121,12 @@ class Engine:
 
     def session(self) -> "Session":
         """Open a session; blocks for about a millisecond."""
+        connection = self._connect()
         try:
-            connection = connect(self._address)
-        except RuntimeError as error:
-            raise UserError(f"ClickHouse's engine does not start on {self.folder}: {error}") from error
-        return Session(self, connection, tag=f"gateway-{next(self._tags)}")
+            return Session(self, connection, tag=f"gateway-{next(self._tags)}")
+        except QueryError:
+            connection.close()
+            raise
 
     async def kill(self, tag: str) -> None:
         """End the running query of a session; it fails with code 394, or has ended already."""
@@ -134,8 +135,15 @@ class Engine:
 
     def close(self) -> None:
         """Close the engine: the last connection to close flushes all. All sessions must be closed before."""
+        self._keeper.close()
         self._control.close()
         os.close(self._lock)
+
+    def _connect(self) -> Any:
+        try:
+            return connect(self._address)
+        except RuntimeError as error:
+            raise UserError(f"ClickHouse's engine does not start on {self.folder}: {error}") from error
 
 
 class Session:
@@ -233,21 +241,11 @@ class Session:
         return _chunk(self._run(sql, output, parameters))
 
     def _run(self, sql: str, output: str, parameters: Mapping[str, str] | None) -> Any:
-        self._engine.shortage.prepare(self._lines)
-        begun_s = time.time()
-        result = self._ask(sql, output, parameters)
+        begun = self._engine.shortage.begin()
+        result = _asked(self._connection, sql, output, parameters)
         if _WRITES.match(sql):
-            self._engine.shortage.confirm(self._lines, begun_s)
+            self._engine.shortage.confirm(begun)
         return result
-
-    def _ask(self, sql: str, output: str, parameters: Mapping[str, str] | None = None) -> Any:
-        try:
-            return self._connection.query(sql, output, params=dict(parameters or {}))
-        except RuntimeError as error:
-            raise from_engine(error) from None
-
-    def _lines(self, sql: str) -> list[str]:
-        return bytes(self._ask(sql, "TSVRaw").bytes()).decode().splitlines()
 
     def values(self, sql: str) -> list[str]:
         """Run a query for one column and return it as text; values must be free of line ends."""
@@ -259,7 +257,7 @@ class Session:
         Raises:
             QueryError: with the engine's code; later codes come with the first fetch.
         """
-        self._engine.shortage.prepare(self._lines)
+        self._engine.shortage.begin()
         try:
             return Stream(self._connection.send_query(sql, output, params=dict(parameters or {})))
         except RuntimeError as error:
@@ -321,6 +319,17 @@ class Stream:
             self._result.cancel()
         except RuntimeError as error:
             raise from_engine(error) from None
+
+
+def _asked(connection: Any, sql: str, output: str, parameters: Mapping[str, str] | None = None) -> Any:
+    try:
+        return connection.query(sql, output, params=dict(parameters or {}))
+    except RuntimeError as error:
+        raise from_engine(error) from None
+
+
+def _lines(result: Any) -> list[str]:
+    return bytes(result.bytes()).decode().splitlines()
 
 
 def _chunk(result: Any) -> Chunk:

@@ -43,7 +43,8 @@ _NAMES = {
     ACCESS_DENIED: "ACCESS_DENIED",
     AUTHENTICATION_FAILED: "AUTHENTICATION_FAILED",
 }
-_ENGINE_TEXT = re.compile(r"Code: (\d+)\. (DB::Exception: .*)", re.DOTALL)
+_ENGINE_TEXT = re.compile(r"Code: (\d+)\. DB::\w*Exception: (.*)", re.DOTALL)
+_NO_SPACE = re.compile(r"errno: (28|122)\b|No space left on device")
 
 
 class GatewayError(Exception):
@@ -77,8 +78,12 @@ class QueryError(GatewayError):
 
 
 def from_engine(error: RuntimeError) -> QueryError:
-    """Read code and text out of what chdb raised; 1002 (UNKNOWN_EXCEPTION) where it names no code."""
+    """Read code and text out of what chdb raised; 1002 (UNKNOWN_EXCEPTION) where it names no code.
+
+    A disk that is full is 243 (NOT_ENOUGH_SPACE), whatever could not be written.
+    """
     found = _ENGINE_TEXT.search(str(error))
     if found is None:
-        return QueryError(UNKNOWN_EXCEPTION, str(error))
-    return QueryError(int(found[1]), found[2].removeprefix("DB::Exception: ").strip())
+        return QueryError(NOT_ENOUGH_SPACE if _NO_SPACE.search(str(error)) else UNKNOWN_EXCEPTION, str(error))
+    code = NOT_ENOUGH_SPACE if _NO_SPACE.search(found[2]) else int(found[1])
+    return QueryError(code, found[2].strip())

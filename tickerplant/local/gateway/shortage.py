@@ -17,11 +17,13 @@ from typing import Final, NamedTuple
 from tickerplant.local.gateway.faults import NOT_ENOUGH_SPACE, QueryError
 
 NEAR_BYTES: Final = 64 * 1024 * 1024
-"""With less room than this parts are checked: no insert should begin above it and meet a full disk."""
+"""With less room than this, or where as much came or went meanwhile, parts are checked."""
 CLOCK_S: Final = 2.0  # times of parts are whole seconds
+GONE: Final = frozenset({60, 81, 232})
+"""Unknown table, unknown database, no such part: it left with what it was part of."""
 
 Run = Callable[[str], list[str]]
-"""Runs a statement and returns its lines, values parted by tabs."""
+"""Runs a statement on a connection that no client can stop; returns its lines, values parted by tabs."""
 
 
 class Part(NamedTuple):
@@ -35,89 +37,104 @@ class Part(NamedTuple):
     name: str
 
 
+class Begun(NamedTuple):
+    """When a statement began, seconds since the epoch, and the room there was."""
+
+    time_s: float
+    room_bytes: int
+
+
 class Shortage:
-    """What is known of room on the disk, and of parts that it broke; for all sessions of an engine.
+    """What is known of room on the disk, and of parts that may be broken; for all sessions of an engine.
 
     Args:
         folder: on the disk.
+        run: see `Run`.
         near_bytes: see `NEAR_BYTES`.
     """
 
-    def __init__(self, folder: Path, near_bytes: int = NEAR_BYTES) -> None:
+    def __init__(self, folder: Path, run: Run, near_bytes: int = NEAR_BYTES) -> None:
         self._folder = folder
+        self._run = run
         self._near_bytes = near_bytes
         self._lock = threading.Lock()
-        self._broken: set[Part] = set()
+        self._suspects: set[Part] = set()
         self._taken_out_s = 0.0
         self._is_still = False
 
-    @property
-    def is_near(self) -> bool:
-        """Whether little room is left."""
-        return shutil.disk_usage(self._folder).free < self._near_bytes
-
-    def prepare(self, run: Run) -> None:
+    def begin(self) -> Begun:
         """Stop merges while little room is left, and take out what is broken: before each statement.
 
         Raises:
-            QueryError: 243, something is broken, and there is no room to take it out.
+            QueryError: 243, something may be broken, and there is no room to look at it or to take it out.
         """
-        if self._broken:
+        begun = Begun(time.time(), self._room_bytes())
+        is_near = begun.room_bytes < self._near_bytes
+        if is_near or self._is_still or self._suspects:
             with self._lock:
-                self._take_out(run)
-        was_still, self._is_still = self._is_still, self.is_near
-        if self._is_still:  # each time: it holds for the tables that exist
-            run("SYSTEM STOP MERGES")
-        elif was_still:
-            run("SYSTEM START MERGES")
+                self._clear()
+                if is_near:  # each time: it holds for the tables that exist
+                    self._is_still = True
+                    self._run("SYSTEM STOP MERGES")
+                elif self._is_still:
+                    self._run("SYSTEM START MERGES")
+                    self._is_still = False
+        return begun
 
-    def confirm(self, run: Run, begun_s: float) -> None:
+    def confirm(self, begun: Begun) -> None:
         """Look whether all that was written since is there.
 
-        Args:
-            begun_s: seconds since the epoch, from before the insert.
-
         Raises:
-            QueryError: 243, it is not.
+            QueryError: 243, it is not, or that cannot be told.
         """
-        if not self.is_near:
+        room_bytes = self._room_bytes()
+        changed_bytes = abs(room_bytes - begun.room_bytes)
+        if min(room_bytes, begun.room_bytes) >= self._near_bytes > changed_bytes:
             return
         with self._lock:  # another session may take out what this one wrote
-            self._broken.update(part for part in _parts_since(run, begun_s - CLOCK_S) if not _is_whole(run, part))
-            self._take_out(run)
-            if self._taken_out_s >= begun_s:
-                raise _missing_space()
+            self._suspects.update(self._parts_since(begun.time_s - CLOCK_S))
+            self._clear()
+            if self._taken_out_s >= begun.time_s:
+                raise QueryError(NOT_ENOUGH_SPACE, "the disk filled while rows were written: they are not kept")
 
-    def _take_out(self, run: Run) -> None:
-        while self._broken:
-            part = next(iter(self._broken))
-            self._taken_out_s = time.time()
-            try:
-                run(f"ALTER TABLE {part.table} DETACH PART '{part.name}'")  # takes a megabyte of room
-            except QueryError as error:
-                if error.code == NOT_ENOUGH_SPACE:
-                    raise
-            self._broken.discard(part)  # by now, or gone before with its table
-            with contextlib.suppress(QueryError):
-                run(f"ALTER TABLE {part.table} DROP DETACHED PART '{part.name}' SETTINGS allow_drop_detached = 1")
+    def _room_bytes(self) -> int:
+        return shutil.disk_usage(self._folder).free
 
+    def _parts_since(self, seconds: float) -> list[Part]:
+        """List parts as inserts made them; merged ones hold what was acknowledged long ago."""
+        lines = self._ask(
+            "SELECT format('`{}`.`{}`', database, table), name FROM system.parts "  # noqa: S608  # a number
+            f"WHERE active AND min_block_number = max_block_number AND modification_time >= toDateTime({int(seconds)})"
+        )
+        return [Part(*line.split("\t")) for line in lines]
 
-def _parts_since(run: Run, seconds: float) -> list[Part]:
-    """List parts as inserts made them; merged ones hold what was acknowledged long ago."""
-    lines = run(
-        "SELECT format('`{}`.`{}`', database, table), name FROM system.parts "  # noqa: S608  # a number
-        f"WHERE active AND min_block_number = max_block_number AND modification_time >= toDateTime({int(seconds)})"
-    )
-    return [Part(*line.split("\t")) for line in lines]
+    def _clear(self) -> None:
+        """Leave no suspects: each is whole, or taken out."""
+        while self._suspects:
+            part = next(iter(self._suspects))
+            if not self._is_whole(part):
+                self._take_out(part)
+            self._suspects.discard(part)
 
+    def _is_whole(self, part: Part) -> bool:
+        found = self._ask(f"CHECK TABLE {part.table} PART '{part.name}' SETTINGS check_query_single_value_result = 0")
+        return all(line.split("\t")[1] == "1" for line in found)
 
-def _is_whole(run: Run, part: Part) -> bool:
-    try:
-        found = run(f"CHECK TABLE {part.table} PART '{part.name}' SETTINGS check_query_single_value_result = 0")
-    except QueryError:
-        return False
-    return all(line.split("\t")[1] == "1" for line in found)
+    def _take_out(self, part: Part) -> None:
+        self._taken_out_s = time.time()
+        self._ask(f"ALTER TABLE {part.table} DETACH PART '{part.name}'")  # takes a megabyte of room
+        with contextlib.suppress(QueryError):
+            self._run(f"ALTER TABLE {part.table} DROP DETACHED PART '{part.name}' SETTINGS allow_drop_detached = 1")
 
+    def _ask(self, sql: str) -> list[str]:
+        """Run a statement about a part; one that is gone has nothing to tell.
 
-def _missing_space() -> QueryError:
-    return QueryError(NOT_ENOUGH_SPACE, "the disk filled while rows were written: they are not kept")
+        Raises:
+            QueryError: 243, whatever the reason is: what is not known to be kept is repeated.
+        """
+        try:
+            return self._run(sql)
+        except QueryError as error:
+            if error.code in GONE:
+                return []
+            raise QueryError(NOT_ENOUGH_SPACE, f"new parts cannot be looked at: {error.text[:300]}") from error

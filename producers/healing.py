@@ -119,7 +119,7 @@ class Healing:
                 lane.add("HTTP", self._now_us(), body, request.name)
                 pages += 1
                 request = self._wire.next_trades(request, body, missing)
-        except (RefusedError, RetryError, ValueError) as error:
+        except (RefusedError, RetryError, ValueError, RecursionError) as error:
             self._log.warning("backfill_failed", symbol=missing.venue_symbol, pages=pages, reason=str(error)[:300])
         else:
             ids = (missing.first_id, missing.last_id)

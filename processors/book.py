@@ -98,7 +98,7 @@ class Book:
 class TextBook(Book):
     """A book that keeps the digits that were sent, too, and prices in order: for checksums, and to cut what is deep."""
 
-    __slots__ = ("_ask_order", "_ask_texts", "_bid_order", "_bid_texts")
+    __slots__ = ("_ask_order", "_ask_texts", "_bid_order", "_bid_texts", "_is_told")
 
     def __init__(self) -> None:
         super().__init__()
@@ -106,10 +106,13 @@ class TextBook(Book):
         self._ask_order: list[float] = []
         self._bid_texts: dict[float, tuple[str, str]] = {}
         self._ask_texts: dict[float, tuple[str, str]] = {}
+        self._is_told = True  # no level without digits came since the book was empty
 
     def apply(self, bids: Levels, asks: Levels, texts: Texts | None = None) -> None:
         """Set levels as `Book` does, and their digits; those of levels without any are forgotten."""
         told = texts or Texts([""] * len(bids[0]), [""] * len(bids[0]), [""] * len(asks[0]), [""] * len(asks[0]))
+        if "" in told.bid_prices or "" in told.ask_prices:
+            self._is_told = False
         if bids[0]:
             _set(self.bids, self._bid_order, self._bid_texts, bids, (told.bid_prices, told.bid_sizes))
         if asks[0]:
@@ -121,6 +124,7 @@ class TextBook(Book):
         super().clear()
         for each in (self._bid_order, self._ask_order, self._bid_texts, self._ask_texts):
             each.clear()
+        self._is_told = True
 
     def best(self) -> tuple[float, float] | None:
         """Look at the ends of both sides."""
@@ -139,15 +143,20 @@ class TextBook(Book):
 
     def best_texts(self, most: int) -> tuple[list[tuple[str, str]], list[tuple[str, str]]] | None:
         """List the digits of the best levels, the best first; None = not of all of these were any sent."""
-        bids = [self._bid_texts[price] for price in self._bid_order[: -most - 1 : -1]]
-        asks = [self._ask_texts[price] for price in self._ask_order[:most]]
-        return (bids, asks) if all(map(_PRICE, bids)) and all(map(_PRICE, asks)) else None
+        bids = list(map(self._bid_texts.__getitem__, self._bid_order[: -most - 1 : -1]))
+        asks = list(map(self._ask_texts.__getitem__, self._ask_order[:most]))
+        is_told = self._is_told or (all(map(_PRICE, bids)) and all(map(_PRICE, asks)))
+        return (bids, asks) if is_told else None
 
     def cut(self, most: int) -> tuple[list[float], list[float]]:
         """Remove all but so many best levels a side; returns the prices of bids and asks that are removed."""
         bids, asks = self._bid_order[:-most], self._ask_order[most:]
         if bids or asks:
-            self.apply((bids, [0.0] * len(bids)), (asks, [0.0] * len(asks)))
+            for prices, side, texts in ((bids, self.bids, self._bid_texts), (asks, self.asks, self._ask_texts)):
+                for price in prices:
+                    del side[price], texts[price]
+            del self._bid_order[:-most], self._ask_order[most:]
+            self._note((bids, []), (asks, []))
         return bids, asks
 
 

@@ -68,7 +68,7 @@ class Quote(Item, frozen=True, gc=False):
     ask_size: float | None
 
 
-class Texts(msgspec.Struct, frozen=True, array_like=True):
+class Texts(msgspec.Struct, frozen=True, array_like=True, gc=False):
     """Digits of levels as they were sent, parallel to the numbers: checksums are made of these."""
 
     bid_prices: list[str]

@@ -10,7 +10,7 @@ from urllib.parse import parse_qsl, urlsplit
 import msgspec
 
 from processors.errors import FrameError
-from processors.items import Notice, PastTrades, Trade, UnknownField
+from processors.items import Notice, PastTrades, Texts, Trade, UnknownField
 
 T = TypeVar("T", bound=msgspec.Struct)
 
@@ -231,6 +231,49 @@ def positive(text: str) -> float:
     if value == 0.0:
         raise FrameError(f"{text[:40]!r} is not above 0")
     return value
+
+
+def amounts(texts: list[str]) -> list[float]:
+    """Read several prices or sizes as `amount` does, at once where all are plain: digits and a point.
+
+    Raises:
+        FrameError: as `amount`.
+    """
+    together = "".join(texts)
+    if together.isascii() and together.replace(".", "").isdigit():
+        try:
+            values = list(map(float, texts))
+        except ValueError:  # no digit, or two points
+            values = []
+        if values and max(values) <= MOST_AMOUNT and (min(values) >= LEAST_AMOUNT or _are_zeros(texts, values)):
+            return values
+    return list(map(amount, texts))
+
+
+def _are_zeros(texts: list[str], values: list[float]) -> bool:
+    """Tell whether all that are too small are 0, and not only rounded to it."""
+    return not any(text.strip("0.") for text, value in zip(texts, values, strict=True) if value < LEAST_AMOUNT)
+
+
+def text_levels(
+    bids: tuple[list[str], list[str]], asks: tuple[list[str], list[str]]
+) -> tuple[tuple[list[float], list[float], list[float], list[float]], Texts]:
+    """Read levels whose digits are kept, as prices and sizes of either side.
+
+    Returns:
+        Prices and sizes of bids, prices and sizes of asks; their digits.
+
+    Raises:
+        FrameError: as `amount`, or a price is 0.
+    """
+    texts = Texts(*bids, *asks)
+    count, more = len(bids[0]), len(asks[0])
+    found = amounts([*bids[0], *asks[0], *bids[1], *asks[1]])
+    prices = found[: count + more]
+    if 0.0 in prices:
+        raise FrameError("book levels: a price is 0")
+    sizes = found[count + more :]
+    return (prices[:count], sizes[:count], prices[count:], sizes[count:]), texts
 
 
 def signed(text: str) -> float:

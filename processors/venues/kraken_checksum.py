@@ -8,9 +8,12 @@ import zlib
 from collections.abc import Sequence
 from decimal import Decimal
 from functools import lru_cache
+from typing import Final
 
 from processors.book_rules import TextLevel
 from schemas.records import Instrument
+
+MOST_WRITTEN: Final = 16_384
 
 
 class KrakenChecksum:
@@ -20,14 +23,23 @@ class KrakenChecksum:
 
     def of(self, bids: Sequence[TextLevel], asks: Sequence[TextLevel], instrument: Instrument) -> int:
         """Make it of the best levels, the best first."""
-        price_decimals, size_decimals = _decimals(instrument.tick_size), _decimals(instrument.lot_size)
-        best = [*asks[:10], *bids[:10]]
-        return zlib.crc32("".join([_written(*level, price_decimals, size_decimals) for level in best]).encode())
+        write = _written(instrument.tick_size, instrument.lot_size).__getitem__
+        return zlib.crc32("".join(map(write, (*asks[:10], *bids[:10]))).encode())
 
 
-@lru_cache(maxsize=65536)
-def _written(price: str, size: str, price_decimals: int, size_decimals: int) -> str:
-    return plain(price, price_decimals) + plain(size, size_decimals)
+class Written(dict[TextLevel, str]):
+    """Levels as the checksum writes them; most of the best ones stay the same from one message to the next."""
+
+    def __init__(self, price_decimals: int, size_decimals: int) -> None:
+        super().__init__()
+        self._price_decimals, self._size_decimals = price_decimals, size_decimals
+
+    def __missing__(self, level: TextLevel) -> str:
+        """Write a level that was not met lately."""
+        if len(self) >= MOST_WRITTEN:
+            self.clear()
+        self[level] = text = plain(level[0], self._price_decimals) + plain(level[1], self._size_decimals)
+        return text
 
 
 def plain(number: str, least_decimals: int) -> str:
@@ -42,7 +54,12 @@ def plain(number: str, least_decimals: int) -> str:
     return (whole + fraction.ljust(least_decimals, "0")).lstrip("0")
 
 
-@lru_cache(maxsize=1024)
+@lru_cache(maxsize=256)
+def _written(tick_size: float | None, lot_size: float | None) -> Written:
+    """Find what pairs of these steps share."""
+    return Written(_decimals(tick_size), _decimals(lot_size))
+
+
 def _decimals(step: float | None) -> int:
     """Count the decimals of a tick or lot; 0 = it is not told."""
     if not step:

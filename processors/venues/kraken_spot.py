@@ -21,7 +21,6 @@ from processors.items import (
     CandleItem,
     Notice,
     Quote,
-    Texts,
     TickerItem,
     Trade,
     UnknownField,
@@ -41,6 +40,7 @@ from processors.wire import (
     past_trades,
     positive,
     seconds_us,
+    text_levels,
     unknown_answer,
 )
 from schemas.records import Frame, Side
@@ -266,15 +266,14 @@ def _book(message: Message, memory: Memory, unknown: Unknown) -> Items:
 
 
 def _one_book(kind: str, data: BookData, memory: Memory) -> BookSnapshot | BookDelta:
-    bid_texts, ask_texts = _texts(data.bids), _texts(data.asks)
-    bids, asks = _numbers(*bid_texts), _numbers(*ask_texts)
-    texts, instant = Texts(*bid_texts, *ask_texts), _time_us(data.timestamp)
+    numbers, texts = text_levels(_digits(data.bids), _digits(data.asks))
+    instant = _time_us(data.timestamp)
     if kind == "update":
-        return BookDelta(data.symbol, instant, 0, 0, 0, *bids, *asks, texts, data.checksum)
+        return BookDelta(data.symbol, instant, 0, 0, 0, *numbers, texts, data.checksum)
     if kind != "snapshot":
         raise FrameError(f"book: type {kind[:40]!r} is not known")
     depth = _depth(data, memory)
-    return BookSnapshot(data.symbol, instant, 0, *bids, *asks, True, depth, texts, data.checksum)
+    return BookSnapshot(data.symbol, instant, 0, *numbers, True, depth, texts, data.checksum)
 
 
 def _depth(data: BookData, memory: Memory) -> int:
@@ -360,12 +359,8 @@ def _rows(message: Message) -> list[Raw]:
         raise FrameError(f"{message.channel}: {error}") from error
 
 
-def _texts(levels: list[Level]) -> tuple[list[str], list[str]]:
+def _digits(levels: list[Level]) -> tuple[list[str], list[str]]:
     return [digits(level.price) for level in levels], [digits(level.qty) for level in levels]
-
-
-def _numbers(prices: list[str], sizes: list[str]) -> tuple[list[float], list[float]]:
-    return [positive(price) for price in prices], [amount(size) for size in sizes]
 
 
 def _maybe(number: Raw) -> float | None:

@@ -28,7 +28,7 @@ from processors.items import (
 )
 from processors.memory import Memory
 from processors.venues.kraken_spot import INTERVALS, MINUTE_US
-from processors.wire import MALFORMED, Id, Wire, amount, notice, positive, seconds_us
+from processors.wire import MALFORMED, Id, Wire, amount, notice, positive, seconds_us, text_levels
 from schemas.records import Side
 
 SIDES: Final[dict[str, Side]] = {"b": "BUY", "s": "SELL"}
@@ -37,6 +37,7 @@ MOST_CRC: Final = 2**32
 
 Items = list[AnyItem]
 Unknown = list[UnknownField]
+Numbers = tuple[list[float], list[float], list[float], list[float]]
 
 
 class Event(Struct, gc=False):
@@ -62,6 +63,15 @@ class Book(Struct, gc=False, forbid_unknown_fields=True):
     asks: list[Level] = field(name="a", default=[])
     bids: list[Level] = field(name="b", default=[])
     checksum: str = field(name="c", default="")
+
+
+class Update(Struct, array_like=True, gc=False, forbid_unknown_fields=True):
+    """What most messages are: one part of changes to a book."""
+
+    channel: Any
+    part: Book
+    name: str
+    pair: str
 
 
 class TradeRow(Struct, array_like=True, gc=False):
@@ -119,6 +129,7 @@ class Ticker(Struct, gc=False, forbid_unknown_fields=True):
 
 BOOK: Final = Wire(Book, "book")
 TICKER: Final = Wire(Ticker, "ticker")
+_UPDATE = msgspec.json.Decoder(Update)
 _ARRAY = msgspec.json.Decoder(list[Raw])
 _TEXT = msgspec.json.Decoder(str)
 _EVENT = msgspec.json.Decoder(Event)
@@ -133,6 +144,15 @@ def parse(payload: bytes, _memory: Memory) -> Items:
     Raises:
         FrameError: malformed, or not a message we know.
     """
+    try:
+        update = _UPDATE.decode(payload)
+    except MALFORMED:  # another message, or a field that is not documented
+        return _message(payload)
+    name, _, depth = update.name.partition("-")
+    return [_changes(update.pair, depth, [update.part])] if name == "book" else _message(payload)
+
+
+def _message(payload: bytes) -> Items:
     try:
         parts = _ARRAY.decode(payload)
     except MALFORMED:
@@ -185,17 +205,23 @@ def _spread(pair: str, _detail: str, parts: list[Raw], _unknown: Unknown) -> Ite
 
 def _book(pair: str, depth: str, parts: list[Raw], unknown: Unknown) -> Items:
     """Read one part, or two: of asks and of bids; a null stands where one is missing."""
+    return [_changes(pair, depth, [BOOK.decode(part, unknown) for part in parts if bytes(part) != b"null"])]
+
+
+def _changes(pair: str, depth: str, found: list[Book]) -> BookSnapshot | BookDelta:
     if not (depth.isascii() and depth.isdigit() and len(depth) < 10):
         raise FrameError(f"book: depth {depth[:20]!r} is none")
-    found = [BOOK.decode(part, unknown) for part in parts if bytes(part) != b"null"]
     if len(found) == 1 and found[0].all_asks is not None and found[0].all_bids is not None:
-        texts, instant = _texts(found[0].all_bids, found[0].all_asks)
-        return [BookSnapshot(pair, instant, 0, *_numbers(texts), True, int(depth), texts)]
-    bids, asks = [level for each in found for level in each.bids], [level for each in found for level in each.asks]
+        numbers, texts, instant = _levels(found[0].all_bids, found[0].all_asks)
+        return BookSnapshot(pair, instant, 0, *numbers, True, int(depth), texts)
+    if len(found) == 1:
+        bids, asks = found[0].bids, found[0].asks
+    else:
+        bids, asks = [level for each in found for level in each.bids], [level for each in found for level in each.asks]
     if not (bids or asks):
         raise FrameError("book: neither a snapshot nor an update")
-    texts, instant = _texts(bids, asks)
-    return [BookDelta(pair, instant, 0, 0, 0, *_numbers(texts), texts, _checksum(found[-1].checksum))]
+    numbers, texts, instant = _levels(bids, asks)
+    return BookDelta(pair, instant, 0, 0, 0, *numbers, texts, _checksum(found[-1].checksum))
 
 
 def _checksum(text: str) -> int | None:
@@ -253,24 +279,14 @@ def _candle(pair: str, detail: str, parts: list[Raw], _unknown: Unknown) -> Item
     ]
 
 
-def _texts(bids: list[Level], asks: list[Level]) -> tuple[Texts, int]:
-    """Take the digits of levels, and the newest of their times; 0 = there are no levels."""
-    texts = Texts(
-        [level.price for level in bids],
-        [level.volume for level in bids],
-        [level.price for level in asks],
-        [level.volume for level in asks],
-    )
-    return texts, max((seconds_us(level.time) for level in (*bids, *asks)), default=0)
+def _levels(bids: list[Level], asks: list[Level]) -> tuple[Numbers, Texts, int]:
+    """Read levels: their numbers and digits, and the newest of their times; 0 = there are none."""
+    numbers, texts = text_levels(_digits(bids), _digits(asks))
+    return numbers, texts, max(map(seconds_us, {level.time for level in (*bids, *asks)}), default=0)
 
 
-def _numbers(texts: Texts) -> tuple[list[float], list[float], list[float], list[float]]:
-    return (
-        [positive(price) for price in texts.bid_prices],
-        [amount(size) for size in texts.bid_sizes],
-        [positive(price) for price in texts.ask_prices],
-        [amount(size) for size in texts.ask_sizes],
-    )
+def _digits(levels: list[Level]) -> tuple[list[str], list[str]]:
+    return [level.price for level in levels], [level.volume for level in levels]
 
 
 CHANNELS: Final[dict[str, Callable[[str, str, list[Raw], Unknown], Items]]] = {

@@ -36,7 +36,8 @@ class Book:
             _apply(self.bids, *bids)
         if asks[0]:
             _apply(self.asks, *asks)
-        self._note(bids, asks)
+        if self._changed is not None:
+            self._note(bids, asks)
 
     def follow(self) -> None:
         """Note from now on what changes, for `changes`."""
@@ -117,7 +118,8 @@ class TextBook(Book):
             _set(self.bids, self._bid_order, self._bid_texts, bids, (told.bid_prices, told.bid_sizes))
         if asks[0]:
             _set(self.asks, self._ask_order, self._ask_texts, asks, (told.ask_prices, told.ask_sizes))
-        self._note(bids, asks)
+        if self._changed is not None:
+            self._note(bids, asks)
 
     def clear(self) -> None:
         """Forget all levels."""

@@ -89,6 +89,7 @@ class BookKeeper:
         self.holes = Holes()  # ids up to last_seen that no delta brought
         self._rule = rule
         self._keyframe_us = keyframe_us
+        self._plain = UNJOINED  # what was published last of a delta that cut nothing
         self.is_joined = False  # a delta was applied after the snapshot
         self.is_chained = False  # the next delta should follow last_seen
         self.buffer: deque[BookDelta] = deque()
@@ -113,7 +114,7 @@ class BookKeeper:
 
     def on_delta(self, delta: BookDelta, now_us: int) -> Sequence[Effect]:
         """Take in a delta with sizes in base currency; nothing comes back for one that was seen before."""
-        if self._is_behind(delta):
+        if self._rule.is_in_time and self._is_behind(delta):
             return self._fall_behind(delta, now_us)
         last = self.last_seen
         if delta.sequence <= last:
@@ -265,19 +266,22 @@ class BookKeeper:
     def _take(self, last: int, delta: BookDelta, now_us: int, *, is_gap: bool) -> Sequence[Effect]:
         """Apply a delta that fits, and look at the book that comes of it."""
         self._apply(delta)
-        published: tuple[Effect, ...] = (self._published(),)
+        published = self._published()
         if delta.checksum is not None and not self._is_sum(delta.checksum):
             return (*published, *self._deny(delta.checksum, now_us))
         if is_gap:  # the snapshot bridges it: the book is right, the record of changes is not whole
             published = (self._gap(last, delta), *published)
         return (*published, *self._check(now_us)) if now_us >= self.next_keyframe_us else published
 
-    def _published(self) -> PublishDelta:
+    def _published(self) -> tuple[Effect, ...]:
         """Publish the delta just applied, with the levels that it pushed out of the book."""
         if self.most_levels and isinstance(self.book, TextBook):
             bids, asks = self.book.cut(self.most_levels)
-            return PublishDelta(self.snapshot_id, tuple(bids), tuple(asks))
-        return PublishDelta(self.snapshot_id)
+            if bids or asks:
+                return (PublishDelta(self.snapshot_id, tuple(bids), tuple(asks)),)
+        if self._plain.snapshot_id != self.snapshot_id:
+            self._plain = PublishDelta(self.snapshot_id)
+        return (self._plain,)
 
     def _is_sum(self, checksum: int) -> bool:
         """Tell whether the book has this checksum, as far as can be told."""

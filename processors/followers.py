@@ -45,8 +45,6 @@ class Followers:
 
 def with_cuts(delta: BookDelta, effect: PublishDelta) -> BookDelta:
     """Add the levels that fell out of the book with a delta, as removed: those who rebuild it need no rule for that."""
-    if not (effect.cut_bids or effect.cut_asks):
-        return delta
     return structs.replace(
         delta,
         bid_prices=[*delta.bid_prices, *effect.cut_bids],

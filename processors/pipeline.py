@@ -6,7 +6,7 @@ No wall clock, no randomness, no unordered iteration: the same raw records give 
 from bisect import insort
 from collections import Counter, deque
 from collections.abc import Callable, Iterable, Sequence
-from typing import Any, Final
+from typing import Any, Final, NoReturn
 
 from processors.batch import Batch, bad_record
 from processors.errors import FrameError, StateError
@@ -51,7 +51,7 @@ from processors.venues import VENUES
 from processors.watermark import Watermark
 from processors.wire import LAST_MS
 from schemas.quality import stale_channel
-from schemas.records import Derived, Frame, Instrument, RawFrames, Source
+from schemas.records import Derived, Frame, Instrument, RawFrames
 from schemas.symbology import SymbolError, Symbology, partition_of
 from schemas.venues import SYMBOLOGIES
 from tickerplant.tally import DEFAULT_LIMIT, DeadLetterLimit, Tally
@@ -313,7 +313,8 @@ class Pipeline:
     def _process_frame(self, batch: Batch, raw: RawFrames, frame: Frame) -> None:
         batch.recv_time_us = frame.recv_time_us
         try:
-            source = _source(raw, frame)
+            sources = raw.sources
+            source = sources[frame.source] if 0 <= frame.source < len(sources) else _no_source(raw, frame)
             batch.market, batch.connection = source.market, source.connection
             if self._next_numbers.get(source.connection) != frame.number:
                 self._check_number(batch, source.connection, frame.number)
@@ -323,7 +324,8 @@ class Pipeline:
                 if memory is None:
                     memory = self._memories[source.connection] = Memory()
                 self._use_items(batch, self._parse(source.market, frame, memory))
-                self.tally.good()
+                self.tally.in_a_row = 0  # as `good`, of each frame
+                self.tally.seen += 1
             else:
                 self._use_event(batch, frame)
         except FrameError as error:
@@ -572,7 +574,5 @@ def _check_record(raw: RawFrames) -> None:
             raise FrameError(f"frame {frame.number} says it was read at {frame.recv_time_us}")
 
 
-def _source(raw: RawFrames, frame: Frame) -> Source:
-    if 0 <= frame.source < len(raw.sources):
-        return raw.sources[frame.source]
+def _no_source(raw: RawFrames, frame: Frame) -> NoReturn:
     raise FrameError(f"frame names source {frame.source} of {len(raw.sources)}")

@@ -555,7 +555,8 @@ class SymbolState:
         for effect in effects:
             if isinstance(effect, PublishDelta):
                 assert delta is not None
-                self._add_delta(batch, with_cuts(delta, effect), effect.snapshot_id)
+                whole = with_cuts(delta, effect) if effect.cut_bids or effect.cut_asks else delta
+                self._add_delta(batch, whole, effect.snapshot_id)
             elif isinstance(effect, PublishSnapshot):
                 self._add_snapshot(batch, is_keyframe=effect.is_keyframe)
             elif effect is LATE_DELTA:

@@ -41,7 +41,7 @@ FACTS: Final[dict[str, Facts]] = {
 }
 RULE: Final = CountedRule(checksum=wire.BitfinexChecksum(), is_numbered_by_connection=True)
 ONE_LEVEL: Final = "1"
-BOOK_OF: Final = " - "  # stands between `book` and its symbol in what a channel carries
+BOOK_OF: Final = "book - "  # stands before the symbol in what a channel carries
 SAID_AGAIN: Final = "tu"  # a trade that was told by "te" when it was executed
 TRADE_WORDS: Final = frozenset({"te", SAID_AGAIN})
 
@@ -72,9 +72,11 @@ def parse(market: str, frame: Frame, memory: Memory) -> Items:
         return _http(frame.request)
     level = wire.level(frame.payload)
     if level is not None:
-        name, _, symbol = memory.names.get(level.channel, "").partition(BOOK_OF)
-        if name == "book":
-            return _change(symbol, level, memory)
+        subscribed = memory.names.get(level.channel, "")
+        change = change_of(subscribed[len(BOOK_OF) :], level, frame.payload) if subscribed.startswith(BOOK_OF) else None
+        if change is not None:
+            gap = memory.counts_on(level.number)
+            return [change] if gap is None else [ConnectionGap(*gap), change]
     try:
         parts = wire.ARRAY.decode(frame.payload)
     except MALFORMED:
@@ -83,19 +85,6 @@ def parse(market: str, frame: Frame, memory: Memory) -> Items:
         return _message(market, parts, memory)
     except MALFORMED as error:
         raise FrameError(str(error)) from error
-
-
-def _change(symbol: str, level: wire.LevelMessage, memory: Memory) -> Items:
-    """Parse one level of a book."""
-    counted = memory.sequence
-    gap = memory.counts_on(level.number)
-    try:
-        item = change_of(symbol, time_us(level.time), level.row)
-    except FrameError:
-        if gap is not None:  # the next message tells of it
-            memory.sequence = counted
-        raise
-    return [item] if gap is None else [ConnectionGap(*gap), item]
 
 
 def _message(market: str, parts: list[msgspec.Raw], memory: Memory) -> Items:

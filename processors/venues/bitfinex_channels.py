@@ -27,7 +27,7 @@ from processors.items import (
 )
 from processors.memory import Memory
 from processors.venues import bitfinex_wire as wire
-from processors.wire import amount, digits, positive, signed, time_us
+from processors.wire import LEAST_AMOUNT, amount, digits, positive, signed, time_us
 from schemas.records import DerivativeKind, Side
 
 MINUTE_US: Final = 60_000_000
@@ -90,15 +90,18 @@ def _book(place: Place, body: msgspec.Raw, _memory: Memory) -> Items:
     return [BookDelta(place.symbol, place.time_us, 0, 0, 0, *levels, texts)]
 
 
-def change_of(symbol: str, instant_us: int, row: wire.BookRow) -> BookDelta:
-    """Make a change of one level."""
-    price, text = digits(row.price), digits(row.amount)
-    size = positive(text.removeprefix("-"))
-    level = [positive(price)], [size if row.count else 0.0]
-    told = [wire.plain_digits(price)], [text]
-    if text.startswith("-"):
-        return BookDelta(symbol, instant_us, 0, 0, 0, [], [], *level, Texts([], [], *told))
-    return BookDelta(symbol, instant_us, 0, 0, 0, *level, [], [], Texts(*told, [], []))
+def change_of(symbol: str, level: wire.LevelMessage, payload: bytes) -> BookDelta | None:
+    """Make a change of one level, with its digits as they stand in the message; None = it is to be read with care."""
+    row, instant_us = level.row, level.time * 1000
+    told, size = wire.level_digits(payload), row.amount
+    if told is None or -LEAST_AMOUNT < size < LEAST_AMOUNT:
+        return None
+    prices, price_texts, size_texts = [row.price], [wire.plain_digits(told[0])], [told[1]]
+    if size < 0.0:
+        sizes, texts = [-size if row.count else 0.0], Texts([], [], price_texts, size_texts)
+        return BookDelta(symbol, instant_us, 0, 0, 0, [], [], prices, sizes, texts)
+    sizes, texts = [size if row.count else 0.0], Texts(price_texts, size_texts, [], [])
+    return BookDelta(symbol, instant_us, 0, 0, 0, prices, sizes, [], [], texts)
 
 
 def _quote(place: Place, body: msgspec.Raw, memory: Memory) -> Items:

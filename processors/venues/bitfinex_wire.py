@@ -14,7 +14,18 @@ from msgspec import Meta, Raw, Struct, field
 
 from processors.book_rules import TextLevel
 from processors.errors import FrameError
-from processors.wire import LAST_MS, MALFORMED, Id, KnownInstant, amount, digits, positive
+from processors.wire import (
+    LAST_MS,
+    LEAST_AMOUNT,
+    MALFORMED,
+    MOST_AMOUNT,
+    MOST_DIGITS,
+    Id,
+    KnownInstant,
+    amount,
+    digits,
+    positive,
+)
 from schemas.records import Instrument
 
 FIRST_MS: Final = 10**12  # numbers behind a message are times from here on
@@ -51,11 +62,19 @@ class BookRow(Struct, array_like=True, gc=False):
     amount: Raw
 
 
+class LevelRow(Struct, array_like=True, gc=False):
+    """A level as a book's row is; numbers as JSON writes them."""
+
+    price: Annotated[float, Meta(ge=LEAST_AMOUNT, le=MOST_AMOUNT)]
+    count: Id
+    amount: Annotated[float, Meta(ge=-MOST_AMOUNT, le=MOST_AMOUNT)]
+
+
 class LevelMessage(Struct, array_like=True, gc=False):
     """What most messages are: one level of a book, with the number of the message, and mostly its time."""
 
     channel: int
-    row: BookRow
+    row: LevelRow
     number: Annotated[int, Meta(ge=0, lt=FIRST_MS)]
     time: Annotated[int, Meta(ge=0, lt=LAST_MS)] = 0
 
@@ -195,6 +214,16 @@ def level(payload: bytes) -> LevelMessage | None:
         return _LEVEL.decode(payload)
     except MALFORMED:
         return None
+
+
+def level_digits(payload: bytes) -> TextLevel | None:
+    """Cut the digits of price and amount out of a message that was read as a level; None = they are too many.
+
+    Before them are numbers alone, so that commas are what parts them.
+    """
+    parts = payload.split(b",", 4)
+    price, size = parts[1].strip(b"[ \t\r\n"), parts[3].strip(b"] \t\r\n")
+    return (price.decode(), size.decode()) if len(price) <= MOST_DIGITS and len(size) <= MOST_DIGITS else None
 
 
 def rows(body: Raw) -> tuple[list[Raw], bool]:

@@ -177,7 +177,7 @@ def _sizes(side: dict[float, float], changed: set[float]) -> Levels:
 
 def _sorted(side: dict[float, float], *, reverse: bool) -> Levels:
     prices = sorted(side, reverse=reverse)
-    return prices, [side[price] for price in prices]
+    return prices, list(map(side.__getitem__, prices))
 
 
 def _set(

@@ -345,6 +345,8 @@ def checked_levels(prices: list[float], sizes: list[float]) -> tuple[list[float]
     """
     if not prices:
         return prices, sizes
+    if len(prices) == 1 and LEAST_AMOUNT <= prices[0] < MOST_AMOUNT and 0.0 <= sizes[0] < MOST_AMOUNT:
+        return prices, sizes
     # none is negative, so a sum within bounds tells that each is, and that none is NaN
     if min(prices) < LEAST_AMOUNT or min(sizes) < 0.0 or not (sum(prices) < MOST_AMOUNT and sum(sizes) < MOST_AMOUNT):
         raise FrameError("book levels: a price or size is out of range")

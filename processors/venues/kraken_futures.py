@@ -45,6 +45,7 @@ SIDES: Final[dict[str, Side]] = {"buy": "BUY", "sell": "SELL"}
 ON_BOOK: Final = frozenset({"fill", "liquidation"})  # others: block, termination, assignment, unwind
 QUIET: Final = frozenset({"info", "subscribed", "unsubscribed", "pong", "challenge"})
 NONE: Final = Raw(b"")
+BOOK_FEED: Final = "book"
 
 Items = list[AnyItem]
 Unknown = list[UnknownField]
@@ -151,6 +152,7 @@ SNAPSHOT: Final = Wire(SnapshotData, "book_snapshot")
 TRADE: Final = Wire(TradeData, "trade")
 TRADES: Final = Wire(TradesData, "trade_snapshot")
 TICKER: Final = Wire(TickerData, "ticker")
+_BOOK = msgspec.json.Decoder(BookData)  # what most messages are
 _HEAD = msgspec.json.Decoder(Head)
 
 
@@ -160,6 +162,14 @@ def parse(payload: bytes, _memory: Memory) -> Items:
     Raises:
         FrameError: malformed, or not a message we know.
     """
+    try:
+        data = _BOOK.decode(payload)
+    except MALFORMED:  # another message, or a field that is not documented
+        return _message(payload)
+    return [_change(data)] if data.feed == BOOK_FEED else _message(payload)
+
+
+def _message(payload: bytes) -> Items:
     try:
         head = _HEAD.decode(payload)
     except MALFORMED as error:
@@ -175,10 +185,15 @@ def parse(payload: bytes, _memory: Memory) -> Items:
 
 
 def _book(payload: bytes, unknown: Unknown) -> Items:
-    data = BOOK.decode(payload, unknown)
+    return [_change(BOOK.decode(payload, unknown))]
+
+
+def _change(data: BookData) -> BookDelta:
     prices, sizes = checked_levels([data.price], [data.qty])
-    levels = (prices, sizes, [], []) if data.side == "buy" else ([], [], prices, sizes)
-    return [BookDelta(_name(data), time_us(data.timestamp), data.seq, data.seq, 0, *levels)]
+    instant, number = time_us(data.timestamp), data.seq
+    if data.side == "buy":
+        return BookDelta(_name(data), instant, number, number, 0, prices, sizes, [], [])
+    return BookDelta(_name(data), instant, number, number, 0, [], [], prices, sizes)
 
 
 def _snapshot(payload: bytes, unknown: Unknown) -> Items:
@@ -262,7 +277,7 @@ def _maybe(number: Raw) -> float | None:
 
 
 FEEDS: Final[dict[str, Callable[[bytes, Unknown], Items]]] = {
-    "book": _book,
+    BOOK_FEED: _book,
     "book_snapshot": _snapshot,
     "trade": _trade,
     "trade_snapshot": _trades,

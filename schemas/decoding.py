@@ -14,6 +14,9 @@ from functools import cache
 from itertools import groupby
 from typing import Any, Final
 
+from msgspec import Struct
+from msgspec.structs import replace
+
 MEMORY_ENTRIES: Final = 10_000
 LAST_BYTE: Final = 0x80  # of a number: the first byte that is below
 LOW_BITS: Final = 14
@@ -22,6 +25,7 @@ INSTANT_BYTES: Final = 8  # of µs since the epoch: from 1987 to 2112
 SEQUENCE_BYTES: Final = 6  # of many venues' numbers of updates: from 17 to 2,199 billions
 MOST_BYTES: Final = 9  # of any number that our records have; ten are left to fastavro
 MOST_INT: Final = 2**31
+MOST_KEYWORDS: Final = 14  # beside one argument
 UNSURE: Final = (IndexError, KeyError, UnicodeDecodeError, struct.error)
 """What a decoder raises for bytes that are to be left to fastavro."""
 
@@ -127,14 +131,14 @@ NUMBERS: Final = '{"type": "array", "items": "double"}'
 
 
 @cache
-def decoder_of(schema: str, begin: int, make: Callable[..., Any] | None = None) -> Callable[[bytes], Any] | None:
+def decoder_of(schema: str, begin: int, make: type[Struct] | None = None) -> Callable[[bytes], Any] | None:
     """Make the function that decodes the records of an Avro schema (JSON text); None = it holds what needs fastavro.
 
     It raises one of UNSURE, or returns what fastavro would, field by field in the schema's order.
 
     Args:
         begin: where the body begins in the values.
-        make: is given the fields by name; None = they come as a dictionary.
+        make: the class of the record; None = the fields come as a dictionary.
     """
     avro = json.loads(schema)
     names: dict[str, Any] = {
@@ -143,7 +147,6 @@ def decoder_of(schema: str, begin: int, make: Callable[..., Any] | None = None) 
         "read_bytes": read_bytes,
         "read_doubles": read_doubles,
         "high_of": _HIGH.get,
-        "make": make,
         "SMALL": [(number >> 1) ^ -(number & 1) for number in range(LAST_BYTE)],
         "BOOLEANS": {0: False, 1: True},
         "IS_THERE": {0: False, 2: True},
@@ -152,17 +155,28 @@ def decoder_of(schema: str, begin: int, make: Callable[..., Any] | None = None) 
         body = [line for kind, names_ in _runs(avro) for line in _lines(kind, names_, names)]
     except KeyError:
         return None
-    sign, made_of = ("=", "make({})") if make else (": ", "{{{}}}")
-    fields = ", ".join(_named(field["name"], sign) for field in avro["fields"])
-    lines = [f"at = {begin}", *body, "if at != len(data): raise IndexError(at)", f"return {made_of.format(fields)}"]
+    fields = [field["name"] for field in avro["fields"]]
+    if make is None:
+        result = f"{{{', '.join(f'{name!r}: field_{name}' for name in fields)}}}"
+    else:
+        result, names["blank"], names["replace"] = _replaced(fields), make(**dict.fromkeys(fields)), replace
+    lines = [f"at = {begin}", *body, "if at != len(data): raise IndexError(at)", f"return {result}"]
     source = "def decode(data):\n" + "\n".join(f"    {line}" for line in lines)
     exec(source, names)  # noqa: S102  # made of our own schema files, never of input
     made: Callable[[bytes], Any] = names["decode"]
     return made
 
 
-def _named(name: str, sign: str) -> str:
-    return f"{name if sign == '=' else repr(name)}{sign}field_{name}"
+def _replaced(fields: list[str]) -> str:
+    """Write how a record is made: of a blank one, some fields at a time.
+
+    CPython passes more keywords by way of a dictionary, which takes longer than all these calls.
+    """
+    result = "blank"
+    for at in range(0, len(fields), MOST_KEYWORDS):
+        named = ", ".join(f"{name}=field_{name}" for name in fields[at : at + MOST_KEYWORDS])
+        result = f"replace({result}, {named})"
+    return result
 
 
 def _runs(avro: dict[str, Any]) -> Iterator[tuple[Any, list[str]]]:

@@ -61,7 +61,8 @@ MARKETS = [
     for market, terms in dialect.MARKETS.items()
     if market in WIRES[name].MARKETS and terms.share
 ]
-HEALED = [(name, market) for name, market in MARKETS if PROCESSORS[name].FACTS[market].past_trades]
+HEALED = {name: market for name, market in reversed(MARKETS) if PROCESSORS[name].FACTS[market].past_trades}
+"""A market of each venue whose missing trades are fetched."""
 
 
 @dataclass
@@ -313,7 +314,7 @@ async def test_books_and_trades_are_those_of_the_market_after_updates_were_lost_
 
 @pytest.mark.usefixtures("quick_books")
 @pytest.mark.parametrize(
-    ("name", "market"), [each for each in HEALED if PROCESSORS[each[0]].trades_are_counted(each[1])]
+    ("name", "market"), [each for each in HEALED.items() if PROCESSORS[each[0]].trades_are_counted(each[1])]
 )
 async def test_trades_that_were_lost_are_fetched_as_they_were_made(
     monkeypatch: pytest.MonkeyPatch, name: str, market: str
@@ -349,7 +350,7 @@ async def test_trades_that_were_lost_are_fetched_as_they_were_made(
 
 @pytest.mark.usefixtures("quick_books")
 @pytest.mark.parametrize(
-    ("name", "market"), [each for each in HEALED if not PROCESSORS[each[0]].trades_are_counted(each[1])]
+    ("name", "market"), [each for each in HEALED.items() if not PROCESSORS[each[0]].trades_are_counted(each[1])]
 )
 async def test_trades_of_a_lost_connection_are_fetched_where_ids_tell_no_hole(
     monkeypatch: pytest.MonkeyPatch, name: str, market: str

@@ -121,6 +121,16 @@ def test_latencies_keep_their_sign_and_leave_out_what_has_no_exchange_time(data:
     }
 
 
+def test_what_was_fetched_later_or_has_a_wrong_time_tells_no_latency(settings: Settings, fill: Fill) -> None:
+    fill("market_data.tick", tick(0), tick(1), tick(2))
+    for flags in ("BACKFILL", "BACKFILL,LATE", "CLOCK_STEP"):
+        fill("market_data.tick", tick(60, flags=flags, exchange_time_us=NOON_US))
+    data = data_of(settings)
+
+    assert (data.ticks, {sum(share > 0 for share in each["BINANCE"]) for each in data.latencies.values()}) == (6, {1})
+    assert [(row["end_us"], row["network_us"]) for row in data.quantiles] == [([5500, 5500], [3500, 3500])]
+
+
 def test_the_book_is_the_mean_of_its_snapshots_around_the_mid(data: Data) -> None:
     book = data.book
 

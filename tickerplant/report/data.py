@@ -3,6 +3,7 @@
 from dataclasses import dataclass, field, replace
 from typing import Any, Final
 
+from processors.flags import BACKFILL, CLOCK_STEP
 from tickerplant.quality import findings
 from tickerplant.quality.wish import WHERE, Wish
 from tickerplant.questions import Questions, Row
@@ -18,6 +19,9 @@ LATENCY_EDGES_MS: Final = (
 )  # fmt: skip
 """Lower edges; the first takes in all below as well."""
 
+IS_TIMED: Final = f"""exchange_time_us > 0 AND recv_time_us > 0
+    AND NOT hasAny(splitByChar(',', flags), ['{BACKFILL}', '{CLOCK_STEP}'])"""
+"""As the latency metrics: what was fetched later, and what has a wrong time, tells no latency."""
 RANGE: Final = f"""
 SELECT min(event_time_us) AS first_us, max(event_time_us) AS last_us, count() AS ticks
 FROM market_data.tick@ WHERE {WHERE}"""  # noqa: S608  # own text, as all that follows; values are escaped by the driver
@@ -34,13 +38,13 @@ FROM
     SELECT venue, tupleElement(pair, 1) AS what, tupleElement(pair, 2) AS latency_us
     FROM market_data.tick@
     ARRAY JOIN [('end to end', event_time_us - exchange_time_us), ('network', recv_time_us - exchange_time_us)] AS pair
-    WHERE exchange_time_us > 0 AND recv_time_us > 0 AND {WHERE}
+    WHERE {IS_TIMED} AND {WHERE}
 )
 GROUP BY venue, what, edge_ms ORDER BY venue, what, edge_ms"""  # noqa: S608
 QUANTILES: Final = f"""
 SELECT venue, quantiles(0.5, 0.99)(event_time_us - exchange_time_us) AS end_us,
     quantiles(0.5, 0.99)(recv_time_us - exchange_time_us) AS network_us
-FROM market_data.tick@ WHERE exchange_time_us > 0 AND recv_time_us > 0 AND {WHERE}
+FROM market_data.tick@ WHERE {IS_TIMED} AND {WHERE}
 GROUP BY venue ORDER BY venue"""  # noqa: S608
 LAGS: Final = """
 SELECT concat(stage, ' ', table_name) AS name, intDiv(event_time_us, %(step)s) * %(step)s AS time_us,

@@ -131,6 +131,21 @@ def test_what_was_fetched_later_or_has_a_wrong_time_tells_no_latency(settings: S
     assert [(row["end_us"], row["network_us"]) for row in data.quantiles] == [([5500, 5500], [3500, 3500])]
 
 
+def test_what_was_healed_is_not_missing_even_after_the_last_tick(settings: Settings, fill: Fill) -> None:
+    fill("market_data.tick", tick(0), tick(1))
+    hole = {"from_sequence": 11, "to_sequence": 20}
+    fill("metadata.quality", {"event_time_us": NOON_US, "kind": "GAP", "count": 10, **hole})
+    fill("metadata.quality", {"event_time_us": NOON_US, "kind": "FRAME_LOSS", "count": 2, "symbol": ""})
+    assert data_of(settings).missing == 12
+
+    fill("metadata.quality", {"event_time_us": NOON_US + 9 * SECOND_US, "kind": "HEALED", "count": 10, **hole})
+    data = data_of(settings)
+
+    assert data.missing == 2
+    texts = Outline(page(data, NOON_US)).texts
+    assert texts[texts.index("written") + 5] == "2", "the cell of missing ids and frames"
+
+
 def test_the_book_is_the_mean_of_its_snapshots_around_the_mid(data: Data) -> None:
     book = data.book
 

@@ -105,6 +105,7 @@ def test_what_came_after_all_is_not_missing(settings: Settings, fill: Fill) -> N
 
     fill("metadata.quality", hole("GAP", 11, 20, 10), hole("GAP", 31, 40, 10), hole("GAP", 51, 55, 5))
     fill("metadata.quality", hole("HEALED", 11, 20, 8), hole("NOT_HEALED", 31, 40, 3))
+    fill("metadata.quality", hole("HEALED", 0, 0, 9))  # of a time: no ids were told to be missing
 
     [day] = days_of(settings, Wish(start_us=NOON_US, end_us=NOON_US + DAY_US // 2))
 

@@ -33,16 +33,22 @@ FROM
 )
 SETTINGS max_block_size = 256"""  # noqa: S608  # own text; values are escaped by the driver
 """A bitmap a day: 10 KB at most, where a group a second would be 86,400 for each symbol; spread out few at a time."""
-GAPS: Final = f"""
-SELECT venue, symbol, intDiv(event_time_us, 86400000000) AS day, countIf(kind IN ('GAP', 'FRAME_LOSS')) AS gaps,
-    greatest(0, sumIf(count, kind IN ('GAP', 'FRAME_LOSS')) - sumIf(came, kind IN ('HEALED', 'NOT_HEALED'))) AS missing
-FROM
+HOLES: Final = f"""
 (
-    SELECT *, to_sequence - from_sequence + 1 - if(kind = 'HEALED', 0, count) AS came
+    SELECT *, if(to_sequence = 0, 0, to_sequence - from_sequence + 1 - if(kind = 'HEALED', 0, count)) AS came
     FROM metadata.quality@ FINAL
     WHERE kind IN ('GAP', 'FRAME_LOSS', 'HEALED', 'NOT_HEALED') AND {WHERE}
-)
+)"""  # noqa: S608  # likewise
+"""What was restored of a time in which ids show no hole has no sequences: no hole told that it was missing."""
+LEFT: Final = "greatest(0, sumIf(count, kind IN ('GAP', 'FRAME_LOSS')) - sumIf(came, kind IN ('HEALED', 'NOT_HEALED')))"
+GAPS: Final = f"""
+SELECT venue, symbol, intDiv(event_time_us, 86400000000) AS day, countIf(kind IN ('GAP', 'FRAME_LOSS')) AS gaps,
+    {LEFT} AS missing
+FROM {HOLES}
 GROUP BY venue, symbol, day"""  # noqa: S608  # likewise
+MISSING: Final = f"""
+SELECT sum(missing) AS missing
+FROM (SELECT {LEFT} AS missing FROM {HOLES} GROUP BY venue, symbol)"""  # noqa: S608  # likewise
 
 
 class Day(msgspec.Struct, kw_only=True):
@@ -94,6 +100,12 @@ def read(questions: Questions, wish: Wish, now_us: int) -> list[Day]:
         day = day_of(row)
         day.gaps, day.missing = row["gaps"], row["missing"]
     return [found[key] for key in sorted(found)]
+
+
+def missing(questions: Questions, wish: Wish) -> int:
+    """Ask how many ids and frames are missing of a range, all that was healed within it left out."""
+    [row] = questions.rows(MISSING, wish.values())
+    return int(row["missing"])
 
 
 def _empty(venue: str, symbol: str, day: int, now_us: int) -> Day:

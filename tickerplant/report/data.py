@@ -4,7 +4,7 @@ from dataclasses import dataclass, field, replace
 from typing import Any, Final
 
 from processors.flags import BACKFILL, CLOCK_STEP
-from tickerplant.quality import findings
+from tickerplant.quality import coverage, findings
 from tickerplant.quality.wish import WHERE, Wish
 from tickerplant.questions import Questions, Row
 
@@ -102,6 +102,7 @@ class Data:
         start_us, end_us: from the first to the last tick within the range asked for.
         latencies: what (end to end, network) → venue → part of its ticks in each bucket of LATENCY_EDGES_MS.
         quantiles: rows of p50 and p99 by venue, µs.
+        missing: ids and frames that did not come after all.
         bars: name of the symbol, and its bars of a minute.
     """
 
@@ -114,6 +115,7 @@ class Data:
     quantiles: list[Row] = field(default_factory=list)
     lags: dict[str, list[tuple[int, float]]] = field(default_factory=dict)
     subjects: list[findings.Subject] = field(default_factory=list)
+    missing: int = 0
     spreads: dict[str, list[tuple[int, float]]] = field(default_factory=dict)
     book: Book | None = None
     bars: tuple[str, list[Row]] | None = None
@@ -139,6 +141,8 @@ def read(questions: Questions, wish: Wish) -> Data | None:
         # What was taken in last is stored a little later.
         lags=_series(questions, LAGS, {**values, "end": wish.end_us}),
         subjects=findings.read(questions, replace(wish, start_us=start_us, end_us=end_us)),
+        # So is what was healed.
+        missing=coverage.missing(questions, replace(wish, start_us=start_us)),
         spreads=_series(questions, SPREADS, chosen),
         book=_book(questions, chosen, start_us, end_us),
         bars=_bars(questions, values, busiest[0]),

@@ -44,13 +44,12 @@ def page(data: Data, made_us: int) -> str:
 
 def _summary(data: Data, made_us: int) -> str:
     seconds = (data.end_us - data.start_us) / US
-    missing = sum(each.items for of in data.subjects for each in of.findings if each.kind in {"GAP", "FRAME_LOSS"})
     facts = [
         ("ticks", f"{data.ticks:,}"),
         ("per second", f"{data.ticks / max(seconds, 1):,.0f}"),
         ("venues", str(len(data.rates))),
         ("symbols", str(sum(1 for each in data.subjects if each.ticks))),
-        ("missing ids and frames", f"{missing:,}"),
+        ("missing ids and frames", f"{data.missing:,}"),
         ("written", time_text(made_us)),
     ]
     return _table([name for name, _ in facts], [[value for _, value in facts]])

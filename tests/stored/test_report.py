@@ -102,7 +102,8 @@ def test_what_is_drawn_is_what_is_stored(data: Data) -> None:
     assert data.lags == {"sink.clickhouse market_data.tick": [(NOON_US + SECOND_US, 1.5)]}
     assert [round(value, 3) for _, value in data.spreads["BINANCE BTC/USDT"]] == [2.0] * 3
     assert data.bars
-    assert [bar["high"] for bar in data.bars[1]] == [4.0], "of a bar the newest revision"
+    assert data.bars.interval == "1m"
+    assert [bar["high"] for bar in data.bars.rows] == [4.0], "of a bar the newest revision"
 
 
 def test_latencies_keep_their_sign_and_leave_out_what_has_no_exchange_time(data: Data) -> None:
@@ -144,6 +145,37 @@ def test_what_was_healed_is_not_missing_even_after_the_last_tick(settings: Setti
     assert data.missing == 2
     texts = Outline(page(data, NOON_US)).texts
     assert texts[texts.index("written") + 5] == "2", "the cell of missing ids and frames"
+
+
+def test_a_long_run_is_drawn_to_its_end(settings: Settings, fill: Fill) -> None:
+    hours = 26 * 3600
+    fill("market_data.tick", tick(0), tick(hours))
+    times = [datetime.fromtimestamp(NOON_US // SECOND_US + second, UTC) for second in range(0, hours, 300)]
+    prices = dict.fromkeys(("open", "high", "low", "close"), 1.0)
+    fill("market_data.bars", *({"timestamp": time, "interval": "5m", **prices} for time in times))
+    data = data_of(settings, Wish(start_us=NOON_US, end_us=NOON_US + 2 * hours * SECOND_US))
+
+    assert data.bars
+    assert (data.bars.interval, [row["time_us"] for row in data.bars.rows]) == (
+        "5m",
+        [round(each.timestamp()) * SECOND_US for each in times],
+    )
+    assert "Bars of 5m, BINANCE BTC/USDT" in Outline(page(data, NOON_US)).texts
+
+
+def test_of_more_bars_than_are_drawn_the_newest_are(
+    settings: Settings, fill: Fill, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("tickerplant.report.data.MOST_BARS", 2)
+    days = [NOON_US // SECOND_US - 43_200 + 86_400 * day for day in range(4)]
+    fill("market_data.tick", *(tick(86_400 * day) for day in range(4)))
+    prices = dict.fromkeys(("open", "high", "low", "close"), 1.0)
+    bars = [{"timestamp": datetime.fromtimestamp(each, UTC), "interval": "1d", **prices} for each in days]
+    fill("market_data.bars", *bars)
+    data = data_of(settings, Wish(start_us=NOON_US, end_us=NOON_US + 5 * 86_400 * SECOND_US))
+
+    assert data.bars
+    assert [row["time_us"] // SECOND_US for row in data.bars.rows] == days[-2:]
 
 
 def test_the_book_is_the_mean_of_its_snapshots_around_the_mid(data: Data) -> None:

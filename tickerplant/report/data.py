@@ -3,6 +3,7 @@
 from dataclasses import dataclass, field, replace
 from typing import Any, Final
 
+from processors.bars import LENGTHS_US
 from processors.flags import BACKFILL, CLOCK_STEP
 from tickerplant.quality import coverage, findings
 from tickerplant.quality.wish import WHERE, Wish
@@ -13,6 +14,7 @@ BOOK_COLUMNS: Final = 90
 BOOK_ROWS: Final = 24
 BOOK_STEP_BPS: Final = 2
 MOST_SYMBOLS: Final = 6
+MOST_BARS: Final = 1500
 LEAST_STEP_US: Final = 1_000_000
 LATENCY_EDGES_MS: Final = (
     -2000, -1000, -500, -100, -50, -10, 0, 1, 2, 5, 10, 20, 50, 100, 200, 500, 1000, 2000, 5000, 10000,
@@ -80,9 +82,9 @@ WHERE bucket >= -%(half)s AND bucket < %(half)s
 GROUP BY time_us, bucket ORDER BY time_us, bucket"""  # noqa: S608
 BARS: Final = """
 SELECT toUnixTimestamp(timestamp) * 1000000 AS time_us, open, high, low, close
-FROM market_data.bars@ WHERE interval = '1m' AND venue = %(venue)s AND symbol = %(symbol)s
+FROM market_data.bars@ WHERE interval = %(interval)s AND venue = %(venue)s AND symbol = %(symbol)s
     AND timestamp >= toDateTime(intDiv(%(start)s, 1000000)) AND timestamp < toDateTime(intDiv(%(end)s, 1000000))
-ORDER BY timestamp, revision DESC LIMIT 1 BY timestamp LIMIT 1500"""
+ORDER BY timestamp DESC, revision DESC LIMIT 1 BY timestamp LIMIT %(most)s"""
 
 
 @dataclass(frozen=True)
@@ -94,6 +96,15 @@ class Book:
     cells: list[list[float]]
 
 
+@dataclass(frozen=True)
+class Bars:
+    """Bars of one symbol, the newest revision of each, the oldest first; at most `MOST_BARS`, the newest ones."""
+
+    name: str
+    interval: str
+    rows: list[Row]
+
+
 @dataclass(frozen=True, kw_only=True)
 class Data:
     """All that a page shows; times in µs, lines by name.
@@ -103,7 +114,6 @@ class Data:
         latencies: what (end to end, network) → venue → part of its ticks in each bucket of LATENCY_EDGES_MS.
         quantiles: rows of p50 and p99 by venue, µs.
         missing: ids and frames that did not come after all.
-        bars: name of the symbol, and its bars of a minute.
     """
 
     start_us: int
@@ -118,7 +128,7 @@ class Data:
     missing: int = 0
     spreads: dict[str, list[tuple[int, float]]] = field(default_factory=dict)
     book: Book | None = None
-    bars: tuple[str, list[Row]] | None = None
+    bars: Bars | None = None
 
 
 def read(questions: Questions, wish: Wish) -> Data | None:
@@ -187,8 +197,19 @@ def _book(questions: Questions, values: dict[str, Any], start_us: int, end_us: i
     return Book(f"{deepest['venue']} {deepest['symbol']}", list(columns), list(columns.values()))
 
 
-def _bars(questions: Questions, values: dict[str, Any], busiest: Row) -> tuple[str, list[Row]] | None:
+def interval_of(span_us: int) -> str:
+    """Tell the shortest bars of which a span takes no more than are drawn; else the longest there are.
+
+    >>> [interval_of(days * 86_400_000_000) for days in (0, 1, 2, 7, 5000)]
+    ['1m', '1m', '5m', '15m', '1d']
+    """
+    return next((name for name, length_us in LENGTHS_US.items() if span_us <= MOST_BARS * length_us), [*LENGTHS_US][-1])
+
+
+def _bars(questions: Questions, values: dict[str, Any], busiest: Row) -> Bars | None:
     venue, symbol = busiest["venue"], busiest["symbol"]
-    start_us = values["start"] - values["start"] % (60 * LEAST_STEP_US)
-    bars = list(questions.rows(BARS, {**values, "venue": venue, "symbol": symbol, "start": start_us}))
-    return (f"{venue} {symbol}", bars) if bars else None
+    interval = interval_of(values["end"] - values["start"])
+    start_us = values["start"] - values["start"] % LENGTHS_US[interval]
+    chosen = {"venue": venue, "symbol": symbol, "interval": interval, "start": start_us, "most": MOST_BARS}
+    rows = list(questions.rows(BARS, {**values, **chosen}))
+    return Bars(f"{venue} {symbol}", interval, rows[::-1]) if rows else None

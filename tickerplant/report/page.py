@@ -86,12 +86,11 @@ def _sections(data: Data) -> Iterator[tuple[str, str]]:
     if data.book is not None:
         yield f"Book of {data.book.name}", _book(data, clock)
     if data.bars is not None:
-        name, bars = data.bars
         drawn = [
             svg.Candle(x=row["time_us"], **{each: row[each] for each in ("open", "high", "low", "close")})
-            for row in bars
+            for row in data.bars.rows
         ]
-        yield f"Bars of a minute, {name}", svg.candles(drawn, x_label=clock, y_label=_number)
+        yield f"Bars of {data.bars.interval}, {data.bars.name}", svg.candles(drawn, x_label=clock, y_label=_number)
 
 
 def _over_time(series: Lines, clock: svg.Label, label: svg.Label) -> str:

@@ -51,6 +51,8 @@ POLL_S: Final = 0.1
 TIMEOUT_S: Final = 10.0
 COMMIT_S: Final = 5.0
 MOST_KEYS: Final = 100_000
+FETCH: Final = {"fetch.queue.backoff.ms": 10}
+"""A queue of 100,000 records lasts for less than the second that librdkafka else waits before it fetches again."""
 PASSING: Final = frozenset(
     {KafkaError._TRANSPORT, KafkaError._ALL_BROKERS_DOWN, KafkaError._RESOLVE, KafkaError._TIMED_OUT}  # noqa: SLF001  # the library's own errors all start so
 )
@@ -131,7 +133,7 @@ class Subscription(Generic[R]):
         partitions = partition_count(settings, wish.topic.name)
         self._places: dict[int, Place] = {number: (self._name, number) for number in range(partitions)}
         self._decoder: Decoder[R] = Registry(settings).decoder(wish.topic.record)  # type: ignore[arg-type]  # the topic tells R
-        self._consumer: Consumer = consumer(settings, wish.group or GROUP)
+        self._consumer: Consumer = consumer(settings, wish.group or GROUP, **FETCH)
         try:
             places = [TopicPartition(self._name, number) for number in range(partitions)]
             starts = settled(lambda: self._starts(places))

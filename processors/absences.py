@@ -15,6 +15,7 @@ from processors.items import Trade
 
 MOST_ABSENCES: Final = 8
 MOST_FILLS: Final = 10_000
+MOST_KNOWN: Final = 10_000  # of one time
 
 TradeId = int | str
 
@@ -64,8 +65,9 @@ class Absences:
         piece, time_us = self._piece, trade.exchange_time_us
         if time_us > piece.newest_us:
             piece.newest_us, piece.newest = time_us, _ids(trade)
-        elif time_us == piece.newest_us:
+        elif time_us == piece.newest_us and time_us:
             piece.newest += _ids(trade)
+            del piece.newest[:-MOST_KNOWN]
         if piece.absences:
             self._end(_ids(trade), time_us, now_us)
 

@@ -171,6 +171,16 @@ def test_a_second_loss_before_a_trade_is_the_same_one() -> None:
     assert absences.next_us == 0
 
 
+def test_times_that_stand_still_fill_no_memory(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("processors.absences.MOST_KNOWN", 5)
+    absences = Absences()
+    for number in range(20):
+        absences.note(told(number, 0), 0)
+        absences.note(told(number, 7), 0)
+
+    assert absences.capture().newest == [15, 16, 17, 18, 19]
+
+
 def test_so_many_are_remembered_and_a_clock_that_is_set_back_makes_none_wait_longer() -> None:
     absences = Absences()
     for number in range(2 * MOST_ABSENCES):

@@ -29,8 +29,11 @@ MOST_KEYWORDS: Final = 14  # beside one argument
 UNSURE: Final = (IndexError, KeyError, UnicodeDecodeError, struct.error)
 """What a decoder raises for bytes that are to be left to fastavro."""
 
-_HIGH: dict[bytes, int] = {}
-"""All but the first two bytes of a positive number of so many → what they add to it."""
+_HIGH: Final[dict[int, dict[bytes, int]]] = {INSTANT_BYTES: {}, SEQUENCE_BYTES: {}}
+"""By the bytes of a positive number: all but the first two → what they add to it.
+
+Apart from one another, since bytes that end too early for the one could be taken for the other.
+"""
 
 
 def read_long(data: bytes, at: int) -> tuple[int, int]:
@@ -41,10 +44,10 @@ def read_long(data: bytes, at: int) -> tuple[int, int]:
         number |= (data[end] & SEVEN_BITS) << shift
         shift += 7
     end += 1
-    if end - at in {INSTANT_BYTES, SEQUENCE_BYTES} and not number & 1:
-        if len(_HIGH) >= MEMORY_ENTRIES:
-            _HIGH.clear()
-        _HIGH[data[at + 2 : end]] = number >> LOW_BITS << LOW_BITS >> 1
+    if (high := _HIGH.get(end - at)) is not None and not number & 1:
+        if len(high) >= MEMORY_ENTRIES:
+            high.clear()
+        high[data[at + 2 : end]] = number >> LOW_BITS << LOW_BITS >> 1
     if end - at > MOST_BYTES:
         raise IndexError(f"a number of {end - at} bytes")
     return (number >> 1) ^ -(number & 1), end
@@ -90,10 +93,10 @@ elif (third := data[at + 2]) < {LAST_BYTE}:
     number = first & {SEVEN_BITS} | (second & {SEVEN_BITS}) << 7 | third << {LOW_BITS}
     FIELD = (number >> 1) ^ -(number & 1)
     at += 3
-elif (high := high_of(data[at + 2:at + {INSTANT_BYTES}])) is not None and not first & 1:
+elif (high := high_of_instant(data[at + 2:at + {INSTANT_BYTES}])) is not None and not first & 1:
     FIELD = (first & {SEVEN_BITS}) >> 1 | (second & {SEVEN_BITS}) << 6 | high
     at += {INSTANT_BYTES}
-elif (high := high_of(data[at + 2:at + {SEQUENCE_BYTES}])) is not None and not first & 1:
+elif (high := high_of_sequence(data[at + 2:at + {SEQUENCE_BYTES}])) is not None and not first & 1:
     FIELD = (first & {SEVEN_BITS}) >> 1 | (second & {SEVEN_BITS}) << 6 | high
     at += {SEQUENCE_BYTES}
 else:
@@ -146,7 +149,8 @@ def decoder_of(schema: str, begin: int, make: type[Struct] | None = None) -> Cal
         "read_text": read_text,
         "read_bytes": read_bytes,
         "read_doubles": read_doubles,
-        "high_of": _HIGH.get,
+        "high_of_instant": _HIGH[INSTANT_BYTES].get,
+        "high_of_sequence": _HIGH[SEQUENCE_BYTES].get,
         "SMALL": [(number >> 1) ^ -(number & 1) for number in range(LAST_BYTE)],
         "BOOLEANS": {0: False, 1: True},
         "IS_THERE": {0: False, 2: True},

@@ -176,6 +176,13 @@ def test_what_flows_most_is_decoded_without_fastavro() -> None:
     assert [read_by_both(records.Tick, body[HEADER.size :]) for _ in range(2)] == [True, True]
 
 
+def test_a_number_at_the_end_of_a_record_is_read_again_as_before() -> None:
+    command = records.ControlCommand(event_time_us=0, venue="V", market="m", command="backfill", from_time_us=2**36)
+    body = Encoder(records.ControlCommand, SCHEMA_ID).encode(command)[HEADER.size :]
+
+    assert [QUICK_RECORD[records.ControlCommand](body) for _ in range(2)] == [command, command]
+
+
 @given(garbage=st.binary(max_size=200))
 def test_garbage_is_a_wire_format_error_or_an_unknown_schema(garbage: bytes) -> None:
     with suppress(WireFormatError, UnknownSchemaError):

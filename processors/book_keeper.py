@@ -21,7 +21,7 @@ MOST_BUFFERED_LEVELS: Final = 40_000
 PATIENCE_US: Final = 30_000_000  # the producer fetches a snapshot by itself after it subscribes
 FIRST_WAIT_US: Final = 2_000_000
 MOST_WAIT_US: Final = 60_000_000
-STABLE_US: Final = 60_000_000  # a book that stood for less is one more failure
+STABLE_US: Final = 120_000_000  # one that began to stand later, and had to wait meanwhile, is one more failure
 EMPTY_BELIEVED: Final = 3  # times in a row that a venue has to say that there are no levels while updates come
 
 
@@ -238,6 +238,12 @@ class BookKeeper:
         self.is_denied = True
         self.holes = Holes()
         return (*effects, *self._request(reason, now_us))
+
+    def distrust(self, reason: str, now_us: int) -> Sequence[Effect]:
+        """Give up the book, since a change of it was lost; a snapshot is asked for no more often than others are."""
+        self._clear_buffer()
+        self.is_chained, self.is_denied = False, True
+        return (*self._reset(reason), *self._request(reason, now_us))
 
     def announce(self, snapshot_id: int, now_us: int) -> Sequence[Effect]:
         """Publish a book that was kept silently, above the last snapshot id that was published."""

@@ -34,6 +34,8 @@ class BookRule:
     """The venue numbers updates; else they are counted as they come."""
     WORDS: ClassVar[str] = ""
     """The rule, as `docs/venues.md` says it."""
+    is_blind = False
+    """Nothing shows that an update was left out, or not wherever in the book it was."""
 
     def __init__(
         self,
@@ -137,7 +139,8 @@ class PreviousIdRule(BookRule):
 class CountedRule(FirstIdRule):
     """Updates have no ids: they are counted as they come, and what is lost shows by checksums or on the connection.
 
-    Where neither is sent, what came late shows by its time, and what is lost by a book that is crossed.
+    Where neither is sent, what came late shows by its time, and what is lost by a book that is crossed. Books that are
+    watched for standing still are whole each time: there a message that is lost costs nothing.
 
     Two connections cannot be compared, so each has a book of its own.
     """
@@ -159,4 +162,5 @@ class CountedRule(FirstIdRule):
         is_numbered_by_connection: bool = False,
     ) -> None:
         self.is_numbered_by_connection = is_numbered_by_connection
+        self.is_blind = not is_numbered_by_connection and not stale_after_us  # checksums are of the best levels alone
         super().__init__(ids_are_shared=False, checksum=checksum, stale_after_us=stale_after_us, is_in_time=is_in_time)

@@ -2,6 +2,7 @@
 
 ProcessorError
 ├── FrameError   a frame that cannot be used; it goes to the dead letters with its reason
+│   └── OtherFrameError   it is seen to tell nothing of a book
 └── StateError   a piece of state that this version cannot read
     └── StateVersionError   a newer program wrote it
 """
@@ -13,6 +14,14 @@ class ProcessorError(Exception):
 
 class FrameError(ProcessorError):
     """A frame cannot be used; its text says why."""
+
+    may_change_books = True
+
+
+class OtherFrameError(FrameError):
+    """A frame cannot be used, but changes no book, whatever it tells."""
+
+    may_change_books = False
 
 
 class StateError(ProcessorError):

@@ -323,7 +323,13 @@ class Pipeline:
                 memory = self._memories.get(source.connection)
                 if memory is None:
                     memory = self._memories[source.connection] = Memory()
-                self._use_items(batch, self._parse(source.market, frame, memory))
+                try:
+                    items = self._parse(source.market, frame, memory)
+                except FrameError as error:
+                    if error.may_change_books and frame.kind == "MESSAGE":
+                        self._doubt_books(batch)
+                    raise
+                self._use_items(batch, items)
                 self.tally.in_a_row = 0  # as `good`, of each frame
                 self.tally.seen += 1
             else:
@@ -421,6 +427,14 @@ class Pipeline:
             if state.instrument.market == batch.market and state.is_carried_by(batch.connection):
                 self._touch(state)
                 state.on_loss(batch, f"{count} messages of the connection are missing")
+
+    def _doubt_books(self, batch: Batch) -> None:
+        """Give up books that a message which could not be read may have changed, where nothing else shows it."""
+        for state in self._ordered:
+            instrument = state.instrument
+            if state.is_blind and instrument.market == batch.market and state.is_carried_by(batch.connection):
+                self._touch(state)
+                state.on_unread(batch)
 
     def _on_instruments(self, batch: Batch, frame: Frame) -> None:
         try:

@@ -197,11 +197,16 @@ class SymbolState:
         """Give up the book of a connection that lost messages, and ask for another."""
         if not self._are_counted:  # else the next id tells
             self.lose_trades(batch.recv_time_us)
-        if self.depth_line.sole == batch.connection:
-            self._carry_out(batch, self.keeper.restart(batch.recv_time_us, reason))
-            self._hand_over(batch)
-        elif self.books.leave(batch.connection) is not None:
-            batch.command("resnapshot", self.instrument, reason, batch.connection)
+        self._distrust(batch, reason)
+
+    def on_unread(self, batch: Batch) -> None:
+        """Give up the book of a connection whose message could not be read."""
+        self._distrust(batch, "a message of the connection could not be read")
+
+    @property
+    def is_blind(self) -> bool:
+        """Tell whether nothing else shows that a change of its book was not read."""
+        return self._rule.is_blind
 
     def on_frame_loss(self, batch: Batch) -> None:
         """Give up the book where it cannot find by itself that a delta is missing; the same for trades."""
@@ -341,6 +346,21 @@ class SymbolState:
             snapshot = base_snapshot(self.instrument, snapshot)
         return snapshot if self._rule.has_ids else structs.replace(snapshot, sequence=keeper.last_seen + 1)
 
+    def _distrust(self, batch: Batch, reason: str) -> None:
+        """Give up the book of this connection, and go on with another's."""
+        if self.depth_line.sole == batch.connection:
+            self._carry_out(batch, self.keeper.distrust(reason, batch.recv_time_us))
+            self._hand_over(batch)
+        elif batch.connection in self.books:
+            keeper = self.books.keeper(batch.connection, self.instrument)
+            self._ask(batch, keeper.distrust(reason, batch.recv_time_us))
+
+    def _ask(self, batch: Batch, effects: Iterable[Effect]) -> None:
+        """Ask for the snapshots that a book which is not published needs."""
+        for effect in effects:
+            if isinstance(effect, Resnapshot):
+                batch.command("resnapshot", self.instrument, effect.reason, batch.connection)
+
     def _leads(self, batch: Batch) -> bool:
         """Tell whether this connection's book is the one published; the first one is, and one whose lead is silent."""
         line = self.depth_line
@@ -362,9 +382,7 @@ class SymbolState:
             effects = keeper.on_snapshot(self._exact_snapshot(keeper, item), now_us)
         else:
             effects = keeper.on_delta(self._exact_delta(keeper, item), now_us)
-        for effect in effects:
-            if isinstance(effect, Resnapshot):
-                batch.command("resnapshot", self.instrument, effect.reason, batch.connection)
+        self._ask(batch, effects)
         is_lost = now_us - self.books.lead_heard_us > SILENCE_US
         if not keeper.is_valid or self.keeper.repeats(keeper.exchange_time_us, now_us):
             return

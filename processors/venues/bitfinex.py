@@ -101,8 +101,8 @@ def _message(market: str, parts: list[msgspec.Raw], memory: Memory) -> Items:
     try:
         items = [] if word == "hb" else _items(market, channel, word, parts[size - 1], (instant, memory))
     except (FrameError, *MALFORMED):
-        if gap is not None:  # the next message tells of it
-            memory.sequence = counted
+        if gap is not None or memory.names.get(channel, "").startswith(BOOK_OF):
+            memory.sequence = counted  # the next message tells that this one is missing
         raise
     return items if gap is None else [ConnectionGap(*gap), *items]
 

@@ -9,7 +9,7 @@ from collections.abc import Callable
 from typing import Final
 from urllib.parse import unquote
 
-from processors.errors import FrameError
+from processors.errors import FrameError, OtherFrameError
 from processors.items import BookDelta, BookSnapshot, Notice, TickerItem, Trade
 from processors.venues import coinbase_wire as wire
 from processors.venues.coinbase_common import (
@@ -54,9 +54,14 @@ def parse_exchange(payload: bytes) -> Items:
     read = TYPES.get(head.type)
     if read is None:
         why = "is of the channel full, which is not read" if head.type in FULL_TYPES else "is not known"
-        raise FrameError(f"type {head.type[:40]!r} {why}")
+        raise OtherFrameError(f"type {head.type[:40]!r} {why}")
     unknown: Unknown = []
-    items = read(payload, unknown)
+    try:
+        items = read(payload, unknown)
+    except FrameError as error:
+        if head.type in OF_BOOKS:
+            raise
+        raise OtherFrameError(str(error)) from error
     return [*items, *unknown] if unknown else items
 
 
@@ -136,5 +141,6 @@ TYPES: Final[dict[str, Type]] = {
     "snapshot": _snapshot,
     "l2update": _update,
 }
+OF_BOOKS: Final = frozenset({"snapshot", "l2update"})
 SILENT: Final = frozenset({"subscriptions", "heartbeat", "status"})
 FULL_TYPES: Final = frozenset({"received", "open", "done", "change", "activate"})

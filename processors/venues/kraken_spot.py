@@ -13,7 +13,7 @@ from urllib.parse import unquote
 import msgspec
 from msgspec import Raw, Struct
 
-from processors.errors import FrameError
+from processors.errors import FrameError, OtherFrameError
 from processors.items import (
     AnyItem,
     BookDelta,
@@ -176,8 +176,13 @@ def parse(payload: bytes, memory: Memory) -> Items:
     if message.channel:
         read = CHANNELS.get(message.channel)
         if read is None:
-            raise FrameError(f"channel {message.channel[:40]!r} is not known")
-        items = read(message, memory, unknown)
+            raise OtherFrameError(f"channel {message.channel[:40]!r} is not known")
+        try:
+            items = read(message, memory, unknown)
+        except FrameError as error:
+            if read is _book:
+                raise
+            raise OtherFrameError(str(error)) from error
     elif message.method or message.error is not None:
         items = _answer(message, payload, memory)
     else:

@@ -14,7 +14,7 @@ from typing import Any, Final, Literal
 import msgspec
 from msgspec import Raw, Struct, field
 
-from processors.errors import FrameError
+from processors.errors import FrameError, OtherFrameError
 from processors.items import (
     AnyItem,
     BookDelta,
@@ -165,10 +165,13 @@ def _message(payload: bytes) -> Items:
         name, _, detail = channel.partition("-")
         read = CHANNELS.get(name)
         if read is None:
-            raise FrameError(f"channel {channel[:40]!r} is not known")
-        items = read(pair, detail, parts[1:-2], unknown)
+            raise OtherFrameError(f"channel {channel[:40]!r} is not known")
     except MALFORMED as error:
         raise FrameError(str(error)) from error
+    try:
+        items = read(pair, detail, parts[1:-2], unknown)
+    except (FrameError, *MALFORMED) as error:
+        raise (FrameError if name == "book" else OtherFrameError)(str(error)) from error
     return [*items, *unknown] if unknown else items
 
 

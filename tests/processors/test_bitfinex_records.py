@@ -144,6 +144,25 @@ def test_a_gap_before_a_message_that_cannot_be_read_is_told_with_the_next(spot: 
     assert fields(only(spot.of(QualityEvent, kind="GAP")), "from_sequence", "to_sequence") == (2, 5)
 
 
+def test_a_change_that_cannot_be_read_is_missed_by_the_next_message(spot: Any) -> None:
+    said(spot, "book")  # number 7
+    spot.say([90, [45000, "x", 1], 8, 1795168800150], [92, "hb", 9, 1795168800160])
+
+    assert only(spot.of(DeadLetter))
+    gap = only(spot.of(QualityEvent, kind="GAP"))
+    assert fields(gap, "from_sequence", "to_sequence") == (8, 8)
+    assert only(spot.of(QualityEvent, kind="BOOK_RESET"))
+    assert [each.venue_symbol for each in spot.commands] == ["tBTCUSD"]
+
+
+def test_a_message_beside_the_books_that_cannot_be_read_costs_no_book(spot: Any) -> None:
+    said(spot, "book")  # number 7
+    spot.say([92, "nonsense", 1, 8], [92, "hb", 9])
+
+    assert only(spot.of(DeadLetter))
+    assert not spot.of(QualityEvent, kind="BOOK_RESET")
+
+
 def test_a_book_of_one_level_is_the_best_quote(spot: Any) -> None:
     said(spot, "quote", "quote update")
 

@@ -100,6 +100,41 @@ def test_a_change_without_a_time_is_used(new_run: Any) -> None:
     assert kinds(run) == ["BOOK_READY"]
 
 
+UNREAD = {"type": "l2update", "product_id": "BTC-USD", "time": "2026-12-01T00:00:01Z", "changes": [["buy", "1", None]]}
+
+
+def test_a_change_that_cannot_be_read_costs_the_books_of_its_connection(say: Any) -> None:
+    run = say("exchange", "book")
+    run.say(UNREAD)
+
+    assert len(run.of(DeadLetter)) == 1
+    assert kinds(run) == ["BOOK_READY", "BOOK_RESET", "DEAD_LETTER"]
+    assert [each.command for each in run.commands] == ["resnapshot"]
+
+    run.say(MESSAGES["exchange"]["book"])
+    assert kinds(run)[3:] == ["BOOK_READY"]
+
+
+def test_messages_that_are_seen_to_be_of_no_book_cost_none(say: Any) -> None:
+    run = say("exchange", "book")
+    run.say({"type": "auction"}, {"type": "match", "price": None})
+
+    assert kinds(run) == ["BOOK_READY", "DEAD_LETTER"]
+    assert not run.commands
+
+
+def test_a_connection_that_sends_garbage_is_resynced_ever_more_rarely(say: Any) -> None:
+    run = say("exchange", "book")
+    for _ in range(300):  # a second each; a snapshot comes as soon as it is asked for
+        asked = len(run.commands)
+        run.take(run.feed.frame(b"{", after_us=1_000_000))
+        run.take(run.feed.frame(b"", "CLOCK"))
+        if len(run.commands) > asked:
+            run.say(MESSAGES["exchange"]["book"])
+
+    assert 5 < len(run.commands) < 12
+
+
 def test_a_ticker_is_a_quote_and_the_statistics_of_a_day(say: Any) -> None:
     run = say("exchange", "ticker")
 

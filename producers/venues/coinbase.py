@@ -205,7 +205,7 @@ def dialogue(market: str, ticket: bytes) -> Dialogue:
 
 
 def trades_request(market: str, missing: Missing, base: str | None, *, is_keyed: bool) -> Request | None:
-    """Make the request for missing trades, from the last one backwards; None = Advanced Trade wants a key.
+    """Make the request for missing trades, from the last one backwards; None = Advanced Trade is not asked.
 
     Source: https://docs.cdp.coinbase.com/api-reference/exchange-api/rest-api/products/get-product-trades
     """

@@ -57,8 +57,9 @@ QUALITY: Final = Dashboard(
             panels=[
                 Panel(
                     title="Missing sequence ids and frames",
-                    description="Per minute: holes in a venue's ids, frames lost between socket and Kafka.",
-                    queries=[Query(events("GAP", "FRAME_LOSS"), "{{venue}} {{kind}}")],
+                    description="Per minute: holes in a venue's ids, frames lost between socket and Kafka; "
+                    "of trades also how many were fetched afterwards (HEALED), or are missing for good (NOT_HEALED).",
+                    queries=[Query(events("GAP", "FRAME_LOSS", "HEALED", "NOT_HEALED"), "{{venue}} {{kind}}")],
                     unit="cpm",
                 ),
                 Panel(

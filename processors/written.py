@@ -92,10 +92,10 @@ def find_written(
         if spans:
             eof = {"enable.partition.eof": True}
             with closing(connect(settings, LOAD_GROUP, **eof)) as client:
-                for message in _read(client, {(topic + suffix, n): each for (topic, n), each in spans.items()}):
-                    source = _source_header(message)
-                    if source:
-                        found.note((message.topic() or "").removesuffix(suffix), source)
+                for topic, source in read_spans(
+                    client, {(name + suffix, n): each for (name, n), each in spans.items()}
+                ):
+                    found.note(topic.removesuffix(suffix), source)
     except (DependencyError, KafkaException) as error:
         raise StateAwayError(f"outputs: {error}") from error
     return found
@@ -173,10 +173,20 @@ def narrowed(span: Span, begin: int | None, over: int | None) -> Span:
     return end if begin is None else max(start, begin), end if over is None or over <= start else min(end, over)
 
 
-def _read(client: Consumer, spans: Mapping[Place, list[Span]]) -> Iterator[Message]:
-    """Read spans of partitions, the first of each, then the second of each, and so on."""
+def read_spans(client: Consumer, spans: Mapping[Place, list[Span]]) -> Iterator[tuple[str, bytes]]:
+    """Read spans of partitions, the first of each, then the second of each, and so on; gives topics and source headers.
+
+    Args:
+        client: made with `enable.partition.eof`; it is assigned these partitions.
+
+    Raises:
+        StateAwayError: the broker does not give them.
+    """
     for turn in range(max(map(len, spans.values()))):
-        yield from _read_turn(client, {place: each[turn] for place, each in spans.items() if turn < len(each)})
+        for message in _read_turn(client, {place: each[turn] for place, each in spans.items() if turn < len(each)}):
+            source = _source_header(message)
+            if source:
+                yield message.topic() or "", source
 
 
 def _read_turn(client: Consumer, spans: dict[Place, Span]) -> Iterator[Message]:

@@ -11,6 +11,7 @@ from schemas.venues import SYMBOLOGIES
 Operation = Literal["CREATE", "DESCRIBE", "READ", "WRITE"]
 
 PROCESSOR_GROUP: Final = "tickerplant.processor"
+COMPARE_GROUP: Final = "tickerplant.compare"
 SINK_GROUPS: Final = {"sink-clickhouse": "tickerplant.sink.clickhouse", "sink-parquet": "tickerplant.sink.parquet"}
 ASSIGNED_GROUPS: Final = {
     "produce": "tickerplant.producer",
@@ -33,6 +34,7 @@ TOPICS: Final[dict[str, dict[Operation, Sequence[str]]]] = {
     "checkpoint": {"READ": (*RAW, STATE.name)},
     "sink-clickhouse": {"READ": STORED, "WRITE": (DEAD_SINK.name, SINK_COMMIT.name)},
     "sink-parquet": {"READ": STORED, "WRITE": (DEAD_SINK.name, SINK_COMMIT.name)},
+    "compare": {"READ": (topics.TICK.name, topics.QUALITY.name), "WRITE": (topics.QUALITY.name,)},
     "lag-exporter": {"DESCRIBE": ALL},
     "subscribe": {"READ": (*DERIVED, SINK_COMMIT.name)},
     "ctl": {"READ": (INSTRUMENT.name, WANTED.name), "WRITE": (COMMAND.name, WANTED.name)},
@@ -67,12 +69,16 @@ def _on_groups(role: str, suffix: str) -> Iterator[Right]:
     needs: dict[str, Operation] = {}
     if role == "process":
         needs[PROCESSOR_GROUP + suffix] = "READ"
+    if role == "compare":
+        needs[COMPARE_GROUP + suffix] = "READ"
     if role in SINK_GROUPS:
         needs[SINK_GROUPS[role] + suffix] = "READ"
     if role in ASSIGNED_GROUPS:
         needs[ASSIGNED_GROUPS[role]] = "DESCRIBE"
     if role == "lag-exporter":
-        needs = dict.fromkeys((group + suffix for group in (PROCESSOR_GROUP, *SINK_GROUPS.values())), "DESCRIBE")
+        needs = dict.fromkeys(
+            (group + suffix for group in (PROCESSOR_GROUP, COMPARE_GROUP, *SINK_GROUPS.values())), "DESCRIBE"
+        )
     for name, operation in needs.items():
         yield Right(role=role, resource="group", name=name, operation=operation)
 

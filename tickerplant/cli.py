@@ -340,6 +340,18 @@ def sinks_restart(config: Path | None, as_json: bool, task: int | None, name: st
     _show(restart(load_settings(config), name, task), as_json=as_json)
 
 
+@cli.command(help=f"Compare prices of venues: DIVERGENCE in quality.event, a minute at a time. {RUN_HELP}")
+@config_option
+@json_option
+@wait_option
+def compare(config: Path | None, as_json: bool, is_patient: bool) -> None:
+    """Run the second stage."""
+    settings = _role_settings(config, "compare")
+    from processors import compare as stage
+
+    _run_role(lambda: stage.run(settings, is_patient=is_patient), as_json=as_json, is_patient=is_patient)
+
+
 @cli.command("lag-exporter", help=f"Serve the lag of every consumer group to Prometheus. {RUN_HELP}")
 @config_option
 @json_option

@@ -60,6 +60,7 @@ MODULES: Final = {
     "sink parquet": ("tickerplant.cli", "sinks.app", "sinks.parquet", "s3fs"),
     "checkpoint": ("tickerplant.cli", "tickerplant.replay.keeper", "s3fs"),
     "lag-exporter": ("tickerplant.cli", "tickerplant.lag_exporter"),
+    "compare": ("tickerplant.cli", "processors.compare"),
     "run": ("tickerplant.cli", "tickerplant.supervise"),
     "demo": ("tickerplant.cli", "tickerplant.demo.run"),
     "gateway": ("tickerplant.local.gateway.__main__",),

@@ -233,6 +233,16 @@ class LagExporter(Section):
     cluster_name: str = "tickerplant"  # label of all its metrics
 
 
+class Divergence(Section):
+    """`tickerplant compare`: prices of one pair at several venues; see docs/quality.md."""
+
+    enabled: bool = False  # `tickerplant run` starts it
+    width: Positive = 5.0  # half the band, in standard deviations estimated from the MAD
+    floor_bps: Positive = 10.0  # half the band at least
+    fresh_s: Count = 10  # a venue that has not quoted for longer is left out
+    patience_s: Count = 3  # what ends sooner is told by nobody
+
+
 class Settings(Section):
     """All settings of all roles."""
 
@@ -251,6 +261,7 @@ class Settings(Section):
     connectors: Connectors = Connectors()
     metrics: Metrics = Metrics()
     lag_exporter: LagExporter = LagExporter()
+    divergence: Divergence = Divergence()
     venues: tuple[Venue, ...] = ()
 
 

@@ -52,12 +52,16 @@ class Role:
 def roles_of(settings: Settings) -> tuple[Role, ...]:
     """List the roles in the order in which they drain: each only after those that feed it."""
     produce = (Role("produce", ("produce", "--wait")),) if settings.venues else ()
+    compare = (
+        (Role("compare", ("compare", "--wait"), 2, niceness=SINK_NICENESS),) if settings.divergence.enabled else ()
+    )
     return (
         *produce,
         Role("process", ("process", "--wait"), 1, settings.processor.workers),
         _sink_role(settings, "clickhouse"),
         _sink_role(settings, "parquet"),
         Role("checkpoint", ("checkpoint",), 2, niceness=SINK_NICENESS),
+        *compare,
         Role("lag-exporter", ("lag-exporter",), 2, niceness=SINK_NICENESS),
     )
 

@@ -18,6 +18,7 @@ LAG = 'kafka_consumergroup_group_max_lag_seconds{cluster_name="tickerplant",grou
 LETTERS = 'stage_dead_letters_total{stage="process",venue="BINANCE"}'
 BOOKS = 'processor_books{venue="BINANCE",state="invalid"}'
 DUPLICATES = 'quality_events_total{venue="BINANCE",kind="DUPLICATE"}'
+APART = 'quality_events_total{venue="BINANCE",kind="DIVERGENCE"}'
 OUTLIERS = 'ticks_flagged_total{venue="BINANCE",flag="OUTLIER"}'
 LATE = 'ticks_flagged_total{venue="BINANCE",flag="LATE"}'
 DEPENDENCY = 'dependency_up{role="sink-clickhouse",dependency="clickhouse",instance="a"}'
@@ -111,6 +112,8 @@ CASES = [
     Case("OutliersHigh", "0.2 %", {OUTLIERS: steady(1, 30), TICKS: steady(500, 30)}, 30, fires=True),
     Case("OutliersHigh", "half a per mille", {OUTLIERS: steady(1, 30), TICKS: steady(2000, 30)}, 30, fires=False),
     Case("OutliersHigh", "late ticks alone", {LATE: steady(100, 30), TICKS: steady(300, 30)}, 30, fires=False),
+    Case("VenueApart", "one symbol, all the time", {APART: steady(15, 12)}, 12, fires=True),
+    Case("VenueApart", "a quarter of the time", {APART: steady(3, 12)}, 12, fires=False),
     Case("DependencyDown", "for two minutes", {DEPENDENCY: constant(0, 2)}, 2, fires=True),
     Case("DependencyDown", "for half a minute", {DEPENDENCY: "1x4 0x1 1x8"}, 2, fires=False),
     Case("ProcessDown", "for two minutes", {UP % "producer": constant(0, 2)}, 2, fires=True),

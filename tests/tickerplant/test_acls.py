@@ -7,12 +7,13 @@ import pytest
 from click.testing import CliRunner
 
 from processors.app import APP_ID
+from processors.compare import GROUP as COMPARING_GROUP
 from processors.state_store import LOAD_GROUP
 from producers.commands import GROUP as COMMANDS_GROUP
 from schemas.topics import COMMAND, STATE, catalogue
 from schemas.venues import SYMBOLOGIES
 from sinks.kafka_log import stored_topics
-from tickerplant.acls import ASSIGNED_GROUPS, PROCESSOR_GROUP, ROLES, SINK_GROUPS, markdown, rights
+from tickerplant.acls import ASSIGNED_GROUPS, COMPARE_GROUP, PROCESSOR_GROUP, ROLES, SINK_GROUPS, markdown, rights
 from tickerplant.cli import cli
 from tickerplant.control import GROUP as CTL_GROUP
 from tickerplant.errors import UserError
@@ -27,6 +28,7 @@ def names(role: str, operation: str, resource: str = "topic") -> set[str]:
 
 def test_groups_are_those_that_the_roles_use() -> None:
     assert PROCESSOR_GROUP == APP_ID == PROCESSOR
+    assert COMPARE_GROUP == COMPARING_GROUP
     assert set(SINK_GROUPS.values()) == set(SINKS)
     assert set(ASSIGNED_GROUPS.values()) == {COMMANDS_GROUP, LOAD_GROUP, SUBSCRIBER_GROUP, CTL_GROUP}
 

@@ -39,6 +39,7 @@ CARRIED = {
     "sink parquet": {"aiohttp", "botocore", "numpy", "pyarrow", "s3fs"},
     "checkpoint": {"aiohttp", "botocore", "numpy", "pyarrow", "s3fs"},
     "lag-exporter": set(),
+    "compare": set(),
     "run": {"httpx"},
     "demo": {"botocore", "clickhouse_driver", "httpx", "numpy", "pyarrow", "rich"},
     "gateway": {"aiohttp", "chdb"},

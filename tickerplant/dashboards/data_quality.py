@@ -112,6 +112,12 @@ QUALITY: Final = Dashboard(
                     queries=[Sql(sql.DEVIATION)],
                 ),
                 Panel(
+                    title="Apart from the other venues",
+                    description="Seconds a minute, of all symbols, in which a venue's price had left those of others, "
+                    "as `tickerplant compare` tells; an alert stands on 300 of ten minutes.",
+                    queries=[Query(events("DIVERGENCE"), "{{venue}}")],
+                ),
+                Panel(
                     title="Depth around the mid",
                     description=f"Mean size of whole books by distance from the mid, {sql.BOOK_STEP_BPS} bps a row, "
                     "quote currency. Choose one symbol.",

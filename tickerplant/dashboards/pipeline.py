@@ -101,6 +101,19 @@ LATENCY: Final = Row(
             unit="s",
             kind="heatmap",
         ),
+        Panel(
+            title="Clocks of venues",
+            description="Least exchange to socket of the last minute: offset of the clocks and the shortest way. "
+            "Negative: the venue's clock is ahead of ours.",
+            queries=[Query(f"min by (venue) (clock_offset_seconds{VENUE})", "{{venue}}")],
+            unit="s",
+        ),
+        Panel(
+            title="Network, without the clocks",
+            description="p50 and p99 of what lies above the clock offset.",
+            queries=quantiles("network_jitter_seconds", "venue", selector=VENUE),
+            unit="s",
+        ),
         *(
             Panel(
                 title=f"Socket to {what}",

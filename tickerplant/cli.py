@@ -472,6 +472,37 @@ def show_features(config: Path | None, as_json: bool, **options: Any) -> None:
         _show(summary, as_json=as_json)
 
 
+@cli.command("bars")
+@config_option
+@json_option
+@click.option("--venue", type=NAME, required=True, help="E.g. binance.")
+@click.option(
+    "--symbol", "symbols", type=NAME, required=True, multiple=True, help="Canonical, e.g. BTC/USDT; may be repeated."
+)
+@click.option("--from", "start", required=True, help="ISO 8601, or 2d = before now; its UTC day is taken whole.")
+@click.option("--to", "end", default="0s", show_default="now", help="The same.")
+@click.option(
+    "--store", type=click.Choice(["clickhouse", "parquet", "duckdb"]), default="clickhouse", show_default=True
+)
+@click.option("--lake", type=NAME, help="Read this lake instead of the one of the settings.")
+@click.option("--database", type=NAME, help="File of DuckDB.")
+@click.option("--out", type=NAME, required=True, help="Folder, or s3://bucket/prefix.")
+def write_bars(config: Path | None, as_json: bool, **options: Any) -> None:
+    """Write stored bars as Parquet by exchange, symbol and timeframe, a file a day, newest revisions alone."""
+    need("sinks")
+    from tickerplant.research.bar_files import run, wish_of
+
+    settings = load_settings(config)
+    out, lake = options.pop("out"), options.pop("lake")
+    store, database = options.pop("store"), options.pop("database")
+    if lake is not None and database is not None:
+        raise UserError("--lake and --database are two stores: give one of them")
+    if lake is not None:
+        store = "parquet"
+        settings = settings.model_copy(update={"object_store": settings.object_store.model_copy(update={"root": lake})})
+    _show(run(settings, wish_of(**options), out, store=store, database=database), as_json=as_json)
+
+
 @cli.command()
 @json_option
 @click.argument("config", type=click.Path(path_type=Path, dir_okay=False))

@@ -1,15 +1,19 @@
 """Ticks and books of stored rows as frames, from each store, and the examples that are built on them."""
 
+import json
 import runpy
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
+import pyarrow.dataset as ds
 import pytest
+from click.testing import CliRunner
 
 import tickerplant
 from processors.book import Book
 from schemas.records import Depth, Derived, QualityEvent, Tick
+from tickerplant.cli import cli
 from tickerplant.errors import UserError
 
 FROM_US = 1_800_000_000_000_000 // 86_400_000_000 * 86_400_000_000 + 86_100_000_000
@@ -25,6 +29,10 @@ def options(stores: dict[str, list[str]], name: str) -> Any:
 
 def us(seconds: float) -> int:
     return FROM_US + round(seconds * 1_000_000)
+
+
+def since(seconds: float) -> str:
+    return datetime.fromtimestamp(us(seconds) / 1e6, UTC).isoformat()
 
 
 def replayed(records: list[Derived], time_us: int) -> Book | None:
@@ -158,3 +166,36 @@ def test_the_as_of_join_finds_the_quote_before_each_trade(stores: dict[str, list
 def example_range() -> list[str]:
     times = [datetime.fromtimestamp(us(seconds) / 1_000_000, UTC).isoformat() for seconds in (0, 900)]
     return ["--from", times[0], "--to", times[1]]
+
+
+@pytest.mark.parametrize("store", ["clickhouse", "parquet", "duckdb"])
+def test_bars_are_written_by_exchange_symbol_and_timeframe_a_day_a_file(
+    store: str, stores: dict[str, list[str]], tmp_path: Path
+) -> None:
+    """The third minute begins another day; what is written again is whole again."""
+    arguments = ["bars", "--venue", "okx", "--symbol", "A/B", "--symbol", "none", "--json", *stores[store]]
+    place = ["--from", since(0), "--to", since(480), "--out", str(tmp_path / "out")]
+    done = [CliRunner().invoke(cli, [*arguments, *place]) for _ in range(2)]
+    found = ds.dataset(tmp_path / "out", partitioning="hive").to_table().to_pylist()
+    files = {str(each.relative_to(tmp_path / "out")) for each in (tmp_path / "out").rglob("*") if each.is_file()}
+
+    assert [each.exit_code for each in done] == [0, 0], done[0].output
+    assert json.loads(done[1].stdout) | {"out": "", "store": ""} == {
+        "venue": "OKX", "symbols": 2, "store": "", "files": 2, "bars": len(found), "out": ""
+    }  # fmt: skip
+    days = sorted({f"{datetime.fromtimestamp(us(60 * minute) / 1e6, UTC):%Y-%m-%d}" for minute in range(9)})
+    assert files == {f"exchange=OKX/symbol=A%2FB/timeframe=1m/{day}.parquet" for day in days}
+    assert sorted((each["open_time_us"], each["revision"]) for each in found) == [
+        (us(60 * minute), int(minute % 3 == 0)) for minute in range(9)
+    ]
+    assert {(each["exchange"], each["symbol"], each["timeframe"]) for each in found} == {("OKX", "A/B", "1m")}
+
+
+def test_bars_of_no_range_or_venue_are_refused_in_a_line() -> None:
+    runner, rest = CliRunner(), ["--symbol", "A/B", "--out", "x"]
+    backwards = runner.invoke(cli, ["bars", "--venue", "okx", "--from", "2026-11-21", "--to", "2026-11-20", *rest])
+    unknown = runner.invoke(cli, ["bars", "--venue", "nowhere", "--from", "1d", *rest])
+
+    assert isinstance(backwards.exception, UserError)
+    assert str(backwards.exception) == "--from 2026-11-21 is not before --to 2026-11-20"
+    assert isinstance(unknown.exception, UserError)

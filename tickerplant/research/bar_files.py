@@ -1,0 +1,132 @@
+"""`tickerplant bars`: stored bars → files by exchange, symbol and timeframe: a whole UTC day each, newest revisions.
+
+The lake's own bars lie by venue and day, as they come: a file for each symbol and timeframe each minute would be a
+million files a day. These are made from them, and made anew as often as wanted.
+"""
+
+from collections.abc import Sequence
+from contextlib import closing
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any, Final
+from urllib.parse import quote
+
+import fsspec
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
+
+from processors.bars import LENGTHS_US
+from schemas.venues import SYMBOLOGIES
+from sinks.places import s3_options
+from tickerplant.choices import chosen_venue
+from tickerplant.clock import now_us as epoch_us
+from tickerplant.errors import DependencyError, UserError
+from tickerplant.research.frames import BAR_COLUMNS
+from tickerplant.research.rows import Rows, Span, Store, open_rows
+from tickerplant.settings import Settings
+from tickerplant.since import since_us
+
+DAY_US: Final = 86_400_000_000
+S3: Final = "s3://"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Wish:
+    """Bars of some symbols of a venue, of whole UTC days; `from_us` and `to_us` are starts of days."""
+
+    venue: str
+    symbols: tuple[str, ...]
+    from_us: int
+    to_us: int
+
+
+def wish_of(*, venue: str, symbols: Sequence[str], start: str, end: str) -> Wish:
+    """Make the wish of what the command was given; days that are touched are taken whole.
+
+    Raises:
+        UserError: a time is none, the range is empty, or the venue is not known.
+    """
+    now_us = epoch_us()
+    from_us, to_us = since_us(start, now_us), since_us(end, now_us)
+    if from_us >= to_us:
+        raise UserError(f"--from {start} is not before --to {end}")
+    chosen_venue(venue, SYMBOLOGIES)
+    first_us, end_us = from_us // DAY_US * DAY_US, -(-to_us // DAY_US) * DAY_US
+    return Wish(venue=venue.upper(), symbols=tuple(dict.fromkeys(symbols)), from_us=first_us, to_us=end_us)
+
+
+def run(settings: Settings, wish: Wish, out: str, *, store: Store, database: str | None = None) -> dict[str, Any]:
+    """Write the files, each whole in the place of what was there; returns a summary.
+
+    Args:
+        out: a folder, or a prefix that begins with s3://.
+
+    Raises:
+        UserError: the folder cannot be written, or the store refuses.
+        DependencyError: the store does not answer.
+    """
+    files = bars = 0
+    write = _writer(settings, out)
+    with closing(open_rows(settings, store, database)) as rows:
+        for symbol in wish.symbols:
+            for day_us in range(wish.from_us, wish.to_us, DAY_US):
+                found = newest(_read(rows, wish.venue, symbol, day_us))
+                for interval in LENGTHS_US:
+                    mine = found.filter(pc.equal(found["interval"], interval))
+                    if mine.num_rows:
+                        write(path_of(wish.venue, symbol, interval, day_us), mine.drop_columns(["interval"]))
+                        files, bars = files + 1, bars + mine.num_rows
+    return {"venue": wish.venue, "symbols": len(wish.symbols), "store": store, "files": files, "bars": bars, "out": out}
+
+
+def newest(found: pa.Table) -> pa.Table:
+    """Keep the newest revision of each bar, in order of interval and time."""
+    found = found.sort_by([("interval", "ascending"), ("open_time_us", "ascending"), ("revision", "ascending")])
+    names, opens_us = found["interval"].to_numpy(), found["open_time_us"].to_numpy()
+    is_last = np.append((names[1:] != names[:-1]) | (opens_us[1:] != opens_us[:-1]), [True] * bool(len(names)))
+    return found.filter(pa.array(is_last.astype(bool), pa.bool_()))
+
+
+def path_of(venue: str, symbol: str, interval: str, day_us: int) -> str:
+    """Name the file of a day.
+
+    >>> path_of("BINANCE", "BTC/USDT", "1m", 1_795_910_400_000_000)
+    'exchange=BINANCE/symbol=BTC%2FUSDT/timeframe=1m/2026-11-29.parquet'
+    """
+    day = f"{datetime.fromtimestamp(day_us // 1_000_000, UTC):%Y-%m-%d}"
+    return f"exchange={venue}/symbol={quote(symbol, safe='')}/timeframe={interval}/{day}.parquet"
+
+
+def _read(rows: Rows, venue: str, symbol: str, day_us: int) -> pa.Table:
+    span = Span(venue=venue, symbol=symbol, from_us=day_us, to_us=day_us + DAY_US)
+    return rows.read("bar", span, BAR_COLUMNS, "open_time_us")
+
+
+def _writer(settings: Settings, out: str) -> Any:
+    files = fsspec.filesystem("s3", **s3_options(settings.object_store)) if out.startswith(S3) else None
+
+    def write(path: str, table: pa.Table) -> None:
+        sink = pa.BufferOutputStream()
+        pq.write_table(table, sink, compression="zstd")
+        content = sink.getvalue().to_pybytes()
+        try:
+            if files is not None:
+                files.pipe_file(f"{out.removeprefix(S3).rstrip('/')}/{path}", content)
+            else:
+                _replace(Path(out) / path, content)
+        except OSError as error:
+            if files is not None:
+                raise DependencyError("object store", out, str(error)) from error
+            raise UserError(f"{out}/{path} cannot be written: {error.strerror}") from None
+
+    return write
+
+
+def _replace(path: Path, content: bytes) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    draft = path.with_name(f".{path.name}.tmp")
+    draft.write_bytes(content)
+    draft.replace(path)

@@ -105,6 +105,9 @@ class Stage:
         except KafkaException as error:
             self._client.close()
             raise self._failed(error) from error
+        except (UserError, DependencyError):
+            self._client.close()
+            raise
 
     def turn(self) -> None:
         """Take in what has come, for a fraction of a second; keep the position where a minute has ended."""

@@ -28,7 +28,7 @@ from tickerplant.errors import DependencyError, UserError
 from tickerplant.replay import swap_tables as module
 from tickerplant.replay.span import Range
 from tickerplant.replay.swap import swap, undo_killed
-from tickerplant.replay.swap_tables import Part, newer, swap_tables
+from tickerplant.replay.swap_tables import Part, newer, open_tables, swap_tables
 from tickerplant.replay.wish import Wish
 from tickerplant.settings import ClickHouse, ObjectStore, Settings
 
@@ -437,6 +437,55 @@ def test_an_insert_that_does_not_end_ends_the_swap(live: Settings, replay: Setti
 
     assert inside(live) == OLD
     rows(live, "INSERT INTO TICK (venue) SELECT 'KRAKEN'")
+
+
+class Refusing:
+    """Refuses to let inserts into ticks again, some times."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        self.times = 0
+        run = module._Swap._run
+
+        def refuse_or_run(swap: Any, query: str, values: dict[str, Any] | None = None) -> Any:
+            if self.times and "market_data.tick_" in query and "RESET SETTING" in query:
+                self.times -= 1
+                raise UserError("ClickHouse refuses: Memory limit exceeded")
+            return run(swap, query, values)
+
+        monkeypatch.setattr(module._Swap, "_run", refuse_or_run)
+
+
+def closed_tables(settings: Settings) -> list[str]:
+    """Name the live tables that take no inserts."""
+    query = (
+        "SELECT concat(database, '.', name) FROM system.tables WHERE create_table_query LIKE '%max_parts_in_total = 1%'"
+    )
+    return [name for (name,) in rows(settings, query) if name.endswith(settings.clickhouse.table_suffix)]
+
+
+def test_a_table_that_cannot_be_opened_at_once_is_opened_later(
+    live: Settings, replay: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(module, "CLEAN_POLL_S", 0.01)
+    refusing = Refusing(monkeypatch)
+    refusing.times = 3
+    list(swap_tables(live, replay, span()))
+
+    assert (inside(live), refusing.times, closed_tables(live)) == (NEW, 0, [])
+
+
+def test_a_table_that_cannot_be_opened_is_named_and_keeps_no_other_one_closed(
+    live: Settings, replay: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(module, "CLEAN_WAIT_S", 0.0)
+    refusing, name = Refusing(monkeypatch), f"market_data.tick{live.clickhouse.table_suffix}"
+    refusing.times = 1
+    with pytest.raises(UserError, match=f"refuses: .*: {name} may take no inserts; --resume or --drop"):
+        list(swap_tables(live, replay, span()))
+
+    assert closed_tables(live) == [name]
+    open_tables(live, replay)
+    assert closed_tables(live) == []
 
 
 def test_a_part_that_holds_older_blocks_is_no_new_one() -> None:

@@ -8,7 +8,7 @@ are told to come again, and do. Whatever ends it in the midst, doing it again co
 
 import re
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import closing
 from dataclasses import dataclass, field
 from typing import Any, Final, NamedTuple
@@ -31,6 +31,8 @@ PARTS_LIMIT: Final = re.compile(r"max_parts_in_total = (\d+)")
 OPEN_TRIES, CLOSED_TRIES = 5, 50
 INSERTS_WAIT_S: Final = 60.0
 POLL_S: Final = 0.05
+CLEAN_WAIT_S: Final = 60.0
+CLEAN_POLL_S: Final = 1.0
 COPY: Final = "insert_deduplicate = 0, max_partitions_per_insert_block = 0"
 
 
@@ -69,7 +71,8 @@ def swap_tables(live: Settings, replay: Settings, span: Range) -> Iterator[str]:
     """Put rebuilt rows in place, a step at a time; yields what was done.
 
     Raises:
-        UserError: tables were altered by others meanwhile, or an insert does not end: nothing was put in place.
+        UserError: tables were altered by others meanwhile, or an insert does not end: nothing was put in place. Or
+            tables could not be opened again, or cleaned up: which ones, and what to do.
     """
     with closing(_Swap(live, replay, span)) as swap:
         swap.clean()
@@ -87,11 +90,16 @@ def swap_tables(live: Settings, replay: Settings, span: Range) -> Iterator[str]:
                     swap.put(each, partition)
                     yield f"put {each.live} {partition}"
         finally:
-            swap.clean()
+            swap.clean(within_s=CLEAN_WAIT_S)
 
 
 def open_tables(live: Settings, replay: Settings) -> None:
-    """Undo what a swap left that was killed: staging tables, and live tables that take no inserts."""
+    """Undo what a swap left that was killed: staging tables, and live tables that take no inserts.
+
+    Raises:
+        UserError: ClickHouse refuses, of some table; all others are as they were.
+        DependencyError: it does not answer.
+    """
     with closing(_Swap(live, replay, None)) as swap:
         swap.clean()
 
@@ -158,14 +166,55 @@ class _Swap:
         how = "ATTACH" if partition in staged.empty else "REPLACE"
         self._run(f"ALTER TABLE {staged.live} {how} PARTITION ID '{partition}' FROM {staged.staging}")
 
-    def clean(self) -> None:
-        """Let inserts in, and drop staging tables."""
-        for topic in CLEANED:
-            staged = self._names(TABLES[topic.name])
-            found = PARTS_LIMIT.search(self._described(staged.live))
-            if found and found[1] == "1":
-                self._run(f"ALTER TABLE {staged.live} RESET SETTING max_parts_in_total")
-            self._run(f"DROP TABLE IF EXISTS {staged.staging} SYNC")
+    def clean(self, *, within_s: float = 0.0) -> None:
+        """Let inserts in, and drop staging tables; what fails keeps no other table closed, and is tried again.
+
+        Args:
+            within_s: for how long it is tried again; 0 = each table is tried once.
+
+        Raises:
+            UserError: ClickHouse refused to the end.
+            DependencyError: it did not answer in the end.
+        """
+        deadline_s = time.monotonic() + within_s
+        staged = [self._names(TABLES[topic.name]) for topic in CLEANED]
+        closed, left = [each.live for each in staged], [each.staging for each in staged]
+        while True:
+            closed, why_closed = self._tried(self._open, closed)
+            left, why_left = self._tried(self._drop, left)
+            error = why_closed or why_left
+            if error is None:
+                return
+            if time.monotonic() >= deadline_s:
+                break
+            time.sleep(CLEAN_POLL_S)
+        what = f"{', '.join(closed)} may take no inserts" if closed else f"{', '.join(left)} may be left over"
+        hint = f"{what}; --resume or --drop of this replay tries again"
+        if isinstance(error, DependencyError):
+            raise DependencyError(error.dependency, error.address, f"{error.hint}: {hint}") from error
+        raise UserError(f"{error}: {hint}") from error
+
+    def _tried(self, step: Callable[[str], None], names: Sequence[str]) -> tuple[list[str], UserError | None]:
+        """Take a step for each table; returns those of which it failed, and why the last of them did."""
+        failed: list[str] = []
+        why: UserError | None = None
+        for number, name in enumerate(names):
+            try:
+                step(name)
+            except DependencyError as error:  # nor would it answer for the others
+                return [*failed, *names[number:]], error
+            except UserError as error:
+                failed.append(name)
+                why = error
+        return failed, why
+
+    def _open(self, name: str) -> None:
+        found = PARTS_LIMIT.search(self._described(name))
+        if found and found[1] == "1":
+            self._run(f"ALTER TABLE {name} RESET SETTING max_parts_in_total")
+
+    def _drop(self, name: str) -> None:
+        self._run(f"DROP TABLE IF EXISTS {name} SYNC")
 
     def _names(self, table: Table) -> Staged:
         rebuilt = table.name + self._rebuilt

@@ -28,6 +28,7 @@ from tickerplant.local.venue.dialect import Book, Stream
 from tickerplant.local.venue.dialect import Frame as Written
 from tickerplant.local.venue.fault_plan import ActiveFault, Strike
 from tickerplant.local.venue.faults import AnyFault, Disconnect
+from tickerplant.local.venue.market import KEPT_TRADES
 from tickerplant.settings import Keys, Settings
 from tickerplant.settings import Producer as ProducerSettings
 from tickerplant.settings import Venue as VenueSettings
@@ -180,6 +181,20 @@ class World:
             await asyncio.sleep(0.1)
         self.flow.is_over = True
 
+    def made(self) -> dict[Id, tuple[float, float, str]]:
+        """Give all trades of the captured markets, whether or not anybody listened: price, size, side."""
+        found = dict(self.published)
+        for market in {each.instrument.market for each in self.flow.pipeline.states()}:
+            for listing in self.venue.feed.listings(market):
+                for each in self.venue.feed.trades(market, listing.symbol, 1, KEPT_TRADES) or ():
+                    values = (float(each.price), float(each.size), "BUY" if each.is_buy else "SELL")
+                    found.setdefault((market, listing.symbol, each.number), values)
+        return {(self.canonical(market, symbol), n): values for (market, symbol, n), values in found.items()}
+
+    def restored(self) -> set[Id]:
+        """List the trades that came by REST."""
+        return {(each.symbol, int(each.trade_id)) for each in self.of(Tick, kind="TRADE") if "BACKFILL" in each.flags}
+
     def written_trades(self) -> set[Id]:
         """List the trades that the venue wrote to sockets as they were made."""
         written = self.venue.hub.counts.trades.items()
@@ -218,7 +233,7 @@ class World:
             but: whose values are not looked at.
         """
         stored, gaps = self.trades(), self.gaps("trade")
-        made = {(self.canonical(market, symbol), n): values for (market, symbol, n), values in self.published.items()}
+        made = self.made()
         ticks = {(each.symbol, int(each.trade_id)): each for each in self.of(Tick, kind="TRADE")}
         assert stored
         assert set(stored.values()) == {1}

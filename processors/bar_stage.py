@@ -35,10 +35,17 @@ class BarStage:
     def on_candle(self, candle: Candle) -> None:
         """Take in the venue's own candle; one that is closed is compared with the bar of its time."""
         if candle.is_closed:
-            is_exact = not self.instrument.is_inverse  # else base volumes are those at some price
-            volume = candle.volume if is_exact else None
-            place, prices = (candle.interval, candle.open_time_us), (candle.open, candle.high, candle.low, candle.close)
-            self.check.add(VenueCandle(*place, *prices, volume, candle.trade_count))
+            self.check.add(self._compared(candle))
+
+    def on_corrected_candle(self, candle: Candle) -> None:
+        """Take in a closed candle once more, with other figures."""
+        self.check.correct(self._compared(candle))
+
+    def _compared(self, candle: Candle) -> VenueCandle:
+        is_exact = not self.instrument.is_inverse  # else base volumes are those at some price
+        volume = candle.volume if is_exact else None
+        place, prices = (candle.interval, candle.open_time_us), (candle.open, candle.high, candle.low, candle.close)
+        return VenueCandle(*place, *prices, volume, candle.trade_count)
 
     def is_due(self) -> bool:
         """Tell whether `on_clock` may do anything at the watermark."""

@@ -41,6 +41,11 @@ class CandleCheck:
             self.waiting.append(candle)
             del self.waiting[:-MOST_WAITING]
 
+    def correct(self, candle: VenueCandle) -> None:
+        """Take in what a venue says anew of a closed candle; one that was compared stays compared."""
+        place = (candle.interval, candle.open_time_us)
+        self.waiting = [candle if (each.interval, each.open_time_us) == place else each for each in self.waiting]
+
     def compare(self, find: Callable[[str, int], Told | None], closed_us: int) -> Iterator[tuple[str, int, str]]:
         """Yield interval, number of figures that differ, and which, of each candle whose time is told.
 

@@ -150,7 +150,7 @@ class TickerItem(Item, frozen=True, gc=False, kw_only=True, tag=True):
 
 
 class CandleItem(Item, frozen=True, gc=False, kw_only=True, tag=True):
-    """The venue's candle; volumes as in `TickerItem`."""
+    """The venue's candle; volumes as in `TickerItem`. `is_closed` None = the venue never says that one is final."""
 
     interval: str
     open_time_us: int
@@ -166,7 +166,7 @@ class CandleItem(Item, frozen=True, gc=False, kw_only=True, tag=True):
     taker_buy_base_volume: float | None = None
     taker_buy_quote_volume: float | None = None
     trade_count: int = 0
-    is_closed: bool
+    is_closed: bool | None
 
 
 class MarkPrice(Item, frozen=True, gc=False, tag=True):

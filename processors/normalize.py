@@ -93,38 +93,41 @@ def add_ticker(batch: Batch, instrument: Instrument, item: TickerItem) -> None:
 
 def add_candle(batch: Batch, instrument: Instrument, item: CandleItem) -> None:
     """Add the venue's candle."""
+    batch.records.append(candle_of(batch, instrument, item))
+
+
+def candle_of(batch: Batch, instrument: Instrument, item: CandleItem) -> Candle:
+    """Make the record of a candle."""
     base_volume, quote_volume = _volumes(instrument, item.volume, item.base_volume, item.quote_volume, item.close)
     taker_base, taker_quote = None, item.taker_buy_quote_volume
     if item.taker_buy_volume is not None:
         taker_base, taker_quote = _volumes(
             instrument, item.taker_buy_volume, item.taker_buy_base_volume, item.taker_buy_quote_volume, item.close
         )
-    batch.records.append(
-        Candle(
-            event_time_us=batch.event_time_us,
-            exchange_time_us=item.exchange_time_us,
-            recv_time_us=batch.recv_time_us,
-            venue=batch.venue,
-            symbol=instrument.symbol,
-            asset_class=instrument.asset_class,
-            interval=item.interval,
-            open_time_us=item.open_time_us,
-            close_time_us=item.close_time_us,
-            open=item.open,
-            high=item.high,
-            low=item.low,
-            close=item.close,
-            volume=base_volume,
-            quote_volume=quote_volume,
-            trade_count=item.trade_count,
-            taker_buy_volume=taker_base,
-            taker_buy_quote_volume=taker_quote,
-            is_closed=item.is_closed,
-            source_topic=batch.topic,
-            source_partition=batch.partition,
-            source_offset=batch.offset,
-            source_index=batch.index,
-        )
+    return Candle(
+        event_time_us=batch.event_time_us,
+        exchange_time_us=item.exchange_time_us,
+        recv_time_us=batch.recv_time_us,
+        venue=batch.venue,
+        symbol=instrument.symbol,
+        asset_class=instrument.asset_class,
+        interval=item.interval,
+        open_time_us=item.open_time_us,
+        close_time_us=item.close_time_us,
+        open=item.open,
+        high=item.high,
+        low=item.low,
+        close=item.close,
+        volume=base_volume,
+        quote_volume=quote_volume,
+        trade_count=item.trade_count,
+        taker_buy_volume=taker_base,
+        taker_buy_quote_volume=taker_quote,
+        is_closed=bool(item.is_closed),
+        source_topic=batch.topic,
+        source_partition=batch.partition,
+        source_offset=batch.offset,
+        source_index=batch.index,
     )
 
 

@@ -23,7 +23,7 @@ from processors.dedupe import Hole
 from processors.errors import StateError, StateVersionError
 from processors.features.stream import StreamState
 from processors.healing import Wound
-from processors.items import AggTrade, BookDelta, Quote, Texts, TickerItem, Trade
+from processors.items import AggTrade, BookDelta, CandleItem, Quote, Texts, TickerItem, Trade
 from processors.line import NOTHING, Carrier, Held, Line
 from processors.memory import Memory
 from processors.outliers import OutliersPiece
@@ -133,6 +133,8 @@ class SymbolPiece(msgspec.Struct, array_like=True):
     features: StreamState | None = None  # in a change, a change too; None = there are none
     wounds: list[Wound] = []  # holes in the ids of trades that may still be filled
     absences: AbsencesPiece = msgspec.field(default_factory=AbsencesPiece)  # the same where ids show no holes
+    forming: dict[str, dict[str, CandleItem]] = {}  # of venues that tell no candle final
+    ended_us: dict[str, int] = {}
 
 
 class MarketPiece(msgspec.Struct, array_like=True):
@@ -260,6 +262,8 @@ def _capture(state: SymbolState, *, is_whole: bool) -> SymbolPiece:
         features=state.features.capture(is_whole=is_whole) if state.features is not None else None,
         wounds=state.healing.wounds,
         absences=AbsencesPiece() if state.absences is None else state.absences.capture(),
+        forming=state.timed.forming,
+        ended_us=state.timed.ended_us,
     )
 
 
@@ -318,6 +322,7 @@ def restore_symbol(
         _restore_timed(state.timed.line(name), each)
     state.timed.copies.counts = piece.copies
     state.timed.last_ticker = piece.last_ticker
+    state.timed.forming, state.timed.ended_us = piece.forming, piece.ended_us
     state.bars.restore([each.bars for each in pieces])
     state.bars.check.waiting = piece.candles
     for kind, outliers in state.outliers.items():

@@ -81,6 +81,7 @@ class SymbolState:
         self._watermark = watermark or Watermark()
         self.bars = BarStage(instrument, self._watermark, trades_are_counted=trades_are_counted)
         self.timed.on_added_candle = self.bars.on_candle
+        self.timed.on_corrected_candle = self.bars.on_corrected_candle
         self.features = FeatureStage(instrument.symbol, windows_s) if windows_s else None
         self.increments = Increments(instrument.symbol)
         trades, agg_trades, quotes = TradeChain(self.trades), TradeChain(self.agg_trades), Rising(self._quote_sequence)
@@ -197,6 +198,7 @@ class SymbolState:
         """Give up the book of a connection that lost messages, and ask for another."""
         if not self._are_counted:  # else the next id tells
             self.lose_trades(batch.recv_time_us)
+        self.timed.forget(batch.connection)
         self._distrust(batch, reason)
 
     def on_unread(self, batch: Batch) -> None:
@@ -210,6 +212,7 @@ class SymbolState:
 
     def on_frame_loss(self, batch: Batch) -> None:
         """Give up the book where it cannot find by itself that a delta is missing; the same for trades."""
+        self.timed.forget(batch.connection)
         if not self._rule.has_ids:
             self.on_loss(batch, "frames are missing")
         elif not self._are_counted:
@@ -233,6 +236,7 @@ class SymbolState:
 
     def on_disconnect(self, batch: Batch, reason: str) -> None:
         """Forget the closed connection, and give up the book if no other one feeds it."""
+        self.timed.forget(batch.connection)
         left = [line for line in self.lines() if line.leave(batch, batch.connection)]
         self.books.leave(batch.connection)
         if not self.trade_line.is_carried and (self.trade_line in left or self.trade_line.lead == batch.connection):

@@ -16,7 +16,7 @@ from processors.dedupe import Copies
 from processors.flags import is_ahead
 from processors.items import CandleItem, DerivativeItem, Liquidation, MarkPrice, TickerItem
 from processors.line import NOTHING, Line
-from processors.normalize import add_candle, add_derivative, add_liquidation, add_mark_price, add_ticker
+from processors.normalize import add_candle, add_derivative, add_liquidation, add_mark_price, add_ticker, candle_of
 from schemas.records import Candle, Instrument
 
 Timed = TickerItem | CandleItem | MarkPrice | DerivativeItem
@@ -27,6 +27,7 @@ ADD: Final[dict[type, Callable[[Batch, Instrument, Any], None]]] = {
     MarkPrice: add_mark_price,
     DerivativeItem: add_derivative,
 }
+MOST_FORMING: Final = 4  # connections whose newest candle is kept
 _ENCODER: Final = msgspec.msgpack.Encoder()
 
 
@@ -58,6 +59,9 @@ class TimedStreams:
         self.lines: dict[str, TimedLine] = {}
         self.copies = Copies()
         self.on_added_candle: Callable[[Candle], None] | None = None
+        self.on_corrected_candle: Callable[[Candle], None] | None = None
+        self.forming: dict[str, dict[str, CandleItem]] = {}  # interval → connection → newest, where none is told final
+        self.ended_us: dict[str, int] = {}  # interval → open time of the last of them that was handed on
         self.last_ticker: TickerItem | None = None  # whole; kept for venues that send only what changed
 
     def on_ticker(self, batch: Batch, item: TickerItem) -> None:
@@ -69,7 +73,9 @@ class TimedStreams:
         self._take(batch, "ticker", item)
 
     def on_candle(self, batch: Batch, item: CandleItem) -> None:
-        """Add a candle."""
+        """Add a candle; where the venue never says that one is final, it is once its connection brings a later one."""
+        if item.is_closed is None and not is_ahead(item.open_time_us, batch.recv_time_us):
+            self._follow_candle(batch, item)
         self._take(batch, "kline_" + item.interval, item)
 
     def on_mark_price(self, batch: Batch, item: MarkPrice) -> None:
@@ -84,6 +90,11 @@ class TimedStreams:
         """Add a liquidation."""
         if self._is_first_copy(batch, item):
             add_liquidation(batch, self.instrument, item)
+
+    def forget(self, connection: str) -> None:
+        """Tell no candle final that a connection brought before it lost messages."""
+        for candles in self.forming.values():
+            candles.pop(connection, None)
 
     def line(self, name: str) -> TimedLine:
         """Find or make a line."""
@@ -102,6 +113,22 @@ class TimedStreams:
             line.let(batch, item)
         else:
             line.take(batch, item, item.exchange_time_us)
+
+    def _follow_candle(self, batch: Batch, item: CandleItem) -> None:
+        """Keep the newest candle of each connection; hand on the one before, once, and what is said of it later."""
+        candles = self.forming.setdefault(item.interval, {})
+        last = candles.pop(batch.connection, item)
+        ended, newest = (item, last) if item.open_time_us < last.open_time_us else (last, item)
+        candles[batch.connection] = newest
+        if len(candles) > MOST_FORMING:
+            del candles[next(iter(candles))]
+        if ended.open_time_us == newest.open_time_us:
+            return
+        ended_us, hand_on = self.ended_us.get(item.interval, NOTHING), self.on_corrected_candle
+        if ended.open_time_us > ended_us:
+            self.ended_us[item.interval], hand_on = ended.open_time_us, self.on_added_candle
+        if hand_on is not None:
+            hand_on(candle_of(batch, self.instrument, structs.replace(ended, is_closed=True)))
 
     def _add(self, batch: Batch, item: Timed) -> None:
         ADD[type(item)](batch, self.instrument, item)

@@ -242,7 +242,7 @@ def _candle(channel: list[str], body: msgspec.Raw, unknown: Unknown) -> Items:
         volume=None,
         base_volume=data.volume,
         quote_volume=data.cost,
-        is_closed=False,
+        is_closed=None,
     )
     return [candle]
 

@@ -216,7 +216,7 @@ def _candle(stream: Stream, envelope: wire.Envelope, unknown: Unknown) -> Items:
             base_volume=base,
             quote_volume=quote,
             trade_count=data.trade_count,
-            is_closed=False,
+            is_closed=None,
         )
     ]
 

@@ -156,7 +156,7 @@ def _candle(data: wire.CandleData) -> CandleItem:
         close=positive(digits(data.close)),
         volume=amount(digits(data.volume)),
         trade_count=data.trade_count,
-        is_closed=False,
+        is_closed=None,
     )
 
 

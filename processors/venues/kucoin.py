@@ -226,7 +226,7 @@ def _candle(symbol: str, argument: str, fields: list[str], instant: int) -> Cand
         low=positive(fields[4]),
         volume=amount(fields[5] if is_spot else fields[6]),  # field 5 of contracts is documented to be wrong
         quote_volume=amount(fields[6]) if is_spot else None,
-        is_closed=False,
+        is_closed=None,
     )
 
 

@@ -147,6 +147,53 @@ def test_candles_may_come_in_a_list_and_with_bare_numbers(new_run: Any) -> None:
     ]
 
 
+@pytest.mark.parametrize(
+    ("later", "expected"),
+    [
+        ([], []),
+        ([{"t": 60_000}], ["high 101 venue 103"]),
+        ([{"h": "101"}, {"t": 60_000}], []),
+        ([{"t": 60_000}, {"h": "101"}, {"t": 60_000}], []),  # the venue mends it after its end
+        ([{"t": 60_000}, {"t": 120_000}, {"t": 180_000}], ["high 101 venue 103"]),
+    ],
+)
+def test_a_candle_that_nobody_calls_final_is_once_a_later_one_comes(
+    new_run: Any, later: Any, expected: list[str]
+) -> None:
+    run = new_run("perp", "HYPERLIQUID")
+    opened_ms = TIME_MS // 60_000 * 60_000 + 60_000
+    run.feed.recv_time_us = (opened_ms - 30_000) * 1000
+    run.take(run.feed.frame(b"", "CLOCK"), traded(run, 100.0, "1"))
+    run.take(*(run.feed.frame(b"", "CLOCK", after_us=1_000_000) for _ in range(31)))
+    run.take(traded(run, 100.0, "2"), traded(run, 101.0, "3"))
+    run.take(*(run.feed.frame(b"", "CLOCK", after_us=1_000_000) for _ in range(58)))
+    figures = {"t": opened_ms, "o": "100", "h": "103", "l": "100", "c": "101", "v": "2", "n": 2, "i": "1m"}
+    kept: dict[str, list[bytes]] = {}
+    for changes in [{}, *later]:
+        while run.feed.recv_time_us < (opened_ms + changes.get("t", 0)) * 1000:
+            run.take(run.feed.frame(b"", "CLOCK", after_us=1_000_000))
+        later_ms = changes.get("t", 0)
+        told = figures | changes | {"t": opened_ms + later_ms} | ({"v": "0", "n": 0} if later_ms else {})
+        run.say({"channel": "candle", "data": MESSAGES["perp"]["candle"]["data"] | told})
+        run.capture(kept)
+        run.resume(kept, type(run)("perp", "HYPERLIQUID").pipeline)
+    run.take(*(run.feed.frame(b"", "CLOCK", after_us=1_000_000) for _ in range(12)))
+
+    found = [each.detail.partition(": ") for each in run.of(QualityEvent, kind="BAR_DIFFERS")]
+    assert [(place, differences) for place, _, differences in found] == [
+        (str(opened_ms * 1000), each) for each in expected
+    ]
+    assert [each.is_closed for each in run.of(Candle)] == [False] * (len(later) + 1)
+
+
+def traded(run: Any, price: float, name: str) -> Any:
+    """Make a frame of a trade of one coin, told as it is made."""
+    trade = MESSAGES["perp"]["trades"]["data"][0]
+    made = {"px": str(price), "sz": "1", "time": run.feed.recv_time_us // 1000 + 1, "tid": int(name)}
+    message = {"channel": "trades", "data": [trade | made]}
+    return run.feed.frame(json.dumps(message).encode())
+
+
 def test_the_context_of_a_perpetual_gives_its_facts_and_statistics(say: Any) -> None:
     run = say("perp", "context")
 

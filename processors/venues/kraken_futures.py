@@ -132,7 +132,7 @@ class TickerData(Struct, gc=False, kw_only=True, forbid_unknown_fields=True):
     mark_price: Raw = field(name="markPrice", default=NONE)
     open_interest: Raw = field(name="openInterest", default=NONE)
     relative_funding_rate: Raw = NONE
-    next_funding_rate_time: Annotated[float, msgspec.Meta(ge=0, lt=LAST_MS)] = 0
+    next_funding_rate_time: Annotated[float, msgspec.Meta(ge=0, lt=LAST_MS)] | None = None
     funding_rate: Any = None  # in currency, for a contract
     funding_rate_prediction: Any = None
     relative_funding_rate_prediction: Any = None
@@ -250,8 +250,10 @@ def _facts(data: TickerData, name: str, instant: int) -> Items:
     """Read what a ticker tells of the contract; rates are relative ones, of a period until the next funding."""
     items: Items = []
     mark, index, open_interest = _maybe(data.mark_price), _maybe(data.index), _maybe(data.open_interest)
-    next_us = time_us(int(data.next_funding_rate_time))
-    rate = signed_number(digits(data.relative_funding_rate)) if data.relative_funding_rate and next_us else None
+    next_us = time_us(int(data.next_funding_rate_time or 0))
+    rate = (
+        signed_number(digits(data.relative_funding_rate)) if _is_told(data.relative_funding_rate) and next_us else None
+    )
     if mark:
         items.append(MarkPrice(name, instant, mark, index or None, rate, next_us if rate is not None else 0))
     if open_interest is not None:
@@ -273,7 +275,11 @@ def _name(data: BookData | SnapshotData | TradeData | TickerData) -> str:
 
 def _maybe(number: Raw) -> float | None:
     """Read a number; None = it was not told, or null."""
-    return amount(digits(number)) if number and bytes(number) != b"null" else None
+    return amount(digits(number)) if _is_told(number) else None
+
+
+def _is_told(number: Raw) -> bool:
+    return bool(number) and bytes(number) != b"null"
 
 
 FEEDS: Final[dict[str, Callable[[bytes, Unknown], Items]]] = {

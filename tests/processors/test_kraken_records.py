@@ -305,6 +305,16 @@ def test_futures_ticker_gives_ticker_quote_mark_index_funding_and_open_interest(
     ]
 
 
+@pytest.mark.parametrize("name", ["relative_funding_rate", "next_funding_rate_time"])
+def test_a_futures_ticker_without_its_funding_tells_the_rest(futures: Any, name: str) -> None:
+    (ticker,) = said("futures", "ticker")
+    futures.say(ticker | {name: None})
+
+    assert not futures.of(DeadLetter)
+    assert [each.kind for each in futures.of(Derivative)] == ["MARK_PRICE", "INDEX_PRICE", "OPEN_INTEREST"]
+    assert futures.of(Ticker)
+
+
 def test_small_letters_of_a_product_are_capitals(futures: Any) -> None:
     (trade,) = said("futures", "trade")
     futures.say(trade | {"product_id": "pi_xbtusd"})

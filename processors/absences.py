@@ -11,10 +11,8 @@ from typing import Final
 import msgspec
 
 from processors.healing import AGAIN_US, ASK_AFTER_US, NO_ANSWER, Ask, Closed
-from processors.items import Trade
 
 MOST_ABSENCES: Final = 8
-MOST_FILLS: Final = 10_000
 MOST_KNOWN: Final = 10_000  # of one time
 
 TradeId = int | str
@@ -60,16 +58,16 @@ class Absences:
         self._piece = AbsencesPiece()
         self.next_us = 0  # when `due` may have something to do; 0 = not before another trade
 
-    def note(self, trade: Trade, now_us: int) -> None:
+    def note(self, number: TradeId, time_us: int, now_us: int) -> None:
         """Take note of a trade that the stream has told."""
-        piece, time_us = self._piece, trade.exchange_time_us
+        piece = self._piece
         if time_us > piece.newest_us:
-            piece.newest_us, piece.newest = time_us, _ids(trade)
+            piece.newest_us, piece.newest = time_us, [number]
         elif time_us == piece.newest_us and time_us:
-            piece.newest += _ids(trade)
+            piece.newest.append(number)
             del piece.newest[:-MOST_KNOWN]
         if piece.absences:
-            self._end(_ids(trade), time_us, now_us)
+            self._end(number, time_us, now_us)
 
     def begin(self) -> None:
         """Note that trades are lost from the newest one on."""
@@ -130,24 +128,17 @@ class Absences:
         self._piece = piece
         self._plan()
 
-    def _end(self, numbers: list[TradeId], time_us: int, now_us: int) -> None:
+    def _end(self, number: TradeId, time_us: int, now_us: int) -> None:
         last = self._piece.absences[-1]
         if not last.until_us:
             last.until_us, last.next_us = max(time_us, last.after_us), now_us + ASK_AFTER_US
             self._plan()
         for each in self._piece.absences:
             if each.has(time_us):
-                each.known += numbers
+                each.known.append(number)
 
     def _plan(self) -> None:
         self.next_us = min((each.next_us for each in self._piece.absences if each.until_us), default=0)
-
-
-def _ids(trade: Trade) -> list[TradeId]:
-    """List the ids of a trade: all that it sums up."""
-    if trade.fills == 1:
-        return [trade.name or trade.trade_id]
-    return list(range(trade.trade_id - min(trade.fills, MOST_FILLS) + 1, trade.trade_id + 1))
 
 
 def _span(absence: Absence) -> str:

@@ -25,6 +25,7 @@ class BarStage:
         self.check = CandleCheck()
         self.on_hole = self._bars.on_hole
         self.on_loss = self._bars.on_loss
+        self.count_ids = self._bars.count_ids
         self.on_unwatched = self._bars.on_unwatched
         self.follow = self._bars.follow
 

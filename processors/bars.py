@@ -179,6 +179,10 @@ class Bars:
         if self._since_us and not self._lost_us:
             self._lost_us = time_us
 
+    def count_ids(self, *, are_counted: bool) -> None:
+        """Tell from now on what is missing by the ids of trades, or no longer."""
+        self._are_counted = are_counted
+
     def on_unwatched(self, unwatched: Unwatched) -> None:
         """Note that nobody captured: the minutes in between get no bars, for want of anything to tell.
 

@@ -21,7 +21,7 @@ class Trade(Item, frozen=True, gc=False):
     Args:
         trade_id: by which trades are told apart and, where the rule says so, counted.
         name: the venue's own id, where it is not that number (UUIDs, ETH-123).
-        fills: how many trades it sums up, of which `trade_id` is the last one's.
+        is_summed: it sums up several, and its id is the last one's: where trades are counted, such are not.
     """
 
     trade_id: int
@@ -30,7 +30,7 @@ class Trade(Item, frozen=True, gc=False):
     side: Side
     is_off_book: bool = False
     name: str = ""
-    fills: int = 1
+    is_summed: bool = False
 
 
 class PastTrades(Item, frozen=True, gc=False):

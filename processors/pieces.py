@@ -135,6 +135,7 @@ class SymbolPiece(msgspec.Struct, array_like=True):
     absences: AbsencesPiece = msgspec.field(default_factory=AbsencesPiece)  # the same where ids show no holes
     forming: dict[str, dict[str, CandleItem]] = {}  # of venues that tell no candle final
     ended_us: dict[str, int] = {}
+    are_summed: bool = False  # trades, where they are counted otherwise
 
 
 class MarketPiece(msgspec.Struct, array_like=True):
@@ -264,6 +265,7 @@ def _capture(state: SymbolState, *, is_whole: bool) -> SymbolPiece:
         absences=AbsencesPiece() if state.absences is None else state.absences.capture(),
         forming=state.timed.forming,
         ended_us=state.timed.ended_us,
+        are_summed=state.are_summed,
     )
 
 
@@ -298,7 +300,7 @@ def restore_symbol(
         windows_s=windows_s,
     )
     state.sequence_id = piece.sequence_id
-    state.trades.restore(piece.trades)
+    _restore_trades(state, pieces, are_counted=trades_are_counted)
     state.agg_trades.restore(piece.agg_trades)
     state.healing.restore(piece.wounds)
     if state.absences is not None:
@@ -327,13 +329,24 @@ def restore_symbol(
     state.bars.check.waiting = piece.candles
     for kind, outliers in state.outliers.items():
         outliers.restore([each.outliers[kind] for each in pieces if kind in each.outliers])
-    for each_piece in pieces:
-        for number in each_piece.recent_trades:
-            state.recent_trades.add(number)
-    state.recent_trades.follow()
     if piece.keeper.is_chained and not state.depth_line.is_carried:  # state of a program that knew one connection
         state.depth_line.sole = piece.keeper.connection
     return state
+
+
+def _restore_trades(state: SymbolState, pieces: Sequence[SymbolPiece], *, are_counted: bool) -> None:
+    last = pieces[-1]
+    if are_counted and last.are_summed:
+        state.sum_trades(are_summed=True)
+    state.trades.restore(last.trades)
+    for piece in pieces:
+        for number in piece.recent_trades:
+            state.recent_trades.add(number)
+    state.recent_trades.follow()
+    if are_counted and not last.trades and not last.are_summed:  # of a program that did not count this venue's
+        for number in state.recent_trades.ids:
+            if isinstance(number, int):
+                state.trades.add(number)
 
 
 def _capture_line(line: Line[T]) -> LinePiece[T]:

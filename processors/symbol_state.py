@@ -64,6 +64,7 @@ class SymbolState:
     ) -> None:
         self._rule = rule
         self._are_counted = trades_are_counted
+        self.are_summed = False  # where they are counted: the last trade summed up several, so that it was not
         self._is_healed = is_healed and trades_are_counted
         self.sequence_id = 0
         self.trades = SeenIds()
@@ -111,6 +112,8 @@ class SymbolState:
         Args:
             in_turn: the line has let it through, as for all items.
         """
+        if trade.is_summed is not self.are_summed:
+            self.sum_trades(are_summed=trade.is_summed)
         if not self._are_counted:
             self._on_uncounted_trade(batch, trade)
         elif batch.connection != self.trade_line.sole and not in_turn:
@@ -224,6 +227,13 @@ class SymbolState:
         if self.absences is not None:
             self.absences.begin()
 
+    def sum_trades(self, *, are_summed: bool) -> None:
+        """Count no trades as long as the venue sums them up, where it counts them otherwise."""
+        self.are_summed, self._are_counted = are_summed, not are_summed
+        self.bars.count_ids(are_counted=self._are_counted)
+        if self._are_counted:
+            self.trades.restore([])  # what was not counted is no hole
+
     @property
     def shows_loss(self) -> bool:
         """Tell whether its book and its trades find by themselves that something is missing."""
@@ -316,7 +326,7 @@ class SymbolState:
         if self.recent_trades.add(number):
             self.trade_line.lead = batch.connection
             if self.absences is not None:
-                self.absences.note(trade, batch.recv_time_us)
+                self.absences.note(number, trade.exchange_time_us, batch.recv_time_us)
             self._add_trade(batch, "TRADE", trade, OFF_BOOK if trade.is_off_book else "")
         elif self.trade_line.lead == batch.connection:
             self.note(batch, "DUPLICATE", TRADE)

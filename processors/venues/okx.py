@@ -2,10 +2,10 @@
 
 Source: https://www.okx.com/docs-v5/en/#order-book-trading-market-data-ws-order-book-channel
 Source: https://www.okx.com/docs-v5/en/#order-book-trading-market-data-ws-all-trades-channel
+Source: https://www.okx.com/docs-v5/en/#order-book-trading-market-data-get-trades-history
 Source: https://www.okx.com/docs-v5/en/#public-data-websocket-funding-rate-channel
 """
 
-import re
 from collections.abc import Callable, Sequence
 from typing import Final
 from zlib import crc32
@@ -22,7 +22,6 @@ from processors.items import (
     CandleItem,
     DerivativeItem,
     Liquidation,
-    PastTrades,
     Quote,
     Texts,
     TickerItem,
@@ -33,11 +32,13 @@ from processors.memory import Memory
 from processors.venues import okx_wire as wire
 from processors.wire import (
     MALFORMED,
+    NO_ID,
     amount,
     asked,
     maybe,
     notice,
     number,
+    past_trades,
     positive,
     signed,
     time_us,
@@ -55,34 +56,33 @@ FACTS: Final[dict[str, Facts]] = {
         times="`ts`, ms, as text",
         sizes="base currency",
         since="2022, v5 (retired: v3)",
-        past_trades="`GET /api/v5/market/history-trades`, the newest 10,000",
+        past_trades="`GET /api/v5/market/history-trades`, by id",
     ),
     "swap": Facts(
         side="`side`, the taker's",
         times="`ts`, ms, as text",
         sizes="contracts",
         since="2022, v5 (retired: v3)",
-        past_trades="`GET /api/v5/market/history-trades`, the newest 10,000",
+        past_trades="`GET /api/v5/market/history-trades`, by id",
     ),
     "futures": Facts(
         side="`side`, the taker's",
         times="`ts`, ms, as text",
         sizes="contracts",
         since="2022, v5 (retired: v3)",
-        past_trades="`GET /api/v5/market/history-trades`, the newest 10,000",
+        past_trades="`GET /api/v5/market/history-trades`, by id",
     ),
     "option": Facts(
         side="`side`, the taker's",
         times="`ts`, ms, as text",
         sizes="contracts",
         since="2022, v5 (retired: v3)",
-        past_trades="`GET /api/v5/market/history-trades`, the newest 10,000",
+        past_trades="`GET /api/v5/market/history-trades`, by id",
     ),
 }
 SIDES: Final[dict[str, Side]] = {"buy": "BUY", "sell": "SELL"}
 BOOKS: Final = frozenset({"books", "books-l2-tbt", "books50-l2-tbt"})
 BESTS: Final = frozenset({"bbo-tbt", "books5"})
-COUNT: Final = re.compile("[1-9][0-9]{0,6}")
 HOUR_INTERVALS: Final = {"H": "h", "D": "d", "W": "w"}
 
 Items = list[AnyItem]
@@ -114,9 +114,9 @@ def book_rule(market: str) -> BookRule:
 
 
 def trades_are_counted(market: str) -> bool:
-    """Messages of `trades` sum up fills of one order, so that their ids leave some out."""
+    """Ids of an instrument rise by one; messages of `trades` that sum up fills leave some out, and say so."""
     del market
-    return False
+    return True
 
 
 def parse(market: str, frame: Frame, memory: Memory) -> Items:
@@ -157,7 +157,7 @@ def _answer(payload: bytes) -> Items:
 
 
 def _past_trades(frame: Frame) -> Items:
-    """Parse trades that were asked for, newest first: single fills, where the stream sums up those of an order."""
+    """Parse trades that were asked for, newest first, without holes."""
     path, query = asked(frame.request)
     if path.rpartition("/")[2] != "history-trades":
         raise unknown_answer(frame.request)
@@ -165,23 +165,26 @@ def _past_trades(frame: Frame) -> Items:
     answer = wire.PAST_ANSWER.decode(frame.payload, unknown)
     if answer.code != "0":
         return [notice(frame.payload), *unknown]
-    rows = wire.PAST_TRADES.decode(answer.data, unknown)
-    symbol = query.get("instId", "")
-    if any(row.inst_id != symbol for row in rows):
+    trades = [_trade_of(row) for row in wire.PAST_TRADES.decode(answer.data, unknown)]
+    if any(trade.symbol != query.get("instId") for trade in trades):
         raise FrameError("trades of another instrument than was asked for")
-    trades = [_made(row) for row in reversed(rows)]
-    return [PastTrades(symbol, 0, trades), *unknown] if trades else list(unknown)
+    return [*past_trades(trades, NO_ID, NO_ID), *unknown]
 
 
-def _made(data: wire.TradeData) -> Trade:
-    price, size, count = positive(data.price), amount(data.size), data.count
-    fills = int(count) if isinstance(count, str) and COUNT.fullmatch(count) else 1
-    place = (data.inst_id, _time_us(data.time), number(data.trade_id))
-    return Trade(*place, price, size, SIDES[data.side], fills=fills)
+def _trade_of(data: wire.TradeData, *, is_summed: bool = False) -> Trade:
+    price, size, side = positive(data.price), amount(data.size), SIDES[data.side]
+    instant, trade_id = _time_us(data.time), number(data.trade_id)
+    return Trade(data.inst_id, instant, trade_id, price, size, side, is_summed=is_summed)
 
 
 def _trade(_market: str, _envelope: wire.Envelope, row: msgspec.Raw, _memory: Memory, unknown: Unknown) -> Items:
-    return [_made(wire.TRADE.decode(row, unknown))]
+    return [_trade_of(wire.TRADE.decode(row, unknown))]
+
+
+def _fills(_market: str, _envelope: wire.Envelope, row: msgspec.Raw, _memory: Memory, unknown: Unknown) -> Items:
+    """Read what sums up the fills of an order at one price, since `count` tells of how many; before, one each."""
+    data = wire.TRADE.decode(row, unknown)
+    return [_trade_of(data, is_summed=data.count is not None)]
 
 
 def _book(_market: str, envelope: wire.Envelope, row: msgspec.Raw, memory: Memory, unknown: Unknown) -> Items:
@@ -341,7 +344,7 @@ def _time_us(text: str) -> int:
 
 Channel = Callable[[str, wire.Envelope, msgspec.Raw, Memory, Unknown], Items]
 CHANNELS: Final[dict[str, Channel]] = {
-    "trades": _trade,
+    "trades": _fills,
     "trades-all": _trade,
     "tickers": _ticker,
     "candle": _candle,

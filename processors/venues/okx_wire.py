@@ -31,8 +31,16 @@ class Answer(Struct, gc=False):
     msg: str = ""
 
 
+class PastAnswer(Struct, gc=False, forbid_unknown_fields=True):
+    """An answer of REST; code "0" = it is no error."""
+
+    code: str
+    data: Raw
+    message: Any = field(name="msg", default=None)
+
+
 class TradeData(Struct, gc=False, kw_only=True, forbid_unknown_fields=True, rename="camel"):
-    """`trades`, `trades-all`."""
+    """`trades`, `trades-all`, and rows of REST; `count` is of `trades` alone, since 2023: fills in one."""
 
     inst_id: str
     trade_id: str
@@ -40,17 +48,9 @@ class TradeData(Struct, gc=False, kw_only=True, forbid_unknown_fields=True, rena
     size: str = field(name="sz")
     side: Literal["buy", "sell"]
     time: str = field(name="ts")
-    count: Any = None  # of the fills that it sums up
+    count: Any = None
     source: Any = None
     seq_id: Any = None
-
-
-class PastAnswer(Struct, gc=False, forbid_unknown_fields=True):
-    """An answer of REST."""
-
-    code: str
-    data: Raw
-    message: Any = field(name="msg", default=None)
 
 
 class BookData(Struct, gc=False, kw_only=True, forbid_unknown_fields=True, rename="camel"):

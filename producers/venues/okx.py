@@ -4,6 +4,7 @@ Source: https://www.okx.com/docs-v5/en/#overview-websocket-connect
 Source: https://www.okx.com/docs-v5/en/#overview-websocket-subscribe
 Source: https://www.okx.com/docs-v5/en/#overview-websocket-notification
 Source: https://www.okx.com/docs-v5/en/#public-data-rest-api-get-instruments
+Source: https://www.okx.com/docs-v5/en/#order-book-trading-market-data-get-trades-history
 """
 
 import re
@@ -201,40 +202,41 @@ def dialogue(market: str, ticket: bytes) -> Dialogue:
     return OkxTalk(LIMITS[market])
 
 
-class _PastTrade(msgspec.Struct, frozen=True):
-    trade_id: str = msgspec.field(name="tradeId")
-    time: str = msgspec.field(name="ts")
+class _PastTrade(msgspec.Struct, frozen=True, rename="camel"):
+    trade_id: str
 
 
 class _PastTrades(msgspec.Struct, frozen=True):
+    code: str
     data: list[_PastTrade]
+    msg: str = ""
 
 
 _PAST_TRADES = msgspec.json.Decoder(_PastTrades)
 
 
 def trades_request(market: str, missing: Missing, base: str | None, *, is_keyed: bool) -> Request:
-    """Make the request for lost trades: for the newest ones, and from there backwards.
-
-    Source: https://www.okx.com/docs-v5/en/#order-book-trading-market-data-get-trades-history
-    """
+    """Make the request for missing trades, from the last one backwards."""
     del market, is_keyed
-    query = f"instId={quote(missing.venue_symbol)}&type=1&limit={PAST_TRADES}"
-    return Request(url=f"{base or REST_URL}/api/v5/market/history-trades?{query}", weight=1)
+    symbol = quote(missing.venue_symbol, safe="")
+    url = f"{base or REST_URL}/api/v5/market/history-trades?instId={symbol}&type=1&limit={PAST_TRADES}"
+    return Request(url=f"{url}&after={missing.last_id + 1}", weight=1)
 
 
 def next_trades(request: Request, body: bytes, missing: Missing) -> Request | None:
-    """Make the request for the page that follows; None = that was the last, or went back far enough.
+    """Make the request for the page that follows; None = that was the last.
 
     Raises:
         ValueError: the body holds no trades.
     """
-    rows = _PAST_TRADES.decode(body).data
+    page = _PAST_TRADES.decode(body)
+    if page.code != "0":
+        raise ValueError(f"{page.code} {page.msg[:100]}")
+    ids = [int(each.trade_id) for each in page.data]
     head, _, after = request.url.partition("&after=")
-    if not rows or min(int(each.time) for each in rows) * 1000 < missing.after_time_us:
+    if not ids or min(ids) <= missing.first_id or min(ids) >= int(after):
         return None
-    oldest = min(int(each.trade_id) for each in rows)
-    return Request(url=f"{head}&after={oldest}", weight=1) if not after or oldest < int(after) else None
+    return Request(url=f"{head}&after={min(ids)}", weight=1)
 
 
 def list_requests(market: str, symbols: Sequence[str], base: str | None) -> list[Request]:

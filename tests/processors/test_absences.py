@@ -12,7 +12,6 @@ from hypothesis import strategies as st
 
 from processors.absences import MOST_ABSENCES, Absences
 from processors.healing import AGAIN_US, ASK_AFTER_US, Ask, Closed
-from processors.items import Trade
 from processors.pipeline import Pipeline
 from schemas.records import DeadLetter, QualityEvent, Tick
 
@@ -150,23 +149,19 @@ def test_each_trade_is_there_once_whatever_is_cut(
     assert Counter(ids(run)) == Counter(list(made))
 
 
-def told(number: int, time_us: int, fills: int = 1) -> Trade:
-    return Trade("X", time_us, number, 1.0, 1.0, "BUY", fills=fills)
-
-
 def test_a_second_loss_before_a_trade_is_the_same_one() -> None:
     absences = Absences()
     absences.begin()
-    absences.note(told(1, 10), 0)
+    absences.note("a", 10, 0)
     absences.begin()
     absences.begin()
-    absences.note(told(9, 40, fills=2), 1000)
+    absences.note("d", 40, 1000)
 
     assert absences.next_us == 1000 + ASK_AFTER_US
     assert list(absences.due(absences.next_us)) == [Ask(0, 0, 10)]
-    assert absences.take([(9, 40), (8, 40), (7, 40), (3, 20), (2, 10), (1, 10), (0, 5)]) == (
-        {2, 3, 7},
-        [Closed(0, 0, 3, 0, "trades of 10 to 40")],
+    assert absences.take([("d", 40), ("c", 20), ("b", 10), ("a", 10), ("0", 5)]) == (
+        {"b", "c"},
+        [Closed(0, 0, 2, 0, "trades of 10 to 40")],
     )
     assert absences.next_us == 0
 
@@ -175,8 +170,8 @@ def test_times_that_stand_still_fill_no_memory(monkeypatch: pytest.MonkeyPatch) 
     monkeypatch.setattr("processors.absences.MOST_KNOWN", 5)
     absences = Absences()
     for number in range(20):
-        absences.note(told(number, 0), 0)
-        absences.note(told(number, 7), 0)
+        absences.note(number, 0, 0)
+        absences.note(number, 7, 0)
 
     assert absences.capture().newest == [15, 16, 17, 18, 19]
 
@@ -184,9 +179,9 @@ def test_times_that_stand_still_fill_no_memory(monkeypatch: pytest.MonkeyPatch) 
 def test_so_many_are_remembered_and_a_clock_that_is_set_back_makes_none_wait_longer() -> None:
     absences = Absences()
     for number in range(2 * MOST_ABSENCES):
-        absences.note(told(number, 10 * number + 1), 10**9)
+        absences.note(number, 10 * number + 1, 10**9)
         absences.begin()
-    absences.note(told(99, 1000), 10**9)
+    absences.note("last", 1000, 10**9)
     absences.set_back(0)
 
     assert len(absences.capture().absences) == MOST_ABSENCES

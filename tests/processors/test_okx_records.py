@@ -6,8 +6,9 @@ from typing import Any
 import pytest
 
 from fuzz.seeds import whole_messages
+from processors.pipeline import Pipeline
 from processors.venues.okx import Crc32
-from schemas.records import Candle, DeadLetter, Depth, Derivative, QualityEvent, Tick, Ticker
+from schemas.records import Bar, Candle, DeadLetter, Depth, Derivative, QualityEvent, Tick, Ticker
 from schemas.venues import okx
 
 NOW_US = 1_795_910_400_300_000  # as the messages have it
@@ -52,6 +53,86 @@ def test_contracts_become_base_currency(say: Any, market: str, symbol: str, quan
     trade = only(say(market, "trade").of(Tick), "symbol", "quantity")
 
     assert trade == (symbol, pytest.approx(quantity, rel=1e-12))
+
+
+def fill(number: int, **more: Any) -> dict[str, Any]:
+    row = MESSAGES["spot"]["trade"]["data"][0]
+    return {name: row[name] for name in ("instId", "px", "sz", "side", "ts")} | {"tradeId": str(number), **more}
+
+
+def one(number: int) -> dict[str, Any]:
+    return {"arg": {"channel": "trades-all", "instId": "BTC-USDT"}, "data": [fill(number, source="0")]}
+
+
+def summed(number: int) -> dict[str, Any]:
+    return {"arg": {"channel": "trades", "instId": "BTC-USDT"}, "data": [fill(number, count="3", seqId=number)]}
+
+
+def gaps(run: Any) -> list[tuple[int, int]]:
+    return [(each.from_sequence, each.to_sequence) for each in run.of(QualityEvent, kind="GAP")]
+
+
+def test_fills_are_counted_and_missing_ones_come_by_rest_newest_first(new_run: Any) -> None:
+    run = new_run("spot", "OKX")
+    run.say(one(7), one(10))
+    body = {"code": "0", "msg": "", "data": [fill(9, side="sell", px="60001.5", source="0"), fill(8), fill(7)]}
+    request = "https://www.okx.com/api/v5/market/history-trades?instId=BTC-USDT&type=1&limit=100&after=10"
+    run.take(run.feed.frame(json.dumps(body).encode(), "HTTP", request=request))
+
+    assert gaps(run) == [(8, 9)]
+    assert [(each.trade_id, each.venue_sequence, each.side, each.price) for each in run.of(Tick)[2:]] == [
+        ("8", 8, "BUY", 60000.5),
+        ("9", 9, "SELL", 60001.5),
+    ]
+    assert [each.count for each in run.of(QualityEvent, kind="HEALED")] == [2]
+    assert not run.of(DeadLetter)
+
+
+def test_an_answer_with_trades_of_another_instrument_restores_nothing(new_run: Any) -> None:
+    run = new_run("spot", "OKX")
+    run.say(one(7), one(10))
+    request = "https://www.okx.com/api/v5/market/history-trades?instId=ETH-USDT"
+    run.take(run.feed.frame(json.dumps({"code": "0", "data": [fill(9)]}).encode(), "HTTP", request=request))
+
+    assert len(run.of(Tick)) == 2
+    assert ["another instrument" in each.reason for each in run.of(DeadLetter)] == [True]
+
+
+def test_trades_that_sum_up_fills_are_not_counted_even_after_a_restart(new_run: Any) -> None:
+    run, kept = new_run("spot", "OKX"), dict[str, list[bytes]]()
+    run.say(summed(10), summed(15))
+    run.capture(kept)
+    run.resume(kept, Pipeline("OKX", "raw.okx", 0, assume_instruments=True))
+    run.take(run.feed.frame(b"", "DISCONNECT"))
+    run.say(summed(15), summed(21))
+    run.records += run.pipeline.finish()
+
+    assert gaps(run) == []
+    assert [(each.trade_id, each.venue_sequence) for each in run.of(Tick)] == [("10", 0), ("15", 0), ("21", 0)]
+    assert "GAP" in run.of(Bar)[0].flags, "nothing tells whether some were lost with the connection"
+
+
+def test_fills_are_counted_from_where_they_are_no_longer_summed_up(new_run: Any) -> None:
+    run = new_run("spot", "OKX")
+    run.say(one(5), summed(10), summed(15), one(20), one(22))
+
+    assert gaps(run) == [(21, 21)]
+
+
+def test_counting_goes_on_from_the_state_of_a_program_that_did_not_count(new_run: Any) -> None:
+    run = new_run("spot", "OKX")
+    run.say(one(7), one(8))
+    (state,) = run.pipeline.states()
+    for number in (7, 8):
+        state.recent_trades.add(number)
+    state.trades.restore([])
+    kept = dict[str, list[bytes]]()
+    run.capture(kept)
+    run.resume(kept, Pipeline("OKX", "raw.okx", 0, assume_instruments=True))
+    run.say(one(8), one(10))
+
+    assert [each.trade_id for each in run.of(Tick)] == ["7", "8", "10"]
+    assert gaps(run) == [(9, 9)]
 
 
 def test_a_quote_may_lack_a_side(say: Any) -> None:
@@ -160,27 +241,6 @@ def test_the_checksum_is_that_of_the_documents_example() -> None:
     instrument = okx.assumed_instrument("spot", "BTC-USDT", 0)
 
     assert Crc32().of(bids, asks, instrument) == -1881014294
-
-
-def test_lost_trades_come_by_rest_as_single_fills_but_for_those_that_a_message_summed_up(new_run: Any) -> None:
-    run = new_run("spot", "OKX")
-    row = {"instId": "BTC-USDT", "px": "60000.5", "sz": "0.5", "side": "buy"}
-    arg = {"channel": "trades", "instId": "BTC-USDT"}
-    summed = [row | {"tradeId": "103", "count": "3", "ts": "1723161240100"},
-              row | {"tradeId": "109", "count": "2", "ts": "1723161240300"}]  # fmt: skip
-    run.say({"arg": arg, "data": summed[:1]})
-    run.take(run.feed.frame(b"gone", "DISCONNECT"))
-    run.say({"arg": arg, "data": summed[1:]})
-    times = {101: 100, 102: 100, 103: 100, 104: 100, 105: 200, 107: 300, 108: 300, 109: 300}
-    newest_first = sorted(times.items(), reverse=True)
-    rows = [row | {"tradeId": str(number), "ts": str(1_723_161_240_000 + ms)} for number, ms in newest_first]
-    url = "https://www.okx.com/api/v5/market/history-trades?instId=BTC-USDT&type=1&limit=100"
-    run.take(run.feed.frame(json.dumps({"code": "0", "msg": "", "data": rows}).encode(), "HTTP", request=url))
-
-    assert [each.trade_id for each in run.of(Tick)] == ["103", "109", "104", "105", "107"]
-    assert [each.flags for each in run.of(Tick, trade_id="104")] == ["BACKFILL"]
-    [healed] = run.of(QualityEvent, kind="HEALED")
-    assert healed.count == 3
 
 
 def test_answers_of_rest_that_are_none_are_told(new_run: Any) -> None:

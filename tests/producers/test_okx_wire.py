@@ -143,15 +143,18 @@ def test_lists_come_by_type_and_options_by_family() -> None:
     }
 
 
-def test_lost_trades_are_asked_for_backwards_from_the_newest() -> None:
-    missing = Missing(venue_symbol="BTC-USDT", first_id=0, last_id=0, after_time_us=1_000_000)
-    first = okx.trades_request("spot", missing, "http://host", is_keyed=False)
-    body = b'{"code":"0","data":[{"tradeId":"250","ts":"2000"},{"tradeId":"151","ts":"1500"}]}'
-    second = okx.next_trades(first, body, missing)
+def test_missing_trades_are_asked_for_backwards_by_id() -> None:
+    missing = Missing(venue_symbol="BTC-USDT-SWAP", first_id=100, last_id=250)
+    first = okx.trades_request("swap", missing, "http://host", is_keyed=False)
+    page = b'{"code":"0","msg":"","data":[{"tradeId":"250","px":"1"},{"tradeId":"151","px":"1"}]}'
+    second = okx.next_trades(first, page, missing)
 
-    assert first.url == "http://host/api/v5/market/history-trades?instId=BTC-USDT&type=1&limit=100"
+    path = "http://host/api/v5/market/history-trades?instId=BTC-USDT-SWAP&type=1&limit=100"
+    assert first.url == f"{path}&after=251"
     assert second is not None
-    assert second.url == f"{first.url}&after=151"
-    assert okx.next_trades(second, body, missing) is None
-    assert okx.next_trades(first, body.replace(b"1500", b"999"), missing) is None
-    assert okx.next_trades(first, b'{"code":"0","data":[]}', missing) is None
+    assert second.url == f"{path}&after=151"
+    assert okx.next_trades(second, b'{"code":"0","data":[{"tradeId":"100"}]}', missing) is None
+    assert okx.next_trades(second, b'{"code":"0","data":[{"tradeId":"151"}]}', missing) is None
+    assert okx.next_trades(second, b'{"code":"0","data":[]}', missing) is None
+    with pytest.raises(ValueError, match="51001 no such instrument"):
+        okx.next_trades(second, b'{"code":"51001","msg":"no such instrument","data":[]}', missing)

@@ -186,7 +186,7 @@ class OkxWriter(Writer):
         del now_ms
         if stream.kind == "liquidation":
             return [Frame(self._forced(each)) for each in prints]
-        return [Frame(self._message(stream, [self._trade(each)]), each.number, each.number) for each in prints]
+        return [Frame(self._message(stream, [self._trade(stream, each)]), each.number, each.number) for each in prints]
 
     def quote(self, stream: Stream, view: SymbolView, now_ms: int) -> Iterable[Frame]:
         """Write the best quote as a book of one level."""
@@ -268,7 +268,8 @@ class OkxWriter(Writer):
         base, quote = (amount, size) if self.listing.is_inverse else (size, amount)
         return f"{base:.8f}", f"{quote:.8f}"
 
-    def _trade(self, made: Print) -> dict[str, Any]:
+    def past_trade(self, made: Print) -> dict[str, Any]:
+        """Make a row of past trades, and of `trades-all`."""
         return {
             "instId": self._symbol,
             "tradeId": str(made.number),
@@ -276,12 +277,12 @@ class OkxWriter(Writer):
             "sz": made.size,
             "side": "buy" if made.is_buy else "sell",
             "ts": str(made.time_ms),
-            "count": "1",
+            "source": "0",
         }
 
-    def past_trade(self, made: Print) -> dict[str, Any]:
-        """Make the body of a trade as answers have it."""
-        return {name: value for name, value in self._trade(made).items() if name != "count"}
+    def _trade(self, stream: Stream, made: Print) -> dict[str, Any]:
+        row = self.past_trade(made)
+        return row | {"count": "1", "seqId": made.number} if stream.channel == "trades" else row
 
     def _forced(self, made: Print) -> bytes:
         of_type = TYPES[self.listing.market]
@@ -379,14 +380,15 @@ def _books(market: str, ask: Ask) -> Answer:
 
 def _past_trades(market: str, ask: Ask) -> Answer:
     """Answer with trades before an id, or the newest; newest first."""
-    symbol, after = ask.query.get("instId", ""), int(ask.query.get("after", "0"))
+    symbol, after = ask.query.get("instId", ""), int(ask.query.get("after", 0))
     limit = min(PAST_TRADES, int(ask.query.get("limit", PAST_TRADES)))
-    listing = ask.market.listing(market, symbol)
     newest = ask.market.trades(market, symbol, max(0, after - limit) if after else -1, limit)
+    listing = ask.market.listing(market, symbol)
     if newest is None or listing is None:
         return _refused("51001", "Instrument ID does not exist")
+    trades = [each for each in newest if not after or each.number < after]
     writer = OkxWriter(listing)
-    return _answered([writer.past_trade(each) for each in reversed(newest) if not after or each.number < after])
+    return _answered([writer.past_trade(each) for each in reversed(trades)])
 
 
 def _answered(rows: list[Any]) -> Answer:

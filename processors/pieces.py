@@ -9,7 +9,7 @@ import sys
 from array import array
 from collections.abc import Sequence
 from itertools import islice
-from typing import Final, Generic, NamedTuple, TypeVar
+from typing import Annotated, Final, Generic, NamedTuple, TypeVar
 
 import msgspec
 
@@ -83,7 +83,7 @@ class KeeperPiece(msgspec.Struct, array_like=True):
     holes: list[Hole] = []
     stood_time_us: int = 0
     empty_snapshots: int = 0
-    kept_deltas: int = 0
+    kept_deltas: Annotated[int, msgspec.Meta(ge=0)] = 0
     most_levels: int = 0
     moved_time_us: int = 0
     is_denied: bool = False

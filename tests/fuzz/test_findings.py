@@ -142,6 +142,12 @@ def test_state_of_an_unknown_market_is_refused(piece: SymbolPiece) -> None:
         Pipeline("BINANCE", "raw.binance", 0).restore("BTC/USDT", encode_piece(piece))
 
 
+def test_a_buffer_that_kept_less_than_nothing_is_refused(piece: SymbolPiece) -> None:
+    piece.keeper.kept_deltas = -1
+    with pytest.raises(StateError, match="cannot be read"):
+        Pipeline("BINANCE", "raw.binance", 0).restore("BTC/USDT", encode_piece(piece))
+
+
 @pytest.mark.parametrize("bids", [(b"1", b"1"), (b"\0" * 8, b"")])
 def test_a_damaged_book_is_refused(piece: SymbolPiece, bids: tuple[bytes, bytes]) -> None:
     piece.keeper.bids = bids

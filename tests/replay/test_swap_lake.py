@@ -5,6 +5,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import numpy as np
 import pyarrow as pa
 import pytest
@@ -22,6 +23,7 @@ from sinks.tables import TABLES
 from tickerplant.replay.manifest import Liveness, Manifest, ObjectName, Replaced, Swap, read_name
 from tickerplant.replay.span import Range
 from tickerplant.replay.swap_lake import swap_lake
+from tickerplant.replay.verify import lake_rows
 from tickerplant.replay.wish import Wish
 from tickerplant.settings import ObjectStore, Settings
 
@@ -144,6 +146,26 @@ def test_whatever_ends_it_readers_see_the_old_or_the_new_and_doing_it_again_comp
     names = [read_name(path.name) for path in Path(live.object_store.root).rglob("*.parquet")]
     assert len([name for name in names if name and name.swap]) == 1
     assert steps >= 4
+
+
+def test_rows_are_compared_in_order_where_a_day_holds_some_of_the_next(live: Settings, tmp_path: Path) -> None:
+    """As of trades restored after midnight; a swap has written the objects of the first day again, as one."""
+    swapped, again = (
+        Settings(object_store=ObjectStore(root=str(tmp_path / name)), kafka=live.kafka.model_copy(update=changes))
+        for name, changes in (("swapped", {}), ("again", {"topic_suffix": ".fixed"}))
+    )
+    for settings in (swapped, again):
+        for start in range(0, 100, 10):
+            days = [int(start >= 30 and offset % 5 > 0) for offset in range(start, start + 10)]
+            ticks = [msgspec.structs.replace(tick(start + n, 1.0), event_time_us=NOON_US + day * DAY_US + start + n)
+                     for n, day in enumerate(days)]  # fmt: skip
+            write(settings, ticks, start, start + 9)
+    wish = replace(span().wish, from_us=NOON_US, to_us=NOON_US + DAY_US)
+    list(swap_lake(swapped, again, span(wish=wish)))
+    both = span(wish=replace(wish, to_us=NOON_US + 2 * DAY_US))
+    read = [list(lake_rows(each, "cleaned.tick", TABLES["cleaned.tick"], both, 0)) for each in (swapped, again)]
+
+    assert [[row["source_offset"] for row in rows] for rows in read] == [[*range(100)]] * 2
 
 
 def test_a_replaced_object_that_a_sink_writes_again_does_not_count(live: Settings, replay: Settings) -> None:

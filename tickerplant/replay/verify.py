@@ -8,6 +8,8 @@ from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import closing
 from dataclasses import dataclass, field
+from heapq import merge
+from itertools import groupby
 from typing import Any, Final
 
 import pyarrow as pa
@@ -20,7 +22,7 @@ from sinks.clickhouse_client import connect
 from sinks.tables import TABLES, Table
 from tickerplant.once import without_life
 from tickerplant.replay.lake import Lake
-from tickerplant.replay.manifest import Liveness, Numbered, read_name
+from tickerplant.replay.manifest import Liveness, Numbered, ObjectName, read_name
 from tickerplant.replay.selection import unmarked
 from tickerplant.replay.span import Range
 from tickerplant.settings import Settings
@@ -191,19 +193,43 @@ class _Tables:
 
 
 def lake_rows(settings: Settings, topic: str, table: Table, span: Range, partition: int) -> Iterator[Row]:
-    """Read the rows of a lake that came of a raw partition, an object at a time, in the order of their source ids."""
+    """Read the rows of a lake that came of a raw partition, in the order of their source ids.
+
+    Each day's folder is in this order, of which an object at a time is held. A day may hold rows that came with a later
+    one's, and after a swap its objects are of other offsets: those whose offsets overlap are read side by side.
+    """
     lake = Lake(settings.object_store)
     liveness = Liveness(Numbered.newest(lake).manifest)
     base = f"{table.folder}/venue={span.wish.venue}"
-    found: dict[tuple[int, str], list[str]] = {}
+    found: list[tuple[ObjectName, str]] = []
     for folder in (f"{base}/{day}" for day in lake.names(base)):
         for text in liveness.live(folder, lake.names(folder)):
             name = read_name(text)
             if name and (name.topic, name.partition) == (topic + settings.kafka.topic_suffix, partition):
-                found.setdefault((name.start, name.life), []).append(f"{folder}/{text}")
-    for paths in (found[key] for key in sorted(found)):
-        rows = pa.concat_tables([lake.read_table(path) for path in paths])
-        yield from _wanted(rows, span, partition).to_pylist()
+                found.append((name, folder))
+
+    def rows_of(objects: list[tuple[ObjectName, str]]) -> Iterator[Row]:
+        for _start, same in groupby(objects, lambda each: each[0].start):
+            rows = pa.concat_tables([lake.read_table(f"{folder}/{name}") for name, folder in same])
+            yield from _wanted(rows, span, partition).to_pylist()
+
+    for objects in overlapping(sorted(found)):
+        series: dict[tuple[str, str], list[tuple[ObjectName, str]]] = {}
+        for name, folder in objects:
+            series.setdefault((folder, name.life), []).append((name, folder))
+        yield from merge(*map(rows_of, series.values()), key=_id)
+
+
+def overlapping(objects: Iterable[tuple[ObjectName, str]]) -> Iterator[list[tuple[ObjectName, str]]]:
+    """Part objects, in order, into runs of which none shares offsets with another."""
+    run: list[tuple[ObjectName, str]] = []
+    for each in objects:
+        if run and each[0].start > max(name.end for name, _ in run):
+            yield run
+            run = []
+        run.append(each)
+    if run:
+        yield run
 
 
 def _wanted(rows: pa.Table, span: Range, partition: int) -> pa.Table:

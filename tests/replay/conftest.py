@@ -29,6 +29,8 @@ SPAWN = multiprocessing.get_context("spawn")
 PARTITIONS = 2
 RECORDS = 300
 STEP_US = 20_000
+LATER = 30
+"""Raw records from a trade to the page of past trades that tells it."""
 WAIT_S = 60.0
 PROGRAM = """
 import sys
@@ -48,7 +50,10 @@ MESSAGES = json.loads((Path(__file__).parents[1] / "messages" / "binance.json").
 
 
 class Market:
-    """Makes raw records of one connection, 20 ms apart: trades, quotes and book changes of two symbols."""
+    """Makes raw records of one connection, 20 ms apart: trades, quotes and book changes of two symbols.
+
+    Of the trades between two that come, which none brings, some are told by REST later.
+    """
 
     def __init__(self, begin_us: int, connection: str) -> None:
         self.begin_us, self.connection = begin_us, connection
@@ -90,6 +95,12 @@ class Market:
             body = {"lastUpdateId": number, "bids": [["99.0", "1"], ["98.0", "2"]], "asks": [["101.0", "1"]]}
             request = f"https://api.example/api/v3/depth?symbol={name}&limit=1000"
             yield self._frame(time_us, json.dumps(body).encode(), "HTTP", request=request)
+        if number > LATER and number % 10 == 5:
+            traded_ms = (time_us - LATER * STEP_US) // 1000
+            trade = {"id": (number - LATER) * 3 + 2, "price": "100.5", "qty": "1", "quoteQty": "100.5",
+                     "time": traded_ms, "isBuyerMaker": True, "isBestMatch": True}  # fmt: skip
+            request = f"https://api.example/api/v3/historicalTrades?symbol={name}&fromId={trade['id']}&limit=1"
+            yield self._frame(time_us, json.dumps([trade]).encode(), "HTTP", request=request)
 
     def _message(self, time_us: int, name: str, channel: str, **fields: Any) -> Frame:
         data = MESSAGES[f"btcusdt@{channel}"] | {"s": name} | fields

@@ -71,12 +71,23 @@ def test_a_replay_from_the_middle_starts_at_a_checkpoint(live: Settings, begin_u
         replay_settings(live, "middle"), "SELECT min(event_time_us), max(event_time_us) FROM TICK"
     )[0]
     assert begin_us + MIDDLE_US <= first_us < last_us < begin_us + MIDDLE_US + 1_000_000
+    assert restored_later(live, "middle", begin_us + MIDDLE_US + 1_000_000) > 0
 
 
-def test_a_replay_of_the_archive_gives_the_live_rows(live: Settings) -> None:
-    summary = replayed(live, "archived", archive=live.object_store.root, symbols=frozenset({"ETH/USDT"}))
+def restored_later(live: Settings, into: str, to_us: int) -> int:
+    """Count the trades of a replay that were told after its end."""
+    restored = "has(splitByChar(',', flags), 'BACKFILL')"
+    query = f"SELECT count() FROM TICK FINAL WHERE {restored} AND event_time_us < {to_us} AND recv_time_us >= {to_us}"
+    return int(rows(replay_settings(live, into), query)[0][0])
+
+
+def test_a_replay_of_the_archive_gives_the_live_rows(live: Settings, begin_us: int) -> None:
+    to_us = begin_us + MIDDLE_US + 1_000_000
+    wish: dict[str, Any] = {"archive": live.object_store.root, "symbols": frozenset({"ETH/USDT"}), "to_us": to_us}
+    summary = replayed(live, "archived", **wish)
 
     assert summary["first_difference"] == ""
+    assert restored_later(live, "archived", to_us) > 0
     assert rows(replay_settings(live, "archived"), "SELECT DISTINCT symbol FROM TICK") == [("ETH/USDT",)]
 
 

@@ -2,14 +2,17 @@
 
 from typing import Any
 
+import pyarrow as pa
 import pytest
 from click.testing import CliRunner
 from hypothesis import given
 from hypothesis import strategies as st
 
 from processors.batch import Batch
+from schemas.arrow import arrow_schema
 from schemas.records import DeadLetter, QualityEvent, Tick
 from schemas.topics import TICK
+from sinks.columns import columns
 from tickerplant.cli import cli
 from tickerplant.errors import UserError
 from tickerplant.replay.checkpoint import Place
@@ -18,6 +21,7 @@ from tickerplant.replay.plan import Plan, beginning, is_made_anew
 from tickerplant.replay.run import unprocessed, unstored
 from tickerplant.replay.selection import Selection, marked, unmarked
 from tickerplant.replay.source import GapError, Order
+from tickerplant.replay.span import Range
 from tickerplant.replay.verify import differing, paired
 from tickerplant.replay.wish import make_wish, replay_settings
 from tickerplant.settings import Settings
@@ -80,9 +84,9 @@ def test_a_replay_writes_nowhere_where_something_live_is() -> None:
     assert replay.local.home != live.local.home
 
 
-def tick(index: int, symbol: str = "BTC/USDT", flags: str = "") -> Tick:
+def tick(index: int, symbol: str = "BTC/USDT", flags: str = "", event_time_us: int = 5) -> Tick:
     return Tick(
-        event_time_us=5,
+        event_time_us=event_time_us,
         venue="BINANCE",
         symbol=symbol,
         asset_class="CRYPTO",
@@ -91,6 +95,7 @@ def tick(index: int, symbol: str = "BTC/USDT", flags: str = "") -> Tick:
         quantity=1.0,
         sequence_id=index,
         flags=flags,
+        source_topic="raw.binance",
         source_offset=7,
         source_index=index,
     )
@@ -114,9 +119,30 @@ def selected(event_time_us: int = 5, **changes: Any) -> list[int]:
 
 def test_what_is_written_belongs_to_the_range_the_symbols_and_no_earlier_run() -> None:
     assert selected() == [0, 1, 2, 3]
-    assert selected(4) == selected(6) == []
+    assert selected(to_us=5) == selected(from_us=6) == []
     assert selected(symbols=frozenset({"ETH/USDT"})) == [1]
     assert selected(marks={TICK.name: (7, 0)}) == [1, 2, 3]
+
+
+@given(
+    st.integers(0, 9),
+    st.lists(st.tuples(st.integers(0, 9), st.sampled_from(["BTC/USDT", "ETH/USDT"])), min_size=1, max_size=5),
+    st.sampled_from([frozenset(), frozenset({"ETH/USDT"})]),
+)
+def test_what_is_written_is_what_is_compared_and_swapped_whenever_its_raw_record_came(
+    raw_us: int, made: list[tuple[int, str]], symbols: frozenset[str]
+) -> None:
+    """As of a page of restored trades, which comes after `--to` and holds some from before, or so with `--from`."""
+    wish = make_wish(topic="raw.binance", into="x", start="3", end="6", symbols=sorted(symbols))
+    ticks = [tick(number, symbol, event_time_us=time_us) for number, (time_us, symbol) in enumerate(made)]
+    page = Batch("BINANCE", "raw.binance", 0, 7, raw_us)
+    page.records = list(ticks)
+    rows = [{name: getattr(each, name) for name in Tick.__struct_fields__} for each in ticks]
+    table = pa.Table.from_batches([columns(arrow_schema(Tick), rows)])
+
+    written = Selection(from_us=wish.from_us, to_us=wish.to_us, symbols=wish.symbols, marks={}).of(page).records
+    compared = table.filter(Range(wish=wish, source="raw.binance", offsets={0: (7, 8)}).mask(table))
+    assert [each.source_index for each in written] == compared["source_index"].to_pylist()
 
 
 @given(st.sets(st.sampled_from(["LATE", "OFF_BOOK", "UNJOINED", "REPLAY"])))

@@ -67,7 +67,7 @@ class Done:
     """What became of a task.
 
     Args:
-        frames: that were processed; `covered`: raw records within the range.
+        frames: that were processed; `covered`: raw records within the range, or with records that are.
         symbols: canonical symbols of what was written.
         gaps: raw records that were missing, first and last of each range; `missing`: how many.
         error: why it ended early; empty = it did not.
@@ -118,9 +118,9 @@ def _replay(task: Task, tell: Tell, done: Done) -> None:
             done.gaps.append(gap)
         batch = process(pipeline, taken, encode)
         done.frames += len(taken.raw.frames) if taken.raw is not None else 0
-        if selection.covers(batch.event_time_us):
+        wanted = selection.of(batch)
+        if wanted.records or selection.covers(batch.event_time_us):
             done.covered += 1
-            wanted = selection.of(batch)
             outputs.send(wanted)
             done.records += len(wanted.records)
             done.symbols.update(getattr(each, "symbol", "") for each in wanted.records)

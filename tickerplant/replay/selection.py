@@ -19,7 +19,9 @@ Marks = dict[str, tuple[int, int]]
 
 @dataclass(frozen=True, kw_only=True)
 class Selection:
-    """Choose by time of the raw record and by symbol.
+    """Choose by the time and the symbol of each record, as a `Range` chooses rows.
+
+    A record's time may be another than its raw record's: restored trades have the exchange's.
 
     Args:
         symbols: empty = all records. Else what has no symbol (connections, dead letters) is left out: it belongs
@@ -33,17 +35,17 @@ class Selection:
     marks: Marks
 
     def covers(self, event_time_us: int) -> bool:
-        """Tell whether what comes of a raw record of this time is written."""
+        """Tell whether what has this time is written."""
         return self.from_us <= event_time_us < self.to_us
 
     def of(self, batch: Batch) -> Batch:
         """Give what is written of a batch: marked, and without its commands, which were carried out long ago."""
-        if not self.covers(batch.event_time_us):
-            return replace(batch, records=[], commands=[])
         records = [marked(each) for each in batch.records if self._wants(each)]
         return replace(batch, records=records, commands=[])
 
     def _wants(self, record: Derived) -> bool:
+        if not self.covers(record.event_time_us):  # type: ignore[attr-defined]  # each kind has it
+            return False
         if self.symbols and getattr(record, "symbol", "") not in self.symbols:
             return False
         if not self.marks:

@@ -36,6 +36,7 @@ from tickerplant.kafka import (
     TopicPartition,
     consumer,
     end_offsets,
+    is_end,
     partition_count,
     refusal,
     settled,
@@ -133,7 +134,8 @@ class Subscription(Generic[R]):
         partitions = partition_count(settings, wish.topic.name)
         self._places: dict[int, Place] = {number: (self._name, number) for number in range(partitions)}
         self._decoder: Decoder[R] = Registry(settings).decoder(wish.topic.record)  # type: ignore[arg-type]  # the topic tells R
-        self._consumer: Consumer = consumer(settings, wish.group or GROUP, **FETCH)
+        config = {**FETCH, "enable.partition.eof": not wish.follows}
+        self._consumer: Consumer = consumer(settings, wish.group or GROUP, **config)
         try:
             places = [TopicPartition(self._name, number) for number in range(partitions)]
             starts = settled(lambda: self._starts(places))
@@ -273,6 +275,9 @@ class Subscription(Generic[R]):
             error = message.error()
             if error is None:
                 self._take(message)
+            elif is_end(error):  # records up to there may have expired, so that none tells
+                place = self._places[message.partition() or 0]
+                self._reached[place] = max(self._reached[place], self._ends[place])
             elif error.code() not in PASSING:
                 raise UserError(f"Kafka refuses {self._name}: {error.str()}")
 

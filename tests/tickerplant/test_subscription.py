@@ -8,12 +8,13 @@ from typing import Any
 from uuid import uuid4
 
 import pytest
+from confluent_kafka.admin import AdminClient
 
 import tickerplant
 from schemas.records import Instrument, RawFrames, Tick
 from schemas.topics import INSTRUMENT, TICK, catalogue, raw_topic
 from tickerplant.errors import DependencyError, UserError
-from tickerplant.kafka import Publisher, create_topics
+from tickerplant.kafka import Publisher, TopicPartition, consumer, create_topics
 from tickerplant.registry import Registry
 from tickerplant.settings import Kafka, Settings
 from tickerplant.subscription import find_topic, start_of, subscribe
@@ -179,6 +180,20 @@ def test_a_group_goes_on_where_it_stopped_even_among_repeats(own: Settings, writ
 
 
 @pytest.mark.stack
+def test_an_end_is_reached_where_all_that_was_left_to_read_has_expired(own: Settings, write: Write) -> None:
+    write(("BTC/USDT", offset) for offset in (1, 2, 3))
+    assert ended(own, from_="earliest", group="mine") == [1, 2, 3]
+    write(("BTC/USDT", offset) for offset in (4, 5))
+    gone = TopicPartition(TICK.name + own.kafka.topic_suffix, 0, 5)
+    admin = AdminClient({"bootstrap.servers": own.kafka.bootstrap_servers})  # held: its end would cancel the request
+    admin.delete_records([gone])[gone].result(30)
+
+    assert ended(own, group="mine") == []
+    write([("BTC/USDT", 6)])
+    assert ended(own, group="mine") == [6]
+
+
+@pytest.mark.stack
 def test_what_a_loop_failed_on_comes_again(own: Settings, write: Write) -> None:
     write(("BTC/USDT", offset) for offset in (1, 2, 3))
 
@@ -259,9 +274,7 @@ def test_bytes_that_are_no_record_are_one_line(own: Settings) -> None:
 @pytest.mark.stack
 def test_positions_of_others_are_not_overwritten(own: Settings, write: Write) -> None:
     write([("BTC/USDT", 1)])
-    from tickerplant.kafka import TopicPartition, consumer  # noqa: PLC0415  # somebody else's consumer
-
-    client = consumer(own, "theirs")
+    client = consumer(own, "theirs")  # somebody else's
     client.commit(offsets=[TopicPartition(TICK.name + own.kafka.topic_suffix, 0, 1, "not ours")], asynchronous=False)
     client.close()
 

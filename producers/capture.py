@@ -311,8 +311,8 @@ class Capture:
             if name not in by_rest:
                 self._snapshots.forget(name)
         for name, each in by_rest.items():
-            if name not in self._snapshots.requests:
-                request = self.wire.depth_request(self.venue.market, name, self.venue.rest_url)
+            request = self.wire.depth_request(self.venue.market, name, self.venue.rest_url, len(by_rest))
+            if self._snapshots.requests.get(name) != request:
                 self._snapshots.serve(name, request, self._lanes[each.partition])
 
     def _on_subscribed(self, subscribed: Iterable[Stream]) -> None:

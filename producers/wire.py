@@ -257,8 +257,12 @@ class Wire(Protocol):
     def dialogue(self, market: str, ticket: bytes) -> Dialogue:
         """Begin the dialogue of one connection (ticket b"" = there is none)."""
 
-    def depth_request(self, market: str, venue_symbol: str, base: str | None) -> Request:
-        """Make the request for a depth snapshot; called only where `snapshot_by` says `rest`."""
+    def depth_request(self, market: str, venue_symbol: str, base: str | None, books: int) -> Request:
+        """Make the request for a depth snapshot; called only where `snapshot_by` says `rest`.
+
+        Args:
+            books: how many of the market are fetched, this one included: few may be deeper than many.
+        """
 
     def list_requests(self, market: str, symbols: Sequence[str], base: str | None) -> list[Request]:
         """Make the requests for an instrument list: of these venue symbols, () = of all."""
@@ -313,7 +317,7 @@ def no_more_trades(request: Request, body: bytes, missing: Missing) -> None:
     del request, body, missing
 
 
-def no_depth_request(market: str, venue_symbol: str, base: str | None) -> Request:
+def no_depth_request(market: str, venue_symbol: str, base: str | None, books: int) -> Request:
     """Refuse: `depth_request` of venues that send no books by REST, where nobody calls it."""
-    del market, base
+    del market, base, books
     raise NotImplementedError(f"{venue_symbol}: books do not come by REST")

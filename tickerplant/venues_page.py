@@ -10,6 +10,7 @@ import click
 
 from processors.venues import VENUES as MEANINGS
 from producers.venues import VENUES as WIRES
+from producers.venues.binance import DEEP_BOOK, DEPTH_LEVELS, MOST_DEEP_BOOKS
 from producers.wire import Limits, Wire
 from schemas.venues import SYMBOLOGIES
 
@@ -98,7 +99,11 @@ def _channels(found: Sequence[dict[str, Any]]) -> Iterator[str]:
 
 def _books(found: Sequence[dict[str, Any]]) -> Iterator[str]:
     yield "## Books and ids\n"
-    yield "What does not hold is told as `GAP` or `CHECKSUM`; the book is given up until a snapshot asked for.\n"
+    yield "What does not hold is told as `GAP` or `CHECKSUM`; the book is given up until a snapshot asked for."
+    yield (
+        f"Snapshots of Binance spot have {DEEP_BOOK[0]:,} levels a side, the deepest there is, where a producer keeps "
+        f"at most {MOST_DEEP_BOOKS} books, so that none waits for the limit; else {DEPTH_LEVELS:,}.\n"
+    )
     names = ("book", "snapshot", "trade_ids", "past_trades")
     rows = ((each["venue"], f"`{each['market']}`", *(each[name] for name in names)) for each in found)
     header = (

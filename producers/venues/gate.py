@@ -201,8 +201,9 @@ def dialogue(market: str, ticket: bytes) -> Dialogue:
     return GateTalk(market)
 
 
-def depth_request(market: str, venue_symbol: str, base: str | None) -> Request:
+def depth_request(market: str, venue_symbol: str, base: str | None, books: int) -> Request:
     """Make the request for a depth snapshot, with its update id."""
+    del books
     name = "currency_pair" if market == "spot" else "contract"
     url = f"{_rest(market, base)}/order_book?{name}={quote(venue_symbol)}&limit={DEPTH_LEVELS}&with_id=true"
     return Request(url=url, weight=1)

@@ -210,8 +210,9 @@ def dialogue(market: str, ticket: bytes) -> Dialogue:
     return KucoinTalk(market, max(interval_ms, 1000) / 1000)
 
 
-def depth_request(market: str, venue_symbol: str, base: str | None) -> Request:
+def depth_request(market: str, venue_symbol: str, base: str | None, books: int) -> Request:
     """Make the request for a depth snapshot: 100 levels of spot, all of futures."""
+    del books
     path = "/api/v1/market/orderbook/level2_100" if market == "spot" else "/api/v1/level2/snapshot"
     url = f"{base or REST_URLS[market]}{path}?symbol={quote(venue_symbol)}"
     return Request(url=url, weight=DEPTH_WEIGHTS[market])

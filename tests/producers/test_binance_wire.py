@@ -8,6 +8,7 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
+from producers.limiter import BURST
 from producers.venues import VENUES, _check, binance
 from producers.wire import Answer, Dialogue, Missing, Stream
 
@@ -125,14 +126,20 @@ def test_refused_end_of_a_subscription_does_no_harm() -> None:
 
 
 @pytest.mark.parametrize(
-    ("market", "path", "weight"),
-    [("spot", "/api/v3/depth", 50), ("usdm", "/fapi/v1/depth", 20), ("coinm", "/dapi/v1/depth", 20)],
+    ("market", "books", "path", "limit", "weight"),
+    [("spot", 4, "/api/v3/depth", "5000", 250), ("spot", 5, "/api/v3/depth", "1000", 50),
+     ("usdm", 1, "/fapi/v1/depth", "1000", 20), ("coinm", 1, "/dapi/v1/depth", "1000", 20)],
 )  # fmt: skip
-def test_depth_request_has_its_path_and_weight(market: str, path: str, weight: int) -> None:
-    request = binance.depth_request(market, "币BTC", "http://host")
+def test_depth_request_is_the_deepest_that_so_many_books_can_afford(
+    market: str, books: int, path: str, limit: str, weight: int
+) -> None:
+    request = binance.depth_request(market, "币BTC", "http://host", books)
     url = urlsplit(request.url)
 
-    assert (url.path, parse_qs(url.query)["symbol"], request.weight) == (path, ["币BTC"], weight)
+    assert url.path == path
+    assert parse_qs(url.query) == {"symbol": ["币BTC"], "limit": [limit]}
+    assert request.weight == weight
+    assert books * weight <= binance.LIMITS[market].weight_per_window * BURST
 
 
 GONE: Final = Missing(venue_symbol="币BTC", first_id=11, last_id=1500)

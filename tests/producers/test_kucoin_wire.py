@@ -108,7 +108,7 @@ def test_the_stream_is_the_topic() -> None:
 
 def test_requests() -> None:
     assert kucoin.snapshot_by(kucoin.full_channel("spot", "depth") or "") == "rest"
-    assert kucoin.depth_request("spot", "BTC-USDT", "http://host").url == (
+    assert kucoin.depth_request("spot", "BTC-USDT", "http://host", 1).url == (
         "http://host/api/v1/market/orderbook/level2_100?symbol=BTC-USDT"
     )
     assert [each.url for each in kucoin.list_requests("futures", (), None)] == [

@@ -62,7 +62,7 @@ async def snapshots(
     made = Snapshots(fetcher, intake.gate, backoff=Backoff(0.01, 0.02), now_us=now_us)
     for partition, name in enumerate(["BTCUSDT", "ETHUSDT"]):
         lane = intake.lane("spot", f"http{partition}", partition)
-        made.serve(name, binance.depth_request("spot", name, venue.rest_url), lane)
+        made.serve(name, binance.depth_request("spot", name, venue.rest_url, 2), lane)
     tasks = [asyncio.create_task(made.run()), asyncio.create_task(intake.pump_forever())]
     yield made
     for task in tasks:
@@ -81,8 +81,8 @@ async def test_snapshot_goes_to_the_partition_of_its_symbol_with_its_url(
     seen = {frame.payload: (partition, frame.request) for partition, _, frame in outlet.sourced()}
 
     assert seen == {
-        b"first": (0, f"{venue.rest_url}/api/v3/depth?symbol=BTCUSDT&limit=1000"),
-        b"second": (1, f"{venue.rest_url}/api/v3/depth?symbol=ETHUSDT&limit=1000"),
+        b"first": (0, f"{venue.rest_url}/api/v3/depth?symbol=BTCUSDT&limit=5000"),
+        b"second": (1, f"{venue.rest_url}/api/v3/depth?symbol=ETHUSDT&limit=5000"),
     }
 
 

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from tickerplant.errors import UserError
-from tickerplant.settings import Settings, Venue
+from tickerplant.settings import Divergence, Settings, Venue
 from tickerplant.supervise import Role, Supervisor, roles_of
 
 SCRIPT = """
@@ -70,6 +70,13 @@ def test_roles_drain_each_after_those_that_feed_it() -> None:
 
 def test_without_venues_no_producer_runs() -> None:
     assert "produce" not in [role.name for role in roles_of(Settings())]
+
+
+def test_venues_are_compared_where_that_is_wanted() -> None:
+    names = [role.name for role in roles_of(Settings(divergence=Divergence(enabled=True)))]
+
+    assert "compare" not in [role.name for role in roles_of(Settings())]
+    assert names.index("compare") > names.index("process")
 
 
 def test_every_role_is_told_to_wait_for_servers_that_are_away() -> None:

@@ -17,7 +17,7 @@ STAGE = "processor"
 RANGE: Final = 1 << 24
 """Of indexes: a raw record has fewer bytes than this, so what its frames give stays below."""
 EVENTS_FROM, BARS_FROM, SIGNALS_FROM = RANGE, 2 * RANGE, 3 * RANGE
-OF_STAGES: Final = frozenset({"BAR_DIFFERS", "LATE_FOR_BAR", "OUTLIER_BURST"})
+OF_STAGES: Final = frozenset({"BAR_DIFFERS", "HEALED", "LATE_FOR_BAR", "NOT_HEALED", "OUTLIER_BURST"})
 """Kinds of quality events that stages find."""
 
 T = TypeVar("T", QualityEvent, Bar, Signal)

@@ -252,6 +252,11 @@ class Line:
             if number == signal.SIGKILL:
                 until(lambda running=running: process.find(running) is None, f"{name} ends")
 
+    def server_processes(self) -> dict[str, process.Running]:
+        """Tell which process each server is."""
+        found = {name: process.read_pid_file(Home.of(self.settings).pid_file(name)) for name in SERVERS}
+        return {name: running for name, running in found.items() if running is not None}
+
     def start(self, servers: Sequence[str]) -> None:
         stack.up(self.settings, print, servers=tuple(SERVERS[name] for name in servers))
 

@@ -284,3 +284,8 @@ def test_past_trades_are_those_from_an_id_on_as_far_as_they_are_kept(monkeypatch
     assert ids(1, 2) == [last - 49, last - 48]
     assert ids(last + 1, 5) == []
     assert market.trades("spot", "NOPE", 1, 1) is None
+
+
+@pytest.mark.parametrize(("symbols", "kept"), [(0, 30_000), (20, 30_000), (1000, 600), (1_000_000, 100)])
+def test_past_trades_of_all_symbols_together_are_bounded(symbols: int, kept: int) -> None:
+    assert market_module.kept_trades(symbols) == kept

@@ -20,9 +20,16 @@ FUNDING_RATE: Final = 0.0001
 OPEN_INTEREST: Final = 1000.0
 RECENT_TRADES: Final = 100
 KEPT_TRADES: Final = 30_000
+"""Of a symbol, for who asks for past ones; fewer where symbols are many."""
+KEPT_TOGETHER: Final = 600_000
 BOOK_LEVELS: Final = 1000  # of a whole book, unless its stream has fewer
 LIQUIDATED: Final = 25  # of so many orders that match on a derivative, one is a liquidation
 MARKED: Final = ("mark_price", "funding", "open_interest", "other")
+
+
+def kept_trades(symbols: int) -> int:
+    """Tell how many past trades each of so many symbols keeps."""
+    return max(RECENT_TRADES, min(KEPT_TRADES, KEPT_TOGETHER // max(symbols, 1)))
 
 
 class SymbolMarket:
@@ -30,6 +37,7 @@ class SymbolMarket:
 
     Args:
         next_id: gives ids of book updates.
+        kept_trades: so many past trades can be asked for.
     """
 
     def __init__(
@@ -41,6 +49,7 @@ class SymbolMarket:
         hub: Hub,
         random: Random,
         next_id: Callable[[], int],
+        kept_trades: int,
     ) -> None:
         self.listing = listing
         self.candles = CandleSeries()
@@ -54,7 +63,7 @@ class SymbolMarket:
         self._day: DayStatistics | None = None
         self._trade_id = 0
         self._aggregate_id = 0
-        self._recent: deque[Print] = deque(maxlen=KEPT_TRADES)
+        self._recent: deque[Print] = deque(maxlen=kept_trades)
         self._has_news = False  # trades since candles and statistics were told last
         self._closed_ms = 0  # opening of the candle that was told as closed last
         self._seen_id = self._matching.update_id  # of the book, when it was last looked at for changes

@@ -19,7 +19,7 @@ from tickerplant.local.venue.depth import DepthStream
 from tickerplant.local.venue.dialect import Book, Dialect, Frame, Print, Stream
 from tickerplant.local.venue.hub import Hub, Spoil
 from tickerplant.local.venue.listings import Listing, assets, next_name, split_symbols
-from tickerplant.local.venue.market import BOOK_LEVELS, SymbolMarket
+from tickerplant.local.venue.market import BOOK_LEVELS, SymbolMarket, kept_trades
 from tickerplant.local.venue.options import SyntheticOptions
 
 STEP_S: Final = 0.01
@@ -179,6 +179,7 @@ class SyntheticMarket:
         counts = split_symbols(self._options.symbols, {name: each.share / whole for name, each in terms.items()})
         shared = {name: count(1).__next__ for name, each in terms.items() if each.are_ids_shared}
         listed = [self._dialect.listings(name, assets(most), self._now_ms()) for name, most in counts.items()]
+        kept = kept_trades(sum(map(len, listed)))
         return [
             SymbolMarket(
                 each,
@@ -187,6 +188,7 @@ class SyntheticMarket:
                 hub=self._hub,
                 random=self._random,
                 next_id=shared.get(each.market) or count(1).__next__,
+                kept_trades=kept,
             )
             for rank in zip_longest(*listed)
             for each in rank

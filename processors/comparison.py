@@ -10,7 +10,8 @@ from dataclasses import dataclass
 from typing import Final, NamedTuple
 
 from processors.divergence import LEAST_VENUES, Band, Verdict, compare
-from processors.watermark import Watermark
+from processors.flags import BACKFILL
+from processors.watermark import UNWATCHED_US, Watermark
 from schemas.records import QualityEvent, Tick
 
 KIND: Final = "DIVERGENCE"
@@ -63,13 +64,15 @@ class Comparison:
 
     def take(self, offset: int, tick: Tick) -> list[QualityEvent]:
         """Take in the tick at an offset; returns what is told of the minute that it ends, empty = of none."""
-        self._time.hear(tick.event_time_us)
+        if BACKFILL not in tick.flags:  # those of a page lie at the exchange's times, long ago
+            self._time.hear(tick.event_time_us)
         second = self._time.clock_us // US
         if second < self._second or not self._second:  # a clock was set back, or this is the first
             self._begin(second)
             self._starts.append((second, offset))
         events = self._advance(second, offset, tick) if second > self._second else []
-        if tick.kind == "QUOTE" and tick.bid and tick.ask:
+        is_now = abs(tick.event_time_us - self._time.clock_us) <= UNWATCHED_US  # not of a venue that catches up
+        if tick.kind == "QUOTE" and tick.bid and tick.ask and is_now:
             self._mids.setdefault(tick.symbol, {})[tick.venue] = second, (tick.bid + tick.ask) / 2
         return events
 

@@ -8,7 +8,8 @@ import msgspec
 MOST_INTERVALS = 512
 MOST_HOLES = 64
 MOST_COPIES = 256
-MOST_RECENT = 1024
+MOST_RECENT = 2048
+"""More than a page of restored trades, and as many as another connection may be behind."""
 
 
 class Hole(msgspec.Struct, frozen=True, gc=False):

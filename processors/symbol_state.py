@@ -18,7 +18,18 @@ from processors.book_rules import BookRule
 from processors.chains import BookChain, Rising, TradeChain
 from processors.dedupe import RecentIds, SeenIds
 from processors.feature_stage import FeatureStage
-from processors.flags import BACKFILL, CLOCK_STEP, CROSSED, LOCKED, OFF_BOOK, OUTLIER, UNJOINED, Lateness, join_flags
+from processors.flags import (
+    BACKFILL,
+    CLOCK_STEP,
+    CROSSED,
+    LOCKED,
+    OFF_BOOK,
+    OUTLIER,
+    UNJOINED,
+    Lateness,
+    is_ahead,
+    join_flags,
+)
 from processors.followers import Followers, with_cuts
 from processors.healing import Ask, Closed, Healing, Span
 from processors.increments import Increments
@@ -325,7 +336,7 @@ class SymbolState:
         number = trade.name or trade.trade_id
         if self.recent_trades.add(number):
             self.trade_line.lead = batch.connection
-            if self.absences is not None:
+            if self.absences is not None and not is_ahead(trade.exchange_time_us, batch.recv_time_us):
                 self.absences.note(number, trade.exchange_time_us, batch.recv_time_us)
             self._add_trade(batch, "TRADE", trade, OFF_BOOK if trade.is_off_book else "")
         elif self.trade_line.lead == batch.connection:

@@ -83,6 +83,28 @@ def test_after_a_lost_connection_the_newest_trades_are_asked_for_and_what_lies_w
     assert (healed.count, healed.from_sequence, healed.to_sequence) == (3, 0, 0)
 
 
+def test_a_time_far_ahead_is_no_time_that_was_seen(linear: Any) -> None:
+    now_ms = start(linear)
+    linear.take(trade(linear, 1, now_ms), trade(linear, 2, now_ms + 3_600_000), lost(linear))
+    linear.take(trade(linear, 6, now_ms + 50), *clocks(linear, 3))
+    linear.take(answer(linear, {1: now_ms, 3: now_ms + 5, 6: now_ms + 50}))
+
+    assert ids(linear) == [1, 2, 6, 3]
+    assert [each.count for each in linear.of(QualityEvent, kind="HEALED")] == [1]
+
+
+def test_a_whole_page_leaves_what_another_connection_repeats_known(linear: Any) -> None:
+    now_ms = start(linear)
+    last, of_page = 1300, 1210
+    linear.take(*(trade(linear, number, now_ms + number) for number in range(200)), lost(linear))
+    linear.take(*(trade(linear, number, now_ms + number) for number in range(1200, last)), *clocks(linear, 3))
+    linear.take(answer(linear, {number: now_ms + number for number in range(of_page - 1000, of_page)}))
+    before = len(ids(linear))
+    linear.take(*(trade(linear, number, now_ms + number) for number in range(1200, last)))
+
+    assert len(ids(linear)) == before
+
+
 def test_without_a_loss_no_trade_of_an_answer_is_taken(linear: Any) -> None:
     now_ms = start(linear)
     linear.take(trade(linear, 1, now_ms), trade(linear, 4, now_ms + 9), *clocks(linear, 5))

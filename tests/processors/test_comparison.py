@@ -5,6 +5,7 @@ from collections.abc import Iterable
 from contextlib import closing
 from typing import Any
 
+import msgspec
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -101,6 +102,27 @@ def test_one_tick_of_a_wrong_time_moves_nothing() -> None:
     wrong = [*ticks[:400], quote(7200, "KRAKEN", 100.0), *ticks[400:]]
 
     assert told(play(wrong)[0]) == [("OKX", 50), ("OKX", 10)]
+
+
+def test_trades_that_were_restored_move_no_time() -> None:
+    ticks = minutes(200, OKX=(70, 130, 101.0))
+    page = [
+        msgspec.structs.replace(quote(30 + number / 100, "KRAKEN", 100.0), kind="TRADE", flags="BACKFILL")
+        for number in range(50)
+    ]
+
+    assert told(play([*ticks[:400], *page, *ticks[400:]])[0]) == [("OKX", 50), ("OKX", 10)]
+
+
+def test_a_quote_that_is_told_long_after_its_time_is_compared_with_nothing() -> None:
+    ticks = minutes(200)
+    late = [quote(at_s - 40, "OKX", 150.0) for at_s in range(70, 130)]
+    mixed = [*ticks[: 70 * len(VENUES)]]
+    for each, at_s in zip(late, range(70, 130), strict=True):
+        mixed += [*ticks[at_s * len(VENUES) : (at_s + 1) * len(VENUES)], each]
+    mixed += ticks[130 * len(VENUES) :]
+
+    assert told(play(mixed)[0]) == []
 
 
 def test_a_minute_that_was_not_seen_whole_is_not_told() -> None:

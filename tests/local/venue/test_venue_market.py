@@ -270,6 +270,7 @@ async def test_everything_subscribed_is_served_and_counted(serve: Callable[..., 
 
 
 def test_past_trades_are_those_from_an_id_on_as_far_as_they_are_kept(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(market_module, "RECENT_TRADES", 50)
     monkeypatch.setattr(market_module, "KEPT_TRADES", 50)
     market, _ = stepped(SyntheticOptions(symbols=1, rate_frames=2000, seed=5), 300)
     [listing] = market.listings("spot")

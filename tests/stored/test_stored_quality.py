@@ -112,6 +112,34 @@ def test_what_came_after_all_is_not_missing(settings: Settings, fill: Fill) -> N
     assert (day.gaps, day.missing) == (3, 3 + 5)
 
 
+def test_what_closes_a_hole_counts_for_the_hole_and_its_day_alone(settings: Settings, fill: Fill) -> None:
+    def hole(time_us: int, kind: str, first: int, last: int, count: int, **columns: Any) -> dict[str, Any]:
+        sequences = {"from_sequence": first, "to_sequence": last, "count": count}
+        return event(time_us, kind, **{"channel": "trade", **sequences, **columns})
+
+    next_us, frames = MIDNIGHT_US + DAY_US, {"channel": "", "symbol": ""}
+    fill("metadata.quality", hole(next_us - 10 * SECOND_US, "GAP", 1, 300, 300))
+    fill("metadata.quality", hole(next_us + 5 * SECOND_US, "HEALED", 1, 300, 300))
+    fill("metadata.quality", hole(next_us + 9 * SECOND_US, "GAP", 1, 200, 200, channel="depth"))
+    fill("metadata.quality", hole(next_us + 9 * SECOND_US, "FRAME_LOSS", 1, 7, 7, **frames))
+    fill("metadata.quality", hole(next_us + 20 * SECOND_US, "GAP", 401, 450, 50))
+    fill("metadata.quality", hole(next_us + 19 * SECOND_US, "NOT_HEALED", 401, 450, 3))  # by a clock that is behind
+    fill("metadata.quality", hole(next_us + DAY_US // 2, "GAP", 401, 450, 50))  # ids that have started again
+    both = Wish(start_us=MIDNIGHT_US, end_us=next_us + DAY_US)
+    first, second = replace(both, end_us=next_us), replace(both, start_us=next_us)
+
+    def told(wish: Wish) -> list[tuple[str, str, int, int]]:
+        return [(day.symbol, day.day.isoformat(), day.gaps, day.missing) for day in days_of(settings, wish)]
+
+    of_first = ("BTC/USDT", "2026-11-21", 1, 0)
+    of_second = [("", "2026-11-22", 1, 7), ("BTC/USDT", "2026-11-22", 3, 200 + 3 + 50)]
+    assert told(both) == [of_second[0], of_first, of_second[1]]
+    assert told(first) == [of_first], "what closed it comes after the range"
+    assert told(second) == of_second, "what closed a hole of the day before is none of this day"
+    with asking(settings.clickhouse) as questions:
+        assert [coverage.missing(questions, wish) for wish in (both, first, second)] == [260, 0, 260]
+
+
 def test_a_day_that_is_not_over_is_measured_by_what_has_passed(settings: Settings, fill: Fill) -> None:
     fill("market_data.tick", *(tick(MIDNIGHT_US + second * SECOND_US) for second in range(9)))
 

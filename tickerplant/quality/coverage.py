@@ -8,7 +8,7 @@ import msgspec
 from rich.box import SIMPLE_HEAD
 from rich.table import Table
 
-from tickerplant.quality.wish import WHERE, Wish
+from tickerplant.quality.wish import WHERE, WHOSE, Wish
 from tickerplant.questions import Questions
 from tickerplant.since import US, shown, time_text
 
@@ -35,20 +35,31 @@ SETTINGS max_block_size = 256"""  # noqa: S608  # own text; values are escaped b
 """A bitmap a day: 10 KB at most, where a group a second would be 86,400 for each symbol; spread out few at a time."""
 HOLES: Final = f"""
 (
-    SELECT *, if(to_sequence = 0, 0, to_sequence - from_sequence + 1 - if(kind = 'HEALED', 0, count)) AS came
-    FROM metadata.quality@ FINAL
-    WHERE kind IN ('GAP', 'FRAME_LOSS', 'HEALED', 'NOT_HEALED') AND {WHERE}
+    SELECT hole.venue AS venue, hole.symbol AS symbol, intDiv(hole.event_time_us, 86400000000) AS day,
+        multiIf(hole.kind != 'GAP' OR closer.kind = '', hole.count,
+            closer.kind = 'HEALED', 0, least(hole.count, closer.count)) AS missing
+    FROM
+    (
+        SELECT * FROM metadata.quality@ FINAL WHERE kind IN ('GAP', 'FRAME_LOSS') AND {WHERE}
+    ) AS hole
+    ASOF LEFT JOIN
+    (
+        SELECT *, event_time_us + 60000000 AS latest_us FROM metadata.quality@ FINAL
+        WHERE kind IN ('HEALED', 'NOT_HEALED') AND to_sequence != 0
+            AND event_time_us >= %(start)s - 60000000 AND {WHOSE}
+    ) AS closer
+    ON hole.venue = closer.venue AND hole.symbol = closer.symbol AND hole.market = closer.market
+        AND hole.channel = closer.channel AND hole.from_sequence = closer.from_sequence
+        AND hole.to_sequence = closer.to_sequence AND hole.event_time_us <= closer.latest_us
 )"""  # noqa: S608  # likewise
-"""What was restored of a time in which ids show no hole has no sequences: no hole told that it was missing."""
-LEFT: Final = "greatest(0, sumIf(count, kind IN ('GAP', 'FRAME_LOSS')) - sumIf(came, kind IN ('HEALED', 'NOT_HEALED')))"
+"""Each hole that was told in the range, and how much of it did not come by now. What closed it may lie beyond the
+range, and a minute before the hole, where the clocks of two producers differ. What was restored of a time in which ids
+show no hole has no sequences: no hole told that it was missing."""
 GAPS: Final = f"""
-SELECT venue, symbol, intDiv(event_time_us, 86400000000) AS day, countIf(kind IN ('GAP', 'FRAME_LOSS')) AS gaps,
-    {LEFT} AS missing
+SELECT venue, symbol, day, count() AS gaps, sum(missing) AS missing
 FROM {HOLES}
 GROUP BY venue, symbol, day"""  # noqa: S608  # likewise
-MISSING: Final = f"""
-SELECT sum(missing) AS missing
-FROM (SELECT {LEFT} AS missing FROM {HOLES} GROUP BY venue, symbol)"""  # noqa: S608  # likewise
+MISSING: Final = f"SELECT sum(missing) AS missing FROM {HOLES}"  # noqa: S608  # likewise
 
 
 class Day(msgspec.Struct, kw_only=True):
@@ -63,7 +74,7 @@ class Day(msgspec.Struct, kw_only=True):
         first_time_us, last_time_us: of its rows, µs UTC; 0 = none.
         longest_hole_s: between two seconds with data, s; what is before the first and after the last is not in it.
         gaps: holes that were seen in a venue's ids or in frame numbers.
-        missing: ids and frames in them that did not come after all.
+        missing: ids and frames in them that did not come after all, by now.
     """
 
     venue: str
@@ -103,7 +114,7 @@ def read(questions: Questions, wish: Wish, now_us: int) -> list[Day]:
 
 
 def missing(questions: Questions, wish: Wish) -> int:
-    """Ask how many ids and frames are missing of a range, all that was healed within it left out."""
+    """Ask how many ids and frames of holes told in a range are missing, all that has come by now left out."""
     [row] = questions.rows(MISSING, wish.values())
     return int(row["missing"])
 

@@ -25,6 +25,8 @@ class Wish:
         return {"start": self.start_us, "end": self.end_us, "venue": self.venue, "symbol": self.symbol}
 
 
-WHERE = """event_time_us >= %(start)s AND event_time_us < %(end)s
-    AND (%(venue)s = '' OR venue = %(venue)s) AND (%(symbol)s = '' OR symbol = %(symbol)s)"""
+WHOSE = "(%(venue)s = '' OR venue = %(venue)s) AND (%(symbol)s = '' OR symbol = %(symbol)s)"
+"""Condition by which questions keep to the venue and symbol of a wish."""
+WHERE = f"""event_time_us >= %(start)s AND event_time_us < %(end)s
+    AND {WHOSE}"""
 """Condition by which questions keep to a wish."""

@@ -151,7 +151,7 @@ def read(questions: Questions, wish: Wish) -> Data | None:
         # What was taken in last is stored a little later.
         lags=_series(questions, LAGS, {**values, "end": wish.end_us}),
         subjects=findings.read(questions, replace(wish, start_us=start_us, end_us=end_us)),
-        # So is what was healed.
+        # So may the last holes be.
         missing=coverage.missing(questions, replace(wish, start_us=start_us)),
         spreads=_series(questions, SPREADS, chosen),
         book=_book(questions, chosen, start_us, end_us),

@@ -13,7 +13,7 @@ from click.testing import CliRunner
 import tickerplant
 from processors.book import Book
 from schemas.records import Depth, Derived, QualityEvent, Tick
-from tickerplant.cli import cli
+from tickerplant.cli import cli, main
 from tickerplant.errors import UserError
 
 FROM_US = 1_800_000_000_000_000 // 86_400_000_000 * 86_400_000_000 + 86_100_000_000
@@ -189,6 +189,35 @@ def test_bars_are_written_by_exchange_symbol_and_timeframe_a_day_a_file(
         (us(60 * minute), int(minute % 3 == 0)) for minute in range(9)
     ]
     assert {(each["exchange"], each["symbol"], each["timeframe"]) for each in found} == {("OKX", "A/B", "1m")}
+
+
+@pytest.mark.parametrize(
+    ("out", "told"),
+    [
+        ("s3://bucket/bars", "object store does not answer at http://127.0.0.1:1: EndpointConnectionError"),
+        ("s3://no bucket/bars", "--out s3://no bucket/bars at http://127.0.0.1:1 cannot be written: Parameter valid"),
+        ("s3://", "--out s3:// names no bucket: give s3://bucket/prefix"),
+        ("s3:///bars", "--out s3:///bars names no bucket: give s3://bucket/prefix"),
+    ],
+)
+def test_bars_that_s3_does_not_take_end_in_a_line(
+    stores: dict[str, list[str]],
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    out: str,
+    told: str,
+) -> None:
+    for name, value in (("ENDPOINT_URL", "http://127.0.0.1:1"), ("ACCESS_KEY", "key"), ("SECRET_KEY", "a-secret")):
+        monkeypatch.setenv(f"TICKERPLANT_OBJECT_STORE__{name}", value)
+    arguments = ["bars", "--venue", "okx", "--symbol", "A/B", *stores["parquet"]]
+    monkeypatch.setattr("sys.argv", ["tickerplant", *arguments, "--from", since(0), "--to", since(480), "--out", out])
+
+    with pytest.raises(SystemExit) as ended:
+        main()
+
+    error = capsys.readouterr().err
+    assert (ended.value.code, error.count("\n")) == (2, 1), error
+    assert error.startswith(f"tickerplant: {told}")
 
 
 def test_bars_of_no_range_or_venue_are_refused_in_a_line() -> None:

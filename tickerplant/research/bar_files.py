@@ -4,7 +4,7 @@ The lake's own bars lie by venue and day, as they come: a file for each symbol a
 million files a day. These are made from them, and made anew as often as wanted.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import closing
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -17,6 +17,11 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
+from botocore.exceptions import (  # type: ignore[import-untyped]  # comes with s3fs
+    BotoCoreError,
+    ClientError,
+    ParamValidationError,
+)
 
 from processors.bars import LENGTHS_US
 from schemas.venues import SYMBOLOGIES
@@ -26,11 +31,12 @@ from tickerplant.clock import now_us as epoch_us
 from tickerplant.errors import DependencyError, UserError
 from tickerplant.research.frames import BAR_COLUMNS
 from tickerplant.research.rows import Rows, Span, Store, open_rows
-from tickerplant.settings import Settings
+from tickerplant.settings import ObjectStore, Settings
 from tickerplant.since import since_us
 
 DAY_US: Final = 86_400_000_000
 S3: Final = "s3://"
+Write = Callable[[str, bytes], None]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -65,8 +71,8 @@ def run(settings: Settings, wish: Wish, out: str, *, store: Store, database: str
         out: a folder, or a prefix that begins with s3://.
 
     Raises:
-        UserError: the folder cannot be written, or the store refuses.
-        DependencyError: the store does not answer.
+        UserError: the folder or prefix cannot be written, or the store refuses.
+        DependencyError: the store, or the object store written to, does not answer.
     """
     files = bars = 0
     write = _writer(settings, out)
@@ -77,7 +83,7 @@ def run(settings: Settings, wish: Wish, out: str, *, store: Store, database: str
                 for interval in LENGTHS_US:
                     mine = found.filter(pc.equal(found["interval"], interval))
                     if mine.num_rows:
-                        write(path_of(wish.venue, symbol, interval, day_us), mine.drop_columns(["interval"]))
+                        write(path_of(wish.venue, symbol, interval, day_us), _content(mine.drop_columns(["interval"])))
                         files, bars = files + 1, bars + mine.num_rows
     return {"venue": wish.venue, "symbols": len(wish.symbols), "store": store, "files": files, "bars": bars, "out": out}
 
@@ -105,24 +111,43 @@ def _read(rows: Rows, venue: str, symbol: str, day_us: int) -> pa.Table:
     return rows.read("bar", span, BAR_COLUMNS, "open_time_us")
 
 
-def _writer(settings: Settings, out: str) -> Any:
-    files = fsspec.filesystem("s3", **s3_options(settings.object_store)) if out.startswith(S3) else None
+def _writer(settings: Settings, out: str) -> Write:
+    return _s3_writer(settings.object_store, out) if out.startswith(S3) else _folder_writer(Path(out))
 
-    def write(path: str, table: pa.Table) -> None:
-        sink = pa.BufferOutputStream()
-        pq.write_table(table, sink, compression="zstd")
-        content = sink.getvalue().to_pybytes()
+
+def _s3_writer(settings: ObjectStore, out: str) -> Write:
+    root = out.removeprefix(S3).rstrip("/")
+    if not root.partition("/")[0]:
+        raise UserError(f"--out {out} names no bucket: give s3://bucket/prefix")
+    files = fsspec.filesystem("s3", **s3_options(settings))
+    address = settings.endpoint_url or "AWS"
+
+    def write(path: str, content: bytes) -> None:
         try:
-            if files is not None:
-                files.pipe_file(f"{out.removeprefix(S3).rstrip('/')}/{path}", content)
-            else:
-                _replace(Path(out) / path, content)
-        except OSError as error:
-            if files is not None:
-                raise DependencyError("object store", out, str(error)) from error
-            raise UserError(f"{out}/{path} cannot be written: {error.strerror}") from None
+            files.pipe_file(f"{root}/{path}", content)
+        except (FileNotFoundError, PermissionError, ParamValidationError) as error:
+            reason = " ".join(str(error).split())
+            raise UserError(f"--out {out} at {address} cannot be written: {reason}; see object_store") from None
+        except (OSError, BotoCoreError, ClientError) as error:
+            raise DependencyError("object store", address, f"{type(error).__name__} {error}") from error
 
     return write
+
+
+def _folder_writer(root: Path) -> Write:
+    def write(path: str, content: bytes) -> None:
+        try:
+            _replace(root / path, content)
+        except OSError as error:
+            raise UserError(f"{root}/{path} cannot be written: {error.strerror}") from None
+
+    return write
+
+
+def _content(table: pa.Table) -> bytes:
+    sink = pa.BufferOutputStream()
+    pq.write_table(table, sink, compression="zstd")
+    return bytes(sink.getvalue().to_pybytes())
 
 
 def _replace(path: Path, content: bytes) -> None:

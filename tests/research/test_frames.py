@@ -6,6 +6,7 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
+import pyarrow as pa
 import pyarrow.dataset as ds
 import pytest
 from click.testing import CliRunner
@@ -15,6 +16,8 @@ from processors.book import Book
 from schemas.records import Depth, Derived, QualityEvent, Tick
 from tickerplant.cli import cli, main
 from tickerplant.errors import UserError
+from tickerplant.research.lake_rows import LakeRows
+from tickerplant.research.rows import Name, Span
 
 FROM_US = 1_800_000_000_000_000 // 86_400_000_000 * 86_400_000_000 + 86_100_000_000
 EXAMPLES = Path(__file__).parents[2] / "examples"
@@ -168,6 +171,14 @@ def example_range() -> list[str]:
     return ["--from", times[0], "--to", times[1]]
 
 
+@pytest.fixture
+def soon_after(monkeypatch: pytest.MonkeyPatch) -> int:
+    """Have it be ten minutes after the first bar for what writes bars: the next day has begun; tells when, µs."""
+    monkeypatch.setattr("tickerplant.research.bar_files.epoch_us", lambda: us(600))
+    return us(600)
+
+
+@pytest.mark.usefixtures("soon_after")
 @pytest.mark.parametrize("store", ["clickhouse", "parquet", "duckdb"])
 def test_bars_are_written_by_exchange_symbol_and_timeframe_a_day_a_file(
     store: str, stores: dict[str, list[str]], tmp_path: Path
@@ -191,6 +202,26 @@ def test_bars_are_written_by_exchange_symbol_and_timeframe_a_day_a_file(
     assert {(each["exchange"], each["symbol"], each["timeframe"]) for each in found} == {("OKX", "A/B", "1m")}
 
 
+def test_bars_of_many_days_are_read_once_a_symbol_and_up_to_today(
+    stores: dict[str, list[str]], soon_after: int, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    spans, read = [], LakeRows.read
+
+    def noted(rows: LakeRows, name: Name, span: Span, *more: Any) -> pa.Table:
+        spans.append(span)
+        return read(rows, name, span, *more)
+
+    monkeypatch.setattr(LakeRows, "read", noted)
+    arguments = ["bars", "--venue", "okx", "--symbol", "A/B", "--symbol", "none", "--json", *stores["parquet"]]
+    arguments += ["--from", "2026-11-21", "--to", "9999-12-31", "--out", str(tmp_path)]
+    done = CliRunner().invoke(cli, arguments, catch_exceptions=False)
+
+    assert json.loads(done.stdout)["files"] == 2
+    assert [each.symbol for each in spans] == ["A/B", "none"]
+    assert {each.to_us - soon_after for each in spans} == {86_400_000_000 - 300_000_000}, "the midnight that comes"
+
+
+@pytest.mark.usefixtures("soon_after")
 @pytest.mark.parametrize(
     ("out", "told"),
     [
@@ -222,9 +253,12 @@ def test_bars_that_s3_does_not_take_end_in_a_line(
 
 def test_bars_of_no_range_or_venue_are_refused_in_a_line() -> None:
     runner, rest = CliRunner(), ["--symbol", "A/B", "--out", "x"]
-    backwards = runner.invoke(cli, ["bars", "--venue", "okx", "--from", "2026-11-21", "--to", "2026-11-20", *rest])
+    backwards = runner.invoke(cli, ["bars", "--venue", "okx", "--from", "2024-11-21", "--to", "2024-11-20", *rest])
     unknown = runner.invoke(cli, ["bars", "--venue", "nowhere", "--from", "1d", *rest])
+    to_come = runner.invoke(cli, ["bars", "--venue", "okx", "--from", "9999-01-01", "--to", "9999-01-02", *rest])
 
+    assert isinstance(to_come.exception, UserError)
+    assert "still to come" in str(to_come.exception)
     assert isinstance(backwards.exception, UserError)
-    assert str(backwards.exception) == "--from 2026-11-21 is not before --to 2026-11-20"
+    assert str(backwards.exception) == "--from 2024-11-21 is not before --to 2024-11-20"
     assert isinstance(unknown.exception, UserError)

@@ -4,10 +4,11 @@ The lake's own bars lie by venue and day, as they come: a file for each symbol a
 million files a day. These are made from them, and made anew as often as wanted.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import closing
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from itertools import pairwise
 from pathlib import Path
 from typing import Any, Final
 from urllib.parse import quote
@@ -15,7 +16,6 @@ from urllib.parse import quote
 import fsspec
 import numpy as np
 import pyarrow as pa
-import pyarrow.compute as pc
 import pyarrow.parquet as pq
 from botocore.exceptions import (  # type: ignore[import-untyped]  # comes with s3fs
     BotoCoreError,
@@ -30,9 +30,9 @@ from tickerplant.choices import chosen_venue
 from tickerplant.clock import now_us as epoch_us
 from tickerplant.errors import DependencyError, UserError
 from tickerplant.research.frames import BAR_COLUMNS
-from tickerplant.research.rows import Rows, Span, Store, open_rows
+from tickerplant.research.rows import Span, Store, open_rows
 from tickerplant.settings import ObjectStore, Settings
-from tickerplant.since import since_us
+from tickerplant.since import past_us, since_us
 
 DAY_US: Final = 86_400_000_000
 S3: Final = "s3://"
@@ -50,17 +50,17 @@ class Wish:
 
 
 def wish_of(*, venue: str, symbols: Sequence[str], start: str, end: str) -> Wish:
-    """Make the wish of what the command was given; days that are touched are taken whole.
+    """Make the wish of what the command was given; days that are touched are taken whole, none after today.
 
     Raises:
-        UserError: a time is none, the range is empty, or the venue is not known.
+        UserError: a time is none, the range is empty or still to come, or the venue is not known.
     """
     now_us = epoch_us()
-    from_us, to_us = since_us(start, now_us), since_us(end, now_us)
+    from_us, to_us = past_us(start, now_us), since_us(end, now_us)
     if from_us >= to_us:
         raise UserError(f"--from {start} is not before --to {end}")
     chosen_venue(venue, SYMBOLOGIES)
-    first_us, end_us = from_us // DAY_US * DAY_US, -(-to_us // DAY_US) * DAY_US
+    first_us, end_us = from_us // DAY_US * DAY_US, -(-min(to_us, now_us + 1) // DAY_US) * DAY_US
     return Wish(venue=venue.upper(), symbols=tuple(dict.fromkeys(symbols)), from_us=first_us, to_us=end_us)
 
 
@@ -78,13 +78,11 @@ def run(settings: Settings, wish: Wish, out: str, *, store: Store, database: str
     write = _writer(settings, out)
     with closing(open_rows(settings, store, database)) as rows:
         for symbol in wish.symbols:
-            for day_us in range(wish.from_us, wish.to_us, DAY_US):
-                found = newest(_read(rows, wish.venue, symbol, day_us))
-                for interval in LENGTHS_US:
-                    mine = found.filter(pc.equal(found["interval"], interval))
-                    if mine.num_rows:
-                        write(path_of(wish.venue, symbol, interval, day_us), _content(mine.drop_columns(["interval"])))
-                        files, bars = files + 1, bars + mine.num_rows
+            span = Span(venue=wish.venue, symbol=symbol, from_us=wish.from_us, to_us=wish.to_us)
+            found = rows.read("bar", span, BAR_COLUMNS, "open_time_us")
+            for interval, day_us, mine in by_day(newest(found)):
+                write(path_of(wish.venue, symbol, interval, day_us), _content(mine.drop_columns(["interval"])))
+                files, bars = files + 1, bars + mine.num_rows
     return {"venue": wish.venue, "symbols": len(wish.symbols), "store": store, "files": files, "bars": bars, "out": out}
 
 
@@ -96,6 +94,20 @@ def newest(found: pa.Table) -> pa.Table:
     return found.filter(pa.array(is_last.astype(bool), pa.bool_()))
 
 
+def by_day(found: pa.Table) -> Iterator[tuple[str, int, pa.Table]]:
+    """Cut bars that are in order of interval and time by interval and UTC day; intervals unknown here are left out.
+
+    >>> bars = pa.table({"interval": ["1h", "1h", "1m"], "open_time_us": [0, DAY_US, DAY_US]})
+    >>> [(interval, day_us // DAY_US, mine.num_rows) for interval, day_us, mine in by_day(bars)]
+    [('1h', 0, 1), ('1h', 1, 1), ('1m', 1, 1)]
+    """
+    names, days = found["interval"].to_numpy(), found["open_time_us"].to_numpy() // DAY_US
+    cuts = np.flatnonzero((names[1:] != names[:-1]) | (days[1:] != days[:-1])) + 1
+    for first, end in pairwise([0, *cuts.tolist(), found.num_rows]):
+        if first < end and names[first] in LENGTHS_US:
+            yield str(names[first]), int(days[first]) * DAY_US, found.slice(first, end - first)
+
+
 def path_of(venue: str, symbol: str, interval: str, day_us: int) -> str:
     """Name the file of a day.
 
@@ -104,11 +116,6 @@ def path_of(venue: str, symbol: str, interval: str, day_us: int) -> str:
     """
     day = f"{datetime.fromtimestamp(day_us // 1_000_000, UTC):%Y-%m-%d}"
     return f"exchange={venue}/symbol={quote(symbol, safe='')}/timeframe={interval}/{day}.parquet"
-
-
-def _read(rows: Rows, venue: str, symbol: str, day_us: int) -> pa.Table:
-    span = Span(venue=venue, symbol=symbol, from_us=day_us, to_us=day_us + DAY_US)
-    return rows.read("bar", span, BAR_COLUMNS, "open_time_us")
 
 
 def _writer(settings: Settings, out: str) -> Write:

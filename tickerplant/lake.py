@@ -70,9 +70,9 @@ def _live(lake: Lake, folder: str) -> list[str]:
     liveness = Liveness(Numbered.newest(lake).manifest)
     venues = [f"{folder}/{venue}" for venue in lake.names(folder)]
     days = [f"{venue}/{day}" for venue in venues for day in lake.names(venue)]
-    return [f"{day}/{name}" for day in days for name in liveness.live(day, lake.names(day)) if not _is_hidden(name)]
+    return [f"{day}/{name}" for day in days for name in liveness.live(day, lake.names(day)) if _is_whole(name)]
 
 
-def _is_hidden(name: str) -> bool:
-    """Tell drafts of files that are being written."""
-    return name.startswith((".", "_"))
+def _is_whole(name: str) -> bool:
+    """Tell whether an object is one of ours that was written to its end; drafts have other names."""
+    return name.endswith(".parquet") and not name.startswith((".", "_"))

@@ -11,7 +11,7 @@ from tickerplant.local.broker import Broker, cluster_id, server_properties
 from tickerplant.local.clickhouse import ClickHouse
 from tickerplant.local.java import java_command
 from tickerplant.local.registry import java_properties
-from tickerplant.local.s3 import bucket_of, s3proxy_properties
+from tickerplant.local.s3 import bucket_of, s3proxy_properties, sweep
 from tickerplant.local.server import Listener, check_ports, claim_data
 from tickerplant.local.stack import SERVERS
 from tickerplant.settings import ClickHouse as ClickHouseSettings
@@ -88,6 +88,18 @@ def test_the_object_store_asks_for_the_keys_of_the_settings(tmp_path: Path) -> N
 
     assert (properties["s3proxy.identity"], properties["s3proxy.credential"]) == ("me", "hush")
     assert properties["s3proxy.authorization"] == "aws-v2-or-v4"
+
+
+def test_what_a_killed_object_store_had_not_written_to_its_end_is_removed(tmp_path: Path) -> None:
+    folder = tmp_path / "bucket" / "lake"
+    folder.mkdir(parents=True)
+    kept = {folder / "tick-0.parquet", folder / "run-9e2a40b1-e925-44c6-a8c7-a00d9fa67ffe", folder / "a.parquet-1"}
+    for path in (*kept, folder / "tick-1.parquet-9e2a40b1-e925-44c6-a8c7-a00d9fa67ffe"):
+        path.touch()
+
+    sweep(tmp_path)
+
+    assert set(folder.iterdir()) == kept
 
 
 def test_an_object_store_without_keys_asks_for_none(tmp_path: Path) -> None:

@@ -19,7 +19,8 @@ from sinks.chunk import Chunk, Span
 from sinks.columns import columns
 from sinks.parquet import ParquetStore, encode, partitions
 from sinks.stored import object_name
-from sinks.tables import TABLES
+from sinks.tables import TABLES, table_of
+from tickerplant.demo.ids import parquet_ids
 from tickerplant.replay.manifest import Liveness, Manifest, ObjectName, Replaced, Swap, read_name
 from tickerplant.replay.span import Range
 from tickerplant.replay.swap_lake import swap_lake
@@ -244,6 +245,15 @@ def test_an_empty_lake_is_an_empty_table(tmp_path: Path) -> None:
 
     assert tickerplant.read_lake("cleaned/tick", settings=settings).num_rows == 0
     assert tickerplant.lake_files("cleaned/tick", settings=settings) == []
+
+
+def test_what_is_not_written_to_its_end_is_not_read(live: Settings) -> None:
+    before = seen(live)
+    whole = min(Path(live.object_store.root, "cleaned", "tick").rglob("*.parquet"))
+    whole.with_name(f"{whole.name}-9e2a40b1-e925-44c6-a8c7-a00d9fa67ffe").touch()  # a killed S3Proxy leaves such
+
+    assert seen(live) == before
+    assert len(parquet_ids(live, table_of("cleaned.tick"))) == len(before)
 
 
 def test_names_of_objects_are_read_with_dashes_in_their_lives() -> None:

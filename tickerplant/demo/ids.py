@@ -139,9 +139,10 @@ def lake(settings: Settings, table: Table) -> tuple[Any, str]:
 def parquet_ids(settings: Settings, table: Table) -> Ids:
     """Read the ids of a table's Parquet files."""
     files, folder = lake(settings, table)
-    if not files.exists(folder):
+    paths = [path for path in files.find(folder) if path.endswith(".parquet")]
+    if not paths:
         return _packed([[], [], []])
-    found = ds.dataset(folder, filesystem=files, format="parquet").to_table(columns=list(COLUMNS))
+    found = ds.dataset(paths, filesystem=files, format="parquet").to_table(columns=list(COLUMNS))
     return _packed([found[name].to_numpy() for name in COLUMNS])
 
 

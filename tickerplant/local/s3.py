@@ -1,5 +1,6 @@
 """S3Proxy: the S3 API over a local folder. Source: https://github.com/gaul/s3proxy/wiki."""
 
+import re
 from pathlib import Path
 from typing import ClassVar
 from urllib.parse import urlsplit
@@ -17,6 +18,8 @@ from tickerplant.settings import Settings
 HEAP_MB = 256
 PROBE_TIMEOUT_S = 1.0
 REGION = "us-east-1"
+DRAFT = re.compile(r"\.[a-z]+-[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$")
+"""Names under which S3Proxy 4.1 writes objects of ours (`name.parquet`), before it gives them theirs."""
 
 
 class ObjectStore:
@@ -41,6 +44,7 @@ class ObjectStore:
         claim_data(self._folder, version=locked.version)
         data = self._folder / "data"
         data.mkdir(exist_ok=True)
+        sweep(data)
         properties = self._folder / "s3proxy.properties"
         properties.touch(mode=0o600)
         text = s3proxy_properties(self._settings.local.s3_port, data, credentials=self._settings.object_store)
@@ -79,6 +83,13 @@ def s3proxy_properties(port: int, data: Path, *, credentials: ObjectStoreSetting
         "jclouds.filesystem.basedir": str(data),
     }
     return "".join(f"{name}={value}\n" for name, value in values.items() if value)
+
+
+def sweep(data: Path) -> None:
+    """Remove what was being written when the server was killed: it would be listed as objects of their own."""
+    for path in data.rglob("*"):
+        if DRAFT.search(path.name) and path.is_file():
+            path.unlink()
 
 
 def bucket_of(root: str) -> str | None:

@@ -14,7 +14,6 @@ from contextlib import closing
 from dataclasses import dataclass
 from typing import Any
 
-import pyarrow.dataset as ds
 import pytest
 
 from schemas.records import Bar, Depth, Tick
@@ -36,6 +35,7 @@ from tickerplant.demo.report import Findings
 from tickerplant.demo.stores import clickhouse
 from tickerplant.errors import UserError
 from tickerplant.kafka import TopicPartition, consumer, partition_count
+from tickerplant.lake import read_lake
 from tickerplant.scrape import scrape
 from tickerplant.settings import Settings
 from tickerplant.supervise import RESTART_FIRST_S
@@ -342,8 +342,7 @@ def revisions(settings: Settings, store: str) -> list[tuple[Any, ...]]:
     """List bars with their revisions."""
     table = table_of(BARS)
     if store == "parquet":
-        files, folder = lake(settings, table)
-        rows = ds.dataset(folder, filesystem=files, format="parquet", partitioning="hive").to_table(columns=[*REVISION])
+        rows = read_lake(table.folder, columns=REVISION, settings=settings)
         return list(zip(*(rows[name].to_pylist() for name in REVISION), strict=True))
     with clickhouse(settings) as client:
         final = store.removeprefix("clickhouse")

@@ -28,6 +28,7 @@ from tickerplant.settings import Settings, load_settings
 
 if TYPE_CHECKING:
     from tickerplant.control import Control, Target
+    from tickerplant.research.rows import Store
 
 
 class Name(click.ParamType):
@@ -430,6 +431,21 @@ def replay(config: Path | None, as_json: bool, **asked: Any) -> int:
     return code
 
 
+def _chosen_store(settings: Settings, options: dict[str, Any]) -> "tuple[Settings, Store, str | None]":
+    """Take `--store`, `--lake` and `--database` out of options: settings, store, and a file of DuckDB.
+
+    Raises:
+        UserError: they are of two stores.
+    """
+    store, lake, database = options.pop("store"), options.pop("lake"), options.pop("database")
+    if lake is None:
+        return settings, store, database
+    if database is not None:
+        raise UserError("--lake and --database are two stores: give one of them")
+    place = settings.object_store.model_copy(update={"root": lake})
+    return settings.model_copy(update={"object_store": place}), "parquet", None
+
+
 @cli.command("features")
 @config_option
 @json_option
@@ -459,14 +475,8 @@ def show_features(config: Path | None, as_json: bool, **options: Any) -> None:
     need("sinks")
     from tickerplant.research.command import run, wish_of
 
-    settings = load_settings(config)
-    out, lake = options.pop("out"), options.pop("lake")
-    store, database = options.pop("store"), options.pop("database")
-    if lake is not None and database is not None:
-        raise UserError("--lake and --database are two stores: give one of them")
-    if lake is not None:
-        store = "parquet"
-        settings = settings.model_copy(update={"object_store": settings.object_store.model_copy(update={"root": lake})})
+    out = options.pop("out")
+    settings, store, database = _chosen_store(load_settings(config), options)
     summary = run(settings, wish_of(settings, **options), out, store=store, database=database)
     if out != "-":
         _show(summary, as_json=as_json)
@@ -492,14 +502,8 @@ def write_bars(config: Path | None, as_json: bool, **options: Any) -> None:
     need("sinks")
     from tickerplant.research.bar_files import run, wish_of
 
-    settings = load_settings(config)
-    out, lake = options.pop("out"), options.pop("lake")
-    store, database = options.pop("store"), options.pop("database")
-    if lake is not None and database is not None:
-        raise UserError("--lake and --database are two stores: give one of them")
-    if lake is not None:
-        store = "parquet"
-        settings = settings.model_copy(update={"object_store": settings.object_store.model_copy(update={"root": lake})})
+    out = options.pop("out")
+    settings, store, database = _chosen_store(load_settings(config), options)
     _show(run(settings, wish_of(**options), out, store=store, database=database), as_json=as_json)
 
 

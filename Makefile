@@ -44,7 +44,7 @@ check: $(READY) ## Lint, format, types, layers.
 	$(BIN)/mypy
 	$(BIN)/lint-imports --no-cache
 
-bench: $(READY) ## Measure the path of a message; figures go to benchmarks/RESULTS.md.
+bench: $(READY) ## Measure the path of a message; figures go to docs/performance.md.
 	$(BIN)/python -m benchmarks.run
 
 format: $(READY) ## Format and mend what the linter can.

@@ -1,11 +1,11 @@
-"""Run benchmarks and write RESULTS.md: `make bench` runs all, `python -m benchmarks.run outage imports` these alone."""
+"""Run benchmarks: `make bench` runs all, `python -m benchmarks.run outage imports` these alone.
 
-import os
-import platform
+Figures go to results.json, and with the words of each benchmark to docs/performance.md and its picture.
+"""
+
 import re
 import sys
 from collections.abc import Callable, Sequence
-from pathlib import Path
 from typing import Any
 
 from benchmarks import (
@@ -17,9 +17,11 @@ from benchmarks import (
     install,
     outage,
     overhead,
+    page,
     processor,
     recovery,
     replay,
+    results,
     snapshots,
     soak,
     stages,
@@ -29,7 +31,6 @@ from benchmarks import (
     venues,
 )
 
-RESULTS = Path(__file__).with_name("RESULTS.md")
 BENCHMARKS: dict[str, tuple[str, Callable[[], dict[str, Any]]]] = {
     "Encoding and decoding a tick": ("python -m benchmarks.codec", codec.measure),
     "One connection, socket to raw record": ("python -m benchmarks.feed", feed.measure),
@@ -57,6 +58,9 @@ BENCHMARKS: dict[str, tuple[str, Callable[[], dict[str, Any]]]] = {
     "Local stack": ("python -m benchmarks.startup", startup.measure),
 }
 
+# What limits us, told with the figures of a benchmark.
+WORDS: dict[str, str] = {}
+
 
 def main(names: Sequence[str] = ()) -> None:
     """Measure and write, each figure with its command.
@@ -64,44 +68,25 @@ def main(names: Sequence[str] = ()) -> None:
     Args:
         names: words of the commands of those that are to run; the figures of others stay. None = all.
     """
-    kept = sections(RESULTS.read_text(encoding="utf-8")) if names else {}
-    head = ["# Results\n\nWritten by `make bench`, each with its machine and how busy that was before.\n"]
+    kept = results.read()
     for title, (command, measure) in BENCHMARKS.items():
         if not names or set(names) & set(re.split(r"[ .]", command)):
             print(title, "...", flush=True)
-            where = f"{machine()}, load {os.getloadavg()[1]:.1f}"
-            kept[title] = section(title, command, where, measure())
-        bodies = [kept[each] for each in BENCHMARKS if each in kept]
-        RESULTS.write_text("\n".join(head + bodies), encoding="utf-8")
+            where = results.machine()
+            kept[title] = results.measured(command, where, measure())
+            write(kept)
 
 
-def section(title: str, command: str, where: str, figures: dict[str, Any]) -> str:
-    """Lay out one benchmark."""
-    rows = [f"| {name} | {text(value)} |" for name, value in figures.items()]
-    return "\n".join([f"## {title}", "", f"`{command}`; {where}", "", "| figure | value |", "|---|--:|", *rows, ""])
-
-
-def sections(results: str) -> dict[str, str]:
-    """Read the benchmarks of an earlier run, by their titles."""
-    bodies = re.split(r"^(?=## )", results, flags=re.MULTILINE)[1:]
-    return {body.partition("\n")[0].removeprefix("## "): body.rstrip("\n") + "\n" for body in bodies}
-
-
-def machine() -> str:
-    """Tell processor, cores, kernel and Python; load is the mean number of threads that ran or waited to, 5 minutes."""
-    cpus = [line for line in Path("/proc/cpuinfo").read_text().splitlines() if line.startswith("model name")]
-    model = cpus[0].partition(": ")[2] if cpus else platform.processor()
-    return (
-        f"{model}, {os.cpu_count()} cores, Linux {platform.release().split('-')[0]}, Python {platform.python_version()}"
-    )
-
-
-def text(value: Any) -> str:
-    """Lay out a figure; a group of figures goes into one cell."""
-    if isinstance(value, dict):
-        return ", ".join(f"{name} {text(each)}" for name, each in value.items())
-    return f"{value:,}" if isinstance(value, int | float) else str(value)
+def write(kept: dict[str, results.Result]) -> None:
+    """Write what is known of the benchmarks that there are, in their order."""
+    found = {title: kept[title] for title in BENCHMARKS if title in kept}
+    results.write(found)
+    page.PAGE.write_text(page.page(found, WORDS), encoding="utf-8")
+    page.PICTURE.write_text(page.picture(found), encoding="utf-8")
 
 
 if __name__ == "__main__":
-    main(sys.argv[1:])
+    if sys.argv[1:] == ["--page"]:
+        write(results.read())
+    else:
+        main(sys.argv[1:])

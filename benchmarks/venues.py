@@ -9,22 +9,22 @@ nothing.
 """
 
 import json
-import subprocess
 import sys
 import time
 from collections import Counter
-from pathlib import Path
 from statistics import median
 from typing import Any, Final, NamedTuple
 
+from benchmarks import peers
+from benchmarks.page import rows
+from benchmarks.peers import ROOT
+from benchmarks.turns import Turns, in_turns
 from processors.pipeline import Pipeline
 from schemas.records import Frame, RawFrames, Source
 from tickerplant.recordings import RecordedFrame, read_recording
 
-ROOT: Final = Path(__file__).parents[1]
 RECORDINGS: Final = ROOT.parent / "shared" / "recordings" / "cryptofeed"
-PEERS: Final = ROOT / ".tickerplant" / "peers"
-CRYPTOFEED: Final = "cryptofeed==2.4.1"
+AIM: Final = 1.5
 ROUNDS: Final = 3
 PLAYS_S: Final = 1.0
 PLAYS_LEAST: Final = 5
@@ -59,33 +59,30 @@ SESSIONS: Final = (
 
 
 def measure(rounds: int = ROUNDS) -> dict[str, Any]:
-    """Tell frames per second of both, and how much faster ours is (lowest and highest of the rounds)."""
-    peer = _peer_python()
-    return {f"{each.venue} {each.market}": _beside(each, peer, rounds) for each in SESSIONS}
+    """Compare frames per second of both on each session."""
+    return {f"{each.venue} {each.market}": beside(each, rounds) for each in SESSIONS}
 
 
-def _beside(session: Session, peer: Path, rounds: int) -> str:
-    ours_command = [sys.executable, "-m", "benchmarks.venues", "--ours", *session]
-    peer_command = [str(peer), str(Path(__file__).with_name("peer_cryptofeed.py")), str(RECORDINGS), *session[2:]]
-    ours, theirs = [], []
-    for _ in range(rounds):
-        ours.append(_rate(ours_command))
-        theirs.append(_rate(peer_command))
-    mine, other = median(ours), median(theirs)
-    if not other:
-        return f"{mine:,.0f} frames/s; cryptofeed cannot play it back"
-    ratios = [mine / other for mine, other in zip(ours, theirs, strict=True) if other]
-    spread = f"{min(ratios):.1f} to {max(ratios):.1f}"
-    return f"{mine:,.0f} frames/s, cryptofeed {other:,.0f}: {mine / other:.1f}x ({spread})"
+def beside(session: Session, rounds: int) -> Turns:
+    """Compare both on one session."""
+    sides = {"tickerplant": lambda: rate(ours_of(session)), "cryptofeed": lambda: rate(cryptofeed(session))}
+    found = {name: [each for each in values if each] for name, values in in_turns(sides, rounds).items()}
+    return Turns(unit="frames/s", sides=found, aims={"cryptofeed": AIM})
 
 
-def _rate(command: list[str]) -> float:
-    """Run one side; 0 = it cannot."""
-    done = subprocess.run(command, capture_output=True, text=True, cwd=ROOT, check=False)
-    if done.returncode:
-        return 0.0
-    found = json.loads(done.stdout.splitlines()[-1])
-    return float(found["messages"] / found["seconds"])
+def ours_of(session: Session) -> dict[str, Any] | None:
+    """Play a session to ours, in a fresh process."""
+    return peers.answer([sys.executable, "-m", "benchmarks.venues", "--ours", *session])
+
+
+def cryptofeed(session: Session) -> dict[str, Any] | None:
+    """Play a session to cryptofeed, in a fresh process; None = it cannot play it back."""
+    return peers.run("cryptofeed", "play_cryptofeed.py", str(RECORDINGS), *session[2:])
+
+
+def rate(found: dict[str, Any] | None) -> float:
+    """Tell frames per second; 0 = that side cannot."""
+    return float(found["messages"] / found["seconds"]) if found else 0.0
 
 
 def ours(venue: str, market: str, file: str) -> dict[str, float]:
@@ -138,19 +135,9 @@ def _packed(venue: str, market: str, frames: list[RecordedFrame]) -> list[RawFra
     ]
 
 
-def _peer_python() -> Path:
-    """Install cryptofeed beside us, once."""
-    python = PEERS / "bin" / "python"
-    if not python.exists():
-        uv = Path(sys.executable).with_name("uv")
-        subprocess.run([str(uv), "venv", "--quiet", "--python", sys.executable, str(PEERS)], check=True)
-        subprocess.run([str(uv), "pip", "install", "--quiet", "--python", str(python), CRYPTOFEED], check=True)
-    return python
-
-
 if __name__ == "__main__":
     if sys.argv[1:2] == ["--ours"]:
         print(json.dumps(ours(sys.argv[2], sys.argv[3], sys.argv[5])))
     else:
-        for name, line in measure(int(sys.argv[1]) if len(sys.argv) > 1 else ROUNDS).items():
-            print(f"{name:<20} {line}")
+        for name, turns in measure(int(sys.argv[1]) if len(sys.argv) > 1 else ROUNDS).items():
+            print(name, *rows(name, turns), sep="\n")

@@ -1,6 +1,6 @@
 """cryptofeed's own handlers over a recorded session, in a Python of its own.
 
-Run: python peer_cryptofeed.py FOLDER NAME FILE
+Run: python play_cryptofeed.py FOLDER NAME FILE
 
 All of the session is in memory before the clock starts; REST answers that its recorder kept serve the feed, callbacks
 of all its channels are there and do nothing. Checksums are verified, as ours are. The session is played several times,

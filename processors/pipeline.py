@@ -338,14 +338,28 @@ class Pipeline:
             self._bury(batch, frame, str(error))
 
     def _use_items(self, batch: Batch, items: list[AnyItem]) -> None:
+        """Use each item by itself: one of an unknown symbol holds back none of the others.
+
+        Raises:
+            FrameError: what the first such item lacks; all others are used.
+        """
+        refused: FrameError | None = None
         for item in items:
             if isinstance(item, OF_NO_SYMBOL):
                 self._use_other(batch, item)
                 continue
-            state = self._states.get((batch.market, item.symbol)) or self._new_state(batch, item.symbol)
+            state = self._states.get((batch.market, item.symbol))
+            if state is None:
+                try:
+                    state = self._new_state(batch, item.symbol)
+                except FrameError as error:
+                    refused = refused or error
+                    continue
             if state.instrument.symbol not in self._touched:
                 self._touch(state)
             ON_ITEM[type(item)](state, batch, item)
+        if refused is not None:
+            raise refused
 
     def _use_other(self, batch: Batch, item: UnknownField | Notice | ConnectionGap) -> None:
         if isinstance(item, UnknownField):

@@ -265,6 +265,28 @@ def test_a_name_that_tells_nothing_cannot_be_assumed(spot: Any) -> None:
     assert len(spot.of(QualityEvent, kind="UNKNOWN_SYMBOL")) == len(spot.of(DeadLetter)) == 1
 
 
+@pytest.mark.parametrize("place", [0, 1, 2])
+def test_an_item_of_an_unknown_symbol_holds_back_no_other_of_its_frame(new_run: Any, place: int) -> None:
+    run = new_run("perp", "HYPERLIQUID")
+    common = {
+        "side": "A",
+        "px": "60000.0",
+        "sz": "0.5",
+        "hash": "0x0",
+        "time": run.feed.recv_time_us // 1000,
+        "users": ["0x0", "0x1"],
+    }
+    trades = [{"coin": coin, "tid": number, **common} for number, coin in enumerate(["BTC", "ETH"], 1)]
+    message = {"channel": "trades", "data": [*trades[:place], {"coin": "?!", "tid": 9, **common}, *trades[place:]]}
+    run.say(message)
+
+    assert [(each.symbol, each.trade_id) for each in run.of(Tick)] == [("BTC/USDC:PERP", "1"), ("ETH/USDC:PERP", "2")]
+    (letter,) = run.of(DeadLetter)
+    assert json.loads(letter.payload) == message
+    assert "?!" in letter.reason
+    assert [each.detail for each in run.of(QualityEvent, kind="UNKNOWN_SYMBOL")] == ["?!"]
+
+
 def test_a_broken_instrument_list_is_a_dead_letter(spot: Any) -> None:
     spot.take(spot.feed.frame(b"<html>", "INSTRUMENTS"))
 

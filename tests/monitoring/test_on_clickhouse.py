@@ -37,7 +37,11 @@ def rows_of_a_market() -> Iterator[tuple[str, dict[str, Any]]]:
         yield "market_data.depth", tick(second, "OKX", is_snapshot=True, **levels)
     yield "market_data.depth", tick(2, "OKX", is_snapshot=False, bids=[(99.98, 7.0)])
     yield "market_data.depth", tick(2, "OKX", is_snapshot=True, bids=[], asks=levels["asks"])
-    yield "metadata.quality", tick(0, "OKX", kind="GAP", count=3)
+    yield "metadata.quality", tick(0, "OKX", kind="GAP", count=3, channel="trade", from_sequence=4, to_sequence=6)
+    yield (
+        "metadata.quality",
+        tick(9, "OKX", kind="NOT_HEALED", count=1, channel="trade", from_sequence=4, to_sequence=6),
+    )
     yield "metadata.quality", tick(1, "OKX", kind="FRAME_LOSS", count=2, symbol="", detail="connection 7")
 
 
@@ -146,5 +150,12 @@ def test_what_is_missing_is_told_by_symbol_and_by_connection(ask: Ask) -> None:
     told = [(row["symbol"], row["kind"], row["items"]) for row in ask("Events by symbol")]
 
     assert told == [("BTC/USDT", "GAP", 3), ("", "FRAME_LOSS", 2)]
-    assert [row["missing"] for row in ask("Missing ids and frames by symbol")] == [3, 2]
+    assert [(row["series"], row["ids"]) for row in ask("Missing ids and frames by symbol")] == [
+        ("OKX BTC/USDT healed", 2),
+        ("OKX BTC/USDT missing", 3),
+        ("OKX BTC/USDT still missing", 1),
+        ("OKX healed", 0),
+        ("OKX missing", 2),
+        ("OKX still missing", 2),
+    ]
     assert [(row["covered"], row["ticks"]) for row in ask("Seconds with ticks", venue="OKX")] == [(0.75, 7)]

@@ -58,7 +58,8 @@ QUALITY: Final = Dashboard(
                 Panel(
                     title="Missing sequence ids and frames",
                     description="Per minute: holes in a venue's ids, frames lost between socket and Kafka; "
-                    "of trades also how many were fetched afterwards (HEALED), or are missing for good (NOT_HEALED).",
+                    "of trades also how many were fetched afterwards (HEALED), or are missing for good (NOT_HEALED). "
+                    "What of a hole is still missing: *Missing ids and frames by symbol*.",
                     queries=[Query(events("GAP", "FRAME_LOSS", "HEALED", "NOT_HEALED"), "{{venue}} {{kind}}")],
                     unit="cpm",
                 ),
@@ -145,7 +146,8 @@ QUALITY: Final = Dashboard(
                 ),
                 Panel(
                     title="Missing ids and frames by symbol",
-                    description="In each interval, where they were found missing.",
+                    description="In each interval in which they were found missing: how many, how many of them came "
+                    "by now (fetched or late), how many are still missing.",
                     queries=[Sql(sql.MISSING)],
                     width=24,
                 ),

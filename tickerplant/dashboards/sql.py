@@ -2,10 +2,14 @@
 
 from typing import Final
 
+from tickerplant.quality.coverage import holes
+
 WITHIN: Final = "event_time_us >= ${__from} * 1000 AND event_time_us < ${__to} * 1000"
 """Within the range shown, which Grafana tells in ms."""
 CHOSEN: Final = "match(venue, '^(${venue:regex})$') AND match(symbol, '^(${symbol:regex})$')"
 """Of the venues and symbols chosen; All is `.*`."""
+OF_CONNECTIONS: Final = "match(venue, '^(${venue:regex})$') AND (symbol = '' OR match(symbol, '^(${symbol:regex})$'))"
+"""Likewise, and what concerns a connection as a whole."""
 INTERVAL_US: Final = "1000 * $__interval_ms"
 
 
@@ -46,15 +50,16 @@ ORDER BY time, series"""  # noqa: S608  # likewise
 EVENTS: Final = f"""SELECT venue, symbol, kind, sum(count) AS items, count() AS events,
     fromUnixTimestamp64Micro(max(event_time_us), 'UTC') AS last_seen, argMax(detail, event_time_us) AS last_detail
 FROM metadata.quality FINAL
-WHERE {WITHIN} AND match(venue, '^(${{venue:regex}})$') AND (symbol = '' OR match(symbol, '^(${{symbol:regex}})$'))
+WHERE {WITHIN} AND {OF_CONNECTIONS}
 GROUP BY venue, symbol, kind
 ORDER BY items DESC
 LIMIT 500"""  # noqa: S608  # likewise
 
-MISSING: Final = f"""SELECT {time_of()} AS time, concat(venue, ' ', symbol) AS series, sum(count) AS missing
-FROM metadata.quality FINAL
-WHERE kind IN ('GAP', 'FRAME_LOSS') AND {WITHIN} AND match(venue, '^(${{venue:regex}})$')
-    AND (symbol = '' OR match(symbol, '^(${{symbol:regex}})$'))
+CLOSED_WITHIN: Final = "event_time_us >= ${__from} * 1000 - 60000000"
+MISSING: Final = f"""SELECT {time_of()} AS time,
+    arrayStringConcat(arrayFilter(name -> name != '', [venue, symbol, part.1]), ' ') AS series, sum(part.2) AS ids
+FROM {holes(f"{WITHIN} AND {OF_CONNECTIONS}", f"{CLOSED_WITHIN} AND {OF_CONNECTIONS}", tables="")}
+ARRAY JOIN [('missing', count), ('healed', count - missing), ('still missing', missing)] AS part
 GROUP BY time, series
 ORDER BY time, series"""  # noqa: S608  # likewise
 

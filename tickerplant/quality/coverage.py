@@ -33,30 +33,43 @@ FROM
 )
 SETTINGS max_block_size = 256"""  # noqa: S608  # own text; values are escaped by the driver
 """A bitmap a day: 10 KB at most, where a group a second would be 86,400 for each symbol; spread out few at a time."""
-HOLES: Final = f"""
+
+
+def holes(which: str, closed_by: str, tables: str = "@") -> str:
+    """Write a table of each hole that was told: venue, symbol, event_time_us, count, missing.
+
+    `missing` is how much of it did not come by now. What closed it may lie beyond the range, and a minute before the
+    hole, where the clocks of two producers differ. What was restored of a time in which ids show no hole has no
+    sequences: no hole told that it was missing.
+
+    Args:
+        which: condition of the holes.
+        closed_by: condition of what may close them; their times begin a minute before.
+        tables: what names of tables end with.
+    """
+    return f"""
 (
-    SELECT hole.venue AS venue, hole.symbol AS symbol, intDiv(hole.event_time_us, 86400000000) AS day,
+    SELECT hole.venue AS venue, hole.symbol AS symbol, hole.event_time_us AS event_time_us, hole.count AS count,
         multiIf(hole.kind != 'GAP' OR closer.kind = '', hole.count,
             closer.kind = 'HEALED', 0, least(hole.count, closer.count)) AS missing
     FROM
     (
-        SELECT * FROM metadata.quality@ FINAL WHERE kind IN ('GAP', 'FRAME_LOSS') AND {WHERE}
+        SELECT * FROM metadata.quality{tables} FINAL WHERE kind IN ('GAP', 'FRAME_LOSS') AND {which}
     ) AS hole
     ASOF LEFT JOIN
     (
-        SELECT *, event_time_us + 60000000 AS latest_us FROM metadata.quality@ FINAL
-        WHERE kind IN ('HEALED', 'NOT_HEALED') AND to_sequence != 0
-            AND event_time_us >= %(start)s - 60000000 AND {WHOSE}
+        SELECT *, event_time_us + 60000000 AS latest_us FROM metadata.quality{tables} FINAL
+        WHERE kind IN ('HEALED', 'NOT_HEALED') AND to_sequence != 0 AND {closed_by}
     ) AS closer
     ON hole.venue = closer.venue AND hole.symbol = closer.symbol AND hole.market = closer.market
         AND hole.channel = closer.channel AND hole.from_sequence = closer.from_sequence
         AND hole.to_sequence = closer.to_sequence AND hole.event_time_us <= closer.latest_us
-)"""  # noqa: S608  # likewise
-"""Each hole that was told in the range, and how much of it did not come by now. What closed it may lie beyond the
-range, and a minute before the hole, where the clocks of two producers differ. What was restored of a time in which ids
-show no hole has no sequences: no hole told that it was missing."""
+)"""  # noqa: S608  # own text; values are escaped by the driver
+
+
+HOLES: Final = holes(WHERE, f"event_time_us >= %(start)s - 60000000 AND {WHOSE}")
 GAPS: Final = f"""
-SELECT venue, symbol, day, count() AS gaps, sum(missing) AS missing
+SELECT venue, symbol, intDiv(event_time_us, 86400000000) AS day, count() AS gaps, sum(missing) AS missing
 FROM {HOLES}
 GROUP BY venue, symbol, day"""  # noqa: S608  # likewise
 MISSING: Final = f"SELECT sum(missing) AS missing FROM {HOLES}"  # noqa: S608  # likewise

@@ -7,7 +7,8 @@ import tomllib
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Final, get_args
+from types import UnionType
+from typing import Any, Final, Union, get_args, get_origin
 
 from pydantic import BaseModel, SecretStr, TypeAdapter, ValidationError
 
@@ -57,19 +58,28 @@ def read_settings(path: Path | None = None, environment: Mapping[str, str] | Non
     _follow_secure_stack(values, sources)
     _resolve_references(values, sources, environment, warnings)
     settings = _validated(values, path)
-    _remember_secrets(settings)
+    remember_secrets(settings)
     check(settings)
     return Loaded(settings=settings, sources=sources, warnings=(*warnings, *risks(settings)))
 
 
 def secret_places(section: type[BaseModel] = Settings, before: Path_ = ()) -> Iterator[Path_]:
-    """Name the settings that are secrets, those of lists aside."""
+    """Name the settings that are secrets, however deep, those of lists aside."""
     for name, field in section.model_fields.items():
-        kinds = (field.annotation, *get_args(field.annotation))
-        if SecretStr in kinds:
-            yield (*before, name)
-        elif isinstance(field.annotation, type) and issubclass(field.annotation, BaseModel):
-            yield from secret_places(field.annotation, (*before, name))
+        is_union = get_origin(field.annotation) in {Union, UnionType}
+        for kind in get_args(field.annotation) if is_union else (field.annotation,):
+            if kind is SecretStr:
+                yield (*before, name)
+            elif isinstance(kind, type) and issubclass(kind, BaseModel):
+                yield from secret_places(kind, (*before, name))
+
+
+def remember_secrets(settings: Settings) -> None:
+    """Mask them from now on, wherever they stand, in lists too; defaults are no secrets."""
+    defaults = {place: secret for place, _, secret in _held((), settings, type(settings)())}
+    for place, section, secret in _held((), settings, settings):
+        if secret != defaults.get(place):
+            remember(secret.get_secret_value(), user=getattr(section, USERS.get(".".join(place), ""), None) or "")
 
 
 def shown(loaded: Loaded) -> dict[str, Any]:
@@ -214,11 +224,16 @@ def _validated(values: Mapping[str, Any], path: Path | None) -> Settings:
         raise UserError(mask(f"setting {where}{source}: {reason}; see `tickerplant config --example`")) from None
 
 
-def _remember_secrets(settings: Settings) -> None:
-    """Mask them from now on; defaults are no secrets."""
-    defaults = Settings()
-    for place in secret_places():
-        section, name = getattr(settings, place[0]), place[-1]
-        secret, default = getattr(section, name), getattr(getattr(defaults, place[0]), name)
-        if secret is not None and secret != default:
-            remember(secret.get_secret_value(), user=getattr(section, USERS.get(".".join(place), ""), None) or "")
+def _held(place: Path_, section: BaseModel, value: object) -> Iterator[tuple[Path_, BaseModel, SecretStr]]:
+    """Find the secrets in a value of a section: place, the section it stands in, itself."""
+    if isinstance(value, SecretStr):
+        yield place, section, value
+    elif isinstance(value, BaseModel):
+        for name in type(value).model_fields:
+            yield from _held((*place, name), value, getattr(value, name))
+    elif isinstance(value, Mapping):
+        for name, each in value.items():
+            yield from _held((*place, str(name)), section, each)
+    elif isinstance(value, list | tuple):
+        for number, each in enumerate(value):
+            yield from _held((*place, str(number)), section, each)

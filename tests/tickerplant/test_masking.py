@@ -4,17 +4,19 @@ import json
 import logging
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from urllib.parse import quote
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from pydantic import Field, SecretStr
 
 from tickerplant import masking
-from tickerplant.configuration import read_settings
+from tickerplant.configuration import Loaded, lines, read_settings, remember_secrets, secret_places, shown
 from tickerplant.masking import MASK, SHORTEST, mask, masked_output, remember
+from tickerplant.settings import Secret, Section, Settings
 
 SECRET = "s3cret/käse'\"\\+ %&"
 
@@ -46,6 +48,39 @@ def test_a_known_secret_is_masked_however_it_is_written(write: object) -> None:
 
     assert MASK in shown
     assert all(part not in shown for part in ("s3cret", "käse"))
+
+
+class Gate(Section):
+    token: Secret = None
+
+
+class House(Section):
+    gate: Gate = Gate()
+    back_gate: Gate | None = None
+    gates: tuple[Gate, ...] = ()
+    doors: Mapping[str, SecretStr] = Field(default_factory=dict)
+
+
+class Deep(Settings):
+    """Settings whose secrets stand deeper than in a section."""
+
+    house: House = House()
+
+
+def test_a_secret_is_masked_however_deep_it_stands() -> None:
+    canaries = [f"canary-{number}" for number in range(4)]
+    gates = [Gate(token=SecretStr(each)) for each in canaries]
+    house = House(gate=gates[0], back_gate=gates[1], gates=(gates[2],), doors={"front": SecretStr(canaries[3])})
+    settings = Deep(house=house)
+    loaded = Loaded(settings=settings, sources={}, warnings=())
+    remember_secrets(settings)
+
+    assert {place for place in secret_places(Deep) if place[0] == "house"} == {
+        ("house", "gate", "token"),
+        ("house", "back_gate", "token"),
+    }
+    assert "canary" not in json.dumps(shown(loaded)) + "".join(lines(loaded)) + repr(settings)
+    assert mask(" ".join(canaries)) == " ".join([MASK] * 4)
 
 
 @given(st.text(min_size=SHORTEST), st.text(max_size=20), st.text(max_size=20))

@@ -3,22 +3,30 @@
 from bisect import bisect_left, insort
 from collections.abc import Iterable
 from operator import itemgetter
+from typing import Final
 
 from processors.items import Texts
 
 Levels = tuple[list[float], list[float]]
+LOOKED_AT: Final = 16  # deltas after a look at the order for which it is kept up: about what sorting it again costs
 _PRICE = itemgetter(0)
 
 
 class Book:
-    """Bids and asks; sizes in base currency. Applying a level costs a dictionary access, reading the whole sorts it."""
+    """Bids and asks; sizes in base currency.
 
-    __slots__ = ("_changed", "asks", "bids")
+    Applying a level costs a dictionary access, reading the order sorts it. While it is read every few deltas, the order
+    is kept up instead.
+    """
+
+    __slots__ = ("_changed", "_kept_for", "_order", "asks", "bids")
 
     def __init__(self) -> None:
         self.bids: dict[float, float] = {}
         self.asks: dict[float, float] = {}
         self._changed: tuple[set[float], set[float]] | None = None  # prices, since `follow`; None = all may have
+        self._order: tuple[list[float], list[float]] | None = None  # rising, as both are; None = nobody looks
+        self._kept_for = 0  # more deltas, unless somebody looks
 
     def replace(self, bids: Levels, asks: Levels, texts: Texts | None = None) -> None:
         """Forget all levels and take these; sizes of 0 are left out."""
@@ -32,10 +40,13 @@ class Book:
             texts: the digits of these levels; a `TextBook` alone keeps them.
         """
         del texts
-        if bids[0]:
-            _apply(self.bids, *bids)
-        if asks[0]:
-            _apply(self.asks, *asks)
+        if self._order is not None:
+            self._apply_in_order(self._order, bids, asks)
+        else:
+            if bids[0]:
+                _apply(self.bids, bids[0], bids[1])
+            if asks[0]:
+                _apply(self.asks, asks[0], asks[1])
         if self._changed is not None:
             self._note(bids, asks)
 
@@ -59,7 +70,9 @@ class Book:
 
     def best(self) -> tuple[float, float] | None:
         """Tell the best bid and the best ask; None = a side is empty."""
-        return (max(self.bids), min(self.asks)) if self.bids and self.asks else None
+        bids, asks = self._order or self._sort()
+        self._kept_for = LOOKED_AT
+        return (bids[-1], asks[0]) if bids and asks else None
 
     def is_crossed(self) -> bool:
         """Tell whether the best bid is at or above the best ask, as it cannot be in a book that is right."""
@@ -75,16 +88,39 @@ class Book:
         """Forget all levels."""
         self.bids.clear()
         self.asks.clear()
-        self._changed = None
+        self._changed = self._order = None
 
-    def levels(self) -> tuple[Levels, Levels]:
-        """List bids from the highest down and asks from the lowest up, each as prices and sizes."""
-        return _sorted(self.bids, reverse=True), _sorted(self.asks, reverse=False)
+    def levels(self, most: int | None = None) -> tuple[Levels, Levels]:
+        """List bids from the highest down and asks from the lowest up, each as prices and sizes.
+
+        Args:
+            most: a side, the best ones; None = all.
+        """
+        bids, asks = self._order or self._sort()
+        self._kept_for = LOOKED_AT
+        bids = bids[::-1] if most is None else bids[: -most - 1 : -1]
+        asks = asks[:most]
+        return (bids, list(map(self.bids.__getitem__, bids))), (asks, list(map(self.asks.__getitem__, asks)))
 
     def texts_of(self, bids: Iterable[float], asks: Iterable[float]) -> Texts | None:
         """Tell the digits of levels by price, "" for those that are not there; None = this book keeps none."""
         del bids, asks
         return None
+
+    def _sort(self) -> tuple[list[float], list[float]]:
+        """Bring prices into order, and keep it up for a while."""
+        self._order = order = sorted(self.bids), sorted(self.asks)
+        return order
+
+    def _apply_in_order(self, order: tuple[list[float], list[float]], bids: Levels, asks: Levels) -> None:
+        """Set levels and keep the order up, until it is seen that nobody looks."""
+        if bids[0]:
+            _insert(self.bids, order[0], bids[0], bids[1])
+        if asks[0]:
+            _insert(self.asks, order[1], asks[0], asks[1])
+        self._kept_for -= 1
+        if self._kept_for == 0:
+            self._order = None
 
     def _note(self, bids: Levels, asks: Levels) -> None:
         """Note that these levels were set."""
@@ -97,7 +133,7 @@ class Book:
 
 
 class TextBook(Book):
-    """A book that keeps the digits that were sent, too, and prices in order: for checksums, and to cut what is deep."""
+    """A book that keeps the digits that were sent, and always the order: for checksums, and to cut what is deep."""
 
     __slots__ = ("_ask_order", "_ask_texts", "_bid_order", "_bid_texts", "_is_told")
 
@@ -105,6 +141,7 @@ class TextBook(Book):
         super().__init__()
         self._bid_order: list[float] = []  # rising, as both are
         self._ask_order: list[float] = []
+        self._order = self._bid_order, self._ask_order
         self._bid_texts: dict[float, tuple[str, str]] = {}
         self._ask_texts: dict[float, tuple[str, str]] = {}
         self._is_told = True  # no level without digits came since the book was empty
@@ -126,11 +163,8 @@ class TextBook(Book):
         super().clear()
         for each in (self._bid_order, self._ask_order, self._bid_texts, self._ask_texts):
             each.clear()
+        self._order = self._bid_order, self._ask_order
         self._is_told = True
-
-    def best(self) -> tuple[float, float] | None:
-        """Look at the ends of both sides."""
-        return (self._bid_order[-1], self._ask_order[0]) if self._bid_order and self._ask_order else None
 
     def texts_of(self, bids: Iterable[float], asks: Iterable[float]) -> Texts | None:
         """Tell the digits of levels by price."""
@@ -162,22 +196,34 @@ class TextBook(Book):
         return bids, asks
 
 
-def _apply(side: dict[float, float], prices: Iterable[float], sizes: Iterable[float]) -> None:
-    for price, size in zip(prices, sizes, strict=True):
+def _apply(side: dict[float, float], prices: list[float], sizes: list[float]) -> None:
+    """Set levels of one side."""
+    if len(prices) != len(sizes):
+        raise ValueError(f"{len(prices)} prices have {len(sizes)} sizes")
+    for price, size in zip(prices, sizes):  # noqa: B905  # strict=True takes as long as three levels
         if size:
             side[price] = size
-        else:
-            side.pop(price, None)
+        elif price in side:
+            del side[price]
+
+
+def _insert(side: dict[float, float], order: list[float], prices: list[float], sizes: list[float]) -> None:
+    """Set levels of one side, and the rising prices."""
+    if len(prices) != len(sizes):
+        raise ValueError(f"{len(prices)} prices have {len(sizes)} sizes")
+    for price, size in zip(prices, sizes):  # noqa: B905
+        if size:
+            if price not in side:
+                insort(order, price)
+            side[price] = size
+        elif price in side:
+            del side[price]
+            del order[bisect_left(order, price)]
 
 
 def _sizes(side: dict[float, float], changed: set[float]) -> Levels:
     prices = list(changed)
     return prices, [side.get(price, 0.0) for price in prices]
-
-
-def _sorted(side: dict[float, float], *, reverse: bool) -> Levels:
-    prices = sorted(side, reverse=reverse)
-    return prices, list(map(side.__getitem__, prices))
 
 
 def _set(

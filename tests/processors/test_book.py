@@ -1,7 +1,8 @@
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from processors.book import Book
+from processors.book import LOOKED_AT, Book
 
 prices = st.integers(1, 12).map(float)
 sizes = st.sampled_from([0.0, 0.0, 1.0, 2.5])
@@ -44,3 +45,34 @@ def test_a_removed_level_that_is_not_there_does_no_harm() -> None:
     book.apply(([1.0], [0.0]), ([], []))
 
     assert book.levels() == (([], []), ([], []))
+
+
+@given(st.lists(st.tuples(sides, sides, st.booleans()), max_size=3 * LOOKED_AT), st.integers(1, 4))
+def test_whoever_looks_at_the_order_whenever_sees_the_same(
+    deltas: list[tuple[tuple[list[float], list[float]], tuple[list[float], list[float]], bool]], most: int
+) -> None:
+    seen, unseen = Book(), Book()
+    for bids, asks, looks in deltas:
+        seen.apply(bids, asks)
+        unseen.apply(bids, asks)
+        if looks:
+            best = (max(unseen.bids), min(unseen.asks)) if unseen.bids and unseen.asks else None
+            assert seen.best() == best
+            (bid_prices, bid_sizes), (ask_prices, ask_sizes) = seen.levels(most)
+            assert bid_prices == sorted(unseen.bids, reverse=True)[:most]
+            assert ask_prices == sorted(unseen.asks)[:most]
+            assert bid_sizes == [unseen.bids[price] for price in bid_prices]
+            assert ask_sizes == [unseen.asks[price] for price in ask_prices]
+
+    assert seen.levels() == unseen.levels()
+
+
+@pytest.mark.parametrize("looks", [False, True])
+def test_prices_without_sizes_are_refused(*, looks: bool) -> None:
+    book = Book()
+    if looks:
+        book.best()
+    with pytest.raises(ValueError, match="2 prices have 1 sizes"):
+        book.apply(([1.0, 2.0], [1.0]), ([], []))
+
+    assert len(book) == 0

@@ -151,5 +151,5 @@ def _line(at_us: int, book: Book | None, levels: int) -> dict[str, object]:
 
 
 def _levels(book: Book, levels: int | None) -> Levels:
-    (bid_prices, bid_sizes), (ask_prices, ask_sizes) = book.levels()
-    return bid_prices[:levels], bid_sizes[:levels], ask_prices[:levels], ask_sizes[:levels]
+    (bid_prices, bid_sizes), (ask_prices, ask_sizes) = book.levels(levels)
+    return bid_prices, bid_sizes, ask_prices, ask_sizes

@@ -15,7 +15,11 @@ ROOT: Final = Path(__file__).parents[2]
 HOME: Final = ROOT / ".tickerplant" / "peers"
 # What is installed for each: the newest release of the peer that its users get, pinned.
 PACKAGES: Final = {
+    "ccxt": ("ccxt==4.5.90",),
     "cryptofeed": ("cryptofeed==2.4.1",),
+    "hftbacktest": ("hftbacktest==2.4.4",),
+    "order_book": ("order-book==1.1.0; python_version >= '3.13'", "order-book==0.6.1; python_version < '3.13'"),
+    "sortedcontainers": ("sortedcontainers==2.4.0",),
 }
 
 
@@ -30,6 +34,42 @@ def python_of(peer: str) -> Path:
         subprocess.run([uv, "pip", "install", "--quiet", "--python", str(python), *PACKAGES[peer]], check=True)
         ready.write_text(wanted)
     return python
+
+
+class Asked:
+    """A process that answers a line of JSON with a line of JSON, for as long as it lives; to be closed.
+
+    It pays once for its imports, and stays warm, however many rounds there are.
+    """
+
+    def __init__(self, command: Sequence[str]) -> None:
+        self._name = " ".join(command[1:3])
+        self._process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, cwd=ROOT)
+
+    def ask(self, question: Any) -> Any:
+        """Wait for the answer to a question.
+
+        Raises:
+            RuntimeError: the process ended; its error was printed.
+        """
+        assert self._process.stdin
+        assert self._process.stdout
+        self._process.stdin.write(json.dumps(question) + "\n")
+        self._process.stdin.flush()
+        line = self._process.stdout.readline()
+        if not line:
+            raise RuntimeError(f"{self._name} gave no answer")
+        return json.loads(line)
+
+    def close(self) -> None:
+        """End the process."""
+        self._process.kill()
+        self._process.communicate()
+
+
+def asked(peer: str, script: str, *arguments: str) -> Asked:
+    """Start a script of this folder in a peer's Python."""
+    return Asked([str(python_of(peer)), str(Path(__file__).with_name(script)), *arguments])
 
 
 def run(peer: str, script: str, *arguments: str) -> dict[str, Any] | None:

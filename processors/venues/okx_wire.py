@@ -96,6 +96,7 @@ class FundingData(Struct, gc=False, kw_only=True, forbid_unknown_fields=True, re
     inst_type: Any = None
     next_funding_rate: Any = None
     next_funding_time: Any = None
+    prev_funding_time: Any = None  # since 2026-08
     method: Any = None
     formula_type: Any = None
     max_funding_rate: Any = None

@@ -29,6 +29,7 @@ from producers.wire import (
     one_page,
     same_url,
 )
+from schemas.venues.okx import margin_of
 
 NAME: Final = "OKX"
 MARKETS: Final[tuple[str, ...]] = ("spot", "swap", "futures", "option")
@@ -65,7 +66,7 @@ CONTRACT_CHANNELS: Final = (*SPOT_CHANNELS, "mark_price", "open_interest", "liqu
 CHANNELS: Final = {
     "spot": SPOT_CHANNELS,
     "swap": (*CONTRACT_CHANNELS, "index", "funding"),
-    "futures": CONTRACT_CHANNELS,
+    "futures": (*CONTRACT_CHANNELS, "funding"),
     "option": CONTRACT_CHANNELS,
 }
 OWN_NAMES: Final = {
@@ -74,6 +75,7 @@ OWN_NAMES: Final = {
 }  # fmt: skip
 BUSINESS: Final = frozenset({"trade", "candle"})
 SHUTDOWN: Final = "64008"
+DATED: Final = re.compile(r"[^-]+-[A-Z0-9]+(_UM)?-\d{6}")  # X-Perps have a day in their names too, and funding
 NAMED: Final = re.compile(r"channel:(?P<channel>[^,]+),inst(?:Id|Type):(?P<of>\S+)")
 
 
@@ -94,16 +96,22 @@ def full_channel(market: str, channel: str) -> str | None:
 def stream_name(venue_symbol: str, full_channel: str) -> str:
     """Name the stream of a symbol: channel and what it is of.
 
+    An index is told of the contract named after it alone, and funding of those that never expire.
+
     >>> stream_name("BTC-USDT-SWAP", "depth"), stream_name("BTC-USDT-SWAP", "index")
     ('books:BTC-USDT-SWAP', 'index-tickers:BTC-USDT')
     >>> stream_name("BTC-USDT-SWAP", "liquidation@SWAP"), stream_name("BTC-USDT", "candle_1h")
     ('liquidation-orders:SWAP', 'candle1H:BTC-USDT')
+    >>> stream_name("BTC-USD_UM-SWAP", "index"), stream_name("BTC-USD-261225", "funding")
+    ('', '')
     """
     kind = kind_of(full_channel)
     if kind == "liquidation":
         return f"liquidation-orders:{full_channel.removeprefix('liquidation@')}"
     if kind == "candle":
         return f"candle{INTERVALS[full_channel.removeprefix('candle_')]}:{venue_symbol}"
+    if (kind == "index" and margin_of(venue_symbol)) or (kind == "funding" and DATED.fullmatch(venue_symbol)):
+        return ""
     of = "-".join(venue_symbol.split("-")[:2]) if kind == "index" else venue_symbol
     return f"{OWN_NAMES[full_channel]}:{of}"
 

@@ -1,6 +1,7 @@
 """OKX v5: public/instruments bodies, or bare names, → Instruments of the markets spot, swap, futures and option.
 
-Names are the same in all markets, so that one session may hold several.
+Names are the same in all markets, so that one session may hold several. Contracts of one pair whose margin is another
+coin (BTC-USD-SWAP, BTC-USD_UM-SWAP) have the sort of margin at the end of their symbols.
 Source: https://www.okx.com/docs-v5/en/#public-data-rest-api-get-instruments
 """
 
@@ -84,11 +85,14 @@ def assumed_instrument(market: str, venue_symbol: str, event_time_us: int) -> In
 
     >>> assumed_instrument("option", "BTC-USD-261225-60000-C", 0).symbol
     'BTC/USD:20261225:60000:C'
+    >>> assumed_instrument("swap", "BTC-USD_UM-SWAP", 0).symbol
+    'BTC/USD:PERP:UM'
     """
     found = NAME.fullmatch(venue_symbol)
     if market not in MARKETS or found is None:
         raise SymbolError(f"{venue_symbol[:40]!r} is no instrument of OKX's market {market}")
-    base, quote = found["base"], found["quote"]
+    base, quote, margin = found["base"], found["quote"], margin_of(venue_symbol)
+    is_in_coin = quote == "USD" and not margin
     try:
         expiry_time_us = day_us(found["day"]) if found["day"] else 0
     except ValueError as error:
@@ -103,11 +107,12 @@ def assumed_instrument(market: str, venue_symbol: str, event_time_us: int) -> In
         quote,
         kind,
         expiry_time_us,
-        "" if kind == "SPOT" else base if quote == "USD" else quote,
+        "" if kind == "SPOT" else base if is_in_coin else quote,
         found["strike"] or "",
         found["right"] or "",
-        _assumed_worth(kind, base, quote),
+        1.0 if margin else _assumed_worth(kind, base, quote),
         is_inverse=is_inverse(venue_symbol),
+        suffix=margin,
     )
     return make_instrument((VENUE, market, venue_symbol), contract, event_time_us, is_assumed=True)
 
@@ -129,11 +134,21 @@ def is_inverse(inst_id: str) -> bool:
     return INVERSE.fullmatch(inst_id) is not None
 
 
+def margin_of(inst_id: str) -> str:
+    """Tell the sort of margin that a name tells; "" = it tells none, as most.
+
+    >>> margin_of("BTC-USD_UM-SWAP"), margin_of("BTC-USD_UM_XPERP-310404"), margin_of("BTC-USD-SWAP")
+    ('UM', 'UM_XPERP', '')
+    """
+    return "".join(inst_id.split("-")[1:2]).partition("_")[2]
+
+
 def _instrument(market: str, entry: _Entry, event_time_us: int) -> Instrument:
     kind = KINDS.get(entry.inst_type)
     if kind is None:
         raise ValueError(f"instrument type {entry.inst_type} is not known")
-    base, _, quote = (entry.uly or entry.inst_family or f"{entry.base_ccy}-{entry.quote_ccy}").partition("-")
+    family = entry.inst_family.partition("_")[0]
+    base, _, quote = (entry.uly or family or f"{entry.base_ccy}-{entry.quote_ccy}").partition("-")
     if kind == "SPOT":
         base, quote = entry.base_ccy, entry.quote_ccy
     contract = Contract(
@@ -146,6 +161,7 @@ def _instrument(market: str, entry: _Entry, event_time_us: int) -> Instrument:
         entry.opt_type,
         float(entry.ct_val or 1) * float(entry.ct_mult or 1) if kind != "SPOT" else 1.0,
         is_inverse=entry.ct_type == "inverse" and kind != "OPTION",
+        suffix=margin_of(entry.inst_id),
     )
     return make_instrument(
         (VENUE, market, entry.inst_id),

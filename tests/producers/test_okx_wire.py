@@ -41,11 +41,17 @@ def test_channels_have_their_names_and_paths(channel: str, name: str, path: str)
 
 @pytest.mark.parametrize(
     ("market", "channel"),
-    [("spot", "funding"), ("spot", "liquidation"), ("futures", "funding"), ("swap", "candle_7m"), ("swap", "1m"),
+    [("spot", "funding"), ("spot", "liquidation"), ("futures", "index"), ("swap", "candle_7m"), ("swap", "1m"),
      ("swap", "books"), ("option", "index")],
 )  # fmt: skip
 def test_channel_that_a_market_lacks_is_none(market: str, channel: str) -> None:
     assert okx.full_channel(market, channel) is None
+
+
+def test_funding_of_the_futures_that_have_it_alone_is_asked_for() -> None:
+    names = ("BTC-USD_UM_XPERP-310404", "BTC-USD-261225", "BTC-USDT-261225", "BTC-USD_UM-261225")
+
+    assert [okx.stream_name(each, "funding") for each in names] == ["funding-rate:BTC-USD_UM_XPERP-310404", "", "", ""]
 
 
 def test_subscription_and_its_end_name_channel_and_instrument() -> None:

@@ -49,7 +49,21 @@ def test_a_listed_instrument_and_its_bare_name_are_the_same(
 def test_margin_in_another_coin_makes_a_contract_linear() -> None:
     found = okx.assumed_instrument("futures", "BTC-USD_UM_XPERP-310404", 0)
 
-    assert (found.symbol, found.is_inverse) == ("BTC/USD:20310404", False)
+    assert (found.symbol, found.is_inverse, found.settle) == ("BTC/USD:20310404:UM_XPERP", False, "USD")
+    assert found.contract_multiplier == 1.0
+
+
+@pytest.mark.parametrize("family", ["BTC-USD_UM", ""])
+def test_contracts_of_one_pair_with_other_margin_have_symbols_of_their_own(family: str) -> None:
+    by_margin = SWAP | {"instId": "BTC-USD_UM-SWAP", "uly": "BTC-USD", "instFamily": family, "settleCcy": "USD"}
+    dated = FUTURE | {"instId": "BTC-USD_UM-261225", "instFamily": family, "ctType": "linear"}
+    swaps = okx.read_list("swap", body(INVERSE, by_margin), 0).instruments
+    futures = okx.read_list("futures", body(FUTURE, dated), 0).instruments
+
+    assert [each.symbol for each in swaps] == ["BTC/USD:PERP", "BTC/USD:PERP:UM"]
+    assert [each.symbol for each in futures] == ["BTC/USD:20261225", "BTC/USD:20261225:UM"]
+    assumed = [okx.assumed_instrument(each.market, each.venue_symbol, 0).symbol for each in (*swaps, *futures)]
+    assert assumed == [each.symbol for each in (*swaps, *futures)]
 
 
 def test_a_suspended_instrument_does_not_trade() -> None:

@@ -176,6 +176,8 @@ def _book(channel: list[str], body: msgspec.Raw, unknown: Unknown) -> Items:
         raise FrameError(f"channel {'.'.join(channel)[:80]!r} is not known")
     bids, asks = _changed(data.bids), _changed(data.asks)
     previous = data.prev_change_id
+    if data.type == "change" and previous is None:
+        raise FrameError("book: a change that names no previous one")
     if data.type == "snapshot" or not previous:  # nothing was before the first change of a new instrument
         return [BookSnapshot(*place, data.change_id, *bids, *asks, is_in_stream=True)]
     return [BookDelta(*place, previous + 1, data.change_id, previous, *bids, *asks)]

@@ -110,6 +110,16 @@ def test_a_change_that_names_another_one_costs_the_book(new_run: Any) -> None:
     assert len(run.commands) == 1
 
 
+def test_a_change_that_names_no_previous_one_is_no_book_and_the_next_one_costs_the_book(new_run: Any) -> None:
+    run = new_run("futures", "DERIBIT")
+    run.say(MESSAGES["futures"]["book"], changed("futures", "change", prev_change_id=None))
+    run.say(changed("futures", "change", prev_change_id=104, change_id=105))
+
+    assert "names no previous one" in only(run.of(DeadLetter), "reason")[0]
+    assert [each.is_snapshot for each in run.of(Depth)] == [True, False]
+    assert kinds(run) == ["BOOK_READY", "DEAD_LETTER", "GAP", "BOOK_RESET"]
+
+
 @pytest.mark.parametrize("data", [{"prev_change_id": 0}, {"prev_change_id": None, "type": None}])
 def test_a_change_with_nothing_before_it_is_the_whole_book(new_run: Any, data: Any) -> None:
     """So a new instrument begins, and so began all books until 2020."""

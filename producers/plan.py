@@ -65,15 +65,19 @@ def wanted_instruments(venue: Venue, listed: Symbology) -> list[Instrument]:
 
 
 def word_of(wire: Wire, market: str, channel: str) -> str | None:
-    """Find our word for a channel, so that aliases meet: the first of those listed, else as given; None = no channel.
+    """Find our word for a channel, so that aliases meet: a listed one is, else the first that is the same channel.
+
+    None = the market has no such channel.
 
     >>> word_of(VENUES["BINANCE"], "usdm", "bookTicker"), word_of(VENUES["BINANCE"], "usdm", "depth@0ms")
     ('quote', 'depth@0ms')
+    >>> word_of(VENUES["BINANCE"], "usdm", "funding"), word_of(VENUES["BINANCE"], "usdm", "markPrice@1s")
+    ('funding', 'mark_price')
     """
-    full = wire.full_channel(market, channel)
-    if full is None:
-        return None
-    return next((each for each in wire.CHANNELS[market] if wire.full_channel(market, each) == full), channel)
+    full, words = wire.full_channel(market, channel), wire.CHANNELS[market]
+    if full is None or channel in words:
+        return None if full is None else channel
+    return next((each for each in words if wire.full_channel(market, each) == full), channel)
 
 
 def full_channels(venue: Venue) -> list[str]:
@@ -109,6 +113,8 @@ def streams_of(venue: Venue, wanted: Iterable[tuple[Instrument, str]], partition
 def obedient(venue: Venue, listed: Symbology, wishes: Wishes, *, is_first: bool) -> Iterator[tuple[Instrument, str]]:
     """List instruments and channels as the settings want them and `control.wanted` changes that.
 
+    Of words that are one channel of the venue, each is wanted by itself: it ends with the last of them.
+
     Args:
         is_first: of the entries of its market: what the settings do not have goes to the first one.
 
@@ -116,21 +122,18 @@ def obedient(venue: Venue, listed: Symbology, wishes: Wishes, *, is_first: bool)
         UserError: a symbol of the settings is not listed. One that is wished besides and not listed is passed over.
     """
     wire, market = find_wire(venue), venue.market
-    words = {wire.full_channel(market, each) or each: word_of(wire, market, each) or each for each in venue.channels}
-    pairs = {
-        (each.venue_symbol, full): (each, word)
-        for each in wanted_instruments(venue, listed)
-        for full, word in words.items()
-    }
-    by_settings = set(pairs)
+    words = dict.fromkeys(word_of(wire, market, each) or each for each in venue.channels)
+    pairs = {(each.venue_symbol, word): (each, True) for each in wanted_instruments(venue, listed) for word in words}
     for name, word in wishes.added() if is_first else ():
-        if (full := wire.full_channel(market, word)) is not None:
-            for found in _trading(venue, listed) if name == ALL else (listed.find(market, name),):
-                if found is not None:
-                    pairs.setdefault((found.venue_symbol, full), (found, word))
-    for (name, full), (instrument, word) in pairs.items():
-        is_wanted = wishes.is_wanted(name, word, by_settings=(name, full) in by_settings)
-        if is_wanted and not wishes.is_stopped(name):
+        for found in _trading(venue, listed) if name == ALL else (listed.find(market, name),):
+            if found is not None:
+                pairs.setdefault((found.venue_symbol, word), (found, False))
+    given = set()
+    for (name, word), (instrument, by_settings) in pairs.items():
+        full = wire.full_channel(market, word)
+        is_wanted = wishes.is_wanted(name, word, by_settings=by_settings) and not wishes.is_stopped(name)
+        if is_wanted and full is not None and (name, full) not in given:
+            given.add((name, full))
             yield instrument, full
 
 

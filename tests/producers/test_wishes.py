@@ -2,9 +2,11 @@
 
 import pytest
 
-from producers.plan import obedient
+from producers.plan import obedient, word_of
+from producers.venues import VENUES
 from producers.wishes import Wishes
 from schemas.symbology import Symbology
+from schemas.venues import SYMBOLOGIES
 from schemas.venues.binance import assumed_instrument
 from tickerplant.errors import UserError
 from tickerplant.settings import Venue
@@ -57,6 +59,31 @@ def test_a_wish_means_the_channel_whatever_name_the_settings_gave_it() -> None:
     wishes = wished(("BTCUSDT", "quote", False))
 
     assert wanted(entry("BTCUSDT", channels=("trade", "bookTicker")), wishes) == {"BTC trade"}
+
+
+@pytest.mark.parametrize(
+    ("name", "market", "symbol", "word", "other"),
+    [
+        ("DERIBIT", "futures", "BTC-PERPETUAL", "liquidation", "trade"),
+        ("BYBIT", "linear", "BTCUSDT", "funding", "ticker"),
+        ("KRAKEN", "futures", "PF_XBTUSD", "liquidation", "trade"),
+        ("GATE", "futures", "BTC_USDT", "open_interest", "ticker"),
+        ("BINANCE", "usdm", "BTCUSDT", "funding", "mark_price"),
+    ],
+)
+def test_words_that_share_a_stream_are_wanted_each_by_itself(
+    name: str, market: str, symbol: str, word: str, other: str
+) -> None:
+    venue = Venue(venue=name, market=market, symbols=(symbol,), channels=(word, other))
+    listed = Symbology([SYMBOLOGIES[name].assumed_instrument(market, symbol, 0)])
+    wishes = wished((symbol, word_of(VENUES[name], market, word) or "", False))
+
+    assert len(list(obedient(venue, listed, Wishes(), is_first=True))) == 1
+    assert len(list(obedient(venue, listed, wishes, is_first=True))) == 1
+    wishes.note(symbol, other, is_wanted=False)
+    assert not list(obedient(venue, listed, wishes, is_first=True))
+    wishes.note(symbol, word, is_wanted=True)
+    assert len(list(obedient(venue, listed, wishes, is_first=True))) == 1
 
 
 def test_a_stop_hides_what_is_wished_until_the_start() -> None:

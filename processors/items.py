@@ -128,10 +128,12 @@ class TickerItem(Item, frozen=True, gc=False, kw_only=True, tag=True):
 
     Args:
         volume: in the venue's unit; None = `base_volume` and `quote_volume` are all that is told.
-        is_partial: what is None has not changed since the item before; else it is not told.
+        is_partial: what is None has not changed since the item before of its connection; else it is not told.
+        is_followed: it is whole, and partial ones follow.
     """
 
     is_partial: bool = False
+    is_followed: bool = False
     last: float | None
     last_size: float | None = None
     open: float | None = None

@@ -136,6 +136,8 @@ class SymbolPiece(msgspec.Struct, array_like=True):
     forming: dict[str, dict[str, CandleItem]] = {}  # of venues that tell no candle final
     ended_us: dict[str, int] = {}
     are_summed: bool = False  # trades, where they are counted otherwise
+    trade_feeds: dict[str, int] = {}  # connections that bring trades, where they are not counted
+    tickers: dict[str, TickerItem] = {}  # by connection, of venues that send only what changed
 
 
 class MarketPiece(msgspec.Struct, array_like=True):
@@ -266,6 +268,8 @@ def _capture(state: SymbolState, *, is_whole: bool) -> SymbolPiece:
         forming=state.timed.forming,
         ended_us=state.timed.ended_us,
         are_summed=state.are_summed,
+        trade_feeds=state.trade_feeds.behind_since_us,
+        tickers=state.timed.tickers,
     )
 
 
@@ -317,13 +321,14 @@ def restore_symbol(
         book, snapshot_id = state.keeper.book, state.keeper.snapshot_id if state.keeper.is_valid else 0
         state.features.restore([each.features for each in pieces], book, snapshot_id)
     _restore_line(state.trade_line, piece.trade_line)
+    state.trade_feeds.behind_since_us = piece.trade_feeds
     _restore_line(state.agg_trade_line, piece.agg_trade_line)
     _restore_line(state.depth_line, piece.depth_line)
     _restore_line(state.quote_line, piece.quote_line)
     for name, each in piece.timed_lines.items():
         _restore_timed(state.timed.line(name), each)
     state.timed.copies.counts = piece.copies
-    state.timed.last_ticker = piece.last_ticker
+    state.timed.last_ticker, state.timed.tickers = piece.last_ticker, piece.tickers
     state.timed.forming, state.timed.ended_us = piece.forming, piece.ended_us
     state.bars.restore([each.bars for each in pieces])
     state.bars.check.waiting = piece.candles

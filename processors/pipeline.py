@@ -400,9 +400,10 @@ class Pipeline:
         for clock, last_us in [each for each in self._clocks.items() if now_us - each[1] > GONE_US]:
             del self._clocks[clock]
             for state in self._ordered:
-                if producer_of(state.trade_line.sole or state.trade_line.lead) == clock.removeprefix(CLOCK_PREFIX):
+                carriers = state.trade_carriers()
+                if clock in map(_clock_of, carriers):
                     self._touch(state)
-                    state.lose_trades(last_us)
+                    state.on_killed([each for each in carriers if _clock_of(each) not in self._clocks], last_us)
 
     def _watch_clock(self, batch: Batch) -> None:
         """Notice that a producer's clock was set back: what waits for a time would wait for as long again."""
@@ -586,6 +587,11 @@ def producer_of(connection: str) -> str:
     """
     parts = connection.rsplit("-", 2)
     return parts[1] if len(parts) == 3 else connection
+
+
+def _clock_of(connection: str) -> str:
+    """Name the clock of a connection's producer."""
+    return CLOCK_PREFIX + producer_of(connection)
 
 
 def _list_name(instrument: Instrument) -> str:

@@ -18,6 +18,7 @@ from processors.book_rules import BookRule
 from processors.chains import BookChain, Rising, TradeChain
 from processors.dedupe import RecentIds, SeenIds
 from processors.feature_stage import FeatureStage
+from processors.feeds import Feeds
 from processors.flags import (
     BACKFILL,
     CLOCK_STEP,
@@ -80,6 +81,7 @@ class SymbolState:
         self.sequence_id = 0
         self.trades = SeenIds()
         self.recent_trades = RecentIds()  # where they are not counted
+        self.trade_feeds = Feeds()  # the same
         self.agg_trades = SeenIds()
         self.healing = Healing()
         self.absences = Absences() if is_healed and not trades_are_counted else None
@@ -210,8 +212,7 @@ class SymbolState:
 
     def on_loss(self, batch: Batch, reason: str) -> None:
         """Give up the book of a connection that lost messages, and ask for another."""
-        if not self._are_counted:  # else the next id tells
-            self.lose_trades(batch.recv_time_us)
+        self._lose_trades_of(batch)
         self.timed.forget(batch.connection)
         self._distrust(batch, reason)
 
@@ -229,8 +230,8 @@ class SymbolState:
         self.timed.forget(batch.connection)
         if not self._rule.has_ids:
             self.on_loss(batch, "frames are missing")
-        elif not self._are_counted:
-            self.lose_trades(batch.recv_time_us)
+        else:
+            self._lose_trades_of(batch)
 
     def lose_trades(self, time_us: int) -> None:
         """Note that nobody brings the trades from a time on."""
@@ -253,17 +254,31 @@ class SymbolState:
     def is_carried_by(self, connection: str) -> bool:
         """Tell whether a connection carries any of its streams."""
         is_lined = any(line.sole == connection or connection in line.carriers for line in self.lines())
-        return is_lined or connection in self.books or self.trade_line.lead == connection
+        brings_trades = self.trade_line.lead == connection or connection in self.trade_feeds.behind_since_us
+        return is_lined or connection in self.books or brings_trades
 
     def on_disconnect(self, batch: Batch, reason: str) -> None:
         """Forget the closed connection, and give up the book if no other one feeds it."""
-        self.timed.forget(batch.connection)
+        self.timed.leave(batch.connection)
         left = [line for line in self.lines() if line.leave(batch, batch.connection)]
         self.books.leave(batch.connection)
-        if not self.trade_line.is_carried and (self.trade_line in left or self.trade_line.lead == batch.connection):
+        brought_trades = self.trade_feeds.leave([batch.connection]) or self.trade_line.lead == batch.connection
+        if (brought_trades or self.trade_line in left) and not self._are_trades_carried():
             self.lose_trades(batch.recv_time_us)
         if self.depth_line in left and not self.depth_line.is_carried and not self._hand_over(batch):
             self._carry_out(batch, self.keeper.on_disconnect(reason, batch.recv_time_us))
+
+    def trade_carriers(self) -> list[str]:
+        """List the connections that bring its trades, or else the one that brought the last."""
+        line = self.trade_line
+        return list(self.trade_feeds.behind_since_us) or ([line.sole] if line.sole else [*line.carriers] or [line.lead])
+
+    def on_killed(self, connections: Sequence[str], time_us: int) -> None:
+        """Forget connections that said no goodbye; trades are lost from a time on if no other one brings them."""
+        is_carried = any(each not in connections for each in self.trade_carriers())
+        self.trade_feeds.leave(connections)
+        if not is_carried:
+            self.lose_trades(time_us)
 
     def is_due(self, time_us: int) -> bool:
         """Tell whether `on_clock` may do anything."""
@@ -302,6 +317,7 @@ class SymbolState:
         self.healing.set_back(now_us)
         if self.absences is not None:
             self.absences.set_back(now_us)
+        self.trade_feeds.set_back(now_us)
         for line in self.lines():
             line.set_back(now_us)
 
@@ -334,7 +350,9 @@ class SymbolState:
     def _on_uncounted_trade(self, batch: Batch, trade: Trade) -> None:
         """Add a trade whose id only tells it apart, from whichever connection brings it first."""
         number = trade.name or trade.trade_id
-        if self.recent_trades.add(number):
+        is_new = self.recent_trades.add(number)
+        self.trade_feeds.bring(batch.connection, batch.recv_time_us, is_new=is_new)
+        if is_new:
             self.trade_line.lead = batch.connection
             if self.absences is not None and not is_ahead(trade.exchange_time_us, batch.recv_time_us):
                 self.absences.note(number, trade.exchange_time_us, batch.recv_time_us)
@@ -343,6 +361,14 @@ class SymbolState:
             self.note(batch, "DUPLICATE", TRADE)
         else:
             batch.note_redundant(batch.connection)
+
+    def _lose_trades_of(self, batch: Batch) -> None:
+        """Lose the trades of a connection, where neither the next id nor another connection tells what is missing."""
+        if not self._are_counted and not self.trade_feeds.has_others(batch.connection):
+            self.lose_trades(batch.recv_time_us)
+
+    def _are_trades_carried(self) -> bool:
+        return self.trade_line.is_carried or bool(self.trade_feeds.behind_since_us)
 
     def _restore_uncounted(self, batch: Batch, absences: Absences, page: PastTrades) -> None:
         """Add those of the newest trades that were lost."""

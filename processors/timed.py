@@ -28,6 +28,8 @@ ADD: Final[dict[type, Callable[[Batch, Instrument, Any], None]]] = {
     DerivativeItem: add_derivative,
 }
 MOST_FORMING: Final = 4  # connections whose newest candle is kept
+MOST_TICKERS: Final = 8  # the same of tickers
+COUNTED: Final = frozenset({"trade_count", "open_time_us", "close_time_us", "is_followed"})  # 0 = not told
 _ENCODER: Final = msgspec.msgpack.Encoder()
 
 
@@ -62,12 +64,20 @@ class TimedStreams:
         self.on_corrected_candle: Callable[[Candle], None] | None = None
         self.forming: dict[str, dict[str, CandleItem]] = {}  # interval → connection → newest, where none is told final
         self.ended_us: dict[str, int] = {}  # interval → open time of the last of them that was handed on
-        self.last_ticker: TickerItem | None = None  # whole; kept for venues that send only what changed
+        self.tickers: dict[str, TickerItem] = {}  # by connection, completed; of venues that send only what changed
+        self.last_ticker: TickerItem | None = None  # the same of a program that knew one for all connections
 
     def on_ticker(self, batch: Batch, item: TickerItem) -> None:
-        """Add a ticker; one that tells only what changed is completed, or dropped where nothing came before."""
-        if item.is_partial:
-            self.last_ticker = item = completed(item, self.last_ticker)
+        """Add a ticker; one that tells only what changed is completed, or dropped where nothing came before.
+
+        Each connection's own is what its changes are of: another one may be ahead.
+        """
+        if item.is_partial or item.is_followed:
+            before = self.tickers.pop(batch.connection, self.last_ticker)
+            item = completed(item, before) if item.is_partial else structs.replace(item, is_followed=False)
+            self.tickers[batch.connection] = item
+            if len(self.tickers) > MOST_TICKERS:
+                del self.tickers[next(iter(self.tickers))]
             if item.last is None or item.volume is None:
                 return
         self._take(batch, "ticker", item)
@@ -95,6 +105,11 @@ class TimedStreams:
         """Tell no candle final that a connection brought before it lost messages."""
         for candles in self.forming.values():
             candles.pop(connection, None)
+
+    def leave(self, connection: str) -> None:
+        """Forget a connection that is closed."""
+        self.forget(connection)
+        self.tickers.pop(connection, None)
 
     def line(self, name: str) -> TimedLine:
         """Find or make a line."""
@@ -147,6 +162,7 @@ class TimedStreams:
 def completed(item: TickerItem, before: TickerItem | None) -> TickerItem:
     """Take what a partial ticker does not tell from the one before it."""
     if before is None:
-        return item
-    told = {name: value for name, value in structs.asdict(item).items() if value is not None and value != 0}
-    return structs.replace(before, **told)
+        return structs.replace(item, is_partial=False)
+    fields = structs.asdict(item)
+    told = {name: value for name, value in fields.items() if value is not None and (value or name not in COUNTED)}
+    return structs.replace(before, **told | {"is_partial": False})

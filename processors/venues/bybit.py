@@ -206,24 +206,26 @@ def _quote(
 def _ticker(market: str, envelope: wire.Envelope, _memory: Memory, unknown: Unknown) -> Items:
     data = wire.TICKER.decode(envelope.data, unknown)
     instant = time_us(envelope.ts)
-    volume, turnover = maybe(data.volume24h), maybe(data.turnover24h)
+    is_whole = envelope.type == "snapshot"
+    volume, turnover = _told(data.volume24h), _told(data.turnover24h)
     is_inverse = market == "inverse"
     items: Items = [
         TickerItem(
             symbol=data.symbol,
             exchange_time_us=instant,
-            is_partial=True,
-            last=maybe(data.last_price),
-            open=maybe(data.prev_price24h),
-            high=maybe(data.high_price24h),
-            low=maybe(data.low_price24h),
+            is_partial=not is_whole,
+            is_followed=is_whole,
+            last=maybe(data.last_price or ""),
+            open=maybe(data.prev_price24h or ""),
+            high=maybe(data.high_price24h or ""),
+            low=maybe(data.low_price24h or ""),
             volume=volume,
             base_volume=turnover if is_inverse else None,
             quote_volume=None if is_inverse else turnover,
-            bid=maybe(data.bid1_price),
-            bid_size=maybe(data.bid1_size),
-            ask=maybe(data.ask1_price),
-            ask_size=maybe(data.ask1_size),
+            bid=_told(data.bid1_price),
+            bid_size=_told(data.bid1_size),
+            ask=_told(data.ask1_price),
+            ask_size=_told(data.ask1_size),
         )
     ]
     facts: tuple[tuple[DerivativeKind, str], ...] = (
@@ -234,6 +236,11 @@ def _ticker(market: str, envelope: wire.Envelope, _memory: Memory, unknown: Unkn
         next_us = time_us(number(data.next_funding_time)) if data.next_funding_time else 0
         items.append(DerivativeItem(data.symbol, instant, "FUNDING_RATE", signed(data.funding_rate), next_us))
     return items
+
+
+def _told(text: str | msgspec.UnsetType) -> float | None:
+    """Read a figure of a ticker; left out = it has not changed: None; "" = there is none any more: 0."""
+    return None if text is msgspec.UNSET else amount(text or "0")
 
 
 def _candles(market: str, envelope: wire.Envelope, _memory: Memory, unknown: Unknown) -> Items:

@@ -3,7 +3,7 @@
 from typing import Any, Final, Literal
 
 import msgspec
-from msgspec import Raw, Struct, field
+from msgspec import UNSET, Raw, Struct, UnsetType, field
 
 from processors.wire import Id, Instant, KnownInstant, Rows, Wire
 
@@ -59,21 +59,21 @@ class TickerData(Struct, gc=False, kw_only=True, forbid_unknown_fields=True, ren
     """`tickers`: spot and the snapshot of futures are whole; deltas tell what changed; "" = there is none."""
 
     symbol: str
-    last_price: str = ""
-    prev_price24h: str = field(name="prevPrice24h", default="")
-    high_price24h: str = field(name="highPrice24h", default="")
-    low_price24h: str = field(name="lowPrice24h", default="")
-    volume24h: str = ""
-    turnover24h: str = ""
+    last_price: str | UnsetType = UNSET
+    prev_price24h: str | UnsetType = field(name="prevPrice24h", default=UNSET)
+    high_price24h: str | UnsetType = field(name="highPrice24h", default=UNSET)
+    low_price24h: str | UnsetType = field(name="lowPrice24h", default=UNSET)
+    volume24h: str | UnsetType = UNSET
+    turnover24h: str | UnsetType = UNSET
     mark_price: str = ""
     index_price: str = ""
     open_interest: str = ""
     funding_rate: str = ""
     next_funding_time: str = ""
-    bid1_price: str = ""
-    bid1_size: str = ""
-    ask1_price: str = ""
-    ask1_size: str = ""
+    bid1_price: str | UnsetType = UNSET
+    bid1_size: str | UnsetType = UNSET
+    ask1_price: str | UnsetType = UNSET
+    ask1_size: str | UnsetType = UNSET
     tick_direction: Any = None
     price24h_pcnt: Any = field(name="price24hPcnt", default=None)
     prev_price1h: Any = field(name="prevPrice1h", default=None)

@@ -112,6 +112,51 @@ def test_a_partial_ticker_is_completed(say: Any) -> None:
     assert second.exchange_time_us == 1_795_910_400_300_000
 
 
+def test_what_a_change_tells_is_gone_is_gone(say: Any) -> None:
+    run = say("linear", "ticker")
+    gone = {"bid1Price": "", "bid1Size": "0", "volume24h": "0", "turnover24h": "0"}
+    change = MESSAGES["linear"]["ticker change"]
+    run.say(change | {"data": {"symbol": "BTCUSDT"} | gone})
+
+    last = run.of(Ticker)[-1]
+    assert (last.bid, last.bid_size, last.volume, last.quote_volume) == (None, None, 0.0, 0.0)
+    assert (last.last, last.ask, last.ask_size) == (60000.5, 60000.5, 15.0)
+
+
+def test_a_snapshot_takes_nothing_from_the_ticker_before(say: Any) -> None:
+    run = say("linear", "ticker")
+    whole = MESSAGES["linear"]["ticker"]
+    data = {"symbol": "BTCUSDT", "lastPrice": "60001", "volume24h": "0"}
+    run.say(whole | {"ts": whole["ts"] + 1, "data": data})
+
+    last = run.of(Ticker)[-1]
+    assert (last.last, last.volume, last.open, last.bid) == (60001.0, 0.0, None, None)
+
+
+def test_changes_are_of_what_their_own_connection_told_before(say: Any) -> None:
+    """A copy that comes late is no part of what the other one goes on with."""
+    run = say("linear", "ticker")
+    one, change = run.feed, MESSAGES["linear"]["ticker change"]
+    other = type(one)("linear", "d", "BYBIT")
+
+    def say_of(feed: Any, message: Any) -> None:
+        run.feed, feed.recv_time_us = feed, one.recv_time_us
+        run.say(message)
+
+    def changed(after_ms: int, **data: str) -> Any:
+        return change | {"ts": change["ts"] + after_ms, "data": {"symbol": "BTCUSDT"} | data}
+
+    say_of(other, MESSAGES["linear"]["ticker"])
+    say_of(one, changed(100, lastPrice="60001"))
+    say_of(one, changed(200, lastPrice="60002"))
+    say_of(other, changed(100, lastPrice="60001"))
+    say_of(one, changed(300, volume24h="70001"))
+
+    assert [(each.last, each.volume) for each in run.of(Ticker)] == [
+        (60000.5, 70000.0), (60001.0, 70000.0), (60002.0, 70000.0), (60002.0, 70001.0),
+    ]  # fmt: skip
+
+
 def test_a_change_before_any_ticker_gives_no_ticker(say: Any) -> None:
     run = say("linear", "ticker change")
 

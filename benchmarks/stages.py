@@ -15,14 +15,13 @@ from typing import Final
 from unittest.mock import patch
 
 from benchmarks.inputs import SESSIONS, packed
+from benchmarks.worker import Nowhere, PlainEncoders, outputs_to
 from processors.bar_stage import BarStage
 from processors.features.stream import DEFAULT_WINDOWS_S
 from processors.outliers import Outliers
-from processors.outputs import Encoders, Outputs
 from processors.pipeline import Pipeline
-from schemas.codec import Encoder
 from schemas.records import Frame, RawFrames, Source
-from schemas.topics import BY_RECORD, COMMAND, raw_topic
+from schemas.topics import raw_topic
 
 MOST_RECORDS: Final = 1500
 CLOCK_EVERY: Final = 20
@@ -36,7 +35,7 @@ def measure(market: str) -> dict[str, float]:
     for _ in range(TURNS):
         rates["all"] = max(rates["all"], _rate(raws, DEFAULT_WINDOWS_S))
         rates["no_features"] = max(rates["no_features"], _rate(raws))
-        with _without_stages():
+        with without_stages():
             rates["none"] = max(rates["none"], _rate(raws))
     return {
         "frames_per_s": round(rates["all"]),
@@ -53,24 +52,10 @@ def measure_all() -> dict[str, float]:
     return {f"{market}_{name}": value for market, each in found.items() for name, value in each.items()}
 
 
-class _Nowhere:
-    """Takes records as a publisher does."""
-
-    def send(self, *_: object) -> None:
-        """Drop a record that is encoded."""
-
-
-class _Encoders(Encoders):
-    """Encodes without a registry."""
-
-    def __init__(self) -> None:
-        self._found = {topic.record: (topic.name, Encoder(topic.record, 1)) for topic in (*BY_RECORD.values(), COMMAND)}
-
-
 def _rate(raws: list[RawFrames], windows_s: Sequence[int] = ()) -> float:
     topic = raw_topic("binance").name
     pipeline = Pipeline("BINANCE", topic, 0, windows_s=windows_s)
-    outputs = Outputs(_Nowhere(), _Encoders(), topic=topic, partition=0)  # type: ignore[arg-type]  # the part that is used
+    outputs = outputs_to(Nowhere(), PlainEncoders(), topic)
     gc.collect()
     began_s = time.process_time()
     for offset, raw in enumerate(raws):
@@ -97,7 +82,7 @@ def _with_clocks(raws: Iterator[RawFrames]) -> Iterator[RawFrames]:
 
 
 @contextmanager
-def _without_stages() -> Iterator[None]:
+def without_stages() -> Iterator[None]:
     """Leave the calls, and nothing in them."""
     with (
         patch.object(Outliers, "is_outlier", lambda *_: False),

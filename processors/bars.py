@@ -245,11 +245,7 @@ class Bars:
     def capture(self, *, is_whole: bool) -> BarsPiece:
         """Tell all that is needed to go on elsewhere, or what changed since `follow`."""
         self._flush()
-        spans = {
-            name: [span for time_us, span in sorted(each.items()) if is_whole or (name, time_us) in self._changed]
-            for name, each in self._spans.items()
-        }
-        spans = {name: each for name, each in spans.items() if each}
+        spans = self._whole_spans() if is_whole else self._changed_spans()
         return BarsPiece(
             self._since_us,
             self._newest_us,
@@ -278,6 +274,18 @@ class Bars:
         self._is_due = bool(last.is_due)
         if last.is_due is None:
             self._is_due = any(span.is_due for each in self._spans.values() for span in each.values())
+
+    def _whole_spans(self) -> dict[str, list[Span]]:
+        return {name: [each[at_us] for at_us in sorted(each)] for name, each in self._spans.items() if each}
+
+    def _changed_spans(self) -> dict[str, list[Span]]:
+        """List what changed since `follow` and is not forgotten: few of the many that are kept."""
+        found: dict[str, list[Span]] = {}
+        for name, at_us in sorted(self._changed):
+            span = self._spans[name].get(at_us)
+            if span is not None:
+                found.setdefault(name, []).append(span)
+        return found
 
     def _heat(self, time_us: int, recv_time_us: int) -> Span | None:
         """Find or make the minute of a trade; None = it is past changing."""

@@ -67,7 +67,7 @@ MODULES: Final = {
     "simulated venue": ("tickerplant.local.venue.__main__",),
     "subscriber": ("tickerplant.subscription",),
 }
-"""What each process of ours imports before it works: held small by a test, and measured by `benchmarks.imports`."""
+"""What each process of ours imports before it works: held small by a test, and measured by `benchmarks.startup`."""
 
 
 def import_program(process: str) -> str:

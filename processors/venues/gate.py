@@ -68,6 +68,7 @@ FACTS: Final[dict[str, Facts]] = {
 }
 RULE: Final = FirstIdRule()
 SIDES: Final[dict[str, Side]] = {"buy": "BUY", "sell": "SELL"}
+SECONDS_DIGITS: Final = 11  # at most, of a time
 
 Items = list[AnyItem]
 Unknown = list[UnknownField]
@@ -121,11 +122,19 @@ def _trades(market: str, envelope: wire.Envelope, unknown: Unknown) -> Items:
             items.append(Trade(spot.symbol, instant, spot.trade_id, price, size, SIDES[spot.side]))
             continue
         data = wire.FUTURES_TRADE.decode(row, unknown)
-        size = signed(digits(data.size))
+        size, side = _taken(data.size)
         instant = millis_us(digits(data.time_ms)) if data.time_ms else seconds_us(digits(data.time_s))
-        side: Side = "SELL" if size < 0 else "BUY"
-        items.append(Trade(data.symbol, instant, data.trade_id, positive(digits(data.price)), abs(size), side))
+        price = positive(digits(data.price))
+        items.append(Trade(data.symbol, instant, data.trade_id, price, size, side, data.is_internal))
     return items
+
+
+def _taken(raw: msgspec.Raw) -> tuple[float, Side]:
+    """Read a size whose sign is the taker's side."""
+    size = signed(digits(raw))
+    if size == 0.0:
+        raise FrameError("a size of 0 tells no side")
+    return abs(size), "SELL" if size < 0 else "BUY"
 
 
 def _quote(_market: str, envelope: wire.Envelope, unknown: Unknown) -> Items:
@@ -249,11 +258,16 @@ def _liquidations(_market: str, envelope: wire.Envelope, unknown: Unknown) -> It
     items: Items = []
     for row in _rows(envelope.result):
         data = wire.LIQUIDATION.decode(row, unknown)
-        size = signed(digits(data.size))
-        instant = millis_us(digits(data.time_ms)) if data.time_ms else _sent_us(envelope)
-        side: Side = "SELL" if size < 0 else "BUY"
-        items.append(Liquidation(data.symbol, instant, positive(digits(data.price)), abs(size), side))
+        size, side = _taken(data.size)
+        instant = _forced_us(data) or _sent_us(envelope)
+        items.append(Liquidation(data.symbol, instant, positive(digits(data.price)), size, side))
     return items
+
+
+def _forced_us(data: wire.LiquidationData) -> int:
+    """Tell when an order was forced, in ms or, told apart by their size, seconds; 0 = that is not told."""
+    text = digits(data.time_ms or data.time or msgspec.Raw(b"0"))
+    return millis_us(text) if len(text.partition(".")[0]) > SECONDS_DIGITS else seconds_us(text)
 
 
 def _rows(result: msgspec.Raw) -> list[msgspec.Raw]:

@@ -41,7 +41,10 @@ class SpotTrade(Struct, gc=False, kw_only=True, forbid_unknown_fields=True):
 
 
 class FuturesTrade(Struct, gc=False, kw_only=True, forbid_unknown_fields=True):
-    """`futures.trades`: a negative size is a taker's sale; ms are told since 2021."""
+    """`futures.trades`: a negative size is a taker's sale; ms are told since 2021.
+
+    Internal ones, with the insurance fund or by auto-deleveraging, are not made on the book.
+    """
 
     trade_id: Id = field(name="id")
     time_s: Raw = field(name="create_time")
@@ -49,7 +52,7 @@ class FuturesTrade(Struct, gc=False, kw_only=True, forbid_unknown_fields=True):
     symbol: str = field(name="contract")
     size: Raw
     price: Raw
-    is_internal: Any = None
+    is_internal: bool = False
 
 
 class QuoteData(Struct, gc=False, kw_only=True, forbid_unknown_fields=True):
@@ -150,13 +153,13 @@ class CandleData(Struct, gc=False, kw_only=True, forbid_unknown_fields=True):
 
 
 class LiquidationData(Struct, gc=False, kw_only=True, forbid_unknown_fields=True):
-    """`futures.public_liquidates`: a negative size is a forced sale."""
+    """`futures.public_liquidates`: a negative size is a forced sale; `time` is ms since 2026-08, seconds before."""
 
     symbol: str = field(name="contract")
     price: Raw
     size: Raw
     time_ms: Raw = Raw(b"")
-    time: Any = None
+    time: Raw = Raw(b"")
 
 
 ENVELOPE: Final = msgspec.json.Decoder(Envelope)

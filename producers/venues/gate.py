@@ -155,7 +155,7 @@ class GateTalk(Talk):
         channel = streams[0].name.partition(":")[0]
         names = [each.name.partition(":")[2] for each in streams]
         if channel == "order_book_update":
-            names += ["100ms"] if self._prefix == "spot" else ["100ms", str(DEPTH_LEVELS)]
+            names.append("100ms")  # with a level, what falls out of the best is never told again
         elif channel == "candlesticks":
             names = list(names[0].split("_", 1))
         request = {

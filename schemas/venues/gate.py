@@ -74,21 +74,22 @@ def assumed_instrument(market: str, venue_symbol: str, event_time_us: int) -> In
     """
     if market not in MARKETS:
         raise SymbolError(f"{venue_symbol}: Gate has no market {market}, but {', '.join(MARKETS)}")
-    contract = _named(market, venue_symbol, ASSUMED_WORTH.get(venue_symbol, 1.0))
+    worth = ASSUMED_WORTH.get(venue_symbol, 1.0)
+    contract = _named(market, venue_symbol, worth, is_inverse=is_inverse(venue_symbol))
     return make_instrument((VENUE, market, venue_symbol), contract, event_time_us, is_assumed=True)
 
 
 def is_inverse(name: str) -> bool:
-    """Tell by its name whether a contract counts in USD.
+    """Tell by its name whether a contract counts in USD: of BTC; others against USD are settled in BTC too (quanto).
 
-    >>> is_inverse("BTC_USD"), is_inverse("BTC_USD_20261225"), is_inverse("BTC_USDT")
-    (True, True, False)
+    >>> is_inverse("BTC_USD"), is_inverse("BTC_USD_20261225"), is_inverse("BTC_USDT"), is_inverse("ETH_USD")
+    (True, True, False, False)
     """
     found = NAME.fullmatch(name)
-    return found is not None and found["quote"] == "USD"
+    return found is not None and (found["base"], found["quote"]) == ("BTC", "USD")
 
 
-def _named(market: str, name: str, worth: float) -> Contract:
+def _named(market: str, name: str, worth: float, *, is_inverse: bool) -> Contract:
     found = NAME.fullmatch(name)
     if found is None:
         raise SymbolError(f"{name[:40]!r} is not BASE_QUOTE")
@@ -99,9 +100,11 @@ def _named(market: str, name: str, worth: float) -> Contract:
         expiry_time_us = day_us(found["day"], "%Y%m%d") if found["day"] else 0
     except ValueError as error:
         raise SymbolError(f"{name}: {error}") from None
+    if quote == "USD" and not is_inverse:
+        raise SymbolError(f"{name[:40]} is a quanto contract: what it is worth of {base} changes with the price of BTC")
     kind: InstrumentKind = "FUTURE" if expiry_time_us else "PERPETUAL"
-    settle = "BTC" if is_inverse(name) else quote
-    return Contract(base, quote, kind, expiry_time_us, settle, multiplier=worth, is_inverse=is_inverse(name))
+    settle = base if is_inverse else quote
+    return Contract(base, quote, kind, expiry_time_us, settle, multiplier=worth, is_inverse=is_inverse)
 
 
 def _pair(entry: _Pair, event_time_us: int) -> Instrument:
@@ -119,7 +122,7 @@ def _futures(market: str, entry: _Futures, event_time_us: int) -> Instrument:
     """Make a contract; a multiplier of 0 stands for 1 USD (BTC_USD)."""
     return make_instrument(
         (VENUE, market, entry.name),
-        _named(market, entry.name, size(entry.quanto_multiplier) or 1.0),
+        _named(market, entry.name, size(entry.quanto_multiplier) or 1.0, is_inverse=entry.type == "inverse"),
         event_time_us,
         tick_size=size(entry.order_price_round),
         lot_size=1.0,

@@ -150,6 +150,34 @@ def test_a_liquidation(say: Any) -> None:
     )  # fmt: skip
 
 
+def test_liquidations_of_one_message_have_times_of_their_own(new_run: Any) -> None:
+    """Since 2026-08 `time` is in ms, and several come at once."""
+    run, message = new_run("futures", "GATE"), MESSAGES["futures"]["liquidation"]
+    rows = [{"price": "59990.5", "size": "-1.5", "time": time, "contract": "BTC_USDT"}
+            for time in (1_795_910_400_123, 1_795_910_400_456, 1_795_910_400)]  # fmt: skip
+    run.say(message | {"result": rows})
+
+    assert [each.exchange_time_us for each in run.of(Derivative)] == [
+        1_795_910_400_123_000, 1_795_910_400_456_000, 1_795_910_400_000_000,
+    ]  # fmt: skip
+
+
+def test_an_internal_trade_is_off_the_book(new_run: Any) -> None:
+    run, message = new_run("futures", "GATE"), MESSAGES["futures"]["trades"]
+    run.feed.recv_time_us = NOW_US
+    run.say(message | {"result": [message["result"][0] | {"is_internal": True}]})
+
+    assert only(run.of(Tick), "flags") == ("OFF_BOOK",)
+
+
+@pytest.mark.parametrize("name", ["trades", "liquidation"])
+def test_a_size_of_0_tells_no_side_and_is_refused(new_run: Any, name: str) -> None:
+    run, message = new_run("futures", "GATE"), MESSAGES["futures"][name]
+    run.say(message | {"result": [message["result"][0] | {"size": 0}]})
+
+    assert "no side" in only(run.of(DeadLetter), "reason")[0]
+
+
 @pytest.mark.parametrize(
     "payload",
     [

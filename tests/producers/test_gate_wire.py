@@ -61,7 +61,7 @@ def test_an_end_names_what_the_beginning_named_and_futures_their_depth() -> None
 
     assert msgspec.json.decode(end.payload) == {
         "time": 1, "id": 1, "channel": "futures.order_book_update", "event": "unsubscribe",
-        "payload": ["BTC_USDT", "100ms", "100"],
+        "payload": ["BTC_USDT", "100ms"],
     }  # fmt: skip
 
 

@@ -43,6 +43,16 @@ def test_a_listed_instrument_and_its_bare_name_are_the_same(
     assert (found.tick_size, found.lot_size, found.is_trading, assumed.is_assumed) == (*steps, True, True)
 
 
+def test_a_contract_in_usd_that_is_not_inverse_is_left_out_and_named() -> None:
+    quanto = {"name": "ETH_USD", "type": "direct", "quanto_multiplier": "0.000001", "order_price_round": "0.05"}
+    found = gate.read_list("inverse", body(INVERSE, quanto), 0)
+
+    assert [each.symbol for each in found.instruments] == ["BTC/USD:PERP"]
+    assert "quanto" in found.unreadable[0]
+    with pytest.raises(SymbolError, match="quanto"):
+        gate.assumed_instrument("inverse", "ETH_USD", 0)
+
+
 def test_what_is_closed_or_to_be_delisted_does_not_trade() -> None:
     (pair,) = gate.read_list("spot", body(PAIR | {"trade_status": "untradable"}), 0).instruments
     (contract,) = gate.read_list("futures", body(LINEAR | {"in_delisting": True}), 0).instruments

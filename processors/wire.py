@@ -185,9 +185,11 @@ def number(text: str) -> int:
     Raises:
         FrameError: it is none, negative, or does not fit into 64 bits.
     """
-    if not (text.isascii() and text.isdigit() and len(text) < MOST_ID_DIGITS):
-        raise FrameError(f"{text[:40]!r} is not a whole number of 64 bits")
-    return int(text)
+    if text.isascii() and text.isdigit() and len(text) <= MOST_ID_DIGITS:
+        value = int(text)
+        if value <= MAX_INT64:
+            return value
+    raise FrameError(f"{text[:40]!r} is not a whole number of 64 bits")
 
 
 def maybe(text: str) -> float | None:

@@ -195,6 +195,8 @@ def _snapshot(market: str, frame: Frame, unknown: Unknown) -> BookSnapshot:
     except MALFORMED as error:
         raise FrameError(f"order book: {error}") from error
     data = wire.SNAPSHOT.decode(body.data, unknown)
+    if data.symbol not in {"", symbol}:
+        raise FrameError(f"a book of {data.symbol[:40]!r} answers a request for {symbol[:40]!r}")
     instant = time_us(data.time) if market == "spot" else ns_us(data.ts)
     bids, asks = (([], []) if each == NULL else wide_levels(each) for each in (data.bids, data.asks))
     return BookSnapshot(symbol, instant, number(digits(data.sequence)), *bids, *asks)

@@ -100,14 +100,14 @@ class FuturesBook(Struct, gc=False, kw_only=True, forbid_unknown_fields=True):
 
 
 class Snapshot(Struct, gc=False, kw_only=True, forbid_unknown_fields=True):
-    """Inside of a REST order book; times in ms on spot, in ns of futures."""
+    """Inside of a REST order book; times in ms on spot, in ns of futures, which name the symbol."""
 
     sequence: Raw
     bids: Raw
     asks: Raw
     time: int = 0
     ts: int = 0
-    symbol: Any = None
+    symbol: str = ""
 
 
 class SnapshotBody(Struct, gc=False):
@@ -126,7 +126,7 @@ class SpotCandle(Struct, gc=False, kw_only=True, forbid_unknown_fields=True):
 
 
 class FuturesCandle(Struct, gc=False, kw_only=True, forbid_unknown_fields=True):
-    """`/contractMarket/limitCandle`: [open time s, open, close, high, low, quote volume, contracts, base volume]."""
+    """`/contractMarket/limitCandle`: [open time s, open, close, high, low, a volume that is wrong, contracts]."""
 
     symbol: str
     candles: list[str]

@@ -149,7 +149,7 @@ def _answer(payload: bytes) -> Items:
         answer = wire.ANSWER.decode(payload)
     except MALFORMED as error:
         raise FrameError(f"neither a channel's message nor an answer: {error}") from error
-    if answer.event in {"error", "notice"}:
+    if answer.event in {"error", "notice", "channel-conn-count-error"}:
         return [notice(payload)]
     if answer.event not in {"subscribe", "unsubscribe", "channel-conn-count"}:
         raise FrameError(f"event {answer.event[:40]!r} is not known")

@@ -5,7 +5,7 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from processors.errors import FrameError
-from processors.wire import amount, amounts, text_levels
+from processors.wire import amount, amounts, number, text_levels
 
 PLAIN = st.from_regex(r"[0-9]{1,20}(\.[0-9]{0,20})?", fullmatch=True)
 ODD = st.sampled_from(
@@ -41,3 +41,14 @@ def test_levels_keep_their_digits_and_sides() -> None:
 def test_a_price_of_zero_is_none() -> None:
     with pytest.raises(FrameError, match="a price is 0"):
         text_levels((["0.0"], ["1"]), ([], []))
+
+
+@pytest.mark.parametrize("text", ["0", "1234567890123456789", "9223372036854775807", "0000000000000000007"])
+def test_whole_numbers_of_64_bits_are_read(text: str) -> None:
+    assert number(text) == int(text)
+
+
+@pytest.mark.parametrize("text", ["9223372036854775808", "12345678901234567890", "-1", "", "1.0", " 1", "1_0"])
+def test_other_numbers_are_no_ids(text: str) -> None:
+    with pytest.raises(FrameError, match="64 bits"):
+        number(text)

@@ -135,3 +135,12 @@ def test_errors_are_told(new_run: Any) -> None:
     run.say({"id": "1", "type": "error", "code": 404, "data": "topic /market/x is not found"})
 
     assert len(run.of(QualityEvent, kind="VENUE_NOTICE")) == 1
+
+
+def test_a_book_of_another_symbol_than_was_asked_for_is_a_dead_letter(new_run: Any) -> None:
+    run = new_run("futures", "KUCOIN")
+    body = {"code": "200000", "data": {"symbol": "ETHUSDTM", "sequence": 5, "bids": [[1, 1]], "asks": [[2, 1]]}}
+    run.take(run.feed.frame(json.dumps(body).encode(), "HTTP", request=FUTURES_BOOK))
+
+    assert "'ETHUSDTM' answers a request for 'XBTUSDTM'" in only(run.of(DeadLetter), "reason")[0]
+    assert not run.of(Depth)

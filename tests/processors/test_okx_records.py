@@ -226,6 +226,7 @@ def test_answers_give_nothing(new_run: Any, payload: Any) -> None:
     [
         {"event": "error", "code": "60012", "msg": "Invalid request", "connId": "a4d3ae55"},
         {"event": "notice", "code": "64008", "msg": "The connection will soon be closed for a service upgrade."},
+        {"event": "channel-conn-count-error", "channel": "orders", "connCount": "30", "connId": "a4d3ae55"},
     ],
 )
 def test_errors_and_notices_are_told(new_run: Any, payload: Any) -> None:

@@ -85,6 +85,7 @@ RETIRED: Final = (
     "klineV2",
     "candle",
     "depth",
+    "bookTicker",
     "realtimes",
 )
 
@@ -119,12 +120,17 @@ def parse(market: str, frame: Frame, memory: Memory) -> Items:
     channel = envelope.topic.partition(".")[0]
     read = CHANNELS.get(channel)
     if read is None:
-        retired = channel in RETIRED
-        why = "is of the API before v5, which Bybit retired" if retired else "is not known"
-        raise FrameError(f"topic {envelope.topic[:80]!r} {why}")
+        raise _unknown(envelope.topic)
     unknown: Unknown = []
     items = read(market, envelope, memory, unknown)
     return [*items, *unknown] if unknown else items
+
+
+def _unknown(topic: str, *, is_retired: bool = False) -> FrameError:
+    """Make the error of a topic that we do not read."""
+    is_retired = is_retired or topic.partition(".")[0] in RETIRED
+    why = "is of the API before v5, which Bybit retired" if is_retired else "is not known"
+    return FrameError(f"topic {topic[:80]!r} {why}")
 
 
 def _answer(payload: bytes) -> Items:
@@ -134,6 +140,8 @@ def _answer(payload: bytes) -> Items:
         raise FrameError(f"neither a topic's message nor an answer: {error}") from error
     if answer.success is False:
         return [notice(payload)]
+    if answer.topic.partition(".")[0] in RETIRED:
+        raise _unknown(answer.topic)
     if answer.success is None and answer.op not in {"ping", "pong", "subscribe", "unsubscribe"}:
         raise FrameError("neither a topic's message nor an answer")
     return []
@@ -178,7 +186,7 @@ def _book(_market: str, envelope: wire.Envelope, memory: Memory, unknown: Unknow
     instant = time_us(envelope.cts or envelope.ts)
     bids, asks = levels(data.bids), levels(data.asks)
     if envelope.topic.startswith("orderbook.1."):
-        return [_quote(data, instant, (bids, asks), None if is_snapshot else memory.names.get(envelope.topic), memory)]
+        return _quote(data, instant, (bids, asks), memory, is_snapshot=is_snapshot)
     if is_snapshot:
         return [BookSnapshot(data.symbol, instant, data.update_id, *bids, *asks, is_in_stream=True)]
     return [BookDelta(data.symbol, instant, data.update_id, data.update_id, 0, *bids, *asks)]
@@ -188,19 +196,30 @@ def _quote(
     data: wire.BookData,
     instant: int,
     sides: tuple[tuple[list[float], list[float]], tuple[list[float], list[float]]],
-    before: str | None,
     memory: Memory,
-) -> Quote:
-    """Make a quote of a book of one level; deltas (until 2024) tell only the side that changed, with what goes."""
-    best = [float(each) for each in before.split()] if before else [0.0, 0.0, 0.0, 0.0]
+    *,
+    is_snapshot: bool,
+) -> Items:
+    """Make a quote of a book of one level; deltas (until 2024) tell only the side that changed, with what goes.
+
+    What has not changed for 3 s is sent again, under its number.
+    """
+    topic = f"orderbook.1.{data.symbol}"
+    before = memory.names.get(topic)
+    if before is None and not is_snapshot:
+        return []
+    best = [float(each) for each in before.split()] if before and not is_snapshot else [0.0, 0.0, 0.0, 0.0]
     for at, (prices, sizes) in zip((0, 2), sides, strict=True):
         there = [(price, size) for price, size in zip(prices, sizes, strict=True) if size]
         if there:
             best[at : at + 2] = there[0]
         elif best[at] in prices:
             best[at : at + 2] = 0.0, 0.0
-    memory.names[f"orderbook.1.{data.symbol}"] = " ".join(map(repr, best))
-    return Quote(data.symbol, instant, data.sequence or instant, *best)
+    memory.names[topic] = now = " ".join(map(repr, best))
+    if now == before and memory.counts.get(topic) == data.update_id:
+        return []
+    memory.counts[topic] = data.update_id
+    return [Quote(data.symbol, instant, data.sequence or instant, *best)]
 
 
 def _ticker(market: str, envelope: wire.Envelope, _memory: Memory, unknown: Unknown) -> Items:
@@ -277,7 +296,12 @@ def _liquidations(_market: str, envelope: wire.Envelope, _memory: Memory, unknow
 
 
 def _one_liquidation(_market: str, envelope: wire.Envelope, _memory: Memory, unknown: Unknown) -> Items:
-    return [_liquidation(wire.ONE_LIQUIDATION.decode(envelope.data, unknown))]
+    try:
+        return [_liquidation(wire.ONE_LIQUIDATION.decode(envelope.data, unknown))]
+    except FrameError:
+        if b'"qty":' in bytes(envelope.data):
+            raise _unknown(envelope.topic, is_retired=True) from None
+        raise
 
 
 def _liquidation(data: wire.LiquidationData | wire.OneLiquidationData) -> Liquidation:

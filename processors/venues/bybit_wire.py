@@ -24,6 +24,7 @@ class Answer(Struct, gc=False):
     success: bool | None = None
     ret_msg: str = ""
     op: str = ""
+    topic: str = ""
 
 
 class TradeData(Struct, gc=False, kw_only=True, forbid_unknown_fields=True):

@@ -57,6 +57,23 @@ def test_the_same_trade_twice_is_taken_once(say: Any) -> None:
     assert len(run.of(QualityEvent, kind="DUPLICATE")) == 1
 
 
+def test_a_quote_that_is_sent_again_for_it_has_not_changed_is_none(say: Any) -> None:
+    run, quote = say("spot", "quote"), MESSAGES["spot"]["quote"]
+    run.say(quote | {"ts": quote["ts"] + 3000})
+    run.say(quote | {"data": quote["data"] | {"u": 6, "seq": 79}})
+
+    assert [each.venue_sequence for each in run.of(Tick)] == [78, 79]
+    assert not run.of(QualityEvent, kind="DUPLICATE")
+
+
+def test_a_change_of_a_quote_that_is_not_known_is_none(new_run: Any) -> None:
+    run, quote = new_run("spot", "BYBIT"), MESSAGES["spot"]["quote"]
+    run.say(quote | {"type": "delta", "data": quote["data"] | {"a": []}})
+
+    assert not run.of(Tick)
+    assert not run.of(DeadLetter)
+
+
 def test_a_book_of_one_level_is_a_quote(say: Any) -> None:
     quote = only(say("spot", "quote").of(Tick), "bid", "bid_size", "ask", "ask_size", "venue_sequence")
 
@@ -215,8 +232,21 @@ def test_a_refused_request_is_told(new_run: Any) -> None:
     assert len(run.of(QualityEvent, kind="VENUE_NOTICE")) == 1
 
 
-def test_a_protocol_that_was_retired_is_named_in_the_dead_letter(new_run: Any) -> None:
+@pytest.mark.parametrize(
+    "message",
+    [
+        {"topic": "orderBookL2_25.BTCUSD", "type": "snapshot", "data": [], "cross_seq": 1, "timestamp_e6": 1},
+        {"topic": "bookTicker.BTCUSDT", "data": {"s": "BTCUSDT"}},
+        {"topic": "depth", "event": "cancel", "params": {}},
+        {
+            "topic": "liquidation.ETHUSD",
+            "data": {"symbol": "ETHUSD", "side": "Sell", "price": "3384.15", "qty": "3655"},
+        },
+        {"topic": "liquidation.BTCUSD", "generated": True, "data": [{"id": 1, "qty": 836, "symbol": "BTCUSD"}]},
+    ],
+)
+def test_a_protocol_that_was_retired_is_named_in_the_dead_letter(new_run: Any, message: Any) -> None:
     run = new_run("inverse", "BYBIT")
-    run.say({"topic": "orderBookL2_25.BTCUSD", "type": "snapshot", "data": [], "cross_seq": 1, "timestamp_e6": 1})
+    run.say(message)
 
     assert "before v5" in only(run.of(DeadLetter), "reason")[0]

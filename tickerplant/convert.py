@@ -9,6 +9,7 @@ from typing import Any, Final
 
 import pyarrow as pa
 import pyarrow.parquet as pq
+from msgspec import structs
 
 from processors.errors import FrameError
 from processors.pipeline import Pipeline
@@ -175,7 +176,8 @@ def _raw_records(conversion: Conversion, damage: list[RecordingError]) -> Iterat
     for path in conversion.files:
         if _is_archive(path):
             try:
-                yield from raw_frames(pq.read_table(path))
+                for archived in raw_frames(pq.read_table(path)):
+                    yield archived._replace(record=_of_market(conversion, path, archived.record))
             except (ArchiveError, OSError, pa.ArrowException) as error:
                 raise UserError(f"{path} cannot be read: {str(error).partition(chr(10))[0]}") from None
             continue
@@ -183,6 +185,20 @@ def _raw_records(conversion: Conversion, damage: list[RecordingError]) -> Iterat
         for frame in read_recording(path, conversion.market, on_damage=damage.append):
             yield ArchivedRecord(topic, 0, offset, _raw_record(conversion, path, frame, numbers))
             offset += 1
+
+
+def _of_market(conversion: Conversion, path: Path, record: records.RawFrames) -> records.RawFrames:
+    """Leave out frames of other markets; CLOCK frames are of none.
+
+    Raises:
+        UserError: the archive is another venue's.
+    """
+    if record.venue != conversion.venue.upper():
+        raise UserError(f"{path} is an archive of {record.venue}: say --venue {record.venue.lower()}")
+    wanted = {number for number, each in enumerate(record.sources) if each.market in {"", conversion.market}}
+    if len(wanted) == len(record.sources):
+        return record
+    return structs.replace(record, frames=[each for each in record.frames if each.source in wanted])
 
 
 def _raw_record(

@@ -7,11 +7,12 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
 from schemas.arrow import arrow_schema
-from schemas.records import Depth, Tick
+from schemas.records import Depth, RawFrames, Tick
 from tickerplant.convert import Conversion, convert_files
 from tickerplant.errors import UserError
 
@@ -158,6 +159,36 @@ def test_a_file_of_no_known_format_is_told(tmp_path: Path) -> None:
         convert(path, tmp_path / "out")
 
     assert list((tmp_path / "out").glob("*")) == []
+
+
+def archive(path: Path, venue: str = "BINANCE") -> Path:
+    """Write a raw record of a spot and a USD-M trade, and of a CLOCK, as the sink does."""
+    sources = [("spot", "a"), ("usdm", "b"), ("", "clock-x")]
+    columns = {"source_topic": "raw.binance", "source_partition": 0, "source_offset": 5, "venue": venue}
+    rows = [
+        columns | {"event_time_us": TIME_NS // 1000, "market": market, "connection": connection, "number": 0,
+                   "kind": "MESSAGE" if market else "CLOCK", "request": "", "recv_time_us": TIME_NS // 1000,
+                   "payload": json.dumps(trade(7)).encode() if market else b"", "source_index": at}
+        for at, (market, connection) in enumerate(sources)
+    ]  # fmt: skip
+    schema = arrow_schema(RawFrames)
+    pq.write_table(pa.Table.from_pylist([{name: row.get(name) for name in schema.names} for row in rows], schema), path)
+    return path
+
+
+@pytest.mark.parametrize(("market", "symbol"), [("spot", "BTC/USDT"), ("usdm", "BTC/USDT:PERP")])
+def test_of_an_archive_the_market_that_was_asked_for_alone_is_converted(
+    tmp_path: Path, market: str, symbol: str
+) -> None:
+    summary = convert(archive(tmp_path / "raw.parquet"), tmp_path / "out", market)
+
+    assert [row["symbol"] for row in rows(tmp_path / "out", "tick")] == [symbol]
+    assert (summary["frames"], summary["dead_letters"]) == (2, 0)
+
+
+def test_an_archive_of_another_venue_is_told(tmp_path: Path) -> None:
+    with pytest.raises(UserError, match="an archive of OKX: say --venue okx"):
+        convert(archive(tmp_path / "raw.parquet", "OKX"), tmp_path / "out")
 
 
 RECORDED = [

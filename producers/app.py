@@ -16,7 +16,7 @@ from producers.http import Fetcher
 from producers.intake import Intake, Outlet
 from producers.kafka_outlet import KafkaOutlet
 from producers.limiter import Address
-from producers.plan import find_wire
+from producers.plan import find_wire, limits_scope
 from producers.watch import watch_forever
 from producers.wire import Missing
 from producers.wishes import Wishes
@@ -190,10 +190,10 @@ def first_error(group: BaseExceptionGroup[BaseException]) -> BaseException:
 def make_producer(
     settings: Settings, intakes: dict[str, Intake], client: httpx.AsyncClient, *, refresh_s: float = REFRESH_S
 ) -> Producer:
-    """Set up the captures of all entries; those of one market share its rate limit."""
+    """Set up the captures of all entries; those of one market, or of markets that the venue counts together, share limits."""
     start = base36(now_us() // 1000)
     run_of_process = Run(settings=settings.producer, start=start, numbers=count(), refresh_s=refresh_s)
-    fetchers: dict[tuple[str, str, str | None], Fetcher] = {}
+    fetchers: dict[tuple[tuple[str, str], str | None], Fetcher] = {}
     wishes: dict[tuple[str, str], Wishes] = {}
     captures = []
     for venue in settings.venues:
@@ -201,7 +201,7 @@ def make_producer(
         place = (wire.NAME, venue.market)
         is_first = place not in wishes
         of_market = wishes.setdefault(place, Wishes())
-        key = (wire.NAME, venue.market, venue.rest_url)
+        key = (limits_scope(venue), venue.rest_url)
         if key not in fetchers:
             fetchers[key] = make_fetcher(settings, venue, client)
         captures.append(

@@ -224,7 +224,9 @@ class Capture:
         self._run.claims.hold(self.venue, (instrument for instrument, _ in pairs))
         wanted = streams_of(self.venue, pairs, self._intake.partition_count)
         plans = revised(self.venue, [feed.plan for feed in self.feeds], wanted)
-        check_connections(self.venue, sum(bool(plan.streams) for plan in plans))
+        count = sum(bool(plan.streams) for plan in plans)
+        check_connections(self.venue, count + self._run.claims.connections_beside(self.venue))
+        self._run.claims.connections[self.venue] = count
         return wanted
 
     def _follow_list(self, tasks: asyncio.TaskGroup) -> None:

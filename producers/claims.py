@@ -1,7 +1,8 @@
-"""Which market of a venue captures what goes by one canonical symbol: records and state are kept by that."""
+"""What the entries of a process want: symbols, of which each is one market's alone, and connections of one address."""
 
 from collections.abc import Iterable
 
+from producers.plan import limits_scope
 from schemas.records import Instrument
 from tickerplant.errors import UserError
 from tickerplant.settings import Venue
@@ -12,6 +13,12 @@ class Claims:
 
     def __init__(self) -> None:
         self._wanted: dict[Venue, dict[str, str]] = {}  # canonical → venue symbol
+        self.connections: dict[Venue, int] = {}
+
+    def connections_beside(self, entry: Venue) -> int:
+        """Count the connections of the other entries that have the venue's limits together with this one."""
+        others = (each for each in self.connections if each != entry and limits_scope(each) == limits_scope(entry))
+        return sum(self.connections[each] for each in others)
 
     def hold(self, entry: Venue, instruments: Iterable[Instrument]) -> None:
         """Take down what an entry wants now, in the place of what it wanted before.

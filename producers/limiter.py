@@ -68,7 +68,7 @@ class TokenBucket:
 
 
 class Address:
-    """What one market of a venue allows our address: requests over REST, and connections.
+    """What one market of a venue, or several together, allow our address: requests over REST, and connections.
 
     Args:
         weight: of REST requests, in `weight_window_s`.

@@ -172,6 +172,12 @@ def revised(venue: Venue, plans: Sequence[ConnectionPlan], wanted: Sequence[Stre
     return changed
 
 
+def limits_scope(venue: Venue) -> tuple[str, str]:
+    """Name what entries have the venue's limits together by: the market, or what several share them as."""
+    wire = find_wire(venue)
+    return wire.NAME, wire.LIMITS[venue.market].shared_as or venue.market
+
+
 def check_connections(venue: Venue, count: int) -> None:
     """Check that a venue lets one address hold so many connections, one renewal included.
 

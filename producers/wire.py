@@ -44,6 +44,8 @@ class Limits:
         bans: statuses, of REST and of handshakes, by which the venue shuts out our address as a whole, and for how many
             seconds where Retry-After does not tell; 429 is a request to slow down everywhere.
         connections: that may be open at once, renewals among them; inf = no such limit.
+        shared_as: markets with the same word here have them together, since the venue counts by address and host; "" = the
+            market has them for itself.
     """
 
     streams_per_connection: int
@@ -58,6 +60,7 @@ class Limits:
     connects_window_s: float = 300.0
     connects_per_s: float = 10.0
     connections: float = inf
+    shared_as: str = ""
     bans: Mapping[int, float] = field(default_factory=lambda: BANS)
 
 

@@ -47,6 +47,7 @@ _LIMITS: Final = Limits(
     connects_per_window=20,
     connects_window_s=60.0,
     connects_per_s=1.0,
+    shared_as="all",
 )
 LIMITS: Final = dict.fromkeys(MARKETS, _LIMITS)
 

@@ -52,6 +52,7 @@ def _limits(streams_per_request: int) -> Limits:
         connects_window_s=300.0,
         connects_per_s=5.0,
         bans={403: 600.0},  # "access too frequent": for ten minutes
+        shared_as="all",
     )
 
 

@@ -68,6 +68,7 @@ LIMIT: Final = Limits(
     weight_per_window=60,
     life_s=LIFE_S,
     connections=32,
+    shared_as="all",
 )
 LIMITS: Final = dict.fromkeys(MARKETS, LIMIT)
 

@@ -42,16 +42,21 @@ REST_PATHS: Final = {"spot": "/api/v4/spot", "futures": "/api/v4/futures/usdt", 
 DEPTH_LEVELS: Final = 100
 DECIMAL_SIZES: Final = {"X-Gate-Size-Decimal": "1"}
 
-_LIMITS: Final = Limits(
-    streams_per_connection=100,
-    streams_per_request=100,
-    messages_per_s=10.0,
-    weight_per_window=200,
-    weight_window_s=10.0,
-    life_s=23.5 * 3600,  # none is documented
-    connections=100,
-)
-LIMITS: Final = dict.fromkeys(MARKETS, _LIMITS)
+
+def _limits(shared_as: str) -> Limits:
+    return Limits(
+        streams_per_connection=100,
+        streams_per_request=100,
+        messages_per_s=10.0,
+        weight_per_window=200,
+        weight_window_s=10.0,
+        life_s=23.5 * 3600,  # none is documented
+        connections=100,
+        shared_as=shared_as,
+    )
+
+
+LIMITS: Final = {"spot": _limits(""), "futures": _limits("futures"), "inverse": _limits("futures")}  # by host
 
 INTERVALS: Final = {
     "10s": "10s", "1m": "1m", "5m": "5m", "15m": "15m", "30m": "30m", "1h": "1h", "4h": "4h", "8h": "8h", "1d": "1d",

@@ -58,6 +58,7 @@ LIMIT: Final = Limits(
     connects_per_window=30,
     connects_window_s=60.0,
     connections=10,
+    shared_as="all",
 )
 LIMITS: Final = dict.fromkeys(MARKETS, LIMIT)
 

@@ -41,7 +41,7 @@ FUTURES_REST_URL: Final = "https://futures.kraken.com/derivatives"
 LIST_CLASSES: Final = ("currency", "tokenized_asset")  # of pairs, which are listed by class
 
 
-def _limits(messages_per_s: float) -> Limits:
+def _limits(messages_per_s: float, shared_as: str) -> Limits:
     return Limits(
         streams_per_connection=200,
         streams_per_request=50,
@@ -51,13 +51,14 @@ def _limits(messages_per_s: float) -> Limits:
         connects_per_window=150,
         connects_window_s=600.0,
         connects_per_s=2.0,
+        shared_as=shared_as,
     )
 
 
 LIMITS: Final = {
-    "spot": _limits(5.0),  # no number is documented
-    "spot_v1": _limits(5.0),
-    "futures": _limits(50.0),  # 100
+    "spot": _limits(5.0, "spot"),  # no number is documented
+    "spot_v1": _limits(5.0, "spot"),
+    "futures": _limits(50.0, ""),  # 100
 }
 
 OLD_NAMES: Final = {"BTC": "XBT", "DOGE": "XDG"}  # of REST and the first API

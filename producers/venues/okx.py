@@ -52,6 +52,7 @@ _LIMITS: Final = Limits(
     connects_per_window=3,
     connects_window_s=1.0,
     connects_per_s=2.0,
+    shared_as="all",
 )
 LIMITS: Final = dict.fromkeys(MARKETS, _LIMITS)
 

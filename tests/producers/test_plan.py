@@ -1,19 +1,24 @@
 """Plans: every wanted stream once, limits kept, one partition a connection; mistakes are named."""
 
 from collections import Counter
+from collections.abc import Callable
 from dataclasses import replace
 
+import httpx
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from producers import plan
+from producers.app import make_producer
+from producers.claims import Claims
+from producers.intake import Intake
 from producers.venues import binance
 from producers.wire import Stream
 from schemas.symbology import Symbology, partition_of
 from schemas.venues.binance import assumed_instrument
 from tickerplant.errors import UserError
-from tickerplant.settings import Venue
+from tickerplant.settings import Producer, Settings, Venue
 
 BASES = ("BTC", "ETH", "SOL", "XRP", "ADA", "DOGE", "LTC", "BNB")
 
@@ -151,9 +156,34 @@ def test_a_shared_stream_is_planned_once_in_a_partition_of_its_own(monkeypatch: 
     assert [each.partition for each in found] == [partition_of("all", 64)]
 
 
+async def test_markets_that_a_venue_counts_together_share_its_limits(
+    client: httpx.AsyncClient, make_intake: Callable[..., Intake]
+) -> None:
+    places = [("OKX", "spot", "BTC-USDT"), ("OKX", "swap", "BTC-USDT-SWAP"), ("BINANCE", "spot", "BTCUSDT"),
+              ("BINANCE", "usdm", "BTCUSDT")]  # fmt: skip
+    entries = [Venue(venue=name, market=market, symbols=(symbol,)) for name, market, symbol in places]
+    intakes = {name: make_intake(Producer(), 1, name) for name in ("OKX", "BINANCE")}
+    fetchers = [each._fetcher for each in make_producer(Settings(venues=tuple(entries)), intakes, client).captures]
+
+    assert [fetchers.index(each) for each in fetchers] == [0, 0, 2, 3]
+
+
+def test_connections_of_markets_that_share_limits_are_counted_together() -> None:
+    claims = Claims()
+    futures, options, other = (
+        Venue(venue=name, market=market, symbols=("*",))
+        for name, market in (("DERIBIT", "futures"), ("DERIBIT", "options"), ("GATE", "futures"))
+    )
+    claims.connections.update({futures: 20, options: 7, other: 50})
+
+    assert (claims.connections_beside(futures), claims.connections_beside(other)) == (7, 0)
+    with pytest.raises(UserError, match="DERIBIT futures lets one address open 32 connections"):
+        plan.check_connections(futures, 26 + claims.connections_beside(futures))
+
+
 def test_more_connections_than_an_address_may_open_are_refused(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(binance.LIMITS, "spot", replace(binance.LIMITS["spot"], connections=10))
     plan.check_connections(entry("spot", "*"), 9)
 
-    with pytest.raises(UserError, match="lets one address open 10 connections of 1024 streams, and 10 and one"):
+    with pytest.raises(UserError, match="lets one address open 10 connections of 200 streams, and 10 and one"):
         plan.check_connections(entry("spot", "*"), 10)

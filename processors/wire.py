@@ -185,11 +185,13 @@ def number(text: str) -> int:
     Raises:
         FrameError: it is none, negative, or does not fit into 64 bits.
     """
-    if text.isascii() and text.isdigit() and len(text) <= MOST_ID_DIGITS:
-        value = int(text)
-        if value <= MAX_INT64:
-            return value
-    raise FrameError(f"{text[:40]!r} is not a whole number of 64 bits")
+    if not (text.isascii() and text.isdigit() and (len(text) < MOST_ID_DIGITS or _fits(text))):
+        raise FrameError(f"{text[:40]!r} is not a whole number of 64 bits")
+    return int(text)
+
+
+def _fits(text: str) -> bool:
+    return len(text) == MOST_ID_DIGITS and int(text) <= MAX_INT64
 
 
 def maybe(text: str) -> float | None:

@@ -190,7 +190,7 @@ def first_error(group: BaseExceptionGroup[BaseException]) -> BaseException:
 def make_producer(
     settings: Settings, intakes: dict[str, Intake], client: httpx.AsyncClient, *, refresh_s: float = REFRESH_S
 ) -> Producer:
-    """Set up the captures of all entries; those of one market, or of markets that the venue counts together, share limits."""
+    """Set up the captures of all entries; those that the venue counts together share its limits."""
     start = base36(now_us() // 1000)
     run_of_process = Run(settings=settings.producer, start=start, numbers=count(), refresh_s=refresh_s)
     fetchers: dict[tuple[tuple[str, str], str | None], Fetcher] = {}

@@ -44,7 +44,7 @@ class Limits:
         bans: statuses, of REST and of handshakes, by which the venue shuts out our address as a whole, and for how many
             seconds where Retry-After does not tell; 429 is a request to slow down everywhere.
         connections: that may be open at once, renewals among them; inf = no such limit.
-        shared_as: markets with the same word here have them together, since the venue counts by address and host; "" = the
+        shared_as: markets with the same word here have them together: the venue counts by address, or by host; "" = the
             market has them for itself.
     """
 

@@ -131,7 +131,7 @@ def look(updates: list[Update]) -> Any:
     """Tell what our book shows on the way and what is left, as pairs."""
     book, seen = Book(), []
     for number, update in enumerate(updates):
-        book.apply(*map(parallel, update))
+        book.apply(parallel(update[0]), parallel(update[1]))
         if number % SEEN_EACH == 0:
             seen.append([book.best(), [_pairs(each) for each in book.levels(MOST)]])
     return json.loads(json.dumps([seen, [_pairs(each) for each in book.levels()]]))

@@ -44,7 +44,7 @@ BENCHMARKS: dict[str, tuple[str, Callable[[], dict[str, Any]]]] = {
     ),
     "One processor, USD-M session": ("python -m benchmarks.processor usdm", lambda: processor.measure("usdm")),
     "One processor, COIN-M session": ("python -m benchmarks.processor coinm", lambda: processor.measure("coinm")),
-    "Recorded sessions of venues, beside cryptofeed": ("python -m benchmarks.venues", venues.measure),
+    "Recorded sessions of venues, beside others": ("python -m benchmarks.venues", venues.measure),
     "A book of 1,000 levels a side, beside others": ("python -m benchmarks.books", books.measure),
     "Snapshots of 1,000 symbols at 2,000 deltas/s": ("python -m benchmarks.snapshots", snapshots.measure),
     "1,000 symbols at 10,000 frames/s, socket to cleaned topics": ("python -m benchmarks.symbols", symbols.measure),
@@ -69,6 +69,13 @@ BENCHMARKS: dict[str, tuple[str, Callable[[], dict[str, Any]]]] = {
 
 # What limits us, told with the figures of a benchmark.
 WORDS: dict[str, str] = {
+    "Recorded sessions of venues, beside others": """\
+Sessions of 2021 to 2023, as their recorder left them. All parse the same bytes; what ours does beyond it (ids and
+holes, flags, quality events, a record of every item that is ready for Kafka) is paid in the same figure, and no peer
+does it. Where messages carry many levels (HTX, OKX, Binance) the parser decides; where each is one level (Bitfinex,
+Kraken futures), what a frame costs in all does. ccxt keeps the last messages as dictionaries of 20 and more fields
+with texts of times; hftbacktest keeps arrays alone, no ids and no books, and reads Binance futures only: its spot
+files, and the older ones with times in microseconds, its present converter cannot read.""",
     "A book of 1,000 levels a side, beside others": """\
 A level that is applied costs one or two accesses of a dictionary of floats, in a loop of the interpreter, as at
 order_book, whose users write that loop themselves; ours adds a call a delta and one a side. Tried and left out:

@@ -1,110 +1,373 @@
-"""Recorded sessions of venues in memory: frames → records, beside cryptofeed's handlers on the same bytes.
+"""Recorded sessions of venues → normalised records in memory, beside what others make of the same bytes.
 
-Run: python -m benchmarks.venues [ROUNDS]     (installs cryptofeed into a Python of its own, below .tickerplant/peers)
+Run: python -m benchmarks.venues [ROUNDS]     (installs the peers into Pythons of their own, below .tickerplant/peers)
 
-Both sides have all frames in memory before the clock starts and take turns, each in a fresh process that plays the
-session several times from an empty state; figures are medians, of CPU time, since others share the machine. Ours does
-more: it dedupes, flags, counts, notes every gap, and makes the records that go to Kafka; callbacks of cryptofeed do
-nothing.
+- cryptofeed: its handlers over its own recordings, callbacks that do nothing.
+- ccxt pro: the handlers behind its socket, without the socket; nobody waits for what they make.
+- hftbacktest: its converter of Binance futures, from its recorder's file to an array; ours reads that file, too.
+
+Sides take turns, each a warm process that plays a session from an empty state; all frames of cryptofeed's recordings
+are in memory before. Figures are of CPU time, since others share the machine. Before the clock starts, trades (how many
+of each market, and the sum of their prices) and the best prices of the books that are left have to be the same; a side
+that cannot play a session, or has other trades or books, is left out, and why is printed. Messages that tell of past
+trades, which a peer ignores, are not in that comparison, nor is a book whose recorded snapshot ccxt would ask for anew.
+
+Ours does more: it dedupes, flags, counts, notes every gap, and makes the records that go to Kafka.
 """
 
+import gc
 import json
+import re
 import sys
 import time
-from collections import Counter
+from collections import Counter, defaultdict
+from collections.abc import Callable, Iterable, Mapping
+from contextlib import ExitStack
+from math import isclose
+from pathlib import Path
 from statistics import median
+from tempfile import TemporaryDirectory
 from typing import Any, Final, NamedTuple
 
 from benchmarks import peers
 from benchmarks.page import rows
 from benchmarks.peers import ROOT
 from benchmarks.turns import Turns, in_turns
+from processors.flags import OFF_BOOK
 from processors.pipeline import Pipeline
-from schemas.records import Frame, RawFrames, Source
+from schemas.records import Depth, Derived, Frame, Instrument, RawFrames, Source, Tick
 from tickerplant.recordings import RecordedFrame, read_recording
 
-RECORDINGS: Final = ROOT.parent / "shared" / "recordings" / "cryptofeed"
+SHARED: Final = ROOT.parent / "shared" / "recordings"
+RECORDINGS: Final = SHARED / "cryptofeed"
+FILES: Final = SHARED / "hftbacktest"
 AIM: Final = 1.5
 ROUNDS: Final = 3
-PLAYS_S: Final = 1.0
-PLAYS_LEAST: Final = 5
+PLAYS_S: Final = 0.3
+PLAYS_LEAST: Final = 3
 PACKED: Final = 50  # frames a raw record, as under load
+CLOSE: Final = 1e-9
+ABSENT: Final = 0.2  # of the books, at most
+
+
+class Ccxt(NamedTuple):
+    """How ccxt plays a session.
+
+    Args:
+        exchange: its name there.
+        url: of the client, by which some of its handlers tell markets apart.
+        subscriptions: what its handlers look for among a client's, of each market.
+        snapshots: the method that takes a depth snapshot, and its type; () = they come in the stream.
+        cut: what is cut from messages, since ccxt never asks for it; a pattern.
+        timed: name of a time that answers have today, and those of the recording do not.
+        ignored: what messages have that it ignores, though they tell of trades.
+    """
+
+    exchange: str
+    url: str = "wss://venue.example/ws"
+    subscriptions: tuple[str, ...] = ()
+    snapshots: tuple[str, ...] = ()
+    cut: str = ""
+    timed: str = ""
+    ignored: str = ""
 
 
 class Session(NamedTuple):
-    """A recorded session: our venue and market, cryptofeed's name, the file."""
+    """A recorded session: our venue and market, cryptofeed's name ("" = it cannot), the file; None = ccxt cannot.
+
+    Args:
+        ignored: what messages have that cryptofeed ignores, though they tell of trades.
+    """
 
     venue: str
     market: str
     peer: str
     file: str
+    ccxt: Ccxt | None = None
+    ignored: str = ""
 
 
+LOADED: Final = ("load_order_book", "")
+FETCHED: Final = "fetch_order_book_snapshot"
+BOOK: Final = ("orderbook::{symbol}",)
+BINANCE: Final = (
+    Ccxt("binance", "wss://stream.binance.com:9443/ws", BOOK, (FETCHED, "spot")),
+    Ccxt("binanceusdm", "wss://fstream.binance.com/ws", BOOK, (FETCHED, "linear")),
+    Ccxt("binancecoinm", "wss://dstream.binance.com/ws", BOOK, (FETCHED, "linear")),
+)
+GATE: Final = Ccxt("gate", snapshots=LOADED, timed="current")
+KRAKEN: Final = Ccxt("krakenfutures")
+OKX: Final = Ccxt("okx", subscriptions=("books:{symbol}",))
 SESSIONS: Final = (
-    Session("BINANCE", "spot", "BINANCE", "BINANCE.ws.1.0"),
-    Session("BINANCE", "usdm", "BINANCE_FUTURES", "BINANCE_FUTURES.ws.1.0"),
-    Session("BINANCE", "coinm", "BINANCE_DELIVERY", "BINANCE_DELIVERY.ws.1.0"),
-    Session("BITFINEX", "spot", "BITFINEX", "BITFINEX.ws.11.0"),
-    Session("COINBASE", "exchange", "COINBASE", "COINBASE.ws.28.0"),
-    Session("DERIBIT", "futures", "DERIBIT", "DERIBIT.ws.1.0"),
-    Session("GATE", "spot", "GATEIO", "GATEIO.ws.1.0"),
-    Session("GATE", "futures", "GATEIO_FUTURES", "GATEIO_FUTURES.ws.1.0"),
+    Session("BINANCE", "spot", "BINANCE", "BINANCE.ws.1.0", BINANCE[0]),
+    Session("BINANCE", "usdm", "BINANCE_FUTURES", "BINANCE_FUTURES.ws.1.0", BINANCE[1]),
+    Session("BINANCE", "coinm", "BINANCE_DELIVERY", "BINANCE_DELIVERY.ws.1.0", BINANCE[2]),
+    Session("BITFINEX", "spot", "BITFINEX", "BITFINEX.ws.11.0", Ccxt("bitfinex", cut=r",\d+(?=\]$)")),
+    Session("COINBASE", "exchange", "", "COINBASE.ws.28.0", Ccxt("coinbaseexchange", ignored='"last_match"')),
+    Session("DERIBIT", "futures", "", "DERIBIT.ws.1.0", Ccxt("deribit")),
+    Session("GATE", "spot", "GATEIO", "GATEIO.ws.1.0", GATE),
+    Session("GATE", "futures", "GATEIO_FUTURES", "GATEIO_FUTURES.ws.1.0", GATE),
     Session("HTX", "spot", "HUOBI", "HUOBI.ws.44.0"),
     Session("HTX", "coin", "HUOBI_SWAP", "HUOBI_SWAP.ws.1.0"),
     Session("KRAKEN", "spot_v1", "KRAKEN", "KRAKEN.ws.50.0"),
-    Session("KRAKEN", "futures", "KRAKEN_FUTURES", "KRAKEN_FUTURES.ws.1.0"),
-    Session("KUCOIN", "spot", "KUCOIN", "KUCOIN.ws.1.0"),
-    Session("OKX", "spot", "OKX", "OKX.ws.1.0"),
+    Session("KRAKEN", "futures", "KRAKEN_FUTURES", "KRAKEN_FUTURES.ws.1.0", KRAKEN, '"trade_snapshot"'),
+    Session("KUCOIN", "spot", "", "KUCOIN.ws.1.0", Ccxt("kucoin", snapshots=LOADED)),
+    Session("OKX", "spot", "OKX", "OKX.ws.1.0", OKX),
 )
+"""HTX's depth.step0 and Kraken's first WebSocket API are none of ccxt's any more."""
+CONVERTED: Final = (("usdm", "usdm/btcusdt_20240719.gz"), ("coinm", "cm/btcusd_perp_20240808.gz"))
+KINDS: Final = {"SPOT": "spot", "PERPETUAL": "swap", "FUTURE": "future", "OPTION": "option"}
 
 
-def measure(rounds: int = ROUNDS) -> dict[str, Any]:
-    """Compare frames per second of both on each session."""
-    return {f"{each.venue} {each.market}": beside(each, rounds) for each in SESSIONS}
+def measure(rounds: int = ROUNDS) -> dict[str, Turns]:
+    """Compare frames per second of all on each session that is there."""
+    with TemporaryDirectory() as folder, ExitStack() as stack:
+        sides = {
+            "tickerplant": peers.Asked([sys.executable, "-m", "benchmarks.venues", "--ours"]),
+            "cryptofeed": peers.asked("cryptofeed", "play_cryptofeed.py", str(RECORDINGS)),
+            "ccxt": peers.asked("ccxt", "play_ccxt.py"),
+            "hftbacktest": peers.asked("hftbacktest", "play_hftbacktest.py"),
+        }
+        for each in sides.values():
+            stack.callback(each.close)
+        there = [each for each in SESSIONS if (RECORDINGS / each.file).exists()]
+        files = [(market, file) for market, file in CONVERTED if (FILES / file).exists()]
+        return {f"{each.venue} {each.market}": beside(each, sides, Path(folder), rounds) for each in there} | {
+            f"BINANCE {market}, from its file": beside_file(market, file, sides, rounds) for market, file in files
+        }
 
 
-def beside(session: Session, rounds: int) -> Turns:
-    """Compare both on one session."""
-    sides = {"tickerplant": lambda: rate(ours_of(session)), "cryptofeed": lambda: rate(cryptofeed(session))}
-    found = {name: [each for each in values if each] for name, values in in_turns(sides, rounds).items()}
-    return Turns(unit="frames/s", sides=found, aims={"cryptofeed": AIM})
+def beside(session: Session, sides: Mapping[str, peers.Asked], folder: Path, rounds: int) -> Turns:
+    """Compare all on one session."""
+    mine = [session.venue, session.market, session.file]
+    asked = {"tickerplant": _asking(sides["tickerplant"], [*mine, PLAYS_S])}
+    for name, (question, ignored) in questions(session, folder).items():
+        expected = sides["tickerplant"].ask([*mine, 0, ignored])
+        if is_same(f"{name}, {session.file}", expected, sides[name].ask([*question, 0])):
+            asked[name] = _asking(sides[name], [*question, PLAYS_S])
+    nothing: dict[str, list[float]] = {name: [] for name in ("tickerplant", "cryptofeed", "ccxt")}
+    found = nothing | in_turns(asked, rounds)
+    return Turns(unit="frames/s", sides=found, aims={"cryptofeed": AIM, "ccxt": AIM})
 
 
-def ours_of(session: Session) -> dict[str, Any] | None:
-    """Play a session to ours, in a fresh process."""
-    return peers.answer([sys.executable, "-m", "benchmarks.venues", "--ours", *session])
+def questions(session: Session, folder: Path) -> dict[str, tuple[list[str], str]]:
+    """Tell how peers are asked for a session, and what they ignore of it; those that cannot play it are left out."""
+    found: dict[str, tuple[list[str], str]] = {}
+    if session.peer:
+        found["cryptofeed"] = [session.peer, session.file], session.ignored
+    if session.ccxt:
+        path = folder / f"{session.file}.json"
+        path.write_text(json.dumps(as_ccxt(session)), encoding="utf-8")
+        found["ccxt"] = [str(path)], session.ccxt.ignored
+    return found
 
 
-def cryptofeed(session: Session) -> dict[str, Any] | None:
-    """Play a session to cryptofeed, in a fresh process; None = it cannot play it back."""
-    return peers.run("cryptofeed", "play_cryptofeed.py", str(RECORDINGS), *session[2:])
+def beside_file(market: str, file: str, sides: Mapping[str, peers.Asked], rounds: int) -> Turns:
+    """Compare ours with hftbacktest's converter, both from the file."""
+    path = str(FILES / file)
+    mine, other = sides["tickerplant"].ask(["file", market, path, 0]), sides["hftbacktest"].ask([path, 0])
+    frames = mine.pop("frames")
+    asked = {"tickerplant": _per_second(frames, _asking(sides["tickerplant"], ["file", market, path, 1]))}
+    if are_close(mine.values(), [other[name] for name in mine]):
+        asked["hftbacktest"] = _per_second(frames, _asking(sides["hftbacktest"], [path, 1]))
+    else:
+        print(f"hftbacktest, {file}: ours are {mine}, its {other}", file=sys.stderr)
+    return Turns(
+        unit="frames/s",
+        sides={"tickerplant": [], "hftbacktest": []} | in_turns(asked, rounds),
+        aims={"hftbacktest": AIM},
+    )
 
 
-def rate(found: dict[str, Any] | None) -> float:
-    """Tell frames per second; 0 = that side cannot."""
-    return float(found["messages"] / found["seconds"]) if found else 0.0
+def is_same(name: str, mine: Mapping[str, Any], other: Mapping[str, Any]) -> bool:
+    """Tell whether others have the same trades, and the same best prices of what is left; prints what differs."""
+    if "cannot" in other:
+        print(f"{name}: {other['cannot']}", file=sys.stderr)
+        return False
+    differ, absent = list[str](), 0
+    for what in ("trades", "best"):
+        ours_of, its = ({market.upper(): found for market, found in side[what].items()} for side in (mine, other))
+        for market in sorted(ours_of.keys() | its.keys()):
+            one, two = ours_of.get(market), its.get(market)
+            if what == "best" and two is None:
+                absent += 1
+            elif one is None or two is None or not are_close(one, two):
+                differ.append(f"{what} of {market}: ours {one}, its {two}")
+    if absent > ABSENT * len(mine["best"]):
+        differ.append(f"it lacks {absent} of {len(mine['best'])} books")
+    if differ:
+        print(f"{name}: {len(differ)} differ: {'; '.join(differ[:3])}", file=sys.stderr)
+    return not differ
 
 
-def ours(venue: str, market: str, file: str) -> dict[str, float]:
-    """Time the pipeline over all messages of a session, again and again; instrument lists are read before."""
-    frames = list(read_recording(RECORDINGS / file, market))
-    lists = _packed(venue, market, [each for each in frames if each.kind == "INSTRUMENTS"])
-    packed = _packed(venue, market, [each for each in frames if each.kind != "INSTRUMENTS"])
-    found: list[float] = []
-    while sum(found) < PLAYS_S or len(found) < PLAYS_LEAST:
-        found.append(_play(venue, lists, packed))
-    return {"seconds": median(found), "messages": sum(each.kind == "MESSAGE" for each in frames)}
+def are_close(one: Iterable[float], other: Iterable[float]) -> bool:
+    """Tell whether numbers are the same, but for the order in which they were added up."""
+    return all(isclose(a, b, rel_tol=CLOSE) for a, b in zip(one, other, strict=True))
 
 
-def _play(venue: str, lists: list[RawFrames], packed: list[RawFrames]) -> float:
-    """Tell the CPU seconds that a new pipeline takes for a session."""
-    pipeline = Pipeline(venue, f"raw.{venue.lower()}", 0, assume_instruments=True)
-    for offset, each in enumerate(lists):
-        pipeline.process(offset, each)
-    began_s, first = time.process_time(), len(lists)
-    for offset, each in enumerate(packed, start=first):
+def as_ccxt(session: Session) -> dict[str, Any]:
+    """Lay out a session as play_ccxt.py reads it."""
+    assert session.ccxt
+    frames = list(read_recording(RECORDINGS / session.file, session.market))
+    listed = {each.venue_symbol: each for each in played(session.venue, session.market, frames).instruments}
+    return {
+        **session.ccxt._asdict(),
+        "markets": [as_market(each) for each in listed.values()],
+        "frames": [
+            as_frame(each, session.ccxt)
+            for each in frames
+            if each.kind == "MESSAGE" or (each.kind == "HTTP" and session.ccxt.snapshots)
+        ],
+    }
+
+
+def as_market(listed: Instrument) -> dict[str, Any]:
+    """Turn an instrument into a market of ccxt, which names derivatives by what they settle in and their day."""
+    kind = KINDS[listed.kind]
+    settle = (listed.settle or (listed.base if listed.is_inverse else listed.quote)) if kind != "spot" else None
+    day = time.strftime("%y%m%d", time.gmtime(listed.expiry_time_us / 1e6)) if listed.expiry_time_us else ""
+    symbol = f"{listed.base}/{listed.quote}" + (f":{settle}" if settle else "") + (f"-{day}" if day else "")
+    if kind == "option":
+        symbol += "-" + "-".join(listed.symbol.split("-")[-2:])
+    return {
+        "id": listed.venue_symbol, "symbol": symbol, "base": listed.base, "quote": listed.quote, "settle": settle,
+        "baseId": listed.base, "quoteId": listed.quote, "settleId": settle, "type": kind, kind: True,
+        "spot": kind == "spot", "contract": kind != "spot", "active": True,
+        "linear": kind != "spot" and not listed.is_inverse, "inverse": kind != "spot" and listed.is_inverse,
+        "contractSize": listed.contract_multiplier if kind != "spot" else None,
+        "precision": {"price": listed.tick_size, "amount": listed.lot_size},
+    }  # fmt: skip
+
+
+def as_frame(frame: RecordedFrame, how: Ccxt) -> tuple[str, str, str]:
+    """Turn a frame into what JSON can carry."""
+    body = frame.payload.decode()
+    if frame.kind == "HTTP" and how.timed:
+        body = json.dumps(json.loads(body) | {how.timed: frame.recv_time_us // 1000})
+    return frame.kind, frame.request, re.sub(how.cut, "", body) if how.cut else body
+
+
+class Played(NamedTuple):
+    """What a pipeline made of a session, and what it knows then."""
+
+    records: list[Derived]
+    instruments: list[Instrument]
+    pipeline: Pipeline
+
+
+def played(venue: str, market: str, frames: Iterable[RecordedFrame]) -> Played:
+    """Play frames once, and keep all that comes, of instruments those alone that something came of."""
+    pipeline, raw = _pipeline(venue), [each for part in _parted(venue, market, list(frames)) for each in part]
+    records = [record for offset, each in enumerate(raw) for record in pipeline.process(offset, each).records]
+    named = {each.symbol for each in records if isinstance(each, Tick | Depth)}
+    instruments = [each for each in records if isinstance(each, Instrument) and each.symbol in named]
+    return Played(records, instruments, pipeline)
+
+
+def summary(venue: str, market: str, frames: Iterable[RecordedFrame], ignored: str = "") -> dict[str, Any]:
+    """Tell trades and best prices by the venue's name of a market, of messages that do not have what is ignored."""
+    found = played(venue, market, [each for each in frames if not ignored or ignored.encode() not in each.payload])
+    names = {each.symbol: each.venue_symbol for each in found.instruments}
+    trades: dict[str, list[float]] = defaultdict(lambda: [0, 0.0])
+    for each in found.records:
+        if isinstance(each, Tick) and each.kind in {"TRADE", "AGG_TRADE"}:
+            trades[names[each.symbol]][0] += 1
+            trades[names[each.symbol]][1] += each.price
+    states = found.pipeline._ordered  # noqa: SLF001  # it shows its books nowhere else
+    best = {each.instrument.venue_symbol: each.keeper.book.best() for each in states if each.keeper.is_valid}
+    return {"trades": trades, "best": {name: each for name, each in best.items() if each}}
+
+
+def file_summary(market: str, path: str) -> dict[str, float]:
+    """Tell what came of a file of hftbacktest's recorder: counts, and a sum of prices; levels as they were sent."""
+    frames = list(read_recording(Path(path), market))
+    records = played("BINANCE", market, frames).records
+    ticks = [each for each in records if isinstance(each, Tick)]
+    trades = [each for each in ticks if each.kind == "TRADE" and OFF_BOOK not in each.flags]
+    return {
+        "frames": len(frames),
+        "trades": len(trades),
+        "prices": sum(each.price for each in trades),
+        "quotes": sum(each.kind == "QUOTE" for each in ticks),
+        "levels": sum(
+            len(each.bid_prices) + len(each.ask_prices)
+            for each in records
+            if isinstance(each, Depth) and not each.is_keyframe
+        ),
+    }
+
+
+def seconds(venue: str, lists: list[RawFrames], packed: list[RawFrames]) -> float:
+    """Tell the CPU seconds that a new pipeline takes for a session; instrument lists are read before."""
+    pipeline = _began(venue, lists)
+    gc.collect()
+    began_s = time.process_time()
+    for offset, each in enumerate(packed, start=len(lists)):
         pipeline.process(offset, each)
     return time.process_time() - began_s
+
+
+def file_seconds(market: str, path: str) -> float:
+    """Tell the CPU seconds from a file to its records."""
+    gc.collect()
+    began_s = time.process_time()
+    lists, packed = _parted("BINANCE", market, list(read_recording(Path(path), market)))
+    pipeline = _began("BINANCE", lists)
+    kept = [pipeline.process(offset, each).records for offset, each in enumerate(packed, start=len(lists))]
+    assert kept
+    return time.process_time() - began_s
+
+
+def ours() -> None:
+    """Answer questions until there are no more.
+
+    They are [venue, market, file, seconds], [venue, market, file, 0, ignored] or ["file", market, path, plays].
+    """
+    known: dict[str, list[RecordedFrame]] = {}
+    for line in sys.stdin:
+        venue, market, file, least, *ignored = json.loads(line)
+        answer: Any
+        if venue == "file":
+            answer = median(file_seconds(market, file) for _ in range(least)) if least else file_summary(market, file)
+        else:
+            frames = known.get(file) or known.setdefault(file, list(read_recording(RECORDINGS / file, market)))
+            answer = _rate(venue, market, frames, least) if least else summary(venue, market, frames, *ignored)
+        print(json.dumps(answer), flush=True)
+
+
+def _rate(venue: str, market: str, frames: list[RecordedFrame], least_s: float) -> float:
+    found: list[float] = []
+    lists, packed = _parted(venue, market, frames)
+    while sum(found) < least_s or len(found) < PLAYS_LEAST:
+        found.append(seconds(venue, lists, packed))
+    return sum(each.kind == "MESSAGE" for each in frames) / median(found)
+
+
+def _asking(side: peers.Asked, question: list[Any]) -> Callable[[], float]:
+    return lambda: float(side.ask(question))
+
+
+def _per_second(frames: int, ask: Callable[[], float]) -> Callable[[], float]:
+    return lambda: frames / ask()
+
+
+def _pipeline(venue: str) -> Pipeline:
+    return Pipeline(venue, f"raw.{venue.lower()}", 0, assume_instruments=True)
+
+
+def _began(venue: str, lists: list[RawFrames]) -> Pipeline:
+    pipeline = _pipeline(venue)
+    for offset, each in enumerate(lists):
+        pipeline.process(offset, each)
+    return pipeline
+
+
+def _parted(venue: str, market: str, frames: list[RecordedFrame]) -> tuple[list[RawFrames], list[RawFrames]]:
+    """Pack instrument lists, and all else."""
+    lists = [each for each in frames if each.kind == "INSTRUMENTS"]
+    return _packed(venue, market, lists), _packed(
+        venue, market, [each for each in frames if each.kind != "INSTRUMENTS"]
+    )
 
 
 def _packed(venue: str, market: str, frames: list[RecordedFrame]) -> list[RawFrames]:
@@ -137,7 +400,7 @@ def _packed(venue: str, market: str, frames: list[RecordedFrame]) -> list[RawFra
 
 if __name__ == "__main__":
     if sys.argv[1:2] == ["--ours"]:
-        print(json.dumps(ours(sys.argv[2], sys.argv[3], sys.argv[5])))
+        ours()
     else:
         for name, turns in measure(int(sys.argv[1]) if len(sys.argv) > 1 else ROUNDS).items():
-            print(name, *rows(name, turns), sep="\n")
+            print(*rows(name, turns), sep="\n")

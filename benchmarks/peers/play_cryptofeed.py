@@ -1,14 +1,15 @@
 """cryptofeed's own handlers over a recorded session, in a Python of its own.
 
-Run: python play_cryptofeed.py FOLDER NAME FILE
+Run: python play_cryptofeed.py FOLDER      (then a line of JSON for each question: [NAME, FILE, SECONDS])
 
 All of the session is in memory before the clock starts; REST answers that its recorder kept serve the feed, callbacks
 of all its channels are there and do nothing. Checksums are verified, as ours are. The session is played several times,
-each to a new feed. Prints CPU seconds (the median of the plays) and messages.
+each to a new feed. SECONDS 0 = tell trades and books, else the CPU seconds of a play, their median.
 """
 
 import ast
 import asyncio
+import gc
 import json
 import sys
 import time
@@ -19,9 +20,9 @@ from typing import Any, Final
 
 from cryptofeed.connection import HTTPAsyncConn, HTTPSync  # type: ignore[import-not-found]  # of another environment
 from cryptofeed.exchanges import EXCHANGE_MAP  # type: ignore[import-not-found]
+from cryptofeed.types import Trade  # type: ignore[import-not-found]
 
-PLAYS_S: Final = 1.0
-PLAYS_LEAST: Final = 5
+PLAYS_LEAST: Final = 3
 
 
 class Recorded:
@@ -65,19 +66,12 @@ def messages(path: Path) -> list[tuple[str, Any]]:
     return found
 
 
-async def run(folder: Path, name: str, file: str) -> dict[str, float]:
-    """Time the handler over all messages, again and again."""
-    told, found = messages(folder / file), list[float]()
-    while sum(found) < PLAYS_S or len(found) < PLAYS_LEAST:
-        found.append(await play(Recorded(folder, name), name, told))
-    return {"seconds": median(found), "messages": len(told)}
+async def play(recorded: Recorded, name: str, told: list[tuple[str, Any]], take: Any) -> tuple[float, Any]:
+    """Tell the CPU seconds that a new feed takes for all messages, and give that feed.
 
-
-async def play(recorded: Recorded, name: str, told: list[tuple[str, Any]]) -> float:
-    """Tell the CPU seconds that a new feed takes for all messages."""
-
-    async def ignore(*_args: Any, **_more: Any) -> None:
-        pass
+    Args:
+        take: the callback of all channels.
+    """
 
     async def read(_self: Any, url: str, **more: Any) -> str:
         return await recorded.read(url, **more)
@@ -85,7 +79,7 @@ async def play(recorded: Recorded, name: str, told: list[tuple[str, Any]]) -> fl
     HTTPAsyncConn.read = read
     HTTPSync.read = lambda *_args, **_more: recorded.lists.pop(0)
     wanted = recorded.subscription
-    callbacks = dict.fromkeys(wanted, ignore)
+    callbacks = dict.fromkeys(wanted, take)
     feed = EXCHANGE_MAP[name](
         candle_closed_only=False, checksum_validation=True, subscription=wanted, callbacks=callbacks
     )
@@ -95,14 +89,62 @@ async def play(recorded: Recorded, name: str, told: list[tuple[str, Any]]) -> fl
     }
     (_, subscribe, handler, _auth), *_others = feed.connect()
     await subscribe(recorded)
+    gc.collect()
     began_s = time.process_time()
     for stamp, body in told:
         await handler(body, recorded, float(stamp))
     seconds = time.process_time() - began_s
     feed.stop()
     await feed.shutdown()
-    return seconds
+    return seconds, feed
+
+
+async def ignore(*_args: Any, **_more: Any) -> None:
+    """Take what comes."""
+
+
+async def summary(recorded: Recorded, name: str, told: list[tuple[str, Any]]) -> dict[str, Any]:
+    """Tell trades and best prices by the venue's name of a market."""
+    trades: dict[str, list[float]] = defaultdict(lambda: [0, 0.0])
+
+    async def take(item: Any, *_args: Any) -> None:
+        if isinstance(item, Trade):
+            found = trades[item.symbol]
+            found[0] += 1
+            found[1] += float(item.price)
+
+    _, feed = await play(recorded, name, told, take)
+    books = {symbol: book.book for symbol, book in feed._l2_book.items()}  # noqa: SLF001  # it shows them nowhere else
+    best = {
+        symbol: [float(book.bids.index(0)[0]), float(book.asks.index(0)[0])]
+        for symbol, book in books.items()
+        if len(book.bids) and len(book.asks)
+    }
+    names = feed.std_symbol_to_exchange_symbol
+    return {
+        "trades": {names(symbol): found for symbol, found in trades.items()},
+        "best": {names(symbol): found for symbol, found in best.items()},
+    }
+
+
+async def main(folder: Path) -> None:
+    """Answer questions until there are no more."""
+    known: dict[str, list[tuple[str, Any]]] = {}
+    for line in sys.stdin:
+        name, file, least_s = json.loads(line)
+        told = known.get(file) or known.setdefault(file, messages(folder / file))
+        try:
+            if not least_s:
+                answer: Any = await summary(Recorded(folder, name), name, told)
+            else:
+                found: list[float] = []
+                while sum(found) < least_s or len(found) < PLAYS_LEAST:
+                    found.append((await play(Recorded(folder, name), name, told, ignore))[0])
+                answer = len(told) / median(found)
+        except Exception as error:  # noqa: BLE001  # a side that cannot is told apart
+            answer = {"cannot": f"{type(error).__name__}: {error}"}
+        print(json.dumps(answer), flush=True)
 
 
 if __name__ == "__main__":
-    print(json.dumps(asyncio.run(run(Path(sys.argv[1]), sys.argv[2], sys.argv[3]))))
+    asyncio.run(main(Path(sys.argv[1])))

@@ -8,7 +8,8 @@
 
 For normal returns both estimates are the standard deviation. Returns of trades are not: most are 0, so that their
 median says nothing; the quantile is what one bad print in twenty cannot move. The median of the last 8 follows a market
-that begins to move. Two prints at a new level make it one. See docs/quality.md.
+that begins to move. Two prints at a new level make it one. Trades of a time that is over are judged by
+what was known then, and are no part of the past. See docs/quality.md.
 """
 
 from bisect import bisect_left, insort
@@ -18,6 +19,8 @@ from math import log, sqrt
 from typing import Final
 
 import msgspec
+
+from processors.trail import Mark, Trail, TrailPiece
 
 PRICES: Final = 31
 DEVIATIONS: Final = 256
@@ -34,8 +37,10 @@ BURST_BITS: Final = 2**64 - 1
 BURST: Final = 8
 """Outliers among the last 64 trades that are a burst."""
 SHORT_US: Final = 1_000_000
+BACK_US: Final = 2_000_000
 SILENT_US: Final = 3600_000_000
-"""After so long without a trade, all begins anew."""
+SILENCES: Final = 8
+"""After so long without a trade, and so many times what the 31 prices took, all begins anew."""
 
 
 class OutliersPiece(msgspec.Struct, array_like=True):
@@ -46,6 +51,7 @@ class OutliersPiece(msgspec.Struct, array_like=True):
     deviations: list[float] = []
     newest_us: int = 0
     lately: int = 0
+    trail: TrailPiece = msgspec.field(default_factory=TrailPiece)
 
 
 class Outliers:
@@ -57,18 +63,19 @@ class Outliers:
 
     __slots__ = (
         "_by_age", "_by_deviation", "_by_price", "_deviations", "_fresh_deviations", "_fresh_prices", "_lately",
-        "_newest_us", "tick_size",
+        "_newest_us", "_trail", "tick_size",
     )  # fmt: skip
 
     def __init__(self, tick_size: float | None = None) -> None:
         self.tick_size = tick_size
         self._lately = 0  # a bit for each of the last 64 trades, the newest is the lowest: 1 = an outlier
         self._fresh_prices = self._fresh_deviations = 0
+        self._trail = Trail()
         self._begin()
 
     def is_outlier(self, price: float, time_us: int) -> bool:
         """Judge a price (above 0) and take it in; `time_us` is the exchange's, for want of one that of receipt."""
-        if time_us - self._newest_us > SILENT_US:
+        if time_us - self._newest_us > SILENT_US and self._is_over(time_us):
             self._begin()
         by_price = self._by_price
         if not by_price:
@@ -80,7 +87,24 @@ class Outliers:
         self._add_deviation(deviation)
         if is_far or self._lately:
             self._lately = (self._lately << 1 | is_far) & BURST_BITS
+        if self._newest_us >= self._trail.next_us and not is_far and len(self._by_deviation) >= FEWEST:
+            self._trail.add(self._mark())
         return is_far
+
+    def was_outlier(self, price: float, time_us: int) -> bool:
+        """Judge a price of a time that is over, since it came late or was fetched later; it is no part of the past.
+
+        It must lie far from the price before that time and from the one after it, and not between the two: where trades
+        are missing, the market may have gone from one to the other at any time.
+        """
+        found = self._trail.around(time_us)
+        if found is None:
+            return False
+        before, after = found
+        if after is None:
+            after = self._mark() if len(self._by_deviation) >= FEWEST else before
+        is_between = min(before.price, after.price) < price < max(before.price, after.price)
+        return not is_between and all(each.is_far(price, time_us, FAR_SIGMAS) for each in (before, after))
 
     @property
     def is_burst(self) -> bool:
@@ -89,15 +113,13 @@ class Outliers:
 
     def sigma(self, price: float, time_us: int) -> float | None:
         """Tell sigma of the log-return of a trade that comes at a time; None = too few came before."""
-        if len(self._by_deviation) < FEWEST or time_us - self._newest_us > SILENT_US:
+        if len(self._by_deviation) < FEWEST or (time_us - self._newest_us > SILENT_US and self._is_over(time_us)):
             return None
-        latest = sorted(list(self._deviations)[-LATEST_DEVIATIONS:])
-        floor = max(LEAST_SIGMA, (self.tick_size or 0.0) / 2 / price)
-        sigma = max(self._slow_sigma(), latest[len(latest) // 2] / MEDIAN_SIGMAS, floor)
-        return sigma * self._stretch(time_us)
+        return self._sigma(price) * self._stretch(time_us)
 
     def follow(self) -> None:
         """Note from now on what comes."""
+        self._trail.follow()
         self._fresh_prices = self._fresh_deviations = 0
 
     def capture(self, *, is_whole: bool) -> OutliersPiece:
@@ -107,7 +129,8 @@ class Outliers:
         if not is_whole:
             prices = prices[len(prices) - min(self._fresh_prices, len(prices)) :]
             deviations = deviations[len(deviations) - min(self._fresh_deviations, len(deviations)) :]
-        return OutliersPiece(is_whole, prices, deviations, self._newest_us, self._lately)
+        trail = self._trail.capture(is_whole=is_whole)
+        return OutliersPiece(is_whole, prices, deviations, self._newest_us, self._lately, trail)
 
     def restore(self, pieces: Sequence[OutliersPiece]) -> None:
         """Go on from a whole capture and the changes behind it, in order."""
@@ -118,6 +141,7 @@ class Outliers:
             for deviation in piece.deviations:
                 self._add_deviation(deviation)
             self._newest_us, self._lately = piece.newest_us, piece.lately
+            self._trail.restore(piece.trail)
         self.follow()
 
     def _begin(self) -> None:
@@ -137,6 +161,23 @@ class Outliers:
         latest = sorted(price for price, _ in list(self._by_age)[-LATEST_PRICES:])
         return abs(log(price / latest[len(latest) // 2])) > FAR_SIGMAS * sigma
 
+    def _mark(self) -> Mark:
+        """Tell what is known as of the newest price; there must be enough."""
+        price, took_us = self._by_age[-1][0], max(SHORT_US, self._newest_us - self._by_age[0][1])
+        return Mark(self._newest_us, price, self._sigma(price), took_us)
+
+    def _is_over(self, time_us: int) -> bool:
+        """Tell whether a silence is long for this symbol, so that nothing is known any more."""
+        if len(self._by_deviation) < FEWEST:
+            return False
+        return time_us - self._newest_us > SILENCES * (self._newest_us - self._by_age[0][1])
+
+    def _sigma(self, price: float) -> float:
+        """Tell sigma of a trade that comes at once."""
+        latest = sorted(list(self._deviations)[-LATEST_DEVIATIONS:])
+        floor = max(LEAST_SIGMA, (self.tick_size or 0.0) / 2 / price)
+        return max(self._slow_sigma(), latest[len(latest) // 2] / MEDIAN_SIGMAS, floor)
+
     def _slow_sigma(self) -> float:
         by_deviation = self._by_deviation
         return by_deviation[int(len(by_deviation) * QUANTILE)] / QUANTILE_SIGMAS
@@ -153,8 +194,10 @@ class Outliers:
         by_age.append((price, time_us))
         insort(by_price, price)
         self._fresh_prices += 1
-        if time_us > self._newest_us:  # noqa: PLR1730  # for each trade: max() costs a call
+        if time_us > self._newest_us:
             self._newest_us = time_us
+        elif self._newest_us - time_us > BACK_US:  # the newest was wrong: see `Lateness`
+            self._newest_us, self._trail.next_us = time_us, 0
 
     def _add_deviation(self, deviation: float) -> None:
         deviations, by_deviation = self._deviations, self._by_deviation

@@ -22,6 +22,7 @@ from processors.candle_check import VenueCandle
 from processors.dedupe import Hole
 from processors.errors import StateError, StateVersionError
 from processors.features.stream import StreamState
+from processors.flags import LateRun
 from processors.healing import Wound
 from processors.items import AggTrade, BookDelta, CandleItem, Quote, Texts, TickerItem, Trade
 from processors.line import NOTHING, Carrier, Held, Line
@@ -138,6 +139,7 @@ class SymbolPiece(msgspec.Struct, array_like=True):
     are_summed: bool = False  # trades, where they are counted otherwise
     trade_feeds: dict[str, int] = {}  # connections that bring trades, where they are not counted
     tickers: dict[str, TickerItem] = {}  # by connection, of venues that send only what changed
+    late_runs: dict[str, LateRun] = {}
 
 
 class MarketPiece(msgspec.Struct, array_like=True):
@@ -270,6 +272,7 @@ def _capture(state: SymbolState, *, is_whole: bool) -> SymbolPiece:
         are_summed=state.are_summed,
         trade_feeds=state.trade_feeds.behind_since_us,
         tickers=state.timed.tickers,
+        late_runs=state.lateness.runs,
     )
 
 
@@ -312,6 +315,7 @@ def restore_symbol(
     state.last_quote = piece.last_quote
     state.lateness.newest_us = piece.newest_us
     state.lateness.horizon_us = piece.horizon_us
+    state.lateness.runs = piece.late_runs
     state.throttle.restore(piece.throttle)
     try:
         _restore_books(state, pieces)

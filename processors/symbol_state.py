@@ -314,6 +314,7 @@ class SymbolState:
         for keeper in (self.keeper, *self.books.keepers.values()):
             keeper.set_back(now_us)
         self.throttle.set_back(now_us)
+        self.lateness.runs.clear()
         self.healing.set_back(now_us)
         if self.absences is not None:
             self.absences.set_back(now_us)
@@ -546,12 +547,19 @@ class SymbolState:
     def _add_trade(self, batch: Batch, kind: TickKind, trade: Trade | AggTrade, flag: str) -> None:
         instrument, price, size = self.instrument, trade.price, trade.size
         exchange_us = trade.exchange_time_us
-        late = self.lateness.flag(kind, exchange_us, batch)
+        is_restored = bool(flag) and BACKFILL in flag
+        flag_time = self.lateness.flag_restored if is_restored else self.lateness.flag
+        late = flag_time(kind, exchange_us, batch)
         if late:
             flag = self._flagged(batch, TRADE if kind == "TRADE" else AGG_TRADE, late, flag)
-        if not flag and self.outliers[kind].is_outlier(price, exchange_us or batch.recv_time_us):
+        outliers = self.outliers[kind]
+        if flag:
+            if OFF_BOOK not in flag and CLOCK_STEP not in flag:
+                was_far = outliers.was_outlier(price, exchange_us or batch.recv_time_us)
+                flag = join_flags(flag, OUTLIER if was_far else "")
+        elif outliers.is_outlier(price, exchange_us or batch.recv_time_us):
             flag = OUTLIER
-            if self.outliers[kind].is_burst:
+            if outliers.is_burst:
                 self.note(batch, "OUTLIER_BURST", TRADE if kind == "TRADE" else AGG_TRADE)
         self.sequence_id += 1
         event_us = batch.event_time_us

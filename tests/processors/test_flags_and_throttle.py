@@ -1,3 +1,5 @@
+from dataclasses import replace
+
 import pytest
 
 from processors.batch import Batch
@@ -44,6 +46,38 @@ def test_a_wrong_measure_of_before_is_forgotten() -> None:
 
     assert lateness.flag("TRADE", NOW_US, BATCH) == ""
     assert lateness.flag("TRADE", NOW_US - 2 * SECOND_US, BATCH) == LATE
+
+
+def test_a_newest_time_that_nothing_comes_up_to_for_seconds_is_believed_no_longer() -> None:
+    lateness = Lateness()
+    lateness.flag("TRADE", NOW_US + 500 * SECOND_US, BATCH)
+
+    flags = [
+        lateness.flag("TRADE", NOW_US + n * SECOND_US, replace(BATCH, recv_time_us=NOW_US + n * SECOND_US))
+        for n in range(10)
+    ]
+    assert flags == [LATE] * 5 + [""] * 5
+
+
+def test_late_items_of_an_instant_or_between_others_prove_nothing() -> None:
+    lateness = Lateness()
+    page = [lateness.flag("TRADE", NOW_US + n * SECOND_US, BATCH) for n in (100, *range(50))]
+    assert page == ["", *[LATE] * 50]
+
+    for n in range(20):
+        batch = replace(BATCH, recv_time_us=NOW_US + n * SECOND_US)
+        assert lateness.flag("TRADE", NOW_US + (101 + n) * SECOND_US, batch) == ""
+        assert lateness.flag("TRADE", NOW_US + n * SECOND_US, batch) == LATE
+
+
+def test_restored_items_are_late_and_no_measure() -> None:
+    lateness = Lateness()
+    lateness.flag("TRADE", NOW_US, BATCH)
+    later = replace(BATCH, recv_time_us=NOW_US + 100 * SECOND_US)
+    times_us = (NOW_US - 2 * SECOND_US, NOW_US, NOW_US + 50 * SECOND_US, NOW_US + 2 * AHEAD_US, 0)
+
+    assert [lateness.flag_restored("TRADE", each, later) for each in times_us] == [LATE, "", "", CLOCK_STEP, ""]
+    assert lateness.newest_us == {"TRADE": NOW_US}
 
 
 def test_without_a_receive_time_no_time_is_ahead() -> None:

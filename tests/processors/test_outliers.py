@@ -12,6 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from processors.outliers import DEVIATIONS, FEWEST, PRICES, Outliers, OutliersPiece
+from schemas.records import Tick
 from tickerplant.recordings import read_recording
 
 SECOND_US = 1_000_000
@@ -85,6 +86,62 @@ def test_after_a_day_of_silence_all_begins_anew(prints: Prints) -> None:
     assert prints.outliers.sigma(200.0, prints.time_us) is None
 
 
+def test_a_symbol_that_trades_less_than_once_an_hour_is_judged_by_its_own_time(prints: Prints) -> None:
+    found = [prints.add(500.0 if n % 50 == 49 else 100.0 * exp(prints.random.gauss(0, 1e-3)), 3660) for n in range(500)]
+    assert [n for n, each in enumerate(found) if each] == list(range(49, 500, 50))
+
+
+@pytest.mark.parametrize("late_s", [2, 29, 250])
+def test_a_late_print_is_judged_by_what_was_known_around_its_time_and_is_no_part_of_the_past(
+    prints: Prints, late_s: int
+) -> None:
+    prints.walk(600)
+    before = prints.outliers.capture(is_whole=True)
+
+    late_us = prints.time_us - late_s * SECOND_US
+    assert [prints.outliers.was_outlier(price, late_us) for price in (100.0, 101.0, 99.0)] == [False, True, True]
+    assert prints.outliers.capture(is_whole=True) == before
+
+
+def test_a_late_print_at_a_level_that_was_left_is_none(prints: Prints) -> None:
+    prints.walk(300, sigma=1e-5)
+    level_us = prints.time_us
+    for _ in range(20):
+        prints.add(110.0)
+
+    judged = [prints.outliers.was_outlier(price, level_us) for price in (100.0, 110.0, 200.0)]
+    assert judged == [False, False, True]
+    assert [prints.outliers.was_outlier(price, level_us - 5 * SECOND_US) for price in (100.0, 110.0)] == [False, True]
+
+
+def test_a_late_print_of_a_time_of_which_nothing_is_known_is_none(prints: Prints) -> None:
+    prints.walk(300)
+    assert not prints.outliers.was_outlier(200.0, START_US)
+    assert not Outliers().was_outlier(200.0, START_US)
+
+
+def test_prints_of_a_hole_may_lie_anywhere_between_what_was_known_before_and_after(prints: Prints) -> None:
+    prints.walk(300)
+    hole_us = prints.time_us
+    prints.time_us += 60 * SECOND_US
+    prints.walk(300, price=90.0)
+
+    prices = (100.0, 97.0, 93.0, 90.0, 50.0, 120.0)
+    judged = [prints.outliers.was_outlier(price, hole_us + 30 * SECOND_US) for price in prices]
+    assert judged == [False] * 4 + [True] * 2
+
+
+def test_a_time_that_was_far_ahead_does_not_keep_the_past_from_moving_on(prints: Prints) -> None:
+    prints.walk(300)
+    prints.outliers.is_outlier(100.0, prints.time_us + 500 * SECOND_US)
+    prints.walk(PRICES + 1)
+
+    sigma = prints.outliers.sigma(100.0, prints.time_us)
+    assert sigma is not None
+    assert prints.outliers.sigma(100.0, prints.time_us + 900 * SECOND_US) == pytest.approx(sigma * (1 + 30) ** 0.5)
+    assert prints.outliers.was_outlier(101.0, prints.time_us - 5 * SECOND_US)
+
+
 def test_a_step_of_a_tick_is_none_where_prices_stood_still() -> None:
     prints = Prints(tick_size=0.5)
     for _ in range(300):
@@ -151,6 +208,7 @@ def test_who_crashes_and_goes_on_judges_the_same(stream: Any, cuts: set[int], wa
             crashed.outliers = Outliers()
             crashed.outliers.restore([msgspec.msgpack.decode(each, type=OutliersPiece) for each in kept])
         assert whole.add(price, after_s) == crashed.add(price, after_s)
+        assert whole.outliers.was_outlier(price, START_US) == crashed.outliers.was_outlier(price, START_US)
 
     assert whole.outliers.capture(is_whole=True) == crashed.outliers.capture(is_whole=True)
 
@@ -175,13 +233,50 @@ def recorded(path: Path, market: str) -> list[tuple[float, int]]:
 def test_of_recorded_trades_only_those_are_found_that_were_displaced(recordings: Path, market: str, name: str) -> None:
     trades, random = recorded(recordings / "hftbacktest" / name, market), Random(3)
     outliers, displaced, found, others = Outliers(), 0, 0, 0
-    for price, time_us in trades:
+    late: list[bool] = []
+    for number, (price, time_us) in enumerate(trades):
         sigma = outliers.sigma(price, time_us)
         if sigma is not None and random.random() < 0.02:
             displaced += 1
             found += outliers.is_outlier(price * exp(random.choice((-1, 1)) * random.uniform(8, 20) * sigma), time_us)
         else:
             others += outliers.is_outlier(price, time_us)
+        late_price, late_us = trades[max(0, number - random.randrange(1000))]
+        if time_us - late_us > SECOND_US:
+            late.append(outliers.was_outlier(late_price, late_us))
 
+    assert len(late) > 100
+    assert sum(late) <= 0.001 * len(late)
     assert found >= 0.99 * displaced > 0
     assert others < 0.001 * len(trades)
+
+
+def test_what_comes_late_or_is_fetched_later_is_judged_too(spot: Any) -> None:
+    def trade(number: int, price: float, *, late_s: float = 0.0) -> Any:
+        time_ms = round(spot.feed.recv_time_us / 1000 - 1000 * late_s)
+        return spot.feed.message("btcusdt@trade", t=number, T=time_ms, p=f"{price:.2f}", after_us=100_000)
+
+    spot.take(*(trade(n, 60_000 + n % 2 / 100) for n in range(1, 101)))
+    spot.take(trade(101, 60_000, late_s=2), trade(102, 61_000, late_s=2), trade(105, 60_000))
+    time_ms = spot.feed.recv_time_us // 1000 - 2000
+    body = {"qty": "1", "quoteQty": "1", "time": time_ms, "isBuyerMaker": True, "isBestMatch": True}
+    rows = [body | {"id": number, "price": price} for number, price in ((103, "60000"), (104, "61000"))]
+    request = "https://api.example/api/v3/historicalTrades?symbol=BTCUSDT&fromId=103&limit=2"
+    spot.take(spot.feed.frame(json.dumps(rows).encode(), "HTTP", request=request))
+
+    flags = {each.trade_id: each.flags for each in spot.of(Tick)}
+    assert {number: flags[number] for number in flags if flags[number]} == {
+        "101": "LATE", "102": "LATE,OUTLIER", "103": "BACKFILL,LATE", "104": "BACKFILL,LATE,OUTLIER"
+    }  # fmt: skip
+
+
+def test_one_trade_that_lies_minutes_ahead_hides_no_outlier(spot: Any) -> None:
+    for number in range(1, 401):
+        time_ms = spot.feed.recv_time_us // 1000 + (500_000 if number == 200 else 0)
+        price = 60_000 * (1.05 if number > 210 and number % 20 == 0 else 1)
+        spot.take(spot.feed.message("btcusdt@trade", t=number, T=time_ms, p=f"{price:.2f}", after_us=100_000))
+
+    found = [each.trade_id for each in spot.of(Tick) if "OUTLIER" in each.flags]
+    assert found == [str(number) for number in range(220, 401, 20)]
+    late = [int(each.trade_id) for each in spot.of(Tick) if "LATE" in each.flags]
+    assert late == list(range(201, 251))

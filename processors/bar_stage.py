@@ -6,6 +6,8 @@ from functools import partial
 from processors.bars import Bars, BarsPiece, Told
 from processors.batch import Batch
 from processors.candle_check import CandleCheck, VenueCandle
+from processors.flags import INCONSISTENT, join_flags
+from processors.ohlc import contradiction
 from processors.watermark import Watermark
 from schemas.records import Bar, Candle, Instrument, Tick
 
@@ -74,9 +76,14 @@ class BarStage:
 
     def _add(self, batch: Batch, revisions: Iterable[Told]) -> None:
         for told in revisions:
-            batch.add_bar(partial(self._record, batch, told))
+            why = contradiction(told)
+            if why:
+                symbol, market, channel = self.instrument.symbol, self.instrument.market, f"bar_{told.interval}"
+                batch.event(INCONSISTENT, symbol, market=market, channel=channel, detail=f"{told.open_time_us}: {why}")
+            flags = join_flags(told.flags, INCONSISTENT) if why else told.flags
+            batch.add_bar(partial(self._record, batch, told, flags))
 
-    def _record(self, batch: Batch, told: Told, index: int) -> Bar:
+    def _record(self, batch: Batch, told: Told, flags: str, index: int) -> Bar:
         return Bar(
             event_time_us=batch.event_time_us,
             venue=batch.venue,
@@ -96,7 +103,7 @@ class BarStage:
             first_trade_id=told.first_trade_id,
             last_trade_id=told.last_trade_id,
             revision=told.revision,
-            flags=told.flags,
+            flags=flags,
             source_topic=batch.topic,
             source_partition=batch.partition,
             source_offset=batch.offset,

@@ -17,7 +17,7 @@ STAGE = "processor"
 RANGE: Final = 1 << 24
 """Of indexes: a raw record has fewer bytes than this, so what its frames give stays below."""
 EVENTS_FROM, BARS_FROM, SIGNALS_FROM = RANGE, 2 * RANGE, 3 * RANGE
-OF_STAGES: Final = frozenset({"BAR_DIFFERS", "HEALED", "LATE_FOR_BAR", "NOT_HEALED", "OUTLIER_BURST"})
+OF_STAGES: Final = frozenset({"BAR_DIFFERS", "HEALED", "INCONSISTENT", "LATE_FOR_BAR", "NOT_HEALED", "OUTLIER_BURST"})
 """Kinds of quality events that stages find."""
 
 T = TypeVar("T", QualityEvent, Bar, Signal)
@@ -115,8 +115,13 @@ class Batch:
         sequences: tuple[int, int] = (0, 0),
         count: int = 1,
         detail: str = "",
+        is_of_stage: bool = False,
     ) -> None:
-        """Add a quality event; market None = that of the frame at hand."""
+        """Add a quality event; market None = that of the frame at hand.
+
+        Args:
+            is_of_stage: a stage found it, though its kind is not one that stages alone find.
+        """
 
         def make(index: int) -> QualityEvent:
             return QualityEvent(
@@ -137,7 +142,7 @@ class Batch:
                 source_index=index,
             )
 
-        if kind in OF_STAGES:
+        if is_of_stage or kind in OF_STAGES:
             self._add(self._events, self.starts[0], make)
         else:
             self.records.append(make(self.index))

@@ -1,7 +1,11 @@
 """Items without memory → records: the venue's tickers, candles, mark prices, liquidations; sizes to base currency."""
 
+from msgspec import structs
+
 from processors.batch import Batch
+from processors.flags import INCONSISTENT
 from processors.items import BookDelta, BookSnapshot, CandleItem, DerivativeItem, Liquidation, MarkPrice, TickerItem
+from processors.ohlc import contradiction
 from schemas.records import Candle, Derivative, DerivativeKind, Instrument, Side, Ticker
 
 
@@ -104,7 +108,7 @@ def candle_of(batch: Batch, instrument: Instrument, item: CandleItem) -> Candle:
         taker_base, taker_quote = _volumes(
             instrument, item.taker_buy_volume, item.taker_buy_base_volume, item.taker_buy_quote_volume, item.close
         )
-    return Candle(
+    candle = Candle(
         event_time_us=batch.event_time_us,
         exchange_time_us=item.exchange_time_us,
         recv_time_us=batch.recv_time_us,
@@ -129,6 +133,7 @@ def candle_of(batch: Batch, instrument: Instrument, item: CandleItem) -> Candle:
         source_offset=batch.offset,
         source_index=batch.index,
     )
+    return structs.replace(candle, flags=INCONSISTENT) if contradiction(candle) else candle
 
 
 def add_mark_price(batch: Batch, instrument: Instrument, item: MarkPrice) -> None:

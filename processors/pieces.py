@@ -28,6 +28,7 @@ from processors.items import AggTrade, BookDelta, CandleItem, Quote, Texts, Tick
 from processors.line import NOTHING, Carrier, Held, Line
 from processors.memory import Memory
 from processors.outliers import OutliersPiece
+from processors.pulse import Pulse
 from processors.symbol_state import SymbolState
 from processors.throttle import What
 from processors.timed import Timed, TimedLine
@@ -140,6 +141,7 @@ class SymbolPiece(msgspec.Struct, array_like=True):
     trade_feeds: dict[str, int] = {}  # connections that bring trades, where they are not counted
     tickers: dict[str, TickerItem] = {}  # by connection, of venues that send only what changed
     late_runs: dict[str, LateRun] = {}
+    pulses: tuple[Pulse, Pulse] = msgspec.field(default_factory=lambda: (Pulse(), Pulse()))  # of ticks, of depth
 
 
 class MarketPiece(msgspec.Struct, array_like=True):
@@ -273,6 +275,7 @@ def _capture(state: SymbolState, *, is_whole: bool) -> SymbolPiece:
         trade_feeds=state.trade_feeds.behind_since_us,
         tickers=state.timed.tickers,
         late_runs=state.lateness.runs,
+        pulses=(state.ticks_pulse, state.depth_pulse),
     )
 
 
@@ -316,6 +319,7 @@ def restore_symbol(
     state.lateness.newest_us = piece.newest_us
     state.lateness.horizon_us = piece.horizon_us
     state.lateness.runs = piece.late_runs
+    state.ticks_pulse, state.depth_pulse = piece.pulses
     state.throttle.restore(piece.throttle)
     try:
         _restore_books(state, pieces)

@@ -386,11 +386,17 @@ class Pipeline:
         self._watch_clock(batch)
         self._report(batch, self._throttle.due(batch.recv_time_us))
         self._miss_producers(batch.recv_time_us)
+        beat_us = self._watermark.beat_us
         unwatched = self._watermark.hear(batch.recv_time_us)
+        is_beat = self._watermark.beat_us != beat_us
         for state in self._ordered:
             if unwatched:
                 self._touch(state)
                 state.bars.on_unwatched(unwatched)
+                state.rest()
+            if is_beat and state.is_silent():
+                self._touch(state)
+                state.on_silence(batch)
             if state.is_due(batch.recv_time_us):
                 self._touch(state)
                 state.on_clock(batch)

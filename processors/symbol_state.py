@@ -23,6 +23,7 @@ from processors.flags import (
     BACKFILL,
     CLOCK_STEP,
     CROSSED,
+    INCONSISTENT,
     LOCKED,
     OFF_BOOK,
     OUTLIER,
@@ -37,16 +38,19 @@ from processors.increments import Increments
 from processors.items import AggTrade, BookChecksum, BookDelta, BookSnapshot, PastTrades, Quote, Trade
 from processors.line import NOTHING, SILENCE_US, Line
 from processors.normalize import base_delta, base_size, base_snapshot, is_plain, quoted_size
+from processors.ohlc import contradiction
 from processors.outliers import Outliers
+from processors.pulse import Pulse
 from processors.throttle import Throttle, What
 from processors.timed import TimedStreams
 from processors.watermark import Watermark
-from schemas.records import Depth, Instrument, Tick, TickKind
+from schemas.records import Candle, Depth, Instrument, Tick, TickKind
 
 TRADE: Final = "trade"
 AGG_TRADE: Final = "aggTrade"
 QUOTE: Final = "bookTicker"
 DEPTH: Final = "depth"
+TICKS: Final = "ticks"  # trades and quotes
 MOST_HELD_DELTAS: Final = 500
 
 
@@ -96,8 +100,10 @@ class SymbolState:
         self.bars = BarStage(instrument, self._watermark, trades_are_counted=trades_are_counted)
         self.timed.on_added_candle = self.bars.on_candle
         self.timed.on_corrected_candle = self.bars.on_corrected_candle
+        self.timed.on_inconsistent = self._note_inconsistent
         self.features = FeatureStage(instrument.symbol, windows_s) if windows_s else None
         self.increments = Increments(instrument.symbol)
+        self.ticks_pulse, self.depth_pulse = Pulse(), Pulse()
         trades, agg_trades, quotes = TradeChain(self.trades), TradeChain(self.agg_trades), Rising(self._quote_sequence)
         self.trade_line: Line[Trade] = Line(trades, partial(self.on_trade, in_turn=True), self._restart_trades)
         self.agg_trade_line: Line[AggTrade] = Line(
@@ -259,6 +265,7 @@ class SymbolState:
 
     def on_disconnect(self, batch: Batch, reason: str) -> None:
         """Forget the closed connection, and give up the book if no other one feeds it."""
+        self.rest()
         self.timed.leave(batch.connection)
         left = [line for line in self.lines() if line.leave(batch, batch.connection)]
         self.books.leave(batch.connection)
@@ -308,6 +315,24 @@ class SymbolState:
             self._heal(batch, self.absences.due(batch.recv_time_us))
         self.report(batch, self.throttle.due(batch.recv_time_us))
 
+    def is_silent(self) -> bool:
+        """Tell whether `on_silence` would tell anything."""
+        clock_us = self._watermark.clock_us
+        return self.ticks_pulse.is_due(clock_us) or self.depth_pulse.is_due(clock_us)
+
+    def on_silence(self, batch: Batch) -> None:
+        """Tell where nothing has come for far longer than usual, once for each silence."""
+        symbol, market, clock_us = self.instrument.symbol, self.instrument.market, self._watermark.clock_us
+        for channel, pulse in ((TICKS, self.ticks_pulse), (DEPTH, self.depth_pulse)):
+            if pulse.is_due(clock_us):
+                detail = pulse.tell(clock_us)
+                batch.event("STALE", symbol, market=market, channel=channel, detail=detail, is_of_stage=True)
+
+    def rest(self) -> None:
+        """Count silences from now on: nobody captured before, or a connection was closed."""
+        self.ticks_pulse.rest(self._watermark.beat_us)
+        self.depth_pulse.rest(self._watermark.beat_us)
+
     def set_back(self, now_us: int) -> None:
         """Wait for nothing longer than usual: the clock was set back to this time."""
         self.books.lead_heard_us = min(self.books.lead_heard_us, now_us)
@@ -335,12 +360,15 @@ class SymbolState:
         """List all streams that were met, and some that were not."""
         return [self.trade_line, self.agg_trade_line, self.quote_line, self.depth_line, *self.timed.lines.values()]
 
-    def note(self, batch: Batch, kind: str, channel: str) -> None:
+    def note(self, batch: Batch, kind: str, channel: str, detail: str = "") -> None:
         """Count something that may happen often."""
-        what = What(kind, channel=channel)
+        what = What(kind, channel=channel, detail=detail)
         count = self.throttle.note(what, batch.recv_time_us)
         if count:
             self.report(batch, [(what, count)])
+
+    def _note_inconsistent(self, batch: Batch, candle: Candle) -> None:
+        self.note(batch, INCONSISTENT, f"candle_{candle.interval}", contradiction(candle))
 
     def report(self, batch: Batch, counts: Iterable[tuple[What, int]]) -> None:
         """Add counts as quality events."""
@@ -552,11 +580,11 @@ class SymbolState:
         late = flag_time(kind, exchange_us, batch)
         if late:
             flag = self._flagged(batch, TRADE if kind == "TRADE" else AGG_TRADE, late, flag)
+        if self.ticks_pulse.moved_us != self._watermark.beat_us:
+            self.ticks_pulse.move(self._watermark.beat_us)
         outliers = self.outliers[kind]
         if flag:
-            if OFF_BOOK not in flag and CLOCK_STEP not in flag:
-                was_far = outliers.was_outlier(price, exchange_us or batch.recv_time_us)
-                flag = join_flags(flag, OUTLIER if was_far else "")
+            flag = _judged(outliers, price, exchange_us or batch.recv_time_us, flag)
         elif outliers.is_outlier(price, exchange_us or batch.recv_time_us):
             flag = OUTLIER
             if outliers.is_burst:
@@ -597,6 +625,8 @@ class SymbolState:
         late = self.lateness.flag("QUOTE", exchange_us, batch)
         if late:
             flag = self._flagged(batch, QUOTE, late, flag)
+        if self.ticks_pulse.moved_us != self._watermark.beat_us:
+            self.ticks_pulse.move(self._watermark.beat_us)
         self.sequence_id += 1
         tick = structs.replace(
             self._ticks.get("QUOTE") or self._blank_tick(batch, "QUOTE"),
@@ -639,6 +669,8 @@ class SymbolState:
         late = self.lateness.flag(DEPTH, delta.exchange_time_us, batch)
         if late:
             flag = self._flagged(batch, DEPTH, late, flag)
+        if self.depth_pulse.moved_us != self._watermark.beat_us:
+            self.depth_pulse.move(self._watermark.beat_us)
         depth = structs.replace(
             self._depth or self._blank_depth(batch),
             event_time_us=batch.event_time_us,
@@ -698,6 +730,8 @@ class SymbolState:
 
     def _add_snapshot(self, batch: Batch, *, is_keyframe: bool) -> None:
         keeper = self.keeper
+        if not is_keyframe and self.depth_pulse.moved_us != self._watermark.beat_us:
+            self.depth_pulse.move(self._watermark.beat_us)
         (bid_prices, bid_sizes), (ask_prices, ask_sizes) = keeper.book.levels()
         depth = Depth(
             event_time_us=batch.event_time_us,
@@ -734,3 +768,10 @@ class SymbolState:
         )
         if self.features is not None and report.kind == "BOOK_RESET":
             self.features.on_reset(batch)
+
+
+def _judged(outliers: Outliers, price: float, time_us: int, flag: str) -> str:
+    """Add to the flags of a trade of a time that is over whether it was an outlier then."""
+    if OFF_BOOK in flag or CLOCK_STEP in flag or not outliers.was_outlier(price, time_us):
+        return flag
+    return join_flags(flag, OUTLIER)

@@ -62,6 +62,7 @@ class TimedStreams:
         self.copies = Copies()
         self.on_added_candle: Callable[[Candle], None] | None = None
         self.on_corrected_candle: Callable[[Candle], None] | None = None
+        self.on_inconsistent: Callable[[Batch, Candle], None] | None = None
         self.forming: dict[str, dict[str, CandleItem]] = {}  # interval → connection → newest, where none is told final
         self.ended_us: dict[str, int] = {}  # interval → open time of the last of them that was handed on
         self.tickers: dict[str, TickerItem] = {}  # by connection, completed; of venues that send only what changed
@@ -151,6 +152,8 @@ class TimedStreams:
             candle = batch.records[-1]
             assert isinstance(candle, Candle)
             self.on_added_candle(candle)
+            if candle.flags and self.on_inconsistent is not None:
+                self.on_inconsistent(batch, candle)
 
     def _is_first_copy(self, batch: Batch, item: Timed | Liquidation) -> bool:
         if self.copies.is_first(_ENCODER.encode(item), batch.connection):

@@ -7,6 +7,7 @@ import msgspec
 MINUTE_US: Final = 60_000_000
 LATENESS_US: Final = 5_000_000
 """What comes so long after the end of its minute is not late."""
+BEAT_US: Final = 5_000_000
 UNWATCHED_US: Final = 10_000_000
 """CLOCK frames come once a second from each producer; where none came for so long, none of them captured."""
 BELIEVED: Final = 3
@@ -42,10 +43,11 @@ class Watermark:
     that it was a clock set wrongly: `settled_us` is the edge by which things are forgotten.
     """
 
-    __slots__ = ("_count", "_left_us", "_other_us", "_reached_us", "clock_us", "edge_us", "settled_us")
+    __slots__ = ("_count", "_left_us", "_other_us", "_reached_us", "beat_us", "clock_us", "edge_us", "settled_us")
 
     def __init__(self) -> None:
         self.clock_us = self.edge_us = 0  # 0 = there was no CLOCK frame yet; minutes before the edge are closed
+        self.beat_us = 0  # the clock, down to 5 s: by which symbols are seen to be silent
         self.settled_us = 0  # the edge, or that of before a step ahead which is not settled
         self._other_us = self._count = 0  # a time that was told lately, over 10 s away, and how often in a row
         self._left_us = self._reached_us = 0  # the last step ahead, while it is not settled
@@ -92,6 +94,7 @@ class Watermark:
     def _set(self, clock_us: int) -> None:
         self.clock_us = clock_us
         self.edge_us = _edge(clock_us)
+        self.beat_us = clock_us - clock_us % BEAT_US
         if (
             self.edge_us - self._reached_us >= SETTLED_US
         ):  # with the edge alone, so that within a minute nothing changes

@@ -10,7 +10,8 @@ QUALITY_KINDS: Final[dict[str, str]] = {
     "BOOK_READY": "A snapshot joined the deltas; count = those applied to it (published before, as UNJOINED).",
     "CONNECT": "A connection to the venue was opened.",
     "DISCONNECT": "A connection to the venue was lost or closed; what came meanwhile is missing.",
-    "STALE": "A subscribed channel was silent for longer than it should be; its connection was closed for that.",
+    "STALE": "A subscribed channel was silent for longer than it should be; its connection was closed for that. "
+    "With a symbol: its trades and quotes, or its book, did not move for far longer than usual.",
     "CROSSED": "Best bid above best ask.",
     "LOCKED": "Best bid and best ask are the same price.",
     "DUPLICATE": "Items already seen were dropped; count tells how many.",
@@ -26,6 +27,7 @@ QUALITY_KINDS: Final[dict[str, str]] = {
     "CHECKSUM": "A book does not have the checksum that the venue sends; it is given up until the next snapshot.",
     "OUTLIER_BURST": "Of the last 64 trades 8 or more lie over 5 sigma from their recent past: flagged OUTLIER.",
     "BAR_DIFFERS": "Our bar differs from the venue's candle; detail: open time in µs, figures; count tells how many.",
+    "INCONSISTENT": "Figures of a bar, or of a venue's candle, contradict one another: flagged so; detail tells which.",
     "LATE_FOR_BAR": "Trades came over an hour late: their bars stay as they are; count tells how many.",
     "DIVERGENCE": "A venue's price left those of the others; count tells for how many seconds of a minute.",
     "BOOK_LEAD": "The book of another connection is published from here on; detail names it.",

@@ -128,18 +128,7 @@ def running(folder: Path, roles: Collection[str] = ROLES, load: Load = SPOT) -> 
     stack.up(settings, lambda line: print(line, file=sys.stderr))
     try:
         deploy(settings)
-        named = {
-            "--venue": load.venue,
-            "--market": load.market,
-            "--port": settings.local.simulator_port,
-            "--symbols": load.symbols,
-            "--rate": load.rate,
-        }
-        arguments = [str(part) for pair in named.items() for part in pair] + ["--autostart"]
-        background.start(settings, background.VENUE, ["tickerplant.local.venue", *arguments])
-        until_s = time.monotonic() + PATIENCE_S
-        while not SimulatedVenue(settings, load.venue.upper()).is_up() and time.monotonic() < until_s:
-            time.sleep(POLL_S)
+        start_venue(settings, load)
         supervisor.start()
         keeper.start()
         yield settings, supervisor
@@ -150,6 +139,23 @@ def running(folder: Path, roles: Collection[str] = ROLES, load: Load = SPOT) -> 
         supervisor.stop()
         background.stop(settings, lambda _line: None)
         stack.down(settings, lambda _line: None)
+
+
+def start_venue(settings: Settings, load: Load) -> SimulatedVenue:
+    """Start the simulated venue, whose market begins at once."""
+    named = {
+        "--venue": load.venue,
+        "--market": load.market,
+        "--port": settings.local.simulator_port,
+        "--symbols": load.symbols,
+        "--rate": load.rate,
+    }
+    arguments = [str(part) for pair in named.items() for part in pair] + ["--autostart"]
+    background.start(settings, background.VENUE, ["tickerplant.local.venue", *arguments])
+    venue, until_s = SimulatedVenue(settings, load.venue.upper()), time.monotonic() + PATIENCE_S
+    while not venue.is_up() and time.monotonic() < until_s:
+        time.sleep(POLL_S)
+    return venue
 
 
 def settings_in(folder: Path, load: Load) -> Settings:

@@ -15,10 +15,20 @@ ROOT: Final = Path(__file__).parents[2]
 HOME: Final = ROOT / ".tickerplant" / "peers"
 # What is installed for each: the newest release of the peer that its users get, pinned.
 PACKAGES: Final = {
+    "aiokafka": ("aiokafka==0.14.0", "cramjam==2.14.0", "fastavro==1.13.1", "orjson==3.13.0", "uvloop==0.23.0"),
     "ccxt": ("ccxt==4.5.90",),
     "cryptofeed": ("cryptofeed==2.4.1",),
+    "faust": (
+        "faust-streaming==0.15.3",
+        "cramjam==2.14.0",
+        "fastavro==1.13.1",
+        "orjson==3.13.0",
+        "uvloop==0.23.0",
+    ),
     "hftbacktest": ("hftbacktest==2.4.4",),
+    "loop": ("confluent-kafka==2.16.0", "fastavro==1.13.1", "orjson==3.13.0"),
     "order_book": ("order-book==1.1.0; python_version >= '3.13'", "order-book==0.6.1; python_version < '3.13'"),
+    "quixstreams": ("quixstreams[avro]==3.28.1", "orjson==3.13.0"),
     "sortedcontainers": ("sortedcontainers==2.4.0",),
 }
 

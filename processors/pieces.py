@@ -26,6 +26,7 @@ from processors.flags import LateRun
 from processors.healing import Wound
 from processors.items import AggTrade, BookDelta, CandleItem, Quote, Texts, TickerItem, Trade
 from processors.line import NOTHING, Carrier, Held, Line
+from processors.listings import Reading
 from processors.memory import Memory
 from processors.outliers import OutliersPiece
 from processors.pulse import Pulse
@@ -142,6 +143,7 @@ class SymbolPiece(msgspec.Struct, array_like=True):
     tickers: dict[str, TickerItem] = {}  # by connection, of venues that send only what changed
     late_runs: dict[str, LateRun] = {}
     pulses: tuple[Pulse, Pulse] = msgspec.field(default_factory=lambda: (Pulse(), Pulse()))  # of ticks, of depth
+    is_released: bool = False  # it expired, and nothing of it is kept
 
 
 class MarketPiece(msgspec.Struct, array_like=True):
@@ -183,6 +185,7 @@ class HeadPiece(msgspec.Struct, array_like=True):
     clocks: dict[str, int] = {}  # connection → receive time of its last CLOCK
     watermark: WatermarkPiece = msgspec.field(default_factory=WatermarkPiece)
     loss: LossPiece | None = None  # to be told with the next raw record
+    readings: dict[str, Reading] = {}  # of instrument lists whose last page has not come, by connection
 
 
 _ENCODER = msgspec.msgpack.Encoder()
@@ -276,6 +279,7 @@ def _capture(state: SymbolState, *, is_whole: bool) -> SymbolPiece:
         tickers=state.timed.tickers,
         late_runs=state.lateness.runs,
         pulses=(state.ticks_pulse, state.depth_pulse),
+        is_released=state.is_released,
     )
 
 

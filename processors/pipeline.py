@@ -8,6 +8,8 @@ from collections import Counter, deque
 from collections.abc import Callable, Iterable, Sequence
 from typing import Any, Final, NoReturn
 
+from msgspec import structs
+
 from processors.batch import Batch, bad_record
 from processors.errors import FrameError, StateError
 from processors.items import (
@@ -28,6 +30,7 @@ from processors.items import (
     Trade,
     UnknownField,
 )
+from processors.listings import Listings
 from processors.memory import Memory
 from processors.pieces import (
     HEAD,
@@ -66,6 +69,8 @@ APART_US: Final = 60_000_000  # how far clocks of producers may differ
 MOST_CLOCKS: Final = 64
 GONE_US: Final = 3_000_000  # a CLOCK comes each second; nodes' clocks agree far better
 CLOCK_PREFIX: Final = "clock-"
+FEW: Final = 10  # instruments that may be delisted at once, whatever a market's size
+RELEASE_US: Final = 7 * 86_400_000_000  # after the expiry of a contract: its last bars are told, and past changing
 MARKET_SHARES: Final = 64  # of a list of 10 MB, each is a small piece
 
 OF_NO_SYMBOL: Final = (UnknownField, Notice, ConnectionGap)
@@ -126,6 +131,7 @@ class Pipeline:
         self._memories: dict[str, Memory] = {}
         self._names = SYMBOLOGIES[venue]
         self._symbology = Symbology()
+        self._listings = Listings()
         self._states: dict[tuple[str, str], SymbolState] = {}
         self._by_symbol: dict[str, SymbolState] = {}
         self._ordered: list[SymbolState] = []  # by canonical symbol, so that no restore changes the order of output
@@ -258,6 +264,7 @@ class Pipeline:
                 clocks=self._clocks,
                 watermark=self._watermark.capture(),
                 loss=self._loss,
+                readings=self._listings.readings,
             )
         )
 
@@ -275,7 +282,7 @@ class Pipeline:
             self._throttle.restore(head.throttle)
             self._event_time_us = head.event_time_us
             self.tally, self._loss, self._clocks = head.tally, head.loss, head.clocks
-            self._memories = head.memories
+            self._memories, self._listings.readings = head.memories, head.readings
             self._watermark.restore(head.watermark)
         elif name.startswith(MARKET_PREFIX):
             instruments = decode_piece(MarketPiece, name, payloads[-1]).instruments
@@ -284,6 +291,8 @@ class Pipeline:
                 self._lists.setdefault(_list_name(each), {})[each.venue_symbol] = each
         else:
             pieces = [decode_piece(SymbolPiece, name, payload) for payload in payloads]
+            if pieces[-1].is_released:
+                return
             market = pieces[-1].instrument.market
             if market not in VENUES[self._venue].MARKETS:
                 raise StateError(f"state of {name!r} is of a market {market!r} that is not known")
@@ -459,16 +468,48 @@ class Pipeline:
 
     def _on_instruments(self, batch: Batch, frame: Frame) -> None:
         try:
-            listed = self._names.read_list(batch.market, frame.payload, batch.event_time_us).instruments
+            listing = self._names.read_list(batch.market, frame.payload, batch.event_time_us)
         except ValueError as error:
             raise FrameError(f"instrument list: {str(error)[:REASON_CHARS]}") from error
-        renamed = [each for each in listed if self._is_renamed(each)]
-        for instrument in self._take_in(batch.market, [each for each in listed if not self._is_renamed(each)]):
+        renamed = [each for each in listing.instruments if self._is_renamed(each)]
+        told = [each for each in listing.instruments if not self._is_renamed(each)]
+        absent = self._listings.take(batch.connection, frame, listing, lambda: self._trading(batch.market))
+        if absent is not None:
+            told += self._delisted(batch, absent)
+            self._release(batch)
+        for instrument in self._take_in(batch.market, told):
             if self._is_ours(instrument):
                 batch.instrument(instrument)
         if renamed:
             names = ", ".join(f"{each.venue_symbol[:40]!r} {each.symbol[:40]}" for each in renamed[:3])
             raise FrameError(f"instrument list: {len(renamed)} had another symbol until now: {names}")
+
+    def _trading(self, market: str) -> list[str]:
+        """List the venue's names of what trades, as lists told."""
+        return [each.venue_symbol for each in self._symbology if each.market == market and _is_listed(each)]
+
+    def _delisted(self, batch: Batch, absent: Sequence[str]) -> list[Instrument]:
+        """Make of what no list names any more such that does not trade; most of a market is rather a bad answer."""
+        if len(absent) >= FEW and 2 * len(absent) > len(self._trading(batch.market)):
+            self._note(
+                batch, What("VENUE_NOTICE", batch.market, detail="a list that lacks most of a market is doubted")
+            )
+            return []
+        found = (self._symbology.find(batch.market, each) for each in absent)
+        return [structs.replace(each, is_trading=False, event_time_us=batch.event_time_us) for each in found if each]
+
+    def _release(self, batch: Batch) -> None:
+        """Forget the symbols that expired so long ago that nothing is told of them any more."""
+        until_us = batch.event_time_us - RELEASE_US
+        for state in [each for each in self._ordered if 0 < each.instrument.expiry_time_us < until_us]:
+            instrument = state.instrument
+            if instrument.market != batch.market:
+                continue
+            self._touch(state)
+            del self._states[instrument.market, instrument.venue_symbol], self._by_symbol[instrument.symbol]
+            self._ordered.remove(state)
+            self._touched[instrument.symbol] = empty = self._make_state(instrument)
+            empty.is_released = True
 
     def _is_renamed(self, instrument: Instrument) -> bool:
         """Tell whether what runs under one canonical symbol is now listed under another: state is kept by symbol."""
@@ -511,18 +552,21 @@ class Pipeline:
             raise FrameError(
                 f"{venue_symbol[:40]!r} and {other.instrument.venue_symbol!r} are both {instrument.symbol}"
             )
-        rule, counted = self._book_rule(batch.market), self._are_counted(batch.market)
-        state = SymbolState(
+        self._touched.pop(instrument.symbol, None)  # what it was released as
+        state = self._make_state(instrument)
+        self._add_state(state)
+        return state
+
+    def _make_state(self, instrument: Instrument) -> SymbolState:
+        return SymbolState(
             instrument,
-            rule,
+            self._book_rule(instrument.market),
             self._keyframe_us,
-            trades_are_counted=counted,
-            is_healed=bool(self._facts[batch.market].past_trades),
+            trades_are_counted=self._are_counted(instrument.market),
+            is_healed=bool(self._facts[instrument.market].past_trades),
             watermark=self._watermark,
             windows_s=self._windows_s,
         )
-        self._add_state(state)
-        return state
 
     def _assume(self, batch: Batch, venue_symbol: str) -> Instrument:
         try:
@@ -598,6 +642,10 @@ def producer_of(connection: str) -> str:
 def _clock_of(connection: str) -> str:
     """Name the clock of a connection's producer."""
     return CLOCK_PREFIX + producer_of(connection)
+
+
+def _is_listed(instrument: Instrument) -> bool:
+    return instrument.is_trading and not instrument.is_assumed
 
 
 def _list_name(instrument: Instrument) -> str:

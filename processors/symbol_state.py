@@ -82,6 +82,7 @@ class SymbolState:
         self._are_counted = trades_are_counted
         self.are_summed = False  # where they are counted: the last trade summed up several, so that it was not
         self._is_healed = is_healed and trades_are_counted
+        self.is_released = False  # it is kept no more: what is captured of it says so
         self.sequence_id = 0
         self.trades = SeenIds()
         self.recent_trades = RecentIds()  # where they are not counted

@@ -196,9 +196,10 @@ class Capture:
                 examples = listing.unreadable[:EXAMPLES]
                 self._log.warning("instruments_left_out", count=len(listing.unreadable), examples=examples)
         await self._intake.gate.passed()
-        for request, body in bodies:
+        for page, (request, body) in enumerate(bodies, 1):
+            name = f"{request}#page={page}/{len(bodies)}" if self._is_whole else request
             for lane in self._lanes:
-                lane.add("INSTRUMENTS", self._run.now_us(), body, request)
+                lane.add("INSTRUMENTS", self._run.now_us(), body, name)
         self._listed = Symbology(instruments)
         self.is_listed = True
         self._log.info("instruments", listed=len(instruments))
@@ -210,7 +211,9 @@ class Capture:
             return await self._fetch_list(())
 
     async def _fetch_list(self, names: Sequence[str]) -> list[tuple[str, bytes]]:
-        self._is_whole = not names
+        market, base = self.venue.market, self.venue.rest_url
+        asked, all_there_are = (self.wire.list_requests(market, each, base) for each in (names, ()))
+        self._is_whole = asked == all_there_are
         return await fetch_list(self.venue, self._fetcher, names)
 
     def _wanted(self) -> list[Stream]:

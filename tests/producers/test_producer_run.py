@@ -225,6 +225,7 @@ async def test_list_that_cannot_be_fetched_is_tried_again(make: Any, venue: Any,
         await until(lambda: outlet.frames("CONNECT"))
 
     assert {frame.payload for frame in outlet.frames("INSTRUMENTS")} == {listing(*NAMES)}
+    assert {frame.request.partition("#")[2] for frame in outlet.frames("INSTRUMENTS")} == {"page=1/1"}
 
 
 async def test_name_that_spoils_the_short_list_is_found_missing_in_the_whole_one(make: Any, venue: Any) -> None:
@@ -298,7 +299,7 @@ async def test_a_list_is_fetched_page_by_page_by_get_or_post(
         await until(lambda: "lateusdt@trade" in venue.subscribed)
     lists = {frame.request: frame.payload for frame in outlet.frames("INSTRUMENTS")}
 
-    assert list(lists.values()) == [listing(*NAMES), listing("LATE")]
+    assert list(lists.values()) == [listing(*NAMES), listing("LATE")]  # of names that were asked for: not all there are
     assert list(lists)[1] == f'POST {venue.rest_url}/more {{"page":2}}'
     assert venue.posted == [b'{"page":2}']
 

@@ -45,7 +45,7 @@ def measure() -> dict[str, Any]:
     return {
         "us_per_tick": dict(found.us_per_tick),
         "us_per_tick_in_all": round(sum(found.us_per_tick.values()), 1),
-        "bytes_per_tick": {name: round(size / found.ticks, 1) for name, size in sizes.items()},
+        "bytes_per_tick": {name: round(size / found.all_ticks, 1) for name, size in sizes.items()},
         "ticks": found.ticks,
         "seconds": round(found.seconds, 1),
         "memory_mb": dict(found.memory_mb),

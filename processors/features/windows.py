@@ -5,6 +5,7 @@ second to its oldest. No sum is ever taken from another, so no value depends on 
 """
 
 import math
+from array import array
 from collections import deque
 from collections.abc import Iterable, Sequence
 from itertools import accumulate
@@ -18,7 +19,7 @@ Column = list[float | None]
 """One value for each window; None = the window holds no data for it."""
 
 
-class Second(msgspec.Struct, array_like=True):
+class Second(msgspec.Struct, array_like=True, gc=False):
     """What a second adds to the windows that hold it.
 
     Args:
@@ -57,20 +58,26 @@ SILENT: Final = Second()
 
 
 class _Count:
-    """Counts over windows: differences of integers are exact."""
+    """Counts over windows: differences of integers are exact.
 
-    __slots__ = ("_so_far",)
+    A ring of what was counted so far, zeros where nothing was yet: a quarter of the memory of as many Python integers.
+    """
+
+    __slots__ = ("_at", "_so_far")
 
     def __init__(self, most: int) -> None:
-        self._so_far: deque[int] = deque((0,), maxlen=most + 1)  # the newest first
+        self._so_far = array("q", bytes(8 * (most + 1)))
+        self._at = 0  # of the newest
 
     def push(self, count: int) -> None:
-        self._so_far.appendleft(self._so_far[0] + count)
+        so_far, before = self._so_far, self._at
+        self._at = at = before + 1 if before + 1 < len(so_far) else 0
+        so_far[at] = so_far[before] + count
 
     def over(self, lengths_s: Sequence[int]) -> list[int]:
-        so_far = self._so_far
-        now, last = so_far[0], len(so_far) - 1
-        return [now - so_far[min(length_s, last)] for length_s in lengths_s]
+        so_far, at = self._so_far, self._at
+        now = so_far[at]
+        return [now - so_far[at - length_s] for length_s in lengths_s]  # an index below 0 counts from the end
 
 
 class Windows:

@@ -11,7 +11,7 @@ CodecError
 import json
 import struct
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from functools import cache
 from importlib import resources
 from io import BytesIO
@@ -116,6 +116,11 @@ class Decoder(Generic[R]):
         self._refused: dict[int, str] = {}
         self._now_s = now_s
         self._asked_s: dict[int, float] = {}  # id that was not known → when it was asked for
+
+    @property
+    def own_headers(self) -> Collection[bytes]:
+        """Headers that were met of values which are written as we write them, by the same schema."""
+        return self._own
 
     def decode(self, value: bytes) -> R:
         """Decode one framed record.

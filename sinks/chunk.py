@@ -10,7 +10,7 @@ atomic step, from one owner of the partition to the next, and need no answer fro
 """
 
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Final
@@ -134,6 +134,43 @@ def drop_repeats(rows: Sequence[Row], marks: dict[tuple[str, int], tuple[int, in
     return fresh
 
 
+def fresh_rows(rows: pa.RecordBatch, marks: Marks) -> np.ndarray:
+    """Tell which rows are above the mark of their source and all of it before them: as `drop_repeats`, for columns."""
+    offsets, indices = rows["source_offset"].to_numpy(), rows["source_index"].to_numpy()
+    found = np.ones(len(offsets), bool)
+    for source, places in _by_source(rows):
+        mark = marks.get(source, (-1, -1))
+        mine, inner = offsets[places], indices[places]
+        steps = np.diff(mine)
+        is_rising = (steps > 0) | ((steps == 0) & (np.diff(inner) > 0))
+        if (mine[0], inner[0]) > mark and is_rising.all():
+            continue
+        for place, at in zip(places.tolist(), zip(mine.tolist(), inner.tolist(), strict=True), strict=True):
+            found[place] = at > mark
+            mark = max(mark, at)
+    return found
+
+
+def raise_marks(rows: pa.RecordBatch, marks: dict[tuple[str, int], tuple[int, int]]) -> None:
+    """Raise marks to the last row of each source, all of them above it."""
+    for source, places in _by_source(rows):
+        last = int(places[-1])
+        marks[source] = rows["source_offset"][last].as_py(), rows["source_index"][last].as_py()
+
+
+def _by_source(rows: pa.RecordBatch) -> Iterator[tuple[tuple[str, int], np.ndarray]]:
+    """Give the sources of rows, each with where its rows are: nearly always one."""
+    topics, partitions = rows["source_topic"].dictionary_encode(), rows["source_partition"].to_numpy()
+    names = topics.dictionary.to_pylist()
+    codes = topics.indices.to_numpy().astype(np.int64) << 32 | partitions.astype(np.int64) & 0xFFFF_FFFF
+    if len(codes) and (codes == codes[0]).all():
+        yield (names[0], int(partitions[0])), np.arange(len(codes))
+        return
+    for code in np.unique(codes):
+        places = np.flatnonzero(codes == code)
+        yield (names[code >> 32], int(partitions[places[0]])), places
+
+
 @dataclass
 class _Open:
     """The chunk being filled."""
@@ -226,6 +263,55 @@ class Buffer:
         if len(chunk.rows) >= COMPACT_ROWS:
             self._compact(chunk)
         self._close_if_full(chunk)
+
+    def add_all(self, offsets: np.ndarray, rows: pa.RecordBatch, *, sizes: np.ndarray, now_s: float) -> None:
+        """Take records of one row each, as `add` would one after the other: their offsets, rows and encoded sizes.
+
+        Raises:
+            LogWentBackError: an offset is not above the one before; those up to it are taken.
+        """
+        back = np.flatnonzero(np.diff(offsets) <= 0)
+        count = int(back[0]) + 1 if back.size else len(offsets)
+        is_fresh = fresh_rows(rows, self._marks) if self.table.drops_repeats else np.ones(len(offsets), bool)
+        row_counts, byte_counts = np.cumsum(is_fresh), np.cumsum(sizes)
+        at = 0
+        while at < count:
+            chunk = self._chunk_for(int(offsets[at]), now_s)
+            if self._pending_end is not None:
+                end = int(np.searchsorted(offsets[:count], self._pending_end, "right"))
+            else:
+                rows_left, bytes_left = self._limits.rows - chunk.row_count, self._limits.size_bytes - chunk.size_bytes
+                rows_before, bytes_before = (int(each[at - 1]) if at else 0 for each in (row_counts, byte_counts))
+                fullest = min(
+                    int(np.searchsorted(row_counts, rows_before + rows_left)),
+                    int(np.searchsorted(byte_counts, bytes_before + bytes_left)),
+                )
+                end = min(max(fullest, at) + 1, count)
+            part = slice(at, end)
+            self._take(chunk, offsets[part], rows[part], is_fresh=is_fresh[part], size_bytes=int(sizes[part].sum()))
+            self._close_if_full(chunk)
+            at = end
+        if count < len(offsets):
+            self._chunk_for(int(offsets[count]), now_s)
+
+    def _take(
+        self, chunk: _Open, offsets: np.ndarray, rows: pa.RecordBatch, *, is_fresh: np.ndarray, size_bytes: int
+    ) -> None:
+        """Put records into a chunk that has room for them."""
+        fresh = rows if is_fresh.all() else rows.filter(pa.array(is_fresh))
+        chunk.end = int(offsets[-1])
+        self._next_offset = chunk.end + 1
+        self.unread.good(len(offsets))
+        if self.table.drops_repeats:
+            raise_marks(fresh, self._marks)
+        if chunk.counts is not None:
+            chunk.counts += zip(offsets.tolist(), is_fresh.astype(int).tolist(), strict=True)
+        chunk.row_count += fresh.num_rows
+        chunk.repeats += rows.num_rows - fresh.num_rows
+        chunk.size_bytes += size_bytes
+        self._compact(chunk)
+        if fresh.num_rows:
+            chunk.batches.append(fresh)
 
     def add_letter(self, offset: int, letter: DeadLetter, *, now_s: float) -> None:
         """Take a record that could not be read; raises as `add`."""

@@ -7,18 +7,17 @@ outlasted by a long stop); ReplacingMergeTree on the source id is the last line.
 
 import contextlib
 import struct
-from collections.abc import Callable, Iterator, Sequence
-from itertools import pairwise
+from collections.abc import Callable, Sequence
 from typing import Any, ClassVar, Final
 
-import numpy as np
 import pyarrow as pa
 from clickhouse_driver import Client
 from clickhouse_driver.errors import Error, NetworkError, SocketTimeoutError
 
-from sinks.altered import PAIRS, check_columns
+from sinks.altered import check_columns
 from sinks.chunk import Chunk, Limits
 from sinks.clickhouse_client import connect, first_line, greet, is_busy, make_client
+from sinks.native import ColumnClient, insert_columns
 from sinks.store import Refused, StoreBusyError
 from sinks.tables import RAW, TABLES, Table
 from tickerplant.errors import DependencyError, UserError
@@ -74,7 +73,7 @@ class ClickHouseStore:
             UserError: it refuses us; a table is missing, or was altered so that rows do not fit.
         """
         self._drop()
-        self._client = connect(self._settings)
+        self._client = connect(self._settings, ColumnClient)
         for table in (RAW, *TABLES.values()):
             self._look_at(table)
 
@@ -122,7 +121,7 @@ class ClickHouseStore:
 
     def _connected(self) -> Client:
         if self._client is None:
-            self._client = connect(self._settings)
+            self._client = connect(self._settings, ColumnClient)
         return self._client
 
     def _suspect(self, table: Table) -> None:
@@ -179,11 +178,10 @@ class ClickHouseStore:
         return known
 
     def _insert(self, chunk: Chunk, rows: pa.Table, token_suffix: str) -> None:
-        names, values = insert_columns(rows)
+        names, columns = insert_columns(rows)
         self._connected().execute(
             f"INSERT INTO {chunk.table.name}{self._suffix} ({', '.join(names)}) VALUES",
-            values,
-            columnar=True,
+            [columns],
             settings={**INSERT_SETTINGS, "insert_deduplication_token": token(chunk) + token_suffix},
         )
 
@@ -249,38 +247,3 @@ def _refusal(insert: Callable[[pa.Table, str], None], rows: pa.Table, suffix: st
             raise
         return first_line(error)
     return None
-
-
-def insert_columns(rows: pa.Table) -> tuple[list[str], list[list[Any]]]:
-    """Turn rows into the names and values of an insert."""
-    joined = {part for pair in PAIRS.values() for part in pair}
-    single = [name for name in rows.column_names if name not in joined]
-    pairs = [name for name, (prices, _sizes) in PAIRS.items() if prices in rows.column_names]
-    values = [python_values(rows[name]) for name in single]
-    return single + pairs, values + [list(levels(*(rows[part] for part in PAIRS[name]))) for name in pairs]
-
-
-def levels(prices: pa.ChunkedArray, sizes: pa.ChunkedArray) -> Iterator[list[tuple[float, float]]]:
-    """Zip two parallel arrays of each row to a list of (price, size)."""
-    for row_prices, row_sizes in zip(_lists(prices), _lists(sizes), strict=True):
-        yield list(zip(row_prices, row_sizes, strict=True))
-
-
-def python_values(column: pa.ChunkedArray) -> list[Any]:
-    """Turn a column into Python values, fast; null → None, NaN stays NaN, text → its UTF-8 bytes or str."""
-    array = column.combine_chunks()
-    if pa.types.is_string(array.type):
-        encoded = array.dictionary_encode()
-        words = np.array([*encoded.dictionary.to_pylist(), None], dtype=object)
-        return list(words[encoded.indices.fill_null(len(words) - 1).to_numpy()].tolist())
-    if array.null_count == 0 and not (pa.types.is_binary(array.type) or pa.types.is_list(array.type)):
-        return list(array.to_numpy(zero_copy_only=False).tolist())
-    return list(array.to_pylist())
-
-
-def _lists(column: pa.ChunkedArray) -> Iterator[list[float]]:
-    array = column.combine_chunks()
-    offsets = array.offsets.to_numpy().tolist()
-    values = array.values.to_numpy().tolist()
-    for start, end in pairwise(offsets):
-        yield values[start:end]

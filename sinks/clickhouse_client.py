@@ -19,19 +19,19 @@ NO_SPACE: Final = ("errno: 28", "No space left on device")
 """What a full disk is told by where a file could be begun and not be written: under several codes."""
 
 
-def connect(settings: ClickHouse) -> Client:
+def connect(settings: ClickHouse, make: type[Client] = Client) -> Client:
     """Connect, and make sure that somebody answers.
 
     Raises:
         DependencyError: nobody does.
         UserError: user or password are refused.
     """
-    client = make_client(settings, ANSWER_S)
+    client = make_client(settings, ANSWER_S, make)
     greet(client, settings)
     return client
 
 
-def make_client(settings: ClickHouse, answer_s: float) -> Client:
+def make_client(settings: ClickHouse, answer_s: float, make: type[Client] = Client) -> Client:
     """Make a client, which connects when it is first used, and again after `disconnect`.
 
     Args:
@@ -39,7 +39,7 @@ def make_client(settings: ClickHouse, answer_s: float) -> Client:
     """
     # The driver logs a traceback for each failed try; we say once that the store is down.
     logging.getLogger("clickhouse_driver").setLevel(logging.CRITICAL)
-    return Client(
+    return make(
         **clickhouse_options(settings),
         connect_timeout=min(CONNECT_S, answer_s),
         send_receive_timeout=answer_s,

@@ -15,6 +15,7 @@ from tickerplant.kafka import (
     Consumer,
     KafkaError,
     KafkaException,
+    Message,
     Told,
     TopicPartition,
     refusal,
@@ -69,15 +70,13 @@ class KafkaLog:
 
     def poll(self, most: int, timeout_s: float) -> list[Entry]:
         """Wait for entries; raises UserError where the broker refuses us for good."""
-        entries = []
-        for message in self._member.fetch(most, timeout_s):
-            error = message.error()
-            if error is not None:
-                self._check(error)
-                continue
-            # Asserted by the library's contract: a message without an error has all of these.
-            written_us = message.timestamp()[1] * 1000
-            entries.append(Entry(message.topic(), message.partition(), message.offset(), message.value(), written_us))  # type: ignore[arg-type]
+        messages = self._member.fetch(most, timeout_s)
+        if any(map(Message.error, messages)):
+            messages = [message for message in messages if self._is_record(message)]
+        # By maps, since this is done for every record.
+        places = map(Message.topic, messages), map(Message.partition, messages), map(Message.offset, messages)
+        written_us = (time_ms * 1000 for _kind, time_ms in map(Message.timestamp, messages))
+        entries = list(map(Entry._make, zip(*places, map(Message.value, messages), written_us, strict=True)))
         if self._told.refused is not None:
             self._told.check()
         return entries
@@ -179,6 +178,13 @@ class KafkaLog:
             return
         for name, topic_id in topic_ids(self._settings, topics).items():
             self.lives[name] = life_of(topic_id)
+
+    def _is_record(self, message: Message) -> bool:
+        """Tell a record from an error, which is judged; raises as `poll`."""
+        error = message.error()
+        if error is not None:
+            self._check(error)
+        return error is None
 
     def _check(self, error: KafkaError) -> None:
         refused = refusal(self._settings, error)

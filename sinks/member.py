@@ -97,6 +97,8 @@ class Member:
         wanted = max(1, most - len(self._early))
         is_ready = self._early and not self._is_held
         came = self.client.consume(wanted, 0 if is_ready else timeout_s)
+        if not (self._early or self._is_held or self._is_full):
+            return came
         self._early.extend(came)  # behind what is forgotten where partitions were given to us in the same call
         if self._is_held:
             return self._held()

@@ -1,9 +1,12 @@
 """Bytes of a topic's records → rows of its table."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NamedTuple
 
+import pyarrow as pa
+
 from schemas.codec import Decoder, UnknownSchemaError, WireFormatError
+from schemas.columnar import columns_decoder_of
 from schemas.records import DeadLetter, Record
 from sinks.columns import Row, frame_rows
 from sinks.tables import RAW, table_of
@@ -53,6 +56,20 @@ class RowReader:
     def name(self, topic: str) -> str:
         """Tell a topic's name in the catalogue."""
         return topic.removesuffix(self._suffix)
+
+    def reads_many(self, topic: str) -> bool:
+        """Tell whether entries of a topic may be decoded together."""
+        return columns_decoder_of(table_of(self.name(topic)).record) is not None
+
+    def read_many(self, entries: Sequence[Entry]) -> pa.RecordBatch | None:
+        """Decode entries of one topic to columns, a row each; None = they are to be read one by one."""
+        topic = entries[0].topic
+        decode = columns_decoder_of(table_of(self.name(topic)).record)
+        values = [entry.value for entry in entries]
+        if decode is None or None in values:
+            return None
+        decoder = self._decoders.get(topic) or self._decoder(topic)
+        return decode(values, decoder.own_headers)  # type: ignore[arg-type]  # None is not in values
 
     def read(self, entry: Entry) -> list[Row] | DeadLetter:
         """Decode to rows (none for a tombstone), or tell why not as a dead letter.

@@ -17,6 +17,7 @@ HOME: Final = ROOT / ".tickerplant" / "peers"
 PACKAGES: Final = {
     "aiokafka": ("aiokafka==0.14.0", "cramjam==2.14.0", "fastavro==1.13.1", "orjson==3.13.0", "uvloop==0.23.0"),
     "ccxt": ("ccxt==4.5.90",),
+    "clickhouse-connect": ("clickhouse-connect==1.12.0", "confluent-kafka[avro,schemaregistry]==2.16.0"),
     "cryptofeed": ("cryptofeed==2.4.1",),
     "faust": (
         "faust-streaming==0.15.3",
@@ -28,6 +29,7 @@ PACKAGES: Final = {
     "hftbacktest": ("hftbacktest==2.4.4",),
     "loop": ("confluent-kafka==2.16.0", "fastavro==1.13.1", "orjson==3.13.0"),
     "order_book": ("order-book==1.1.0; python_version >= '3.13'", "order-book==0.6.1; python_version < '3.13'"),
+    "pyarrow": ("pyarrow==26.0.1", "fastavro==1.13.1", "s3fs==2026.9.0", "confluent-kafka==2.16.0"),
     "quixstreams": ("quixstreams[avro]==3.28.1", "orjson==3.13.0"),
     "sortedcontainers": ("sortedcontainers==2.4.0",),
 }

@@ -15,7 +15,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from schemas import records, topics
+from schemas.arrow import arrow_schema
 from schemas.codec import HEADER, Decoder, Encoder, UnknownSchemaError, WireFormatError, schema_text
+from schemas.columnar import columns_decoder_of
 from schemas.decoding import UNSURE
 from schemas.decoding import decoder_of as quick_decoder_of
 
@@ -174,6 +176,64 @@ def test_what_flows_most_is_decoded_without_fastavro() -> None:
 
     assert {records.Tick, records.Depth, records.Candle} <= QUICK.keys()
     assert [read_by_both(records.Tick, body[HEADER.size :]) for _ in range(2)] == [True, True]
+
+
+TOGETHER = [record for record in RECORDS if columns_decoder_of(record) is not None]
+FRAME = HEADER.pack(0, SCHEMA_ID)
+
+
+def read_together(record: type[records.Record], bodies: list[bytes]) -> list[str] | None:
+    """Decode many at once, rows as text, for NaN is not equal to itself; None = they are to be read one by one."""
+    decode = columns_decoder_of(record)
+    assert decode
+    found = decode([FRAME + body for body in bodies], {FRAME})
+    if found is None:
+        return None
+    found.validate(full=True)
+    assert found.schema == arrow_schema(record)
+    return [repr(row) for row in found.to_pylist()]
+
+
+@pytest.mark.parametrize("record", TOGETHER)
+@settings(max_examples=20, deadline=None)
+@given(data=st.data())
+def test_what_is_decoded_together_is_what_is_decoded_one_by_one(
+    record: type[records.Record], data: st.DataObject
+) -> None:
+    values = data.draw(st.lists(avro_values(json.loads(schema_text(record))), min_size=1, max_size=8))
+    bodies = [Encoder(record, SCHEMA_ID).encode(value)[HEADER.size :] for value in values]
+    if data.draw(st.booleans()):  # damage
+        number = data.draw(st.integers(0, len(bodies) - 1))
+        at, byte = data.draw(st.integers(0, len(bodies[number]) - 1)), data.draw(st.binary(max_size=2))
+        bodies[number] = bodies[number][:at] + byte + bodies[number][at + data.draw(st.integers(0, 3)) :]
+    found = read_together(record, bodies)
+
+    if found is not None:
+        decoder = decoder_of(record)
+        assert [repr(decoder.decode_fields(FRAME + body)) for body in bodies] == found
+
+
+def test_what_flows_most_is_decoded_together() -> None:
+    first = tick(recv_time_us=1_700_000_000_000_321, trade_id="12", bid=1.0, symbol="Δ/USDT", venue_sequence=2**61)
+    values = [first, tick(price=-1.5, source_offset=-(2**35), flags="A,B"), tick(sequence_id=300, ask=2.0)]
+    bodies = [Encoder(records.Tick, SCHEMA_ID).encode(value)[HEADER.size :] for value in values]
+
+    assert {records.Tick, records.Depth, records.Candle, records.Bar} <= set(TOGETHER)
+    assert read_together(records.Tick, bodies) == [repr(msgspec.to_builtins(value)) for value in reordered(values)]
+    assert read_together(records.Tick, [*bodies, bodies[0][:-1]]) is None
+
+
+def reordered(values: list[records.Tick]) -> list[dict[str, Any]]:
+    names = [field["name"] for field in json.loads(schema_text(records.Tick))["fields"]]
+    return [{name: getattr(value, name) for name in names} for value in values]
+
+
+def test_records_of_other_schemas_are_not_decoded_together() -> None:
+    decode, value = columns_decoder_of(records.Tick), Encoder(records.Tick, SCHEMA_ID + 1).encode(tick())
+
+    assert decode
+    assert decode([value], {FRAME}) is None
+    assert decode([value], set()) is None
 
 
 def test_a_number_at_the_end_of_a_record_is_read_again_as_before() -> None:

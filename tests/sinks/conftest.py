@@ -237,6 +237,7 @@ class World:
             now_s=lambda: self.clock[0],
             now_us=self.now_us,
             held_bytes=held_bytes,
+            together_least=2,  # so that both ways of decoding are gone
             limit=self.limit,
         )
         return Drain(log, store, tools), log, store

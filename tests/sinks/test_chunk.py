@@ -1,11 +1,14 @@
+from itertools import pairwise
 from typing import Any
 
 import msgspec
+import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from sinks.chunk import Buffer, Chunk, Limits, LogWentBackError
+from sinks.columns import columns
 from sinks.position import METADATA_BYTES, Position, PositionError, read_position
 from sinks.tables import TABLES, table_of
 
@@ -209,6 +212,51 @@ def test_marks_that_travel_in_metadata_give_the_same_rows_as_one_owner(sources: 
     found = [each for chunk in taken for each in zip(*(chunk.rows[name].to_pylist() for name in names), strict=True)]
 
     assert expected == found
+
+
+@given(
+    sources=st.lists(st.tuples(st.integers(0, 1), st.integers(0, 20), st.integers(0, 2)), max_size=40),
+    holes=st.lists(st.integers(1, 3), min_size=40, max_size=40),
+    limits=st.tuples(st.integers(1, 9), st.integers(1, 60)),
+    pending_end=st.none() | st.integers(0, 40),
+    cuts=st.sets(st.integers(1, 39)),
+    doubtful_below=st.integers(0, 30),
+)
+def test_records_taken_together_give_the_chunks_of_one_after_the_other(
+    sources: Any, holes: Any, *, limits: tuple[int, int], pending_end: int | None, cuts: Any, doubtful_below: int
+) -> None:
+    offsets_ = np.cumsum(holes)[: len(sources)]
+    sizes = (offsets_ * 7) % 11 + 1
+    names = ("source_partition", "source_offset", "source_index")
+    rows = [ROW | dict(zip(names, each, strict=True)) for each in sources]
+    position = None if pending_end is None else Position(offset=0, pending_end=pending_end)
+    one, many = (
+        buffer(rows=limits[0], size_bytes=limits[1], position=position, doubtful_below=doubtful_below) for _ in range(2)
+    )
+    for offset, each, size in zip(offsets_.tolist(), rows, sizes.tolist(), strict=True):
+        one.add(offset, [each], size_bytes=size, now_s=0.0)
+    for start, end in pairwise(sorted({0, len(rows), *(cut for cut in cuts if cut < len(rows))})):
+        part = columns(many.table.schema, rows[start:end])
+        many.add_all(offsets_[start:end], part, sizes=sizes[start:end], now_s=0.0)
+    for each in (one, many):
+        each.close()
+    pairs = list(zip(drain(one), drain(many), strict=True))
+
+    assert many.unread == one.unread
+    for expected, found in pairs:
+        assert (found.span, found.repeats, found.size_bytes) == (expected.span, expected.repeats, expected.size_bytes)
+        assert (found.intent(), found.done()) == (expected.intent(), expected.done())
+        assert found.rows.equals(expected.rows)
+        assert repr(found.offsets) == repr(expected.offsets)
+
+
+def test_records_taken_together_up_to_an_offset_that_goes_back_are_kept(row: Any) -> None:
+    source = buffer()
+    part = columns(source.table.schema, [row(5), row(6), row(7)])
+
+    with pytest.raises(LogWentBackError, match=r"cleaned\.tick \[3\] gave offset 4 after 6"):
+        source.add_all(np.array([5, 6, 4]), part, sizes=np.ones(3, int), now_s=0.0)
+    assert source.row_count == 2
 
 
 def test_a_position_without_metadata_has_nothing_pending() -> None:

@@ -1,0 +1,276 @@
+"""A cleaned topic → ClickHouse, and → Parquet on S3: our sink processes, beside what a user writes, on one stack.
+
+Run: python -m benchmarks.sinks [ROUNDS]     (peers get Pythons of their own, below .tickerplant/peers)
+
+The topic is filled once with ticks of recorded Binance sessions, as the pipeline makes them. The peers: rows decoded
+by confluent-kafka's AvroDeserializer and inserted with clickhouse-connect, 100,000 at a time
+(`play_clickhouse_connect.py`); rows decoded by fastavro and written with pyarrow and s3fs (`play_pyarrow.py`). They
+take the first rows of the topic, since they are slower. All go to the same gateway and the same S3, on the same cores
+as the broker; each is measured warm: ours from the first chunk that is committed to the last, a peer from its first
+batch of messages on.
+
+Before rates count, what each has stored is compared with what was written: rows by symbol and the sum of prices. Ours
+does more: each row once, whatever is killed, repeats dropped, commits of its chunks told, metrics, dead letters.
+"""
+
+import json
+import subprocess
+import sys
+import tempfile
+import time
+from collections import Counter
+from collections.abc import Callable, Iterator
+from contextlib import closing, contextmanager
+from dataclasses import dataclass, field
+from itertools import islice
+from pathlib import Path
+from typing import Any, Final
+
+import fsspec
+import pyarrow.compute as pc
+import pyarrow.dataset as ds
+
+from benchmarks import peers
+from benchmarks.inputs import packed
+from benchmarks.page import rows as table_rows
+from benchmarks.processor import spent_s
+from benchmarks.turns import Turns, in_turns
+from processors.pipeline import Pipeline
+from schemas.records import Tick
+from schemas.topics import TICK
+from sinks.places import s3_options
+from sinks.position import Position
+from tickerplant.demo.options import write_settings
+from tickerplant.deploy import deploy
+from tickerplant.kafka import Publisher, TopicPartition, consumer
+from tickerplant.local import stack
+from tickerplant.local.ports import with_local
+from tickerplant.questions import asking
+from tickerplant.registry import Registry
+from tickerplant.settings import Settings
+
+TICKS: Final = 600_000
+PEER_TICKS: Final = 100_000
+ROUNDS: Final = 3
+SESSIONS: Final = ("usdm", "spot")
+TURN_S: Final = 90.0
+POLL_S: Final = 0.02
+FLUSH_EVERY: Final = 10_000
+
+
+class WrongRowsError(AssertionError):
+    """A side stored other rows than were written."""
+
+
+@dataclass
+class Expected:
+    """What the first so many rows of the topic add up to."""
+
+    count: int
+    by_symbol: Counter[str] = field(default_factory=Counter)
+    price: float = 0.0
+
+    def add(self, tick: Tick) -> None:
+        """Count a row."""
+        if self.by_symbol.total() < self.count:
+            self.by_symbol[tick.symbol] += 1
+            self.price += tick.price
+
+    def check(self, side: str, by_symbol: dict[str, tuple[int, float]]) -> None:
+        """Compare with rows and sums of prices by symbol.
+
+        Raises:
+            WrongRowsError: they differ.
+        """
+        counts = {symbol: count for symbol, (count, _price) in by_symbol.items()}
+        price = sum(price for _count, price in by_symbol.values())
+        if counts != dict(self.by_symbol) or abs(price / self.price - 1) > 1e-9:
+            raise WrongRowsError(f"{side} stored {counts} of {dict(self.by_symbol)}, prices {price} of {self.price}")
+
+
+@dataclass
+class Bench:
+    """A stack with a topic of ticks."""
+
+    settings: Settings
+    ours: Expected
+    peers: Expected
+    turn: int = 0
+    clock: dict[str, list[float]] = field(default_factory=dict)  # rows/s by the clock, by side
+
+    def next_settings(self) -> Settings:
+        """Give this turn tables and a folder of its own."""
+        self.turn += 1
+        suffix, root = f"_turn{self.turn}", f"{self.settings.object_store.root}-turn{self.turn}"
+        settings = self.settings.model_copy(
+            update={
+                "clickhouse": self.settings.clickhouse.model_copy(update={"table_suffix": suffix}),
+                "object_store": self.settings.object_store.model_copy(update={"root": root}),
+            }
+        )
+        deploy(settings)
+        return settings
+
+    def sink(self, store: str) -> float:
+        """Let a sink store all ticks; returns rows a second of its processor time."""
+        settings = self.next_settings()
+        found = run_sink(settings, store)
+        self.ours.check(f"our sink to {store}", STORED[store](settings))
+        self.clock.setdefault(f"tickerplant {store}", []).append(found["rows"] / found["clock_s"])
+        return found["rows"] / found["spent_s"]
+
+    def peer(self, name: str, store: str) -> float:
+        """Let a peer store the first ticks; returns rows a second of its processor time, 0 = it failed."""
+        settings = self.next_settings()
+        found = peers.run(name, f"play_{name.replace('-', '_')}.py", json.dumps(addresses(settings)), str(PEER_TICKS))
+        if found is None:
+            return 0.0
+        self.peers.check(name, STORED[store](settings))
+        self.clock.setdefault(f"{name} {store}", []).append(found["rows"] / found["clock_s"])
+        return float(found["rows"] / found["spent_s"])
+
+
+def measure(rounds: int = ROUNDS) -> dict[str, Any]:
+    """Compare rows a second of both stores, by processor time and by the clock."""
+    with benched() as bench:
+        tables = in_turns(
+            {
+                "tickerplant": lambda: bench.sink("clickhouse"),
+                "clickhouse-connect": lambda: bench.peer("clickhouse-connect", "clickhouse"),
+            },
+            rounds,
+        )
+        lake = in_turns(
+            {"tickerplant": lambda: bench.sink("parquet"), "pyarrow": lambda: bench.peer("pyarrow", "parquet")}, rounds
+        )
+    return {
+        "ticks": TICKS,
+        "into ClickHouse, by processor time": Turns(unit="rows/s", sides=tables),
+        "into ClickHouse, by the clock": by_clock(bench, "clickhouse"),
+        "into Parquet, by processor time": Turns(unit="rows/s", sides=lake),
+        "into Parquet, by the clock": by_clock(bench, "parquet"),
+    }
+
+
+def by_clock(bench: Bench, store: str) -> Turns:
+    """Tell the same turns by the clock, of a machine whose cores carry all servers."""
+    sides = {name.split()[0]: values for name, values in bench.clock.items() if name.endswith(store)}
+    return Turns(unit="rows/s", sides={name: sides[name] for name in sorted(sides, key="tickerplant".__ne__)})
+
+
+@contextmanager
+def benched() -> Iterator[Bench]:
+    """Start a stack, fill the topic, and end it all."""
+    with tempfile.TemporaryDirectory(prefix="bench") as folder:
+        settings = with_local(Settings(), Path(folder), keep_free_ports=False)
+        stack.up(settings, lambda line: print(line, file=sys.stderr))
+        try:
+            deploy(settings)
+            bench = Bench(settings, Expected(TICKS), Expected(PEER_TICKS))
+            fill(bench)
+            yield bench
+        finally:
+            stack.down(settings, lambda _line: None)
+
+
+def ticks() -> Iterator[Tick]:
+    """Give the ticks of recorded sessions, one after the other."""
+    pipeline = Pipeline("BINANCE", "raw.binance@WW4E8a-_", 0)
+    records = (record for market in SESSIONS for record in packed(market))
+    for offset, raw in enumerate(records):
+        yield from (each for each in pipeline.process(offset, raw).records if isinstance(each, Tick))
+
+
+def fill(bench: Bench) -> None:
+    """Write the ticks as processors do, into one partition."""
+    encoder, publisher = Registry(bench.settings).encoder(TICK, Tick), Publisher(bench.settings)
+    for number, tick in enumerate(islice(ticks(), TICKS)):
+        source = f"{tick.source_topic}:0:{tick.source_offset}:{tick.source_index}".encode()
+        key = f"{tick.venue}|{tick.symbol}".encode()
+        publisher.send(TICK.name, 0, key, encoder.encode(tick), [("source", source)])
+        bench.ours.add(tick)
+        bench.peers.add(tick)
+        if number % FLUSH_EVERY == 0:
+            publisher.flush()
+    publisher.flush()
+    if bench.ours.by_symbol.total() < TICKS:
+        sys.exit(f"the recorded sessions hold {bench.ours.by_symbol.total()} ticks alone")
+
+
+def run_sink(settings: Settings, store: str) -> dict[str, float]:
+    """Run a sink from the start of the topic to its end, as one that has been there from the start."""
+    config = settings.local.home / f"sink{settings.clickhouse.table_suffix}.toml"
+    write_settings(settings, config)
+    command = [sys.executable, "-m", "tickerplant", "sink", store, "--config", str(config)]
+    start = [TopicPartition(TICK.name, 0, 0, Position(offset=0).metadata())]
+    with closing(consumer(settings, f"tickerplant.sink.{store}")) as group:
+        group.commit(offsets=start, asynchronous=False)
+        with config.with_suffix(".log").open("wb") as log:
+            process = subprocess.Popen(command, stderr=log, stdout=log)
+        try:
+            return watch(process, lambda: group.committed(start, timeout=10)[0].offset)
+        finally:
+            process.terminate()
+            process.wait(30)
+
+
+def watch(process: subprocess.Popen[bytes], committed: Callable[[], int]) -> dict[str, float]:
+    """Measure a sink from its first commit to the last."""
+    first: tuple[float, float, int] | None = None
+    until_s = time.monotonic() + TURN_S
+    while process.poll() is None and time.monotonic() < until_s:
+        offset = committed()
+        now = time.monotonic(), spent_s(process.pid), offset
+        if offset >= TICKS and first is not None:
+            clock_s, used_s, rows = (last - begun for last, begun in zip(now, first, strict=True))
+            return {"rows": rows, "clock_s": clock_s, "spent_s": used_s}
+        if offset > 0 and first is None:
+            first = now
+        time.sleep(POLL_S)
+    raise WrongRowsError(f"the sink stored up to {committed()} of {TICKS}")
+
+
+def addresses(settings: Settings) -> dict[str, Any]:
+    """Tell a peer where everything is."""
+    secret = settings.clickhouse.password
+    return {
+        "bootstrap": settings.kafka.bootstrap_servers,
+        "registry": settings.registry.url,
+        "topic": TICK.name,
+        "host": settings.clickhouse.host,
+        "port": settings.local.clickhouse_http_port,
+        "user": settings.clickhouse.user,
+        "password": secret.get_secret_value() if secret else "",
+        "table": f"market_data.tick{settings.clickhouse.table_suffix}",
+        "s3": s3_options(settings.object_store),
+        "folder": f"{settings.object_store.root.removeprefix('s3://')}/cleaned/tick/venue=BINANCE/date=all",
+    }
+
+
+def in_tables(settings: Settings) -> dict[str, tuple[int, float]]:
+    """Ask ClickHouse for rows and the sum of prices by symbol."""
+    with asking(settings.clickhouse) as questions:
+        found = questions.rows(
+            "SELECT symbol, count() AS rows, sum(price) AS prices FROM market_data.tick@ GROUP BY 1", {}
+        )
+        return {row["symbol"]: (row["rows"], row["prices"]) for row in found}
+
+
+def in_lake(settings: Settings) -> dict[str, tuple[int, float]]:
+    """Read the same from Parquet."""
+    files = fsspec.filesystem("s3", **s3_options(settings.object_store))
+    folder = settings.object_store.root.removeprefix("s3://") + "/cleaned/tick"
+    table = ds.dataset(folder, filesystem=files, format="parquet").to_table(columns=["symbol", "price"])
+    found = table.group_by("symbol").aggregate([("price", "count"), ("price", "sum")])
+    assert pc.sum(found["price_count"]).as_py() == table.num_rows
+    return {each["symbol"]: (each["price_count"], each["price_sum"]) for each in found.to_pylist()}
+
+
+STORED: Final[dict[str, Callable[[Settings], dict[str, tuple[int, float]]]]] = {
+    "clickhouse": in_tables,
+    "parquet": in_lake,
+}
+
+if __name__ == "__main__":
+    for name, value in measure(int(sys.argv[1]) if len(sys.argv) > 1 else ROUNDS).items():
+        print(*(table_rows(name, value) if isinstance(value, Turns) else (name, value)), sep="\n")

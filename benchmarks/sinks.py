@@ -42,7 +42,7 @@ from sinks.places import s3_options
 from sinks.position import Position
 from tickerplant.demo.options import write_settings
 from tickerplant.deploy import deploy
-from tickerplant.kafka import Publisher, TopicPartition, consumer
+from tickerplant.kafka import Consumer, KafkaException, Publisher, TopicPartition, consumer
 from tickerplant.local import stack
 from tickerplant.local.ports import with_local
 from tickerplant.questions import asking
@@ -204,14 +204,31 @@ def run_sink(settings: Settings, store: str) -> dict[str, float]:
     command = [sys.executable, "-m", "tickerplant", "sink", store, "--config", str(config)]
     start = [TopicPartition(TICK.name, 0, 0, Position(offset=0).metadata())]
     with closing(consumer(settings, f"tickerplant.sink.{store}")) as group:
-        group.commit(offsets=start, asynchronous=False)
+        begin(group, start)
         with config.with_suffix(".log").open("wb") as log:
             process = subprocess.Popen(command, stderr=log, stdout=log)
         try:
             return watch(process, lambda: group.committed(start, timeout=10)[0].offset)
+        except WrongRowsError:
+            print(config.with_suffix(".log").read_text(errors="replace")[-2000:], file=sys.stderr)
+            raise
         finally:
             process.terminate()
             process.wait(30)
+
+
+def begin(group: Consumer, start: list[TopicPartition]) -> None:
+    """Commit where a group starts; a broker that has just begun may need a while for its groups."""
+    until_s = time.monotonic() + TURN_S
+    while True:
+        try:
+            group.commit(offsets=start, asynchronous=False)
+        except KafkaException:
+            if time.monotonic() > until_s:
+                raise
+            time.sleep(POLL_S)
+        else:
+            return
 
 
 def watch(process: subprocess.Popen[bytes], committed: Callable[[], int]) -> dict[str, float]:

@@ -73,8 +73,7 @@ class _Places:
         first = self._octets[self.at]
         if first.max() < LAST_BYTE:
             self._move(1)
-            small = first.astype(np.int64)
-            return (small >> 1) ^ -(small & 1)
+            return _signed(first.astype(np.int64))
         word = self._words[self.at]
         end = ~word & ENDS
         below = (end & (~end + ONE)) - ONE  # the bits below that of the first byte that ends a number; all = none does
@@ -88,7 +87,7 @@ class _Places:
             self.is_bad[long[ninth >= LAST_BYTE]] = True
             number[long] |= ninth.astype(np.int64) << 7 * WORD
         self._move(size)
-        return (number >> 1) ^ -(number & 1)
+        return _signed(number)
 
     def ints(self) -> Finish:
         """Read a number of 32 bits each."""
@@ -98,7 +97,7 @@ class _Places:
 
     def doubles(self) -> np.ndarray:
         """Read a double each."""
-        found = self._doubles[self.at]
+        found: np.ndarray = self._doubles[self.at]
         self._move(WORD)
         return found
 
@@ -115,7 +114,7 @@ class _Places:
 
     def choices(self, values: np.ndarray) -> np.ndarray:
         """Read one byte each, that stands for a value: by the byte, -1 = for none."""
-        found = values[self._octets[self.at]]
+        found: np.ndarray = values[self._octets[self.at]]
         self.is_bad |= found < 0
         self._move(1)
         return found
@@ -175,6 +174,11 @@ class _Places:
         places = np.repeat(begin - offsets[:-1].astype(np.int64) * WORD, counts)
         places += np.arange(len(places)) * WORD
         return pa.ListArray.from_arrays(pa.array(offsets), pa.array(self._doubles[places]))
+
+
+def _signed(zigzag: np.ndarray) -> np.ndarray:
+    signed: np.ndarray = (zigzag >> 1) ^ -(zigzag & 1)
+    return signed
 
 
 def _offsets(lengths: np.ndarray) -> np.ndarray:

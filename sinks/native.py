@@ -8,7 +8,7 @@ Source: https://clickhouse.com/docs/interfaces/formats/Native
 import re
 from collections.abc import Sequence
 from io import BytesIO
-from typing import Any, Final, NamedTuple
+from typing import Any, Final, NamedTuple, TypeAlias
 
 import numpy as np
 import pyarrow as pa
@@ -33,7 +33,7 @@ KEYS_LAYOUT: Final = 1 << 9 | 1 << 10  # keys follow, and are these alone
 GROUP_BITS: Final = 7
 LAST_BYTE: Final = 0x80
 
-Column = pa.Array | tuple[pa.Array, pa.Array]
+Column: TypeAlias = "pa.Array | tuple[pa.Array, pa.Array]"
 """Of one row each; two arrays are the prices and sizes of levels."""
 
 
@@ -204,7 +204,7 @@ def _enum(array: pa.Array, members: dict[str, int]) -> bytes | None:
     names = found.dictionary.to_pylist()
     if any(name not in members for name in names):
         return None
-    return np.array([members[name] for name in names], np.int8)[found.indices.to_numpy()].tobytes()
+    return bytes(np.array([members[name] for name in names], np.int8)[found.indices.to_numpy()].tobytes())
 
 
 def _numbers(array: pa.Array, kind: str) -> bytes | None:
@@ -229,8 +229,9 @@ def _null_map(array: pa.Array) -> bytes:
 
 
 def _ends(array: pa.ListArray) -> np.ndarray:
-    offsets = array.offsets.to_numpy()
-    return offsets[1:] - offsets[0]
+    offsets: np.ndarray = array.offsets.to_numpy()
+    ends: np.ndarray = offsets[1:] - offsets[0]
+    return ends
 
 
 def _whole(column: pa.ChunkedArray) -> pa.Array:

@@ -29,6 +29,7 @@ from typing import Any, Final
 import fsspec
 import pyarrow.compute as pc
 import pyarrow.dataset as ds
+from clickhouse_driver import Client
 
 from benchmarks import peers
 from benchmarks.inputs import packed
@@ -38,14 +39,15 @@ from benchmarks.turns import Turns, in_turns
 from processors.pipeline import Pipeline
 from schemas.records import Tick
 from schemas.topics import TICK
+from sinks.clickhouse_client import connect
 from sinks.places import s3_options
 from sinks.position import Position
+from sinks.tables import RAW, TABLES
 from tickerplant.demo.options import write_settings
 from tickerplant.deploy import deploy
 from tickerplant.kafka import Consumer, KafkaException, Publisher, TopicPartition, consumer
 from tickerplant.local import stack
 from tickerplant.local.ports import with_local
-from tickerplant.questions import asking
 from tickerplant.registry import Registry
 from tickerplant.settings import Settings
 
@@ -108,7 +110,9 @@ class Bench:
                 "object_store": self.settings.object_store.model_copy(update={"root": root}),
             }
         )
-        deploy(settings)
+        with connected(settings) as client:
+            for name in {table.name for table in (RAW, *TABLES.values())}:
+                client.execute(f"CREATE TABLE {name}{suffix} AS {name}")
         return settings
 
     def sink(self, store: str) -> float:
@@ -262,6 +266,16 @@ def addresses(settings: Settings) -> dict[str, Any]:
         "s3": s3_options(settings.object_store),
         "folder": f"{settings.object_store.root.removeprefix('s3://')}/cleaned/tick/venue=BINANCE/date=all",
     }
+
+
+@contextmanager
+def connected(settings: Settings) -> Iterator[Client]:
+    """Connect to ClickHouse for a while."""
+    client = connect(settings.clickhouse)
+    try:
+        yield client
+    finally:
+        client.disconnect()
 
 
 def in_tables(settings: Settings) -> dict[str, tuple[int, float]]:

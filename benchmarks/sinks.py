@@ -280,11 +280,11 @@ def connected(settings: Settings) -> Iterator[Client]:
 
 def in_tables(settings: Settings) -> dict[str, tuple[int, float]]:
     """Ask ClickHouse for rows and the sum of prices by symbol."""
-    with asking(settings.clickhouse) as questions:
-        found = questions.rows(
-            "SELECT symbol, count() AS rows, sum(price) AS prices FROM market_data.tick@ GROUP BY 1", {}
-        )
-        return {row["symbol"]: (row["rows"], row["prices"]) for row in found}
+    query = (
+        f"SELECT symbol, count(), sum(price) FROM market_data.tick{settings.clickhouse.table_suffix} GROUP BY symbol"
+    )
+    with connected(settings) as client:
+        return {symbol: (rows, prices) for symbol, rows, prices in client.execute(query)}
 
 
 def in_lake(settings: Settings) -> dict[str, tuple[int, float]]:

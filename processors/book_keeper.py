@@ -148,7 +148,7 @@ class BookKeeper:
         One that came in the stream replaces the book, whatever it was.
         """
         if snapshot.is_in_stream:
-            return (LATE,) if self._is_behind(snapshot) else self._replace(snapshot, now_us)
+            return self._take_from_stream(snapshot, now_us)
         if self.is_valid and snapshot.sequence <= self.sequence:
             return ()
         doubt = self._doubt(snapshot)
@@ -250,6 +250,11 @@ class BookKeeper:
         self.snapshot_id = snapshot_id + 1
         self.next_keyframe_us = now_us + self._keyframe_us
         return (PublishSnapshot(is_keyframe=False), Report("BOOK_READY", to_sequence=self.sequence, count=0))
+
+    def _take_from_stream(self, snapshot: BookSnapshot, now_us: int) -> Sequence[Effect]:
+        if snapshot.is_top and (self.buffer or (self.is_valid and not self.most_levels)):
+            return ()
+        return (LATE,) if self._is_behind(snapshot) else self._replace(snapshot, now_us)
 
     def _replace(self, snapshot: BookSnapshot, now_us: int) -> Sequence[Effect]:
         """Take a snapshot of the stream for the book: what came before it is in it."""

@@ -85,6 +85,7 @@ class BookSnapshot(Item, frozen=True, gc=False):
         most_levels: what falls out of so many a side, the venue does not tell; 0 = it tells all.
         texts: None = the venue sends no checksum.
         checksum: of this book; None = none was sent.
+        is_top: only the best levels were asked for: nothing new where the book is kept whole.
     """
 
     sequence: int
@@ -96,6 +97,7 @@ class BookSnapshot(Item, frozen=True, gc=False):
     most_levels: int = 0
     texts: Texts | None = None
     checksum: int | None = None
+    is_top: bool = False
 
 
 class BookDelta(Item, frozen=True, gc=False):

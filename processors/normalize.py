@@ -57,6 +57,7 @@ def base_snapshot(instrument: Instrument, snapshot: BookSnapshot) -> BookSnapsho
         snapshot.most_levels,
         snapshot.texts,
         snapshot.checksum,
+        snapshot.is_top,
     )
 
 

@@ -6,7 +6,7 @@ Source: https://developers.binance.com/docs/derivatives/coin-margined-futures/we
 """
 
 from collections.abc import Callable
-from functools import lru_cache
+from functools import lru_cache, partial
 from typing import Final
 
 import msgspec
@@ -73,6 +73,7 @@ FACTS: Final[dict[str, Facts]] = {
     ),
 }
 BOOK_RULES: Final[dict[str, BookRule]] = {"spot": FirstIdRule(), "usdm": PreviousIdRule(), "coinm": PreviousIdRule()}
+BEST_LEVELS: Final = {"depth5": 5, "depth10": 10, "depth20": 20}
 PAST_TRADES: Final = frozenset({"historicalTrades", "trades"})
 ON_BOOK: Final = "MARKET"  # other kinds of futures trades: INSURANCE_FUND, ADL, NA
 
@@ -116,6 +117,8 @@ def _message(market: str, payload: bytes) -> Items:
 def _channel(stream: str) -> "Channel":
     """Find the parser of `btcusdt@depth@100ms`, `btcusdt@kline_1m`, `!serverShutdown` ..."""
     name = stream.split("@")[1] if "@" in stream else stream
+    if name in BEST_LEVELS:
+        return partial(_best_levels, stream.partition("@")[0].upper(), BEST_LEVELS[name])
     found = CHANNELS.get("kline" if name.startswith("kline_") else name)
     if found is None:
         raise FrameError(f"stream {stream[:80]!r} is not known")
@@ -183,6 +186,19 @@ def _depth(market: str, body: msgspec.Raw, unknown: Unknown) -> Items:
             *levels(data.asks),
         )
     ]
+
+
+def _best_levels(symbol: str, most: int, market: str, body: msgspec.Raw, unknown: Unknown) -> Items:
+    """Read the best levels, sent anew each time; those of spot do not name their symbol."""
+    if market == "spot":
+        data = wire.SNAPSHOT.decode(body, unknown)
+        place = (symbol, 0, data.sequence)
+        sides = (*levels(data.bids), *levels(data.asks))
+    else:
+        update = wire.DEPTH.decode(body, unknown)
+        place = (update.symbol, time_us(update.time or update.event_time), update.sequence)
+        sides = (*levels(update.bids), *levels(update.asks))
+    return [BookSnapshot(*place, *sides, is_in_stream=True, most_levels=most, is_top=True)]
 
 
 def _ticker(market: str, body: msgspec.Raw, unknown: Unknown) -> Items:

@@ -280,6 +280,35 @@ def test_what_is_no_message_is_a_dead_letter_with_its_bytes(spot: Any, payload: 
     assert only(spot.of(QualityEvent)).kind == "DEAD_LETTER"
 
 
+@pytest.mark.parametrize("stream", ["btcusdt@depth5", "btcusdt@depth10@100ms", "btcusdt@depth20"])
+def test_the_best_levels_of_spot_are_a_book_of_the_symbol_in_their_streams_name(spot: Any, stream: str) -> None:
+    for number in (160, 161):
+        data = {"lastUpdateId": number, "bids": [["1", "2"]], "asks": [["3", "4"]]}
+        spot.say({"stream": stream, "data": data})
+
+    found = [(each.is_snapshot, each.sequence, each.bid_prices, each.ask_sizes) for each in spot.of(Depth)]
+    assert found == [(True, number, [1.0], [4.0]) for number in (160, 161)]
+    assert {each.symbol for each in spot.of(Depth)} == {"BTC/USDT"}
+    assert not spot.of(DeadLetter)
+
+
+def test_the_best_levels_of_futures_are_no_change_of_a_book(usdm: Any, messages: Any) -> None:
+    data = messages["usdm", "btcusdt@depth@0ms"]
+    usdm.say({"stream": "btcusdt@depth20@100ms", "data": data})
+
+    assert only(usdm.of(Depth)).is_snapshot
+    assert not usdm.of(DeadLetter)
+
+
+def test_the_best_levels_replace_no_book_that_is_kept_whole(spot: Any) -> None:
+    spot.take(spot.feed.message("btcusdt@depth@100ms", U=99, u=101), spot.feed.snapshot(100, [["1", "1"], ["2", "1"]]))
+    before = len(spot.of(Depth))
+    spot.say({"stream": "btcusdt@depth5@100ms", "data": {"lastUpdateId": 101, "bids": [["1", "2"]], "asks": []}})
+
+    assert len(spot.of(Depth)) == before
+    assert spot.pipeline.books() == (1, 0)
+
+
 def test_an_unknown_market_is_refused() -> None:
     frame = Frame(source=0, number=0, kind="MESSAGE", recv_time_us=0, payload=b"{}")
 

@@ -77,6 +77,18 @@ def test_trades_and_quotes_are_those_that_were_stored(
 
 
 @pytest.mark.parametrize("store", STORES)
+def test_columns_that_are_chosen_come_alone_and_in_that_order(store: str, stores: dict[str, list[str]]) -> None:
+    what, where = ("A/B", "okx", us(0), us(480)), options(stores, store)
+    quotes = tickerplant.quotes(*what, columns=["flags", "bid"], **where)
+    bars = tickerplant.bars(*what, columns=["flags", "volume"], **where)
+
+    assert quotes.equals(tickerplant.quotes(*what, **where).select(["time", "flags", "bid"]))
+    assert bars.equals(tickerplant.bars(*what, **where).select(["time", "flags", "volume"]))
+    with pytest.raises(UserError, match="no column size: there are exchange_time_us, "):
+        tickerplant.trades(*what, columns=["size"], **where)
+
+
+@pytest.mark.parametrize("store", STORES)
 def test_bars_are_told_once_in_their_newest_revision(store: str, stores: dict[str, list[str]]) -> None:
     bars = tickerplant.bars("A/B", "okx", us(0), us(480), **options(stores, store))
 

@@ -8,7 +8,7 @@ import pyarrow as pa
 
 from tickerplant.errors import UserError
 from tickerplant.extras import need_library
-from tickerplant.research.rows import Clock, Name, Span, in_order, schema_of, with_id
+from tickerplant.research.rows import Clock, Name, Only, Span, in_order, schema_of, with_id
 
 HOW: Final = (
     "make views over the lake: CREATE VIEW {name} AS SELECT * FROM "
@@ -44,15 +44,18 @@ class DuckRows:
         except duckdb.Error as error:
             raise UserError(f"{database} cannot be opened by DuckDB: {_first_line(error)}") from None
 
-    def read(self, name: Name, span: Span, columns: Sequence[str], by: Clock = "event_time_us") -> pa.Table:
+    def read(
+        self, name: Name, span: Span, columns: Sequence[str], by: Clock = "event_time_us", only: Only | None = None
+    ) -> pa.Table:
         """Read rows; raises as `Rows`."""
         wanted = with_id(columns)
+        conditions = "".join(f" AND {each} = ?" for each in only or ())
         query = (
             f"SELECT {', '.join(wanted)} FROM {name} "  # noqa: S608  # our own names
-            f"WHERE venue = ? AND symbol = ? AND {by} >= ? AND {by} < ?"
+            f"WHERE venue = ? AND symbol = ? AND {by} >= ? AND {by} < ?{conditions}"
         )
         try:
-            values = [span.venue, span.symbol, span.from_us, span.to_us]
+            values = [span.venue, span.symbol, span.from_us, span.to_us, *(only or {}).values()]
             rows = self._client.sql(query, params=values).to_arrow_table()
         except self._error as error:
             how = HOW.format(name=name, folder=FOLDERS[name])

@@ -44,6 +44,7 @@ class Options(TypedDict, total=False):
         lake: another lake than that of the settings, or a folder that `tickerplant convert` wrote; implies `parquet`.
         database: file of DuckDB.
         library: `arrow` (default: a `pyarrow.Table`), `pandas` or `polars`.
+        columns: of `trades`, `quotes` and `bars`: these alone are read, besides `time`; left out = all.
         settings: or the path of a settings file; None = TICKERPLANT_CONFIG and the environment.
     """
 
@@ -51,6 +52,7 @@ class Options(TypedDict, total=False):
     lake: Path | str | None
     database: Path | str | None
     library: Library
+    columns: Sequence[str]
     settings: Settings | Path | str | None
 
 
@@ -78,12 +80,16 @@ def bars(symbol: str, venue: str, start: Time, end: Time, *, interval: str = "1m
         interval: 1m, 5m, 15m, 1h, 4h or 1d.
     """
     with _opened(options) as rows:
-        found = rows.read("bar", _span(symbol, venue, start, end), BAR_COLUMNS, "open_time_us")
-    found = found.filter(pc.equal(found["interval"], interval))
+        span = _span(symbol, venue, start, end)
+        columns = _chosen(BAR_COLUMNS, options)
+        found = rows.read(
+            "bar", span, [*{*columns, "open_time_us", "revision"}], "open_time_us", {"interval": interval}
+        )
     found = found.sort_by([("open_time_us", "ascending"), ("revision", "ascending")])
     opens_us = found["open_time_us"].to_numpy()
     is_newest = np.append(opens_us[1:] != opens_us[:-1], [True] * bool(len(opens_us)))
-    return _given(_timed(found.filter(pa.array(is_newest, pa.bool_())), ("open_time_us",)), options)
+    timed = _timed(found.filter(pa.array(is_newest, pa.bool_())), ("open_time_us",))
+    return _given(timed.select(["time", *columns]), options)
 
 
 def book_at(
@@ -191,9 +197,18 @@ def _span(symbol: str, venue: str, start: Time, end: Time) -> Span:
 def _ticks(kind: str, columns: Sequence[str], span: Span, options: Options) -> Any:
     name: Name = "tick"
     with _opened(options) as rows:
-        found = rows.read(name, span, ("kind", *columns))
-    found = found.filter(pc.equal(found["kind"], kind)).drop_columns(["kind"])
-    return _given(_timed(found, TIMES[:2]), options)
+        chosen = _chosen(columns, options)
+        found = rows.read(name, span, [*{*chosen, *TIMES[:2]}], only={"kind": kind})
+    return _given(_timed(found, TIMES[:2]).select(["time", *chosen]), options)
+
+
+def _chosen(columns: Sequence[str], options: Options) -> Sequence[str]:
+    """Tell which columns are to be read; raises UserError for one that there is not."""
+    chosen = options.get("columns", columns)
+    unknown = [name for name in chosen if name not in columns]
+    if unknown:
+        raise UserError(f"there is no column {unknown[0]}: there are {', '.join(columns)}")
+    return chosen
 
 
 def _timed(table: pa.Table, names: Sequence[str]) -> pa.Table:

@@ -14,10 +14,12 @@ from sinks.tables import TABLES as STORED
 from tickerplant.errors import UserError
 from tickerplant.replay.lake import Lake
 from tickerplant.replay.manifest import Liveness, Numbered
-from tickerplant.research.rows import TABLES, Clock, Name, Span, in_order, schema_of, with_id
+from tickerplant.research.rows import TABLES, Clock, Name, Only, Span, in_order, schema_of, with_id
 from tickerplant.settings import ObjectStore
 
 SUFFIX: Final = ".parquet"
+TEXTS: Final = ("symbol", "kind", "interval", "side", "flags", "asset_class", "source_topic")
+"""Columns of a few words, which are read as such until rows that are not wanted are left out."""
 
 
 class LakeRows:
@@ -30,12 +32,18 @@ class LakeRows:
             raise UserError(f"nothing is stored in {self._lake.root or 'a lake without a name'}: see --lake")
         self._is_converted = f"tick{SUFFIX}" in found
 
-    def read(self, name: Name, span: Span, columns: Sequence[str], by: Clock = "event_time_us") -> pa.Table:
+    def read(
+        self, name: Name, span: Span, columns: Sequence[str], by: Clock = "event_time_us", only: Only | None = None
+    ) -> pa.Table:
         """Read rows; raises as `Rows`."""
         wanted = with_id(columns)
         schema = schema_of(name, wanted)
+        conditions = {"symbol": span.symbol} | ({"venue": span.venue} if self._is_converted else {}) | dict(only or {})
+        wish = pq.filters_to_expression(
+            [(by, ">=", span.from_us), (by, "<", span.to_us), *((each, "==", conditions[each]) for each in conditions)]
+        )
         paths = self._paths(name, span, is_open=by != "event_time_us")
-        tables = [self._read(path, span, wanted, by).cast(schema) for path in paths]
+        tables = [self._read(path, wanted, wish).cast(schema) for path in paths]
         return in_order(pa.concat_tables([schema.empty_table(), *tables]), columns)
 
     def close(self) -> None:
@@ -57,15 +65,10 @@ class LakeRows:
                     f"{path}/{each}" for each in names if each.endswith(SUFFIX) and not each.startswith(DAMAGED)
                 )
 
-    def _read(self, path: str, span: Span, columns: Sequence[str], by: Clock) -> pa.Table:
-        times = [(by, ">=", span.from_us), (by, "<", span.to_us)]
-        is_ours = pc.field("symbol") == span.symbol
-        if self._is_converted:
-            is_ours &= pc.field("venue") == span.venue
-        is_ours &= pq.filters_to_expression(times)
+    def _read(self, path: str, columns: Sequence[str], wish: pc.Expression) -> pa.Table:
         content = pa.BufferReader(self._lake.read(path))
         try:
-            return pq.read_table(content, columns=list(columns), filters=is_ours)
+            return pq.read_table(content, columns=list(columns), filters=wish, read_dictionary=TEXTS)
         except (pa.ArrowException, OSError) as error:
             raise UserError(f"{self._lake.root}/{path} cannot be read: {str(error).partition(chr(10))[0]}") from None
 

@@ -1,6 +1,6 @@
 """What is asked of stored rows: one table, one symbol of one venue, a range of time; answered as Arrow, in order."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Final, Literal, Protocol
 
@@ -16,6 +16,8 @@ from tickerplant.settings import Settings
 Name = Literal["tick", "depth", "quality", "bar"]
 Clock = Literal["event_time_us", "open_time_us"]
 Store = Literal["clickhouse", "parquet", "duckdb"]
+Only = Mapping[str, str]
+"""Columns of text with the value that rows are to have."""
 
 TABLES: Final[dict[Name, type[records.Derived]]] = {
     "tick": records.Tick,
@@ -48,11 +50,14 @@ class Rows(Protocol):
         UserError: from each method, where it refuses, or there is no such table.
     """
 
-    def read(self, name: Name, span: Span, columns: Sequence[str], by: Clock = "event_time_us") -> pa.Table:
+    def read(
+        self, name: Name, span: Span, columns: Sequence[str], by: Clock = "event_time_us", only: Only | None = None
+    ) -> pa.Table:
         """Read columns of the rows of a span, in the order of source ids; each row once.
 
         Args:
             by: the column that the span is of; of bars their opening, which lies before they are taken in.
+            only: rows with these values; None = all.
         """
 
     def close(self) -> None:
@@ -96,9 +101,11 @@ def schema_of(name: Name, columns: Sequence[str]) -> pa.Schema:
 def in_order(rows: pa.Table, columns: Sequence[str]) -> pa.Table:
     """Sort rows by source id, leave out what is there twice, and keep the columns asked for."""
     rows = rows.combine_chunks()
-    if not _is_sorted(rows):
-        rows = rows.sort_by([(name, "ascending") for name in ID])
-    repeats = _repeats(rows)
+    keys = _keys(rows)
+    if not _is_sorted(keys):
+        order = np.lexsort(keys[::-1])
+        rows, keys = rows.take(pa.array(order)), [key[order] for key in keys]
+    repeats = _repeats(keys)
     return (rows.filter(pa.array(~repeats)) if repeats.any() else rows).select(list(columns))
 
 
@@ -115,22 +122,24 @@ def chunks(from_us: int, to_us: int, length_us: int) -> Iterator[tuple[int, int]
 
 
 def _keys(rows: pa.Table) -> list[np.ndarray]:
-    topics = pc.rank(rows[ID[0]], tiebreaker="dense").to_numpy()
-    return [topics, *(rows[name].to_numpy() for name in ID[1:])]
+    """Give the columns of the source id as numbers that sort alike; those that are one for all rows are left out."""
+    topics = rows[ID[0]].combine_chunks().dictionary_encode()
+    places = pc.rank(topics.dictionary, tiebreaker="dense").to_numpy()
+    keys = [places[topics.indices.to_numpy()], *(rows[name].to_numpy() for name in ID[1:])]
+    return [key for key in keys if len(key) and (key != key[0]).any()] or [np.zeros(rows.num_rows, np.int8)]
 
 
-def _is_sorted(rows: pa.Table) -> bool:
-    is_before = np.zeros(max(rows.num_rows - 1, 0), bool)
+def _is_sorted(keys: Sequence[np.ndarray]) -> bool:
+    is_before = np.zeros(max(len(keys[0]) - 1, 0), bool)
     is_same = ~is_before
-    for key in _keys(rows) if rows.num_rows else ():
+    for key in keys:
         is_before |= is_same & (key[:-1] < key[1:])
         is_same &= key[:-1] == key[1:]
     return bool((is_before | is_same).all())
 
 
-def _repeats(rows: pa.Table) -> np.ndarray:
-    """Tell which rows of a sorted table have the source id of the one before."""
-    repeats = np.zeros(rows.num_rows, bool)
-    if rows.num_rows:
-        repeats[1:] = np.logical_and.reduce([key[1:] == key[:-1] for key in _keys(rows)])
+def _repeats(keys: Sequence[np.ndarray]) -> np.ndarray:
+    """Tell which of sorted rows have the source id of the one before."""
+    repeats = np.zeros(len(keys[0]), bool)
+    repeats[1:] = np.logical_and.reduce([key[1:] == key[:-1] for key in keys])
     return repeats

@@ -70,8 +70,8 @@ def count(run: Callable[[], object]) -> dict[str, Work]:
 def worse(now: Mapping[str, Work], baseline: Mapping[str, Work]) -> list[str]:
     """Tell which functions do over 15 % more than in a baseline, the worst first; new ones show in their callers.
 
-    More of its own counts where it makes the whole dearer too: what was moved into a function from those it called is
-    no more than before.
+    More instructions of its own, and more calls, count where they make the whole dearer, too: what was moved into a
+    function from those it called is no more than before.
     """
     found: list[tuple[float, str]] = []
     for name in now.keys() & baseline.keys():
@@ -88,7 +88,7 @@ def _grown(name: str, now: Work, before: Work) -> Iterator[tuple[float, str]]:
     for what, words in WORDS.items():
         new, old = getattr(now, what), getattr(before, what)
         least = LEAST if "instructions" in words else 1
-        is_moved = what == "own" and now.instructions <= SLIGHTLY * before.instructions
+        is_moved = what in {"own", "calls"} and now.instructions <= SLIGHTLY * before.instructions
         if old and new > WORSE * old and new - old >= least and not is_moved:
             yield new / old, f"{name}: {new:,} {words}, {old:,} in the baseline (+{new / old - 1:.0%})"
 

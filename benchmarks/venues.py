@@ -22,7 +22,8 @@ import sys
 import time
 from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable, Mapping
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
+from functools import cache
 from math import isclose
 from pathlib import Path
 from statistics import median
@@ -30,11 +31,14 @@ from tempfile import TemporaryDirectory
 from typing import Any, Final, NamedTuple
 
 from benchmarks import peers
-from benchmarks.page import rows
+from benchmarks.page import rows, text
 from benchmarks.peers import ROOT
 from benchmarks.turns import Turns, in_turns
+from processors.errors import FrameError
 from processors.flags import OFF_BOOK
+from processors.memory import Memory
 from processors.pipeline import Pipeline
+from processors.venues import VENUES
 from schemas.records import Depth, Derived, Frame, Instrument, RawFrames, Source, Tick
 from tickerplant.recordings import RecordedFrame, read_recording
 
@@ -119,8 +123,8 @@ CONVERTED: Final = (("usdm", "usdm/btcusdt_20240719.gz"), ("coinm", "cm/btcusd_p
 KINDS: Final = {"SPOT": "spot", "PERPETUAL": "swap", "FUTURE": "future", "OPTION": "option"}
 
 
-def measure(rounds: int = ROUNDS) -> dict[str, Turns]:
-    """Compare frames per second of all on each session that is there."""
+def measure(rounds: int = ROUNDS) -> dict[str, Any]:
+    """Compare frames per second of all on each session that is there, and tell which part of ours is parsing."""
     with TemporaryDirectory() as folder, ExitStack() as stack:
         sides = {
             "tickerplant": peers.Asked([sys.executable, "-m", "benchmarks.venues", "--ours"]),
@@ -132,17 +136,22 @@ def measure(rounds: int = ROUNDS) -> dict[str, Turns]:
             stack.callback(each.close)
         there = [each for each in SESSIONS if (RECORDINGS / each.file).exists()]
         files = [(market, file) for market, file in CONVERTED if (FILES / file).exists()]
-        return {f"{each.venue} {each.market}": beside(each, sides, Path(folder), rounds) for each in there} | {
-            f"BINANCE {market}, from its file": beside_file(market, file, sides, rounds) for market, file in files
+        found: dict[str, Any] = {
+            f"{each.venue} {each.market}": beside(each, sides, Path(folder), rounds) for each in there
         }
+        for market, file in files:
+            found[f"BINANCE {market}, from its file"] = beside_file(market, file, sides, rounds)
+        shares = {each: sides["tickerplant"].ask(["share", *each[:2], each.file]) for each in there}
+        told = {f"{each.venue} {each.market}": f"{part:.0%}" for each, part in shares.items()}
+        return found | {"parsing alone, of what ours takes": told}
 
 
 def beside(session: Session, sides: Mapping[str, peers.Asked], folder: Path, rounds: int) -> Turns:
     """Compare all on one session."""
     mine = [session.venue, session.market, session.file]
-    asked = {"tickerplant": _asking(sides["tickerplant"], [*mine, PLAYS_S])}
+    asked = {"tickerplant": _asking(sides["tickerplant"], ["rate", *mine])}
     for name, (question, ignored) in questions(session, folder).items():
-        expected = sides["tickerplant"].ask([*mine, 0, ignored])
+        expected = sides["tickerplant"].ask(["summary", *mine, ignored])
         if is_same(f"{name}, {session.file}", expected, sides[name].ask([*question, 0])):
             asked[name] = _asking(sides[name], [*question, PLAYS_S])
     nothing: dict[str, list[float]] = {name: [] for name in ("tickerplant", "cryptofeed", "ccxt")}
@@ -165,9 +174,9 @@ def questions(session: Session, folder: Path) -> dict[str, tuple[list[str], str]
 def beside_file(market: str, file: str, sides: Mapping[str, peers.Asked], rounds: int) -> Turns:
     """Compare ours with hftbacktest's converter, both from the file."""
     path = str(FILES / file)
-    mine, other = sides["tickerplant"].ask(["file", market, path, 0]), sides["hftbacktest"].ask([path, 0])
+    mine, other = sides["tickerplant"].ask(["file_summary", market, path]), sides["hftbacktest"].ask([path, 0])
     frames = mine.pop("frames")
-    asked = {"tickerplant": _per_second(frames, _asking(sides["tickerplant"], ["file", market, path, 1]))}
+    asked = {"tickerplant": _per_second(frames, _asking(sides["tickerplant"], ["file_seconds", market, path]))}
     if are_close(mine.values(), [other[name] for name in mine]):
         asked["hftbacktest"] = _per_second(frames, _asking(sides["hftbacktest"], [path, 1]))
     else:
@@ -318,29 +327,60 @@ def file_seconds(market: str, path: str) -> float:
     return time.process_time() - began_s
 
 
+def rate(venue: str, market: str, file: str) -> float:
+    """Tell frames per second of a session, from instrument lists that were read before to records."""
+    lists, packed = _parted(venue, market, _frames(market, file))
+    return _count(market, file) / _median(lambda: seconds(venue, lists, packed))
+
+
+def share(venue: str, market: str, file: str) -> float:
+    """Tell which part of that is parsing alone."""
+    lists, packed = _parted(venue, market, _frames(market, file))
+    return _median(lambda: parse_seconds(venue, packed)) / _median(lambda: seconds(venue, lists, packed))
+
+
+def parse_seconds(venue: str, packed: list[RawFrames]) -> float:
+    """Tell the CPU seconds that turning a session's messages into items takes."""
+    parse, memories = VENUES[venue].parse, defaultdict[str, Memory](Memory)
+    gc.collect()
+    began_s = time.process_time()
+    for raw in packed:
+        for frame in raw.frames:
+            if frame.kind in {"MESSAGE", "HTTP"}:
+                source = raw.sources[frame.source]
+                with suppress(FrameError):
+                    parse(source.market, frame, memories[source.connection])
+    return time.process_time() - began_s
+
+
 def ours() -> None:
-    """Answer questions until there are no more.
-
-    They are [venue, market, file, seconds], [venue, market, file, 0, ignored] or ["file", market, path, plays].
-    """
-    known: dict[str, list[RecordedFrame]] = {}
+    """Answer questions until there are no more: the name of a function, and its arguments."""
+    known: dict[str, Callable[..., Any]] = {
+        "rate": rate,
+        "share": share,
+        "summary": lambda venue, market, file, ignored: summary(venue, market, _frames(market, file), ignored),
+        "file_summary": file_summary,
+        "file_seconds": file_seconds,
+    }
     for line in sys.stdin:
-        venue, market, file, least, *ignored = json.loads(line)
-        answer: Any
-        if venue == "file":
-            answer = median(file_seconds(market, file) for _ in range(least)) if least else file_summary(market, file)
-        else:
-            frames = known.get(file) or known.setdefault(file, list(read_recording(RECORDINGS / file, market)))
-            answer = _rate(venue, market, frames, least) if least else summary(venue, market, frames, *ignored)
-        print(json.dumps(answer), flush=True)
+        name, *arguments = json.loads(line)
+        print(json.dumps(known[name](*arguments)), flush=True)
 
 
-def _rate(venue: str, market: str, frames: list[RecordedFrame], least_s: float) -> float:
+@cache
+def _frames(market: str, file: str) -> list[RecordedFrame]:
+    return list(read_recording(RECORDINGS / file, market))
+
+
+def _count(market: str, file: str) -> int:
+    return sum(each.kind == "MESSAGE" for each in _frames(market, file))
+
+
+def _median(play: Callable[[], float]) -> float:
     found: list[float] = []
-    lists, packed = _parted(venue, market, frames)
-    while sum(found) < least_s or len(found) < PLAYS_LEAST:
-        found.append(seconds(venue, lists, packed))
-    return sum(each.kind == "MESSAGE" for each in frames) / median(found)
+    while sum(found) < PLAYS_S or len(found) < PLAYS_LEAST:
+        found.append(play())
+    return median(found)
 
 
 def _asking(side: peers.Asked, question: list[Any]) -> Callable[[], float]:
@@ -402,5 +442,5 @@ if __name__ == "__main__":
     if sys.argv[1:2] == ["--ours"]:
         ours()
     else:
-        for name, turns in measure(int(sys.argv[1]) if len(sys.argv) > 1 else ROUNDS).items():
-            print(*rows(name, turns), sep="\n")
+        for name, found in measure(int(sys.argv[1]) if len(sys.argv) > 1 else ROUNDS).items():
+            print(*(rows(name, found) if isinstance(found, Turns) else [f"{name}: {text(found)}"]), sep="\n")

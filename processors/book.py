@@ -234,17 +234,25 @@ def _set(
     told: tuple[list[str], list[str]],
 ) -> None:
     """Set levels of one side: sizes, the rising prices, digits."""
-    is_most = len(levels[0]) > len(order)  # of the book: to sort it once is cheaper
-    for price, size, price_text, size_text in zip(*levels, *told, strict=True):
-        is_there = price in side
-        if size:
-            side[price] = size
-            texts[price] = price_text, size_text
-            if not is_there and not is_most:
-                insort(order, price)
-        elif is_there:
-            del side[price], texts[price]
-            if not is_most:
-                del order[bisect_left(order, price)]
-    if is_most:
+    prices, sizes = levels
+    if not len(prices) == len(sizes) == len(told[0]) == len(told[1]):
+        raise ValueError(f"{len(prices)} prices have {len(sizes)} sizes, and digits of {len(told[0])}, {len(told[1])}")
+    rows = zip(prices, sizes, zip(*told))  # noqa: B905  # see _apply
+    if len(prices) > len(order):  # of the book: to sort it once is cheaper
+        for price, size, text in rows:
+            if size:
+                side[price] = size
+                texts[price] = text
+            elif price in side:
+                del side[price], texts[price]
         order[:] = sorted(side)
+        return
+    for price, size, text in rows:
+        if size:
+            if price not in side:
+                insort(order, price)
+            side[price] = size
+            texts[price] = text
+        elif price in side:
+            del side[price], texts[price]
+            del order[bisect_left(order, price)]

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from benchmarks import hot
+from benchmarks import counts, hot
 from benchmarks.counts import Work, count, worse
 from processors.book import Book
 
@@ -39,6 +39,7 @@ def test_a_function_that_comes_to_do_more_is_named(monkeypatch: pytest.MonkeyPat
         sorted(self.bids)
         return whole(self)
 
+    monkeypatch.setattr(counts, "OURS", (*counts.OURS, f"{Path(__file__).parent}/"))
     before, whole = count(hot.apply_deltas), Book.best
     monkeypatch.setattr(Book, "best", slow)
 
@@ -62,7 +63,7 @@ BEFORE = {"f": Work(10, 100, 1_000, 20, 10), "f > decode": Work(heavy=10)}
     [
         ({"f": Work(10, 100, 1_150, 23, 10)}, ""),
         ({"f": Work(10, 100, 1_151, 20, 10)}, "f: 1,151 instructions, 1,000 in the baseline (+15%)"),
-        ({"f": Work(10, 100, 1_000, 24, 10)}, "f: 24 calls, 20 in the baseline (+20%)"),
+        ({"f": Work(10, 100, 1_040, 24, 10)}, "f: 24 calls, 20 in the baseline (+20%)"),
         ({"f": Work(10, 170, 1_070, 20, 10)}, "f: 170 instructions of its own, 100 in the baseline (+70%)"),
         ({"f": Work(10, 300, 1_000, 20, 10)}, ""),  # moved into it
         ({"f > decode": Work(heavy=20)}, "f > decode: 20 heavy calls, 10 in the baseline (+100%)"),  # a JSON read twice

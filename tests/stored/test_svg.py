@@ -45,7 +45,7 @@ def test_bars_and_cells_are_as_many_as_values_above_0() -> None:
 
 
 def test_a_candle_spans_low_to_high_and_open_to_close() -> None:
-    chart = drawn(svg.candles([svg.Candle(x=0, open=2, high=4, low=1, close=3)], x_label=str, y_label=str))
+    chart = drawn(svg.candles([svg.Candle(x=0, open=2, high=4, low=1, close=3)], x_label=str))
     [body] = chart.iter("rect")
     [wick] = [each for each in chart.iter("line") if "class" not in each.attrib]
 
@@ -73,7 +73,7 @@ def test_nothing_to_draw_is_said() -> None:
         svg.lines([svg.Series("a", [(0, nan), (1, inf)])], x_label=str, y_label=str),
         svg.columns([], [], y_label=str),
         svg.heat_map([0], ["a"], [[0.0]], x_label=str, label=str),
-        svg.candles([], x_label=str, y_label=str),
+        svg.candles([], x_label=str),
     ]
 
     assert all("nothing is stored" in each and "<svg" not in each for each in nothing)
@@ -85,3 +85,27 @@ def test_ticks_are_few_and_within(low: float, high: float) -> None:
 
     assert 1 <= len(found) <= 6
     assert all(low - 1e-9 <= each <= high + 1e-9 for each in found)
+
+
+@pytest.mark.parametrize(
+    ("low", "high"), [(60123.1, 60124.3), (1.08431, 1.08437), (0.000012, 0.0000121), (2500.05, 2502.9), (100.0, 100.0)]
+)
+def test_prices_of_an_axis_are_told_apart_and_are_where_they_say(low: float, high: float) -> None:
+    chart = drawn(svg.candles([svg.Candle(x=0, open=low, high=high, low=low, close=high)], x_label=str))
+    texts = [each for each in chart.iter("text") if each.attrib["text-anchor"] == "end"]
+    prices = [float((each.text or "").replace(",", "")) for each in texts]
+    heights = [float(each.attrib["y"]) for each in texts]
+
+    assert len(prices) == len(set(prices)) > 0
+    scale = (heights[0] - heights[-1]) / (prices[-1] - prices[0] or 1.0)
+    assert heights == pytest.approx([heights[0] - scale * (each - prices[0]) for each in prices], abs=0.3)
+
+
+def test_a_candle_tells_its_prices_with_all_their_digits() -> None:
+    bars = [
+        svg.Candle(x=0, open=60123.45, high=60123.99, low=60123.01, close=60123.62),
+        svg.Candle(x=1, open=1.08431, high=1.08437, low=0.00001234, close=1.0),
+    ]
+    titles = [each.findtext("title") for each in drawn(svg.candles(bars, x_label=str)).iter("rect")]
+
+    assert titles == ["0: 60,123.45 60,123.99 60,123.01 60,123.62", "1: 1.08431 1.08437 0.00001234 1"]

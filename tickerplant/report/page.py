@@ -90,7 +90,7 @@ def _sections(data: Data) -> Iterator[tuple[str, str]]:
             svg.Candle(x=row["time_us"], **{each: row[each] for each in ("open", "high", "low", "close")})
             for row in data.bars.rows
         ]
-        yield f"Bars of {data.bars.interval}, {data.bars.name}", svg.candles(drawn, x_label=clock, y_label=_number)
+        yield f"Bars of {data.bars.interval}, {data.bars.name}", svg.candles(drawn, x_label=clock)
 
 
 def _over_time(series: Lines, clock: svg.Label, label: svg.Label) -> str:

@@ -5,6 +5,7 @@ Numbers are written with as many digits as can be seen, so that a page stays sma
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from functools import partial
 from html import escape
 from itertools import pairwise
 from math import ceil, floor, isfinite, log10
@@ -16,6 +17,7 @@ LEFT, RIGHT, TOP, BOTTOM = 70, 12, 10, 34
 COLOURS: Final = ("#2f6fb0", "#d1702c", "#3a9a5b", "#b8405e", "#7a5bb5", "#8a6d3b", "#2a9d9d", "#666666")
 MOST_SERIES: Final = len(COLOURS)
 STEPS: Final = (1.0, 2.0, 5.0, 10.0)
+PRICE_DIGITS: Final = 10
 BREAK: Final = 2.5  # a line is broken where points are further apart than so many times the usual
 
 Label = Callable[[float], str]
@@ -122,7 +124,7 @@ def heat_map(
     return _chart(parts, [])
 
 
-def candles(bars: Sequence[Candle], *, x_label: Label, y_label: Label) -> str:
+def candles(bars: Sequence[Candle], *, x_label: Label) -> str:
     """Draw bars of prices: green where the close is at or above the open."""
     if not bars:
         return _nothing()
@@ -130,14 +132,15 @@ def candles(bars: Sequence[Candle], *, x_label: Label, y_label: Label) -> str:
     xs = [bar.x for bar in bars]
     x_scale = Scale(min(xs), max(xs), LEFT + width, WIDTH - RIGHT - width)
     y_scale = _y_scale([each for bar in bars for each in (bar.high, bar.low)], from_zero=False)
-    parts = [_axes(x_scale, y_scale, x_label, y_label)]
+    marks = ticks(y_scale.low, y_scale.high)
+    parts = [_axes(x_scale, y_scale, x_label, partial(spaced, step=marks[1] - marks[0]) if marks[1:] else price)]
     for bar in bars:
         x, colour = x_scale(bar.x), COLOURS[2] if bar.close >= bar.open else COLOURS[3]
         ends = f'y1="{y_scale(bar.high):.1f}" y2="{y_scale(bar.low):.1f}"'
         parts.append(f'<line x1="{x:.1f}" x2="{x:.1f}" {ends} stroke="{colour}"/>')
         top = y_scale(max(bar.open, bar.close))
         height = max(1.0, abs(y_scale(bar.open) - y_scale(bar.close)))
-        title = f"{x_label(bar.x)}: {' '.join(y_label(each) for each in (bar.open, bar.high, bar.low, bar.close))}"
+        title = f"{x_label(bar.x)}: {' '.join(price(each) for each in (bar.open, bar.high, bar.low, bar.close))}"
         parts.append(_rect(x - width / 2, top, (width, height), f'fill="{colour}"', title))
     return _chart(parts, [])
 
@@ -154,6 +157,26 @@ def ticks(low: float, high: float, most: int = 5) -> list[float]:
     size = 10.0 ** floor(log10(least))
     step = next(size * each for each in STEPS if size * each >= least)
     return [number * step for number in range(ceil(low / step), floor(high / step) + 1)]
+
+
+def spaced(value: float, step: float) -> str:
+    """Write a value of an axis so that it can be told from the next one.
+
+    >>> [spaced(each, 0.5) for each in (60123.5, 60124.0)]
+    ['60,123.5', '60,124.0']
+    """
+    return f"{value:,.{max(0, -floor(log10(step) + 1e-9))}f}"
+
+
+def price(value: float) -> str:
+    """Write a price with all its digits, as far as ten.
+
+    >>> [price(each) for each in (60123.45, 0.000012, 100.0, 0.0)]
+    ['60,123.45', '0.000012', '100', '0']
+    """
+    digits = max(0, PRICE_DIGITS - 1 - floor(log10(abs(value)))) if value else 0
+    text = f"{value:,.{digits}f}"
+    return text.rstrip("0").rstrip(".") if digits else text
 
 
 def _finite(points: Iterable[Point]) -> list[Point]:

@@ -1,6 +1,6 @@
 """One raw partition: bytes in, records queued, metrics counted, state captured. No Faust here."""
 
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Mapping
 from dataclasses import dataclass
 from time import perf_counter
@@ -10,6 +10,7 @@ from processors.batch import Batch
 from processors.clock_offset import ClockOffset
 from processors.errors import FrameError
 from processors.flags import BACKFILL, CLOCK_STEP
+from processors.latency import observe_ticks
 from processors.outputs import Outputs
 from processors.pieces import HEAD, HeadPiece, OutputsPiece, decode_piece
 from processors.pipeline import Pipeline
@@ -277,25 +278,22 @@ class PartitionWorker:
     def _count_records(self, batch: Batch) -> None:
         ticks: Counter[tuple[str, str]] = Counter()
         flags: Counter[str] = Counter()
-        newest: dict[str, Tick] = {}
+        timed: defaultdict[str, list[Tick]] = defaultdict(list)
         for record in batch.records:
             if isinstance(record, Tick):
                 ticks[record.symbol, record.asset_class] += 1
                 if record.flags:
-                    flags.update(record.flags.split(","))
-                if record.exchange_time_us and CLOCK_STEP not in record.flags and BACKFILL not in record.flags:
-                    newest[record.asset_class] = record
+                    named = record.flags.split(",")
+                    flags.update(named)
+                    if CLOCK_STEP in named or BACKFILL in named:
+                        continue
+                if record.exchange_time_us:
+                    timed[record.asset_class].append(record)
             elif isinstance(record, QualityEvent):
                 metrics.QUALITY.labels(self._venue, record.kind).inc(record.count)
         for (symbol, asset_class), count in ticks.items():
             metrics.TICKS.labels(self._venue, symbol, asset_class).inc(count)
         for flag, count in flags.items():
             metrics.FLAGGED.labels(self._venue, flag).inc(count)
-        for asset_class, tick in newest.items():
-            seconds = (tick.event_time_us - tick.exchange_time_us) / US
-            metrics.LATENCY.labels(self._venue, asset_class).observe(seconds)
-            if tick.recv_time_us:
-                network_s = (tick.recv_time_us - tick.exchange_time_us) / US
-                metrics.NETWORK.labels(self._venue, asset_class).observe(network_s)
-                jitter_us = self.clock_offset.add(tick.recv_time_us, tick.exchange_time_us)
-                metrics.JITTER.labels(self._venue).observe(jitter_us / US)
+        for asset_class, found in timed.items():
+            observe_ticks(self._venue, asset_class, found, self.clock_offset)

@@ -52,13 +52,13 @@ class SignedHistogram(Histogram):
 TICKS: Final = Counter("ingestion_ticks_total", "Ticks written to cleaned.tick.", ["venue", "symbol", "asset_class"])
 LATENCY: Final = SignedHistogram(
     "ingestion_latency_seconds",
-    "End to end: taken in - exchange time.",
+    "End to end: taken in - exchange time, of every tick but those fetched later.",
     ["venue", "asset_class"],
     buckets=END_TO_END_BUCKETS_S,
 )
 NETWORK: Final = SignedHistogram(
     "network_latency_seconds",
-    "Socket read - exchange time, clock offsets included: negative = the venue's clock is ahead of ours.",
+    "Socket read - exchange time of every such tick, clock offsets included: negative = the venue's clock is ahead.",
     ["venue", "asset_class"],
     buckets=NETWORK_BUCKETS_S,
 )
@@ -100,7 +100,7 @@ LEFT_OUT: Final = Counter(
 QUEUE: Final = Gauge("stage_queue_records", "Items waiting inside a stage.", ["stage"])
 STAGE_LATENCY: Final = Histogram(
     "stage_latency_seconds",
-    "Socket read to done: taken in (produce), written to Kafka (process), acknowledged by the store (sink).",
+    "Socket read to done: taken in (produce), written to Kafka (process: first and last frame of a record), acknowledged by the store (sink).",
     ["stage", "venue"],
     buckets=LATENCY_BUCKETS_S,
 )

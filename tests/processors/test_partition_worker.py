@@ -311,6 +311,25 @@ def test_the_offset_of_clocks_is_kept_apart_from_jitter(owner: Owner, values: li
     assert sample("network_jitter_seconds_sum", venue="BINANCE") - jitter_s == pytest.approx(0.05, abs=1e-4)
 
 
+def test_each_tick_of_a_record_is_observed(owner: Owner, values: list[bytes], new_run: Any) -> None:
+    feed, encoder = new_run("spot").feed, Encoder(RawFrames, SCHEMA_ID)
+    owner.step(0, values[0])
+    names = [f"{each}_latency_seconds_count" for each in ("ingestion", "network")]
+    before = [sample(each, venue="BINANCE", asset_class="CRYPTO") for each in names]
+    jitters, jitter_s = (sample(f"network_jitter_seconds_{each}", venue="BINANCE") for each in ("count", "sum"))
+    ways_ms, first_ms = [-1470, -1480, -1475, -1460, -1480, -1430], feed.recv_time_us // 1000
+    frames = [
+        feed.message(TRADE, t=1 + number, T=first_ms + 1 + number - way_ms) for number, way_ms in enumerate(ways_ms)
+    ]
+    owner.step(1, encoder.encode(feed.record(*frames)))
+
+    assert [sample(each, venue="BINANCE", asset_class="CRYPTO") for each in names] == [each + 6 for each in before]
+    assert owner.worker.clock_offset.offset_us == -1_480_000
+    assert sample("network_jitter_seconds_count", venue="BINANCE") - jitters == 6
+    told_s = sample("network_jitter_seconds_sum", venue="BINANCE") - jitter_s
+    assert told_s == pytest.approx(sum(each + 1480 for each in ways_ms) / 1000, abs=1e-4)
+
+
 def test_each_flag_of_a_tick_is_counted(owner: Owner, values: list[bytes], new_run: Any) -> None:
     feed, encoder = new_run("spot").feed, Encoder(RawFrames, SCHEMA_ID)
     ahead_us = (feed.recv_time_us + 3_600_000_000) // 1000

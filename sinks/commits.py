@@ -10,6 +10,7 @@ from schemas.codec import Encoder
 from schemas.records import SinkCommit
 from schemas.topics import SINK_COMMIT
 from sinks.chunk import Chunk
+from sinks.observe import BACKFILL
 from sinks.store import StoreBusyError
 from tickerplant.kafka import Publisher
 
@@ -52,8 +53,8 @@ def is_told(chunk: Chunk) -> bool:
 
 def sink_commit(chunk: Chunk, *, stage: str, dead_letters: int, now_us: int) -> SinkCommit:
     """Describe a chunk that its store acknowledged at a time; rows it refused are among the dead letters."""
-    first_event_us, last_event_us = _range_us(chunk, "event_time_us")
-    first_exchange_us, last_exchange_us = _range_us(chunk, "exchange_time_us")
+    first_event_us, last_event_us = _range_us(_live(chunk), "event_time_us")
+    first_exchange_us, last_exchange_us = _range_us(chunk.rows, "exchange_time_us")
     venues = chunk.rows["venue"].unique() if chunk.row_count else pa.chunked_array([[]])
     return SinkCommit(
         event_time_us=now_us,
@@ -75,10 +76,17 @@ def sink_commit(chunk: Chunk, *, stage: str, dead_letters: int, now_us: int) -> 
     )
 
 
-def _range_us(chunk: Chunk, name: str) -> tuple[int, int]:
+def _live(chunk: Chunk) -> pa.Table:
+    """Leave out what was fetched later: its event time is the exchange's, and no store lags behind by its age."""
+    if "flags" not in chunk.rows.column_names:
+        return chunk.rows
+    return chunk.rows.filter(pc.invert(pc.match_substring(chunk.rows["flags"], BACKFILL)))
+
+
+def _range_us(rows: pa.Table, name: str) -> tuple[int, int]:
     """Find the lowest and the highest time of a column, leaving out 0; (0, 0) = there is none."""
-    if name not in chunk.table.schema.names or not chunk.row_count:
+    if name not in rows.column_names or not rows.num_rows:
         return 0, 0
-    times = chunk.rows[name]
+    times = rows[name]
     found = pc.min_max(times.filter(pc.not_equal(times, 0))).as_py()
     return found["min"] or 0, found["max"] or 0

@@ -100,7 +100,8 @@ LEFT_OUT: Final = Counter(
 QUEUE: Final = Gauge("stage_queue_records", "Items waiting inside a stage.", ["stage"])
 STAGE_LATENCY: Final = Histogram(
     "stage_latency_seconds",
-    "Socket read to done: taken in (produce), written to Kafka (process: first and last frame of a record), acknowledged by the store (sink).",
+    "Socket read to done: taken in (produce), written to Kafka (process: first, last frame of a record), acknowledged "
+    "by the store (sink).",
     ["stage", "venue"],
     buckets=LATENCY_BUCKETS_S,
 )

@@ -36,6 +36,16 @@ def test_a_commit_tells_range_rows_and_times(chunk: Any, tick: Any) -> None:
     assert found.venue == "BINANCE"
 
 
+def test_trades_that_were_fetched_later_are_no_lag_of_the_store(chunk: Any, tick: Any) -> None:
+    rows = [tick(5, event_time_us=3, exchange_time_us=3, flags="BACKFILL,LATE"), tick(6, event_time_us=99)]
+
+    found = sink_commit(chunk(rows), stage="sink.memory", dead_letters=0, now_us=1000)
+    assert (found.first_event_time_us, found.row_count, found.first_exchange_time_us) == (99, 2, 3)
+
+    found = sink_commit(chunk(rows[:1]), stage="sink.memory", dead_letters=0, now_us=1000)
+    assert (found.first_event_time_us, found.last_event_time_us, found.row_count) == (0, 0, 1)
+
+
 def test_a_chunk_of_several_venues_names_none(chunk: Any, tick: Any) -> None:
     rows = [tick(1), tick(2, venue="OKX")]
 

@@ -11,7 +11,7 @@ from threading import Event
 from typing import Final
 
 from processors.comparison import KIND, Comparison, Resume
-from processors.divergence import Band
+from processors.divergence import band_of
 from processors.silence import NOTHING, Mark
 from processors.written import Written, read_spans
 from schemas.codec import CodecError
@@ -139,7 +139,7 @@ class Stage:
         ends = end_offsets(self._client, places)
         told = {each.partition: read_metadata(each.metadata) for each in kept if each.offset >= 0}
         self._written = self._find_written({number: end for number, (_, end) in told.items()})
-        band = band_of(self._settings)
+        band = band_of(self._settings.divergence)
         starts = []
         for each in kept:
             told_offset = told[each.partition][0] if each.offset >= 0 else -1
@@ -212,12 +212,6 @@ class Stage:
         reason = error.args[0]
         address = self._settings.kafka.bootstrap_servers
         return refusal(self._settings, reason) or DependencyError("kafka", address, reason.str())
-
-
-def band_of(settings: Settings) -> Band:
-    """Make the band of the settings."""
-    chosen = settings.divergence
-    return Band(width=chosen.width, floor_bps=chosen.floor_bps, fresh_s=chosen.fresh_s, patience_s=chosen.patience_s)
 
 
 def metadata_of(told_offset: int, end: int) -> str:

@@ -19,6 +19,8 @@ from typing import Final
 
 import msgspec
 
+from tickerplant.settings import Divergence
+
 BPS: Final = 10_000.0
 NORMAL: Final = 1.4826  # standard deviation of a normal distribution by its MAD
 LEAST_VENUES: Final = 2
@@ -39,6 +41,11 @@ class Band:
     floor_bps: float = 10.0
     fresh_s: int = 10
     patience_s: int = 3
+
+
+def band_of(chosen: Divergence) -> Band:
+    """Make the band of the settings."""
+    return Band(width=chosen.width, floor_bps=chosen.floor_bps, fresh_s=chosen.fresh_s, patience_s=chosen.patience_s)
 
 
 class Verdict(msgspec.Struct, frozen=True):

@@ -442,6 +442,8 @@ def _chosen_store(settings: Settings, options: dict[str, Any]) -> "tuple[Setting
         return settings, store, database
     if database is not None:
         raise UserError("--lake and --database are two stores: give one of them")
+    if store == "duckdb":
+        raise UserError("--lake is read as Parquet: leave --store duckdb out, or give --database instead")
     place = settings.object_store.model_copy(update={"root": lake})
     return settings.model_copy(update={"object_store": place}), "parquet", None
 

@@ -9,6 +9,7 @@ from tickerplant.errors import UserError
 SPAN: Final = re.compile(r"(\d+(?:\.\d+)?)([smhd])")
 UNITS: Final = {"s": 1, "m": 60, "h": 3600, "d": 86400}
 US: Final = 1_000_000
+FURTHEST_US: Final = 2.0**62
 
 
 def since_us(text: str, now_us: int) -> int:
@@ -22,7 +23,8 @@ def since_us(text: str, now_us: int) -> int:
     """
     span = SPAN.fullmatch(text)
     if span:
-        return _in_epoch(text, now_us - int(float(span[1]) * UNITS[span[2]] * US))
+        back_us = min(float(span[1]) * UNITS[span[2]] * US, FURTHEST_US)
+        return _in_epoch(text, now_us - int(back_us))
     try:
         time = datetime.fromisoformat(text)
     except ValueError:

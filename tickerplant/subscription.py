@@ -6,6 +6,7 @@ from collections import deque
 from collections.abc import Collection
 from dataclasses import dataclass
 from datetime import datetime
+from numbers import Integral
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Final, Generic, Literal, Self, TypedDict, TypeVar, Unpack, overload
@@ -422,8 +423,10 @@ def start_of(value: Start | str) -> Literal["latest", "earliest"] | int:
     """
     if value == "latest" or value == "earliest":  # noqa: PLR1714  # so mypy sees which strings are left
         return value  # type: ignore[return-value]  # the same
-    if isinstance(value, int):
-        return value
+    if isinstance(value, Integral):
+        return int(value)
+    if not isinstance(value, str | datetime):
+        raise UserError(f"{value!r} is no time: latest, earliest, ISO 8601, a datetime or whole µs since the epoch")
     try:
         time_of = value if isinstance(value, datetime) else datetime.fromisoformat(value)
     except ValueError:

@@ -12,6 +12,7 @@ from processors.divergence import Band
 from tickerplant.cli import cli
 from tickerplant.errors import DependencyError, UserError
 from tickerplant.quality import coverage, divergence, findings
+from tickerplant.quality.show import show_divergence
 from tickerplant.quality.wish import Wish
 from tickerplant.questions import asking
 from tickerplant.settings import Settings
@@ -170,7 +171,9 @@ def quote(second: int, venue: str, mid: float, **columns: Any) -> dict[str, Any]
     return tick(NOON_US + second * SECOND_US, venue=venue, kind="QUOTE", **{**bid_ask, **columns})
 
 
-def test_the_venue_that_left_the_others_is_named_with_its_spell(settings: Settings, fill: Fill) -> None:
+def test_the_venue_that_left_the_others_is_named_with_its_spell(
+    settings: Settings, fill: Fill, capsys: pytest.CaptureFixture[str]
+) -> None:
     steady = [quote(second, venue, 10_000) for second in range(8) for venue in ("BINANCE", "OKX")]
     left = [quote(second, "KRAKEN", 10_000 if second in {0, 7} else 10_050) for second in range(8)]
     overtaken = [quote(0, "KRAKEN", 20_000, sequence_id=-1), quote(3, "KRAKEN", 1, ask=None), quote(3, "OKX", 1, bid=0)]
@@ -187,6 +190,10 @@ def test_the_venue_that_left_the_others_is_named_with_its_spell(settings: Settin
     assert told.worst_bps == pytest.approx(49.88, abs=0.01)
     assert (spell.start_s, spell.last_s) == (NOON_US // SECOND_US + 1, NOON_US // SECOND_US + 6)
     assert others.spells == []
+
+    wide = settings.divergence.model_copy(update={"floor_bps": 100.0})
+    show_divergence(settings.model_copy(update={"divergence": wide}), AROUND_NOON, as_json=True)
+    assert json.loads(capsys.readouterr().out)["divergence"]["divergences"] == []
 
 
 def test_a_store_that_is_away_or_not_deployed_is_named(settings: Settings) -> None:

@@ -4,7 +4,7 @@ import click
 import msgspec
 from rich.table import Table
 
-from processors.divergence import Band
+from processors.divergence import band_of
 from schemas.venues import SYMBOLOGIES
 from tickerplant.choices import chosen_venue
 from tickerplant.clock import now_us
@@ -38,7 +38,7 @@ def show_coverage(settings: Settings, wish: Wish, *, as_json: bool) -> None:
 def show_divergence(settings: Settings, wish: Wish, *, as_json: bool) -> None:
     """Print which venues' prices left those of the others; raises as `show_findings`."""
     with asking(settings.clickhouse) as questions:
-        found = divergence.read(questions, wish, Band())
+        found = divergence.read(questions, wish, band_of(settings.divergence))
     _show("divergence", found, divergence.render(found), as_json=as_json)
 
 

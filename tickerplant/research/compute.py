@@ -56,11 +56,13 @@ def check_windows(windows_s: Sequence[int]) -> tuple[int, ...]:
     """Sort lengths of windows.
 
     Raises:
-        UserError: there is none, or one is not 1 to 3600 s.
+        UserError: there is none, or one is not 1 to 3600 whole seconds.
     """
-    if not windows_s or not all(1 <= length_s <= LONGEST_S for length_s in windows_s):
-        raise UserError(f"windows are 1 to {LONGEST_S} s long, not {', '.join(map(str, windows_s)) or 'none'}")
-    return tuple(sorted(set(windows_s)))
+    if not windows_s or not all(1 <= each <= LONGEST_S and int(each) == each for each in windows_s):
+        raise UserError(
+            f"windows are 1 to {LONGEST_S} whole seconds long, not {', '.join(map(str, windows_s)) or 'none'}"
+        )
+    return tuple(sorted({int(each) for each in windows_s}))
 
 
 def compute(rows: Rows, wish: Wish) -> Iterator[pa.Table]:

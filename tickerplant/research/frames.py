@@ -6,6 +6,7 @@ One call opens the store, reads, and closes it. Arrow comes without more; pandas
 from collections.abc import Iterator, Sequence
 from contextlib import closing, contextmanager
 from datetime import datetime
+from numbers import Integral
 from pathlib import Path
 from typing import Any, Final, Literal, TypedDict, Unpack
 
@@ -13,7 +14,10 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from processors.bars import LENGTHS_US
 from processors.features.stream import DEFAULT_WINDOWS_S
+from schemas.venues import SYMBOLOGIES
+from tickerplant.choices import chosen_venue
 from tickerplant.errors import UserError
 from tickerplant.extras import need_library
 from tickerplant.research.books import DEFAULT_LEVELS, BookView, book_before, books_of
@@ -22,7 +26,8 @@ from tickerplant.research.rows import Name, Rows, Span, Store, open_rows
 from tickerplant.settings import Settings, load_settings
 from tickerplant.since import since_us
 
-Time = datetime | str | int
+Time = datetime | str | int | np.datetime64
+ENDS_US: Final = 253_402_300_800_000_000  # 10000-01-01
 """With a zone; ISO 8601 (UTC where it names no zone); µs since the epoch."""
 
 Library = Literal["arrow", "pandas", "polars"]
@@ -79,8 +84,10 @@ def bars(symbol: str, venue: str, start: Time, end: Time, *, interval: str = "1m
     Args:
         interval: 1m, 5m, 15m, 1h, 4h or 1d.
     """
+    if interval not in LENGTHS_US:
+        raise UserError(f"there are no bars of {interval}: choose of {', '.join(LENGTHS_US)}")
+    span = _span(symbol, venue, start, end)
     with _opened(options) as rows:
-        span = _span(symbol, venue, start, end)
         columns = _chosen(BAR_COLUMNS, options)
         found = rows.read(
             "bar", span, [*{*columns, "open_time_us", "revision"}], "open_time_us", {"interval": interval}
@@ -105,6 +112,7 @@ def book_at(
         DependencyError: as `trades`.
     """
     time_us = instant_us(time)
+    chosen_venue(venue, SYMBOLOGIES)
     with _opened(options) as rows:
         return book_before(rows, Span(venue=venue.upper(), symbol=symbol, from_us=0, to_us=time_us), levels)
 
@@ -172,22 +180,33 @@ def features(
 
 
 def instant_us(time: Time) -> int:
-    """Turn a time into µs since the epoch.
+    """Turn a time into µs since the epoch; whole numbers are that, numpy's times are in UTC.
 
     >>> instant_us("2026-11-21T00:00:00")
     1795219200000000
 
     Raises:
-        UserError: it is none, or a datetime without a zone.
+        UserError: it is none, a datetime without a zone, or not of the years 1970 to 9999.
     """
     if isinstance(time, datetime):
         if time.tzinfo is None:
             raise UserError(f"{time} names no time zone: add tzinfo=UTC")
-        return since_us(time.isoformat(), 0)
-    return time if isinstance(time, int) else since_us(time, 0)
+        time_us = since_us(time.isoformat(), 0)
+    elif isinstance(time, str):
+        time_us = since_us(time, 0)
+    elif isinstance(time, np.datetime64) and not np.isnat(time):
+        time_us = int(time.astype("datetime64[us]").astype(np.int64))
+    elif isinstance(time, Integral):
+        time_us = int(time)
+    else:
+        raise UserError(f"{time!r} is no time: give ISO 8601, a datetime with its zone, or whole µs since the epoch")
+    if not 0 <= time_us < ENDS_US:
+        raise UserError(f"{time} is not of the years 1970 to 9999: whole numbers are µs since the epoch")
+    return time_us
 
 
 def _span(symbol: str, venue: str, start: Time, end: Time) -> Span:
+    chosen_venue(venue, SYMBOLOGIES)
     span = Span(venue=venue.upper(), symbol=symbol, from_us=instant_us(start), to_us=instant_us(end))
     if span.from_us >= span.to_us:
         raise UserError(f"{start} is not before {end}")

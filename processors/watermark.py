@@ -1,5 +1,6 @@
 """CLOCK frames of one raw partition → how far its time has come, and when nobody captured."""
 
+from itertools import pairwise
 from typing import Final, NamedTuple
 
 import msgspec
@@ -13,6 +14,8 @@ UNWATCHED_US: Final = 10_000_000
 BELIEVED: Final = 3
 SETTLED_US: Final = 3600_000_000
 """A clock that was set ahead is taken back without loss for so long."""
+MOST_STEPS: Final = 32
+"""Of one hour; of more, the oldest are believed before their hour is over."""
 
 
 class Unwatched(NamedTuple):
@@ -23,14 +26,27 @@ class Unwatched(NamedTuple):
     is_revoked: bool = False
 
 
+class Step(msgspec.Struct, array_like=True, frozen=True, gc=False):
+    """A step ahead, from one time to another."""
+
+    left_us: int
+    reached_us: int
+
+    @property
+    def length_us(self) -> int:
+        """Tell how far it went."""
+        return self.reached_us - self.left_us
+
+
 class WatermarkPiece(msgspec.Struct, array_like=True):
-    """State of a `Watermark`."""
+    """State of a `Watermark`; `left_us` and `reached_us` are all that programs of before know of steps."""
 
     clock_us: int = 0
     other_us: int = 0
     count: int = 0
     left_us: int = 0
     reached_us: int = 0
+    steps: list[Step] = []
 
 
 class Watermark:
@@ -39,18 +55,18 @@ class Watermark:
     One that is over 10 s away is believed once three in a row tell so: after a stop of all producers, or where a clock
     was set. A single wrong one, or that of one producer among several, moves nothing.
 
-    A step ahead settles after an hour. Until then what was known before it is to be kept, since a step back may tell
-    that it was a clock set wrongly: `settled_us` is the edge by which things are forgotten.
+    Each step ahead settles after an hour, whatever steps follow it. Until then what was known before it is to be kept,
+    since a step back may tell that it was a clock set wrongly: `settled_us` is the edge by which things are forgotten.
     """
 
-    __slots__ = ("_count", "_left_us", "_other_us", "_reached_us", "beat_us", "clock_us", "edge_us", "settled_us")
+    __slots__ = ("_count", "_other_us", "_steps", "beat_us", "clock_us", "edge_us", "settled_us")
 
     def __init__(self) -> None:
         self.clock_us = self.edge_us = 0  # 0 = there was no CLOCK frame yet; minutes before the edge are closed
         self.beat_us = 0  # the clock, down to 5 s: by which symbols are seen to be silent
         self.settled_us = 0  # the edge, or that of before a step ahead which is not settled
         self._other_us = self._count = 0  # a time that was told lately, over 10 s away, and how often in a row
-        self._left_us = self._reached_us = 0  # the last step ahead, while it is not settled
+        self._steps: list[Step] = []  # those ahead that are not settled, in their order
 
     def hear(self, clock_us: int) -> Unwatched | None:
         """Take in a CLOCK frame; returns the time in which nobody captured, None = somebody did."""
@@ -66,41 +82,48 @@ class Watermark:
 
     def capture(self) -> WatermarkPiece:
         """Tell all that is needed to go on elsewhere."""
-        return WatermarkPiece(self.clock_us, self._other_us, self._count, self._left_us, self._reached_us)
+        steps = self._steps
+        whole = (steps[0].left_us, steps[-1].reached_us) if steps else (0, 0)
+        return WatermarkPiece(self.clock_us, self._other_us, self._count, *whole, list(steps))
 
     def restore(self, piece: WatermarkPiece) -> None:
         """Go on from what `capture` told."""
-        self._left_us, self._reached_us = piece.left_us, piece.reached_us
+        self._steps = list(piece.steps)
+        if piece.left_us and not piece.steps:
+            self._steps = [Step(piece.left_us, piece.reached_us)]
         self._set(piece.clock_us)
         self._other_us, self._count = piece.other_us, piece.count
 
     def _step_ahead(self, clock_us: int) -> Unwatched:
         before = self.clock_us
-        if not self._left_us:
-            self._left_us = before
-        self._reached_us = clock_us
+        self._steps.append(Step(before, clock_us))
+        del self._steps[:-MOST_STEPS]
         self._set(clock_us)
         return Unwatched(before, clock_us)
 
     def _step_back(self, clock_us: int) -> Unwatched | None:
-        """Go back; by more than half of the last step ahead, it is taken back."""
-        left_us, reached_us = self._left_us, self._reached_us
-        is_revoked = left_us > 0 and self.clock_us - clock_us > (reached_us - left_us) // 2
-        if is_revoked:
-            self._left_us = self._reached_us = 0
+        """Go back; a step ahead is taken back by more than half of it, the newest first."""
+        back_us, taken = self.clock_us - clock_us, list[Step]()
+        while self._steps and back_us > self._steps[-1].length_us // 2:
+            taken.append(self._steps.pop())
+            back_us -= taken[-1].length_us
         self._set(clock_us)
-        return Unwatched(left_us, reached_us, is_revoked=True) if is_revoked else None
+        return Unwatched(taken[-1].left_us, taken[0].reached_us, is_revoked=True) if taken else None
 
     def _set(self, clock_us: int) -> None:
         self.clock_us = clock_us
         self.edge_us = _edge(clock_us)
         self.beat_us = clock_us - clock_us % BEAT_US
-        if (
-            self.edge_us - self._reached_us >= SETTLED_US
-        ):  # with the edge alone, so that within a minute nothing changes
-            self._left_us = self._reached_us = 0
-        self.settled_us = min(self.edge_us, _edge(self._left_us)) if self._left_us else self.edge_us
+        steps = self._steps
+        while steps and self._settling_us() >= SETTLED_US:
+            del steps[0]
+        self.settled_us = min(self.edge_us, _edge(steps[0].left_us)) if steps else self.edge_us
         self._other_us = self._count = 0
+
+    def _settling_us(self) -> int:
+        """Tell how long the clock has gone on since the first step, by the edge: within a minute nothing changes."""
+        steps = self._steps
+        return self.edge_us - steps[-1].reached_us + sum(b.left_us - a.reached_us for a, b in pairwise(steps))
 
 
 def _edge(clock_us: int) -> int:

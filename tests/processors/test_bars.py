@@ -13,7 +13,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from processors.bars import LENGTHS_US, Bars, BarsPiece, Told
-from processors.watermark import MINUTE_US, Watermark
+from processors.watermark import MINUTE_US, MOST_STEPS, Watermark, WatermarkPiece
 from schemas.records import Side, Tick
 
 START_US = 1_795_910_400_000_000  # 2026-11-29T00:00 UTC
@@ -543,6 +543,77 @@ def test_a_clock_that_was_ahead_leaves_no_gap_where_there_was_none(market: Marke
 
     assert [market.latest()[at_s].flags for at_s in (0, 60, 120, 180, 240)] == [""] * 5
     assert [market.latest()[at_s].trade_count for at_s in (60, 120, 180, 240)] == [12] * 4
+
+
+def jump(market: Market, to_s: float) -> None:
+    """Set the clock: three CLOCK frames in a row are believed."""
+    for after_s in range(3):
+        market.hear(START_US + round((to_s + after_s) * SECOND_US))
+
+
+def test_a_clock_that_steps_ahead_within_each_hour_for_a_day_holds_no_more_than_two_hours(market: Market) -> None:
+    watched(market)
+    at_s, most = 0.0, 0
+    while at_s < 86_400:
+        market.trade(at_s + 1, 100.0)
+        market.clock(at_s + 1780)
+        jump(market, at_s + 1800)
+        at_s += 1800
+        most = max(most, len(market.bars.capture(is_whole=True).spans["1m"]))
+        assert market.watermark.clock_us - market.watermark.settled_us <= 5500 * SECOND_US
+
+    assert most < 160
+
+
+def test_more_steps_within_an_hour_than_are_remembered_settle_before_it(market: Market) -> None:
+    watched(market)
+    for number in range(1, 200):
+        jump(market, number * 20)
+
+    assert len(market.watermark.capture().steps) == MOST_STEPS
+    assert market.watermark.settled_us >= START_US + 3000 * SECOND_US
+
+
+def test_a_wrong_clock_is_taken_back_though_an_outage_before_it_has_settled(market: Market) -> None:
+    watched(market)
+    market.clock(600)
+    jump(market, 630)  # an outage
+    market.clock(3600)
+    jump(market, 3600 + 7200)
+    market.trade(3605, 100.0)
+    market.clock(3600 + 7200 + 1200)
+    market.trade(4700, 101.0)
+    jump(market, 3600 + 1210)
+    market.trade(4815, 102.0)
+    market.clock(4900)
+
+    assert [market.latest()[at_s].trade_count for at_s in (3600, 4680, 4800)] == [1, 1, 1]
+    assert [market.latest()[at_s].flags for at_s in (600, 3600, 4680)] == ["EMPTY,GAP", "", ""]
+
+
+def test_the_outage_before_a_wrong_clock_stays_a_gap_once_that_is_set_back(market: Market) -> None:
+    watched(market)
+    market.clock(600)
+    jump(market, 900)
+    market.clock(1200)
+    jump(market, 1200 + 7200)
+    market.clock(1300 + 7200)
+    jump(market, 1310)
+    market.trade(1315, 100.0)
+    market.clock(1400)
+
+    assert 720 not in market.latest()
+    assert "GAP" in market.latest()[600].flags
+    assert "GAP" not in market.latest()[1200].flags
+
+
+def test_steps_that_a_program_of_before_wrote_are_read() -> None:
+    old = WatermarkPiece(START_US, 0, 0, START_US - 7200 * SECOND_US, START_US - 60 * SECOND_US)
+    watermark = Watermark()
+    watermark.restore(old)
+
+    assert watermark.settled_us < START_US - 7200 * SECOND_US
+    assert (watermark.capture().left_us, watermark.capture().reached_us) == (old.left_us, old.reached_us)
 
 
 def test_an_outage_stays_a_gap_where_the_clock_is_set_back_a_little_after_it(market: Market) -> None:

@@ -76,6 +76,10 @@ class Absences:
             piece.absences.append(Absence(piece.newest_us, 0, list(piece.newest)))
             del piece.absences[:-MOST_ABSENCES]
 
+    def since_us(self) -> int:
+        """Tell from when on trades are missing that may still come; 0 = none are."""
+        return min((each.after_us for each in self._piece.absences), default=0)
+
     def take(self, page: Sequence[tuple[TradeId, int]]) -> tuple[set[TradeId], list[Closed]]:
         """Take the newest trades as they came by REST, ids and times, without holes.
 

@@ -1,6 +1,6 @@
 """The stage of one symbol that turns its trades into bars; see `bars.py`, which knows nothing of records."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from functools import partial
 
 from processors.bars import Bars, BarsPiece, Told
@@ -18,12 +18,15 @@ class BarStage:
     Args:
         watermark: of the partition.
         trades_are_counted: ids of its trades rise by one, so that a hole is a loss; else they only tell trades apart.
+        awaited_us: tells from when on trades are missing that may still come; 0 = none are.
     """
 
-    def __init__(self, instrument: Instrument, watermark: Watermark, *, trades_are_counted: bool) -> None:
+    def __init__(
+        self, instrument: Instrument, watermark: Watermark, *, trades_are_counted: bool, awaited_us: Callable[[], int]
+    ) -> None:
         self.instrument = instrument
         self._watermark = watermark
-        self._bars = Bars(watermark, ids_are_counted=trades_are_counted)
+        self._bars = Bars(watermark, ids_are_counted=trades_are_counted, awaited_us=awaited_us)
         self.check = CandleCheck()
         self.on_hole = self._bars.on_hole
         self.on_loss = self._bars.on_loss
@@ -34,6 +37,11 @@ class BarStage:
     def on_trade(self, tick: Tick, order: int) -> bool:
         """Take in a TRADE; `order` rises among the trades of one exchange time. False = too late for its bars."""
         return self._bars.add(tick, order)
+
+    @property
+    def lost_from_us(self) -> int:
+        """Time of the newest trade, while nobody brings the next ones; 0 = somebody does."""
+        return self._bars.lost_from_us
 
     def on_candle(self, candle: Candle) -> None:
         """Take in the venue's own candle; one that is closed is compared with the bar of its time."""

@@ -6,7 +6,8 @@ revision, when a trade comes late. Longer bars are made from the minutes as they
 sums of the minutes' figures, rounded once. All else is in docs/bars.md.
 """
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from datetime import UTC, datetime
 from itertools import chain
 from typing import Final, NamedTuple
 
@@ -28,7 +29,9 @@ LONGER: Final[Mapping[str, int]] = {
 LONGEST_US: Final = LONGER["1d"]
 LENGTHS_US: Final[Mapping[str, int]] = {MINUTE: MINUTE_US, **LONGER}
 RETAINED_US: Final = 3600_000_000
-"""Trades that come later than this change no bar any more."""
+"""Trades that come later than this change no bar any more, unless they were awaited."""
+HELD_US: Final = 6 * 3600_000_000
+"""So long minutes are kept for trades that are missing and still asked for."""
 SILENT_US: Final = 24 * 3600_000_000
 """A symbol that did not trade for so long gets no more empty bars, until it trades again."""
 MOST_GAPS: Final = 32
@@ -121,10 +124,14 @@ class Bars:
     Args:
         watermark: of the partition.
         ids_are_counted: a hole in the ids is told by `on_hole`, so that none means that nothing was lost.
+        awaited_us: tells from when on trades are missing that may still come; 0 = none are.
     """
 
-    def __init__(self, watermark: Watermark, *, ids_are_counted: bool = True) -> None:
+    def __init__(
+        self, watermark: Watermark, *, ids_are_counted: bool = True, awaited_us: Callable[[], int] = int
+    ) -> None:
         self._watermark = watermark
+        self._awaited_us = awaited_us
         self._are_counted = ids_are_counted
         self._since_us = 0  # minute in which capture of the symbol's trades began; 0 = there was none yet
         self._newest_us = 0  # time of the newest trade
@@ -179,6 +186,11 @@ class Bars:
         if self._since_us and not self._lost_us:
             self._lost_us = time_us
 
+    @property
+    def lost_from_us(self) -> int:
+        """Time of the newest trade, while nobody brings the next ones; 0 = somebody does."""
+        return self._newest_us if self._lost_us else 0
+
     def count_ids(self, *, are_counted: bool) -> None:
         """Tell from now on what is missing by the ids of trades, or no longer."""
         self._are_counted = are_counted
@@ -218,7 +230,7 @@ class Bars:
         self._edge_us = max(self._edge_us, edge_us)
         self._is_due = False
         yield from self._tell(edge_us)
-        self._forget(self._watermark.settled_us - RETAINED_US)
+        self._forget(self._oldest_us())
 
     def find(self, interval: str, open_time_us: int) -> Told | None:
         """Find the newest revision of a bar; None = none was told, or it is past changing."""
@@ -310,7 +322,13 @@ class Bars:
 
     def _is_past(self, minute_us: int) -> bool:
         """Tell whether a minute is past changing."""
-        return minute_us < max(self._kept_us, self._watermark.settled_us - RETAINED_US)
+        return minute_us < max(self._kept_us, self._oldest_us())
+
+    def _oldest_us(self) -> int:
+        """Tell before when minutes are past changing: an hour ago, or six at most where trades are awaited."""
+        settled_us, awaited_us = self._watermark.settled_us, self._awaited_us()
+        usual_us = settled_us - RETAINED_US
+        return min(usual_us, max(_minute(awaited_us), settled_us - HELD_US)) if awaited_us else usual_us
 
     def _put(self, hot: Span, tick: Tick, moment: tuple[int, int]) -> None:
         if hot.trade_count:
@@ -518,6 +536,12 @@ class Bars:
 def bar_time_us(tick: Tick) -> int:
     """Tell the time by which a trade belongs to its bars: when it was taken in, where the venue's time cannot serve."""
     return tick.event_time_us if not tick.exchange_time_us or CLOCK_STEP in tick.flags else tick.exchange_time_us
+
+
+def late_bars(tick: Tick) -> str:
+    """Name the bars that a trade came too late for: those of an hour, so that a page of them is few events."""
+    hour = datetime.fromtimestamp(bar_time_us(tick) // LONGER["1h"] * 3600, UTC)
+    return f"not in the bars of {hour:%Y-%m-%dT%H:00Z}: docs/bars.md says how to make them anew"
 
 
 def _extend(span: Span, tick: Tick, moment: tuple[int, int]) -> None:

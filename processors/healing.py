@@ -86,6 +86,10 @@ class Healing:
         self._plan()
         return closed
 
+    def since_us(self) -> int:
+        """Tell from when on trades are missing that may still come; 0 = none are, or it is not known."""
+        return min((each.after_us for each in self.wounds if each.after_us), default=0)
+
     def fill(self, number: int, *, is_restored: bool) -> Closed | None:
         """Note that an id came, over REST or late; returns the hole that is closed by it."""
         for wound in self.wounds:

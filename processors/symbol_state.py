@@ -11,6 +11,7 @@ from msgspec import structs
 
 from processors.absences import Absences
 from processors.bar_stage import BarStage
+from processors.bars import late_bars
 from processors.batch import Batch
 from processors.book_keeper import LATE as LATE_DELTA
 from processors.book_keeper import BookKeeper, Effect, PublishDelta, PublishSnapshot, Report, Resnapshot
@@ -98,7 +99,9 @@ class SymbolState:
         self.timed = TimedStreams(instrument)
         self.outliers: dict[TickKind, Outliers] = {"TRADE": Outliers(), "AGG_TRADE": Outliers()}
         self._watermark = watermark or Watermark()
-        self.bars = BarStage(instrument, self._watermark, trades_are_counted=trades_are_counted)
+        self.bars = BarStage(
+            instrument, self._watermark, trades_are_counted=trades_are_counted, awaited_us=self._awaited_us
+        )
         self.timed.on_added_candle = self.bars.on_candle
         self.timed.on_corrected_candle = self.bars.on_corrected_candle
         self.timed.on_inconsistent = self._note_inconsistent
@@ -245,6 +248,14 @@ class SymbolState:
         self.bars.on_loss(time_us)
         if self.absences is not None:
             self.absences.begin()
+
+    def _awaited_us(self) -> int:
+        """Tell from when on trades are missing that may still be fetched; 0 = none are."""
+        if self.absences is not None:
+            return self.absences.since_us()
+        if not self._is_healed:
+            return 0
+        return min(filter(None, (self.healing.since_us(), self.bars.lost_from_us)), default=0)
 
     def sum_trades(self, *, are_summed: bool) -> None:
         """Count no trades as long as the venue sums them up, where it counts them otherwise."""
@@ -613,7 +624,7 @@ class SymbolState:
         if kind == "TRADE":
             order = trade.trade_id if self._are_counted else self.sequence_id
             if not self.bars.on_trade(tick, order):
-                self.note(batch, "LATE_FOR_BAR", TRADE)
+                self.note(batch, "LATE_FOR_BAR", TRADE, late_bars(tick))
             if self.features is not None:
                 self.features.on_trade(batch, tick)
 

@@ -28,7 +28,7 @@ QUALITY_KINDS: Final[dict[str, str]] = {
     "OUTLIER_BURST": "Of the last 64 trades 8 or more lie over 5 sigma from their recent past: flagged OUTLIER.",
     "BAR_DIFFERS": "Our bar differs from the venue's candle; detail: open time in µs, figures; count tells how many.",
     "INCONSISTENT": "Figures of a bar, or of a venue's candle, contradict one another: flagged so; detail tells which.",
-    "LATE_FOR_BAR": "Trades came over an hour late: their bars stay as they are; count tells how many.",
+    "LATE_FOR_BAR": "Trades came too late for their bars, which stay as they are; count tells how many, detail when.",
     "DIVERGENCE": "A venue's price left those of the others; count tells for how many seconds of a minute.",
     "BOOK_LEAD": "The book of another connection is published from here on; detail names it.",
     "VENUE_NOTICE": "The venue said something about its service (maintenance, error answer, shutdown).",

@@ -96,6 +96,58 @@ def test_bars_are_told_again_with_the_trades_that_were_restored(spot: Any) -> No
     assert [(each.revision, each.trade_count, each.flags) for each in again] == [(0, 2, "GAP"), (1, 4, "")]
 
 
+def cut(run: Any, minutes: int) -> list[int]:
+    """Lose the connection for so long, between trades 1 and 2 + minutes; returns the times of those between, ms."""
+    run.take(clock(run), trade(run, 1))
+    run.take(run.feed.frame(b"gone", "DISCONNECT"))
+    times_ms = []
+    for _ in range(minutes):
+        run.take(*(clock(run, after_us=5 * SECOND_US) for _ in range(12)))
+        times_ms.append(run.feed.recv_time_us // 1000)
+    run.feed.number = -1
+    run.take(trade(run, minutes + 2), *(clock(run) for _ in range(3)))
+    return times_ms
+
+
+def restore(run: Any, times_ms: list[int]) -> None:
+    """Answer with the trades of these times, ids from 2 on, and wait for a minute."""
+    now_ms = run.feed.recv_time_us // 1000
+    page = [row(run, number, before_ms=now_ms - time_ms) for number, time_ms in enumerate(times_ms, 2)]
+    run.take(answer(run, page), *(clock(run) for _ in range(70)))
+
+
+@pytest.mark.parametrize("is_restarted", [False, True])
+def test_bars_of_hours_without_a_connection_are_told_again_once_their_trades_are_fetched(
+    spot: Any, new_run: Callable[..., Any], *, is_restarted: bool
+) -> None:
+    times_ms = cut(spot, 180)
+    if is_restarted:
+        kept: dict[str, list[bytes]] = {}
+        spot.capture(kept)
+        spot.resume(kept, new_run("spot").pipeline)
+    restore(spot, times_ms)
+
+    assert told(spot, "HEALED") == [(2, 181, 180)]
+    assert not told(spot, "LATE_FOR_BAR")
+    newest = {(each.interval, each.open_time_us): each for each in spot.of(Bar)}
+    minutes = [each for (interval, _), each in newest.items() if interval == "1m"]
+    assert sum(each.trade_count for each in minutes) == 182
+    assert not any("GAP" in each.flags for each in newest.values())
+
+
+def test_minutes_are_kept_no_longer_than_six_hours_and_no_longer_than_trades_are_awaited(spot: Any) -> None:
+    def kept_minutes() -> int:
+        [state] = spot.pipeline.states()
+        return len(state.bars.capture(is_whole=True).spans["1m"])
+
+    times_ms = cut(spot, 480)
+    assert 300 < kept_minutes() < 450
+    restore(spot, times_ms)
+
+    assert kept_minutes() < 70
+    assert 0 < sum(each[2] for each in told(spot, "LATE_FOR_BAR")) < 150
+
+
 def test_a_page_gives_nothing_but_what_is_missing(spot: Any) -> None:
     """Ids before the first one and above the highest are no holes: the stream brings what is to come."""
     spot.take(trade(spot, 10), trade(spot, 13))

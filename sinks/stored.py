@@ -8,6 +8,7 @@ import numpy as np
 
 from sinks.chunk import Span
 
+SUFFIX: Final = ".parquet"
 NAME: Final = re.compile(r"(\d{19})-(\d{19})(?:-([A-Za-z0-9_-]{1,8}?))?(-s[a-z0-9]{8})?\.parquet")
 """First and last offset, generation, and the swap (of `tickerplant replay`) that wrote it in the place of others."""
 
@@ -21,6 +22,15 @@ def object_name(span: Span) -> str:
 def name_prefix(span: Span) -> str:
     """Tell what all names of a partition begin with."""
     return f"{span.topic}-{span.partition}-"
+
+
+def is_whole(name: str) -> bool:
+    """Tell whether an object was written to its end, as its name tells: drafts, and what was put aside, have others.
+
+    >>> [is_whole(name) for name in ("a.parquet", "a.parquet.x-1", ".a.parquet", "_damaged-a.parquet")]
+    [True, False, False, False]
+    """
+    return name.endswith(SUFFIX) and not name.startswith((".", "_"))
 
 
 class Held(NamedTuple):

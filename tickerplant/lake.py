@@ -6,6 +6,7 @@ from typing import Any, Final
 import pyarrow as pa
 import pyarrow.dataset as ds
 
+from sinks.stored import is_whole
 from tickerplant.replay.lake import Lake
 from tickerplant.replay.manifest import Liveness, Numbered
 from tickerplant.settings import Settings, load_settings
@@ -70,9 +71,4 @@ def _live(lake: Lake, folder: str) -> list[str]:
     liveness = Liveness(Numbered.newest(lake).manifest)
     venues = [f"{folder}/{venue}" for venue in lake.names(folder)]
     days = [f"{venue}/{day}" for venue in venues for day in lake.names(venue)]
-    return [f"{day}/{name}" for day in days for name in liveness.live(day, lake.names(day)) if _is_whole(name)]
-
-
-def _is_whole(name: str) -> bool:
-    """Tell whether an object is one of ours that was written to its end; drafts have other names."""
-    return name.endswith(".parquet") and not name.startswith((".", "_"))
+    return [f"{day}/{name}" for day in days for name in liveness.live(day, lake.names(day)) if is_whole(name)]

@@ -19,6 +19,7 @@ from clickhouse_driver import Client
 from schemas.records import RawFrames
 from schemas.topics import Topic
 from sinks.places import s3_options
+from sinks.stored import is_whole
 from sinks.tables import Table
 from tickerplant.kafka import OFFSET_BEGINNING, Message, TopicPartition, consumer, partition_count
 from tickerplant.once import Once, source_of
@@ -139,7 +140,7 @@ def lake(settings: Settings, table: Table) -> tuple[Any, str]:
 def parquet_ids(settings: Settings, table: Table) -> Ids:
     """Read the ids of a table's Parquet files."""
     files, folder = lake(settings, table)
-    paths = [path for path in files.find(folder) if path.endswith(".parquet")]
+    paths = [path for path in files.find(folder) if is_whole(path.rpartition("/")[2])]
     if not paths:
         return _packed([[], [], []])
     found = ds.dataset(paths, filesystem=files, format="parquet").to_table(columns=list(COLUMNS))

@@ -9,7 +9,7 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from sinks.parquet import DAY_US
-from sinks.places import DAMAGED
+from sinks.stored import SUFFIX, is_whole
 from sinks.tables import TABLES as STORED
 from tickerplant.errors import UserError
 from tickerplant.replay.lake import Lake
@@ -17,7 +17,6 @@ from tickerplant.replay.manifest import Liveness, Numbered
 from tickerplant.research.rows import TABLES, Clock, Name, Only, Span, in_order, schema_of, with_id
 from tickerplant.settings import ObjectStore
 
-SUFFIX: Final = ".parquet"
 TEXTS: Final = ("symbol", "kind", "interval", "side", "flags", "asset_class", "source_topic")
 """Columns of a few words, which are read as such until rows that are not wanted are left out."""
 
@@ -61,9 +60,7 @@ class LakeRows:
             if first <= day and (is_open or day <= last):
                 path = f"{folder}/venue={span.venue}/{day}"
                 names = liveness.live(path, self._lake.names(path))
-                yield from (
-                    f"{path}/{each}" for each in names if each.endswith(SUFFIX) and not each.startswith(DAMAGED)
-                )
+                yield from (f"{path}/{each}" for each in names if is_whole(each))
 
     def _read(self, path: str, columns: Sequence[str], wish: pc.Expression) -> pa.Table:
         content = pa.BufferReader(self._lake.read(path))

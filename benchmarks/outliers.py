@@ -1,23 +1,36 @@
 """Trades of recorded sessions → which are flagged OUTLIER: as they are, and with some displaced by 8 to 20 sigma.
 
+Each symbol is judged by itself, as processors do. A session of half a minute has few trades to displace, so it is
+played again with others displaced, until there were enough, or plays enough. Symbols with fewer trades than the warm-up
+takes are judged by nobody.
+
 Run: python -m benchmarks.outliers
 """
 
 import json
 import time
+from collections import Counter, defaultdict
 from collections.abc import Iterator, Sequence
 from math import exp
 from pathlib import Path
 from random import Random
-from typing import Final, NamedTuple
+from typing import Any, Final, NamedTuple
 
 from benchmarks.inputs import RECORDINGS
+from benchmarks.venues import RECORDINGS as RECORDINGS_OF_VENUES
+from benchmarks.venues import SESSIONS, Session
+from processors.flags import CLOCK_STEP, LATE, OFF_BOOK
 from processors.outliers import Outliers
+from processors.pipeline import Pipeline
+from schemas.records import Frame, RawFrames, Source, Tick
 from tickerplant.recordings import read_recording
 
 FOLDERS: Final = {"spot": "spot", "usdm": "usdm", "cm": "coinm"}
 DISPLACED: Final = 0.01
 NEAREST, FURTHEST = 8.0, 20.0
+ENOUGH: Final = 1000
+MOST_PLAYS: Final = 100
+NOT_JUDGED: Final = (LATE, OFF_BOOK, CLOCK_STEP)
 
 
 class Print(NamedTuple):
@@ -28,46 +41,114 @@ class Print(NamedTuple):
 
 
 class Found(NamedTuple):
-    """What was flagged of a session."""
+    """What was flagged of a session.
+
+    Args:
+        judged, flagged: of the session as it is.
+        displaced, displaced_flagged: of all plays with displaced prints.
+        others, others_flagged: of the same plays, those that were left as they are and judged.
+    """
 
     judged: int
     flagged: int
     displaced: int
     displaced_flagged: int
+    others: int
     others_flagged: int
-    us_per_trade: float
 
 
-def prints(path: Path, market: str) -> list[Print]:
-    """Read the trades of a recorded Binance session that are on the book."""
-    return list(_prints(path, market))
+def judge(symbols: Sequence[Sequence[Print]]) -> Found:
+    """Flag the symbols of a session as they are, and again with one print in a hundred displaced."""
+    as_it_is = _play(symbols, 0, 0.0)
+    found = Counter[str]()
+    for seed in range(1, 1 + MOST_PLAYS if as_it_is["others"] else 1):
+        found += _play(symbols, seed, DISPLACED)
+        if found["displaced"] >= ENOUGH:
+            break
+    names = ("displaced", "displaced_flagged", "others", "others_flagged")
+    return Found(as_it_is["others"], as_it_is["others_flagged"], *(found[name] for name in names))
 
 
-def judge(trades: Sequence[Print], seed: int = 1) -> Found:
-    """Flag a session as it is, and again with one print in a hundred displaced."""
-    outliers = Outliers()
-    began_s = time.process_time()
-    flagged = sum(outliers.is_outlier(price, time_us) for price, time_us in trades)
-    us_per_trade = (time.process_time() - began_s) / len(trades) * 1e6
-    outliers, random = Outliers(), Random(seed)
-    judged = displaced = displaced_flagged = others_flagged = 0
-    for price, time_us in trades:
-        sigma = outliers.sigma(price, time_us)
-        judged += sigma is not None
-        if sigma is not None and random.random() < DISPLACED:
-            far = price * exp(random.uniform(NEAREST, FURTHEST) * random.choice((-1, 1)) * sigma)
-            displaced += 1
-            displaced_flagged += outliers.is_outlier(far, time_us)
-        else:
-            others_flagged += outliers.is_outlier(price, time_us)
-    return Found(judged, flagged, displaced, displaced_flagged, others_flagged, us_per_trade)
+def measure() -> dict[str, Any]:
+    """Judge all sessions; a figure for each, and the time that a trade takes."""
+    found: dict[str, Any] = {}
+    trades, used_s = 0, 0.0
+    for name, symbols in sessions():
+        began_s = time.process_time()
+        for prints in symbols:
+            outliers = Outliers()
+            for price, time_us in prints:
+                outliers.is_outlier(price, time_us)
+        used_s += time.process_time() - began_s
+        trades += sum(map(len, symbols))
+        found[name] = shown(judge(symbols))
+    return {**found, "us_per_trade": round(1e6 * used_s / max(1, trades), 1)}
 
 
-def sessions() -> Iterator[tuple[str, list[Print]]]:
-    """Read all recorded sessions of Binance."""
+def shown(found: Found) -> str:
+    """Write what was found of a session."""
+    if not found.judged:
+        return "no symbol has trades enough"
+    share = found.displaced_flagged / found.displaced if found.displaced else 0.0
+    return (
+        f"{found.judged} judged, {found.flagged} flagged as they are; of {found.displaced} displaced "
+        f"{found.displaced_flagged} ({share:.1%}), of {found.others} others {found.others_flagged} "
+        f"({found.others_flagged / found.others:.3%})"
+    )
+
+
+def sessions() -> Iterator[tuple[str, list[list[Print]]]]:
+    """Read all recorded sessions: name, and the trades of each symbol."""
     for folder, market in FOLDERS.items():
         for path in sorted((RECORDINGS / folder).glob("*.gz")):
-            yield f"{folder}/{path.name}", prints(path, market)
+            yield f"{folder}/{path.name}", [list(_prints(path, market))]
+    for session in SESSIONS:
+        yield f"{session.file}", of_session(session)
+
+
+def of_session(session: Session) -> list[list[Print]]:
+    """Read the trades of a venue's session that processors judge, by symbol; where it has none, sums of trades."""
+    pipeline = Pipeline(session.venue, f"raw.{session.venue.lower()}", 0, assume_instruments=True)
+    found: defaultdict[str, defaultdict[str, list[Print]]] = defaultdict(lambda: defaultdict(list))
+    for offset, raw in enumerate(_raw(session)):
+        for each in pipeline.process(offset, raw).records:
+            if isinstance(each, Tick) and each.kind != "QUOTE" and not any(flag in each.flags for flag in NOT_JUDGED):
+                found[each.kind][each.symbol].append(Print(each.price, each.exchange_time_us or each.recv_time_us))
+    return list((found["TRADE"] or found["AGG_TRADE"]).values())
+
+
+def _play(symbols: Sequence[Sequence[Print]], seed: int, share: float) -> Counter[str]:
+    """Judge all symbols, a share of the prints displaced."""
+    found, random = Counter[str](), Random(seed)
+    for prints in symbols:
+        outliers = Outliers()
+        for price, time_us in prints:
+            sigma = outliers.sigma(price, time_us)
+            if sigma is not None and random.random() < share:
+                far = price * exp(random.uniform(NEAREST, FURTHEST) * random.choice((-1, 1)) * sigma)
+                found["displaced"] += 1
+                found["displaced_flagged"] += outliers.is_outlier(far, time_us)
+            else:
+                found["others"] += sigma is not None
+                found["others_flagged"] += outliers.is_outlier(price, time_us)
+    return found
+
+
+def _raw(session: Session) -> Iterator[RawFrames]:
+    """Make raw records of a session, a frame each."""
+    numbers: Counter[str] = Counter()
+    for each in read_recording(RECORDINGS_OF_VENUES / session.file, session.market):
+        frame = Frame(
+            source=0,
+            number=numbers[each.connection],
+            kind=each.kind,
+            request=each.request,
+            recv_time_us=each.recv_time_us,
+            payload=each.payload,
+        )
+        numbers[each.connection] += 1
+        source = Source(market=session.market, connection=each.connection)
+        yield RawFrames(venue=session.venue, event_time_us=each.recv_time_us, sources=[source], frames=[frame])
 
 
 def _prints(path: Path, market: str) -> Iterator[Print]:
@@ -79,10 +160,5 @@ def _prints(path: Path, market: str) -> Iterator[Print]:
 
 
 if __name__ == "__main__":
-    for name, trades in sessions():
-        found = judge(trades)
-        print(
-            f"{name:32} {found.judged:6} judged, {found.flagged} flagged ({found.flagged / found.judged:.3%}); "
-            f"of {found.displaced} displaced {found.displaced_flagged} flagged, of the others {found.others_flagged}; "
-            f"{found.us_per_trade:.1f} us a trade"
-        )
+    for name, told in measure().items():
+        print(f"{name:32} {told}")

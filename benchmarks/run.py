@@ -18,6 +18,7 @@ from benchmarks import (
     frameworks,
     install,
     outage,
+    outliers,
     overhead,
     page,
     plan,
@@ -59,6 +60,10 @@ BENCHMARKS: dict[str, tuple[str, Callable[[], dict[str, Any]]]] = {
     "What exactly once costs": ("python -m benchmarks.overhead", overhead.measure),
     "What outliers, bars and features cost a processor": ("python -m benchmarks.stages", stages.measure_all),
     "Memory of 1,000 symbols with all windows": ("python -m benchmarks.windows", windows.measure),
+    "Outliers of recorded sessions, one print in a hundred displaced": (
+        "python -m benchmarks.outliers",
+        outliers.measure,
+    ),
     "Features over arrays": ("python -m benchmarks.features", features.measure),
     "From a death to the next record": ("python -m benchmarks.recovery", recovery.measure),
     "Sinks, cleaned topic to each store": ("python -m benchmarks.sinks", sinks.measure),

@@ -3,7 +3,7 @@
     m = median of the last 31 prices
     d = |ln(price / m)|
     sigma = max(95 % quantile of the last 256 d / 1.96, median of the last 8 d / 0.6745, 0.1 bp, half a tick)
-            * sqrt(1 + time since the last trade / time that the 31 prices took, at least 1 s)
+            * sqrt(1 + time since the last trade but one / time that the prices up to it took, at least 1 s)
     outlier: d > 5 sigma, and |ln(price / median of the last 3 prices)| > 5 sigma
 
 For normal returns both estimates are the standard deviation. Returns of trades are not: most are 0, so that their
@@ -183,9 +183,13 @@ class Outliers:
         return by_deviation[int(len(by_deviation) * QUANTILE)] / QUANTILE_SIGMAS
 
     def _stretch(self, time_us: int) -> float:
-        """Tell how much further a price may have gone, by the square root of time, since trades came last."""
-        took_us = max(SHORT_US, self._newest_us - self._by_age[0][1])
-        return sqrt(1 + max(0, time_us - self._newest_us) / took_us)
+        """Tell how much further a price may have gone, by the square root of time, since the last trade but one.
+
+        The last one may be the first at a new level, which counts for one once another follows.
+        """
+        before_us = self._by_age[-2][1]
+        took_us = max(SHORT_US, before_us - self._by_age[0][1])
+        return sqrt(1 + max(0, time_us - before_us) / took_us)
 
     def _add_price(self, price: float, time_us: int) -> None:
         by_age, by_price = self._by_age, self._by_price

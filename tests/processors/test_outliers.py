@@ -80,6 +80,12 @@ def test_after_a_silence_prices_may_have_gone_further(prints: Prints) -> None:
     assert far == pytest.approx(near * (1 + 900 / (PRICES - 1)) ** 0.5)
 
 
+def test_the_second_print_after_a_silence_may_go_on_where_the_first_went(prints: Prints) -> None:
+    prints.walk(300)
+
+    assert [prints.add(100.0 * exp(-move), after_s) for move, after_s in ((0.0016, 600), (0.0019, 10))] == [False] * 2
+
+
 def test_after_a_day_of_silence_all_begins_anew(prints: Prints) -> None:
     prints.walk(300)
     assert not prints.add(200.0, after_s=86_400)

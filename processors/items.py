@@ -132,10 +132,12 @@ class TickerItem(Item, frozen=True, gc=False, kw_only=True, tag=True):
         volume: in the venue's unit; None = `base_volume` and `quote_volume` are all that is told.
         is_partial: what is None has not changed since the item before of its connection; else it is not told.
         is_followed: it is whole, and partial ones follow.
+        is_stamped: its time is when the message was sent, so that each connection has another one.
     """
 
     is_partial: bool = False
     is_followed: bool = False
+    is_stamped: bool = False
     last: float | None
     last_size: float | None = None
     open: float | None = None
@@ -154,7 +156,10 @@ class TickerItem(Item, frozen=True, gc=False, kw_only=True, tag=True):
 
 
 class CandleItem(Item, frozen=True, gc=False, kw_only=True, tag=True):
-    """The venue's candle; volumes as in `TickerItem`. `is_closed` None = the venue never says that one is final."""
+    """The venue's candle; volumes and `is_stamped` as in `TickerItem`.
+
+    `is_closed` None = the venue never says that one is final.
+    """
 
     interval: str
     open_time_us: int
@@ -171,6 +176,7 @@ class CandleItem(Item, frozen=True, gc=False, kw_only=True, tag=True):
     taker_buy_quote_volume: float | None = None
     trade_count: int = 0
     is_closed: bool | None
+    is_stamped: bool = False
 
 
 class MarkPrice(Item, frozen=True, gc=False, tag=True):

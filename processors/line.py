@@ -77,7 +77,7 @@ class Line(Generic[T]):
     """
 
     __slots__ = (
-        "_chain", "_emit", "_most_held", "_restart", "carriers", "held", "lead", "lost_since_us", "sole",
+        "_chain", "_emit", "_most_held", "_restart", "carriers", "held", "lead", "lead_before", "lost_since_us", "sole",
         "waits_since_us",
     )  # fmt: skip
 
@@ -91,6 +91,7 @@ class Line(Generic[T]):
         self.sole = ""  # the one connection that carries the stream; empty = none, or see `carriers`
         self.carriers: dict[str, Carrier] = {}
         self.lead = ""  # the one of `carriers` that brought the head
+        self.lead_before = ""  # the lead until then, while an item is let through
         self.held: list[Held[T]] = []  # by key
         self.waits_since_us = 0  # when something moved last, while items are held
         self.lost_since_us = 0  # since when all carriers are behind the head; 0 = they are not
@@ -111,8 +112,7 @@ class Line(Generic[T]):
         head = self._chain.head
         if key > head:
             if not self.held and self._chain.follows(item, previous):
-                self.lead = connection
-                self._emit(batch, item)
+                self._let(batch, item, connection)
             else:
                 self._hold(batch, Held(item, key, previous, connection, now_us))
         elif self._is_due(item, key, previous, connection):
@@ -204,9 +204,14 @@ class Line(Generic[T]):
             batch.note_redundant(first.connection)
             return
         now_us, batch.recv_time_us = batch.recv_time_us, first.recv_time_us
-        self.lead = first.connection
-        self._emit(batch, first.item)
+        self._let(batch, first.item, first.connection)
         batch.recv_time_us = self.waits_since_us = now_us
+
+    def _let(self, batch: Batch, item: T, connection: str) -> None:
+        """Let the newest item through."""
+        self.lead_before, self.lead = self.lead, connection
+        self._emit(batch, item)
+        self.lead_before = ""
 
     def _find(self, batch: Batch) -> None:
         """All are behind the head: they will reach it, or the venue's keys have started again."""

@@ -1,7 +1,8 @@
 """Tickers, candles, mark prices and liquidations of one symbol: no ids; what another connection brought is dropped.
 
-Tickers, candles and mark prices go by the venue's time. Where it cannot serve (none is sent, or it lies far ahead), and
-for liquidations, many of which may fall on one instant, equal items are counted by connection instead.
+Tickers, candles and mark prices go by the venue's time. Where it cannot serve (none is sent, it lies far ahead, or is
+that of the message, which differs between connections), and for liquidations, many of which may fall on one instant,
+equal items are counted by connection instead.
 """
 
 from collections.abc import Callable
@@ -120,8 +121,9 @@ class TimedStreams:
         return found
 
     def _take(self, batch: Batch, name: str, item: Timed) -> None:
-        if not item.exchange_time_us or is_ahead(item.exchange_time_us, batch.recv_time_us):
-            if self._is_first_copy(batch, item):
+        is_stamped = isinstance(item, TickerItem | CandleItem) and item.is_stamped
+        if is_stamped or not item.exchange_time_us or is_ahead(item.exchange_time_us, batch.recv_time_us):
+            if self._is_first_copy(batch, structs.replace(item, exchange_time_us=0) if is_stamped else item):
                 self._add(batch, item)
             return
         line = self.line(name)

@@ -117,6 +117,7 @@ def _ticker(data: wire.AdvancedTicker, sent_us: int) -> Items:
         bid_size=maybe(data.best_bid_quantity),
         ask=maybe(data.best_ask),
         ask_size=maybe(data.best_ask_quantity),
+        is_stamped=True,
     )
     best = (data.best_bid, data.best_bid_quantity, data.best_ask, data.best_ask_quantity)
     return [*quotes((data.product_id, sent_us, sent_us), best), ticker]
@@ -141,6 +142,7 @@ def _candle(data: wire.CandleData, sent_us: int) -> CandleItem:
         close=positive(data.close),
         volume=amount(data.volume),
         is_closed=open_us + CANDLE_US <= sent_us,
+        is_stamped=True,
     )
 
 

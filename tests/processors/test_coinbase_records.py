@@ -223,7 +223,8 @@ def test_ticker_and_quote_of_advanced_trade(say: Any) -> None:
     assert only(run.of(Ticker), "last", "high", "low", "volume") == (60000.1, 61000.0, 59000.0, 1200.5)
 
 
-def test_a_quote_that_two_connections_stamp_differently_is_told_once(new_run: Any) -> None:
+@pytest.mark.parametrize("is_newer_first", [False, True])
+def test_what_two_connections_stamp_differently_is_told_once(new_run: Any, *, is_newer_first: bool) -> None:
     """As while a renewed connection and the old one overlap, until the old one is closed."""
     run = new_run("advanced", "COINBASE")
     old, new = run.feed, type(run.feed)("advanced", "new", venue="COINBASE")
@@ -235,12 +236,16 @@ def test_a_quote_that_two_connections_stamp_differently_is_told_once(new_run: An
 
     told(old, 0, 100, "59999.1")
     for number, bid in enumerate(("59999.2", "59999.3", "59999.2"), start=1):
-        told(old, number, 1000 * number, bid)
-        told(new, number - 1, 1000 * number + 7, bid)
+        copies = [(old, number, 1000 * number, bid), (new, number - 1, 1000 * number + 7, bid)]
+        for copy_ in reversed(copies) if is_newer_first else copies:
+            told(*copy_)
     run.take_record(old.record(old.frame(b"renewed", "DISCONNECT")))
     told(new, 3, 5000, "59999.4")
 
-    assert [each.bid for each in run.of(Tick)] == [59999.1, 59999.2, 59999.3, 59999.2, 59999.4]
+    bids = [59999.1, 59999.2, 59999.3, 59999.2, 59999.4]
+    assert [each.bid for each in run.of(Ticker)] == bids
+    assert all(each.exchange_time_us for each in run.of(Ticker))
+    assert [each.bid for each in run.of(Tick)] == bids
     assert set(kinds(run)) == {"DISCONNECT"}
 
 

@@ -322,6 +322,8 @@ class Bars:
 
     def _is_past(self, minute_us: int) -> bool:
         """Tell whether a minute is past changing."""
+        if minute_us >= self._watermark.settled_us - RETAINED_US:
+            return minute_us < self._kept_us
         return minute_us < max(self._kept_us, self._oldest_us())
 
     def _oldest_us(self) -> int:

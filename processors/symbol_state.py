@@ -176,7 +176,7 @@ class SymbolState:
                 self.quote_line.take(batch, quote, quote.sequence)
             return
         last = self.last_quote
-        if in_turn and self.quote_line.lead_before not in {"", self.quote_line.lead} and self._is_last(quote):
+        if in_turn and self.quote_line.lead_before and self._is_restamped(self.quote_line.lead_before, quote):
             self.last_quote = quote
             batch.note_redundant(self.quote_line.lead)
             return
@@ -504,13 +504,8 @@ class SymbolState:
 
     def _is_restamped(self, connection: str, quote: Quote) -> bool:
         """Tell whether another connection brought this quote last: where it is known by its time, each has its own."""
-        line = self.quote_line
-        return line.is_carried and connection != line.lead and self._is_last(quote)
-
-    def _is_last(self, quote: Quote) -> bool:
-        """Tell whether a quote that is known by its time is the last one with another time."""
-        last = self.last_quote
-        if last is None or quote.sequence != quote.exchange_time_us:
+        line, last = self.quote_line, self.last_quote
+        if last is None or not line.is_carried or connection == line.lead or quote.sequence != quote.exchange_time_us:
             return False
         return structs.replace(quote, sequence=last.sequence, exchange_time_us=last.exchange_time_us) == last
 

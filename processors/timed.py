@@ -82,13 +82,19 @@ class TimedStreams:
                 del self.tickers[next(iter(self.tickers))]
             if item.last is None or item.volume is None:
                 return
-        self._take(batch, "ticker", item)
+        if item.is_stamped:
+            self._take_stamped(batch, item)
+        else:
+            self._take(batch, "ticker", item)
 
     def on_candle(self, batch: Batch, item: CandleItem) -> None:
         """Add a candle; where the venue never says that one is final, it is once its connection brings a later one."""
         if item.is_closed is None and not is_ahead(item.open_time_us, batch.recv_time_us):
             self._follow_candle(batch, item)
-        self._take(batch, "kline_" + item.interval, item)
+        if item.is_stamped:
+            self._take_stamped(batch, item)
+        else:
+            self._take(batch, "kline_" + item.interval, item)
 
     def on_mark_price(self, batch: Batch, item: MarkPrice) -> None:
         """Add a mark price and what comes with it."""
@@ -121,9 +127,8 @@ class TimedStreams:
         return found
 
     def _take(self, batch: Batch, name: str, item: Timed) -> None:
-        is_stamped = isinstance(item, TickerItem | CandleItem) and item.is_stamped
-        if is_stamped or not item.exchange_time_us or is_ahead(item.exchange_time_us, batch.recv_time_us):
-            if self._is_first_copy(batch, structs.replace(item, exchange_time_us=0) if is_stamped else item):
+        if not item.exchange_time_us or is_ahead(item.exchange_time_us, batch.recv_time_us):
+            if self._is_first_copy(batch, item):
                 self._add(batch, item)
             return
         line = self.line(name)
@@ -131,6 +136,11 @@ class TimedStreams:
             line.let(batch, item)
         else:
             line.take(batch, item, item.exchange_time_us)
+
+    def _take_stamped(self, batch: Batch, item: TickerItem | CandleItem) -> None:
+        """Take what each connection stamps with a time of its own: it is told apart by all else."""
+        if self._is_first_copy(batch, structs.replace(item, exchange_time_us=0)):
+            self._add(batch, item)
 
     def _follow_candle(self, batch: Batch, item: CandleItem) -> None:
         """Keep the newest candle of each connection; hand on the one before, once, and what is said of it later."""

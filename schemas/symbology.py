@@ -4,6 +4,7 @@ BTC/USDT           spot
 ETH/USDT:PERP      perpetual
 BTC/USD:20261225   dated future, by UTC expiry day
 BTC/USD:20261225:60000:C   option
+BTC/USD:PERP:UM   one of several that are alike but for their margin, by the venue's word for it
 AAPL, EUR/USD      equity, forex
 """
 

@@ -88,8 +88,10 @@ class BookKeeper:
         self.last_seen = 0  # last update id of the stream, applied or not
         self.holes = Holes()  # ids up to last_seen that no delta brought
         self._rule = rule
+        self._is_timeless = not (rule.is_in_time or rule.stale_after_us)
         self._keyframe_us = keyframe_us
-        self._plain = UNJOINED  # what was published last of a delta that cut nothing
+        self.plain: Sequence[Effect] = (UNJOINED,)  # what comes back for a delta that is to be published as it is
+        self._plain_id = 0
         self.is_joined = False  # a delta was applied after the snapshot
         self.is_chained = False  # the next delta should follow last_seen
         self.buffer: deque[BookDelta] = deque()
@@ -114,27 +116,18 @@ class BookKeeper:
 
     def on_delta(self, delta: BookDelta, now_us: int) -> Sequence[Effect]:
         """Take in a delta with sizes in base currency; nothing comes back for one that was seen before."""
-        if self._rule.is_in_time and self._is_behind(delta):
-            return self._fall_behind(delta, now_us)
-        last = self.last_seen
-        if delta.sequence <= last:
-            if not (self.is_chained and self._rule.falls_back(last, delta)):
-                return self._take_late(delta)
-            self.sequence = min(self.sequence, delta.sequence - 1)
-        if self._rule.stale_after_us and delta.exchange_time_us > self.exchange_time_us:
-            self.moved_time_us = now_us
-        is_gap = False
-        if not self.is_chained or not self._rule.follows(last, delta):
-            is_gap = self.is_chained
-            self.holes.add(last + 1, self._rule.start(delta) - 1)
-        self.last_seen, self.is_chained = delta.sequence, True
-        if not self.is_valid:
-            return self._buffer_delta(delta, last, now_us, is_gap=is_gap)
-        if delta.sequence <= self.sequence:
-            return self._pass_by(last, delta, now_us, is_gap=is_gap)
-        if is_gap if self.is_joined else not self._rule.joins(self.sequence, delta):
-            return self._lose(delta, now_us)
-        return self._take(last, delta, now_us, is_gap=is_gap)
+        last, sequence = self.last_seen, delta.sequence
+        if (
+            sequence > last >= self.sequence
+            and self.is_joined
+            and self.is_valid
+            and self.is_chained
+            and self._is_timeless
+            and self._rule.follows(last, delta)
+        ):  # as most do
+            self.last_seen = sequence
+            return self._take(last, delta, now_us, is_gap=False)
+        return self._on_other_delta(delta, now_us)
 
     def on_checksum(self, item: BookChecksum, now_us: int) -> Sequence[Effect]:
         """Hold a valid book against its checksum."""
@@ -256,6 +249,30 @@ class BookKeeper:
             return ()
         return (LATE,) if self._is_behind(snapshot) else self._replace(snapshot, now_us)
 
+    def _on_other_delta(self, delta: BookDelta, now_us: int) -> Sequence[Effect]:
+        """Take in a delta that does not simply follow the one before in a book that stands."""
+        if self._rule.is_in_time and self._is_behind(delta):
+            return self._fall_behind(delta, now_us)
+        last = self.last_seen
+        if delta.sequence <= last:
+            if not (self.is_chained and self._rule.falls_back(last, delta)):
+                return self._take_late(delta)
+            self.sequence = min(self.sequence, delta.sequence - 1)
+        if self._rule.stale_after_us and delta.exchange_time_us > self.exchange_time_us:
+            self.moved_time_us = now_us
+        is_gap = False
+        if not self.is_chained or not self._rule.follows(last, delta):
+            is_gap = self.is_chained
+            self.holes.add(last + 1, self._rule.start(delta) - 1)
+        self.last_seen, self.is_chained = delta.sequence, True
+        if not self.is_valid:
+            return self._buffer_delta(delta, last, now_us, is_gap=is_gap)
+        if delta.sequence <= self.sequence:
+            return self._pass_by(last, delta, now_us, is_gap=is_gap)
+        if is_gap if self.is_joined else not self._rule.joins(self.sequence, delta):
+            return self._lose(delta, now_us)
+        return self._take(last, delta, now_us, is_gap=is_gap)
+
     def _replace(self, snapshot: BookSnapshot, now_us: int) -> Sequence[Effect]:
         """Take a snapshot of the stream for the book: what came before it is in it."""
         if self.repeats(snapshot.exchange_time_us, now_us):
@@ -284,15 +301,15 @@ class BookKeeper:
             published = (self._gap(last, delta), *published)
         return (*published, *self._check(now_us)) if now_us >= self.next_keyframe_us else published
 
-    def _published(self) -> tuple[Effect, ...]:
+    def _published(self) -> Sequence[Effect]:
         """Publish the delta just applied, with the levels that it pushed out of the book."""
         if self.most_levels and isinstance(self.book, TextBook):
             bids, asks = self.book.cut(self.most_levels)
             if bids or asks:
                 return (PublishDelta(self.snapshot_id, tuple(bids), tuple(asks)),)
-        if self._plain.snapshot_id != self.snapshot_id:
-            self._plain = PublishDelta(self.snapshot_id)
-        return (self._plain,)
+        if self._plain_id != self.snapshot_id:
+            self.plain, self._plain_id = (PublishDelta(self.snapshot_id),), self.snapshot_id
+        return self.plain
 
     def _is_sum(self, checksum: int) -> bool:
         """Tell whether the book has this checksum, as far as can be told."""

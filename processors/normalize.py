@@ -211,8 +211,10 @@ def _volumes(
 
 def _base_sizes(instrument: Instrument, prices: list[float], sizes: list[float]) -> list[float]:
     if not prices:
-        return []
+        return sizes
     multiplier = instrument.contract_multiplier
-    if instrument.is_inverse:
-        return [size * multiplier / price for price, size in zip(prices, sizes, strict=True)]
-    return [size * multiplier for size in sizes]
+    if not instrument.is_inverse:
+        return [size * multiplier for size in sizes]
+    if len(prices) == 1:
+        return [sizes[0] * multiplier / prices[0]]
+    return [size * multiplier / price for price, size in zip(prices, sizes, strict=True)]

@@ -4,7 +4,7 @@ No wall clock, no randomness, no unordered iteration: the same raw records give 
 """
 
 from bisect import insort
-from collections import Counter, deque
+from collections import Counter, defaultdict, deque
 from collections.abc import Callable, Iterable, Sequence
 from typing import Any, Final, NoReturn
 
@@ -73,7 +73,6 @@ FEW: Final = 10  # instruments that may be delisted at once, whatever a market's
 RELEASE_US: Final = 7 * 86_400_000_000  # after the expiry of a contract: its last bars are told, and past changing
 MARKET_SHARES: Final = 64  # of a list of 10 MB, each is a small piece
 
-OF_NO_SYMBOL: Final = (UnknownField, Notice, ConnectionGap)
 ON_ITEM: Final[dict[type, Callable[[SymbolState, Batch, Any], None]]] = {
     Trade: SymbolState.on_trade,
     PastTrades: SymbolState.on_past_trades,
@@ -132,7 +131,7 @@ class Pipeline:
         self._names = SYMBOLOGIES[venue]
         self._symbology = Symbology()
         self._listings = Listings()
-        self._states: dict[tuple[str, str], SymbolState] = {}
+        self._states: defaultdict[str, dict[str, SymbolState]] = defaultdict(dict)  # market → venue symbol → state
         self._by_symbol: dict[str, SymbolState] = {}
         self._ordered: list[SymbolState] = []  # by canonical symbol, so that no restore changes the order of output
         self._lists: dict[str, dict[str, Instrument]] = {}  # name of a piece → venue symbol → instrument
@@ -353,20 +352,23 @@ class Pipeline:
             FrameError: what the first such item lacks; all others are used.
         """
         refused: FrameError | None = None
+        states = self._states[batch.market]
         for item in items:
-            if isinstance(item, OF_NO_SYMBOL):
-                self._use_other(batch, item)
+            use = ON_ITEM.get(type(item))
+            if use is None:
+                self._use_other(batch, item)  # type: ignore[arg-type]  # all others stand there
                 continue
-            state = self._states.get((batch.market, item.symbol))
+            symbol = item.symbol  # type: ignore[union-attr]  # those that have none do not
+            state = states.get(symbol)
             if state is None:
                 try:
-                    state = self._new_state(batch, item.symbol)
+                    state = self._new_state(batch, symbol)
                 except FrameError as error:
                     refused = refused or error
                     continue
             if state.instrument.symbol not in self._touched:
                 self._touch(state)
-            ON_ITEM[type(item)](state, batch, item)
+            use(state, batch, item)
         if refused is not None:
             raise refused
 
@@ -506,21 +508,21 @@ class Pipeline:
             if instrument.market != batch.market:
                 continue
             self._touch(state)
-            del self._states[instrument.market, instrument.venue_symbol], self._by_symbol[instrument.symbol]
+            del self._states[instrument.market][instrument.venue_symbol], self._by_symbol[instrument.symbol]
             self._ordered.remove(state)
             self._touched[instrument.symbol] = empty = self._make_state(instrument)
             empty.is_released = True
 
     def _is_renamed(self, instrument: Instrument) -> bool:
         """Tell whether what runs under one canonical symbol is now listed under another: state is kept by symbol."""
-        state = self._states.get((instrument.market, instrument.venue_symbol))
+        state = self._states[instrument.market].get(instrument.venue_symbol)
         return state is not None and state.instrument.symbol != instrument.symbol
 
     def _take_in(self, market: str, instruments: Iterable[Instrument]) -> list[Instrument]:
         changed = self._symbology.update(instruments)
         for each in changed:
             self._list(each)
-            state = self._states.get((market, each.venue_symbol))
+            state = self._states[market].get(each.venue_symbol)
             if state is not None:
                 self._touch(state)
                 state.update(each)
@@ -585,7 +587,7 @@ class Pipeline:
         return self._names.assumed_instrument(batch.market, venue_symbol, batch.event_time_us)
 
     def _add_state(self, state: SymbolState) -> None:
-        self._states[state.instrument.market, state.instrument.venue_symbol] = state
+        self._states[state.instrument.market][state.instrument.venue_symbol] = state
         self._by_symbol[state.instrument.symbol] = state
         insort(self._ordered, state, key=lambda each: (each.instrument.symbol, each.instrument.market))
 

@@ -202,9 +202,13 @@ class SymbolState:
         elif batch.connection != self.depth_line.sole and not in_turn:
             self.depth_line.take(batch, delta, delta.sequence)
             return
+        keeper = self.keeper
         if not self._is_exact:
-            delta = self._exact_delta(self.keeper, delta)
-        effects = self.keeper.on_delta(delta, batch.recv_time_us)
+            delta = self._exact_delta(keeper, delta)
+        effects = keeper.on_delta(delta, batch.recv_time_us)
+        if effects is keeper.plain:
+            self._add_delta(batch, delta, keeper.snapshot_id)
+            return
         if not effects:
             self.note(batch, "DUPLICATE", DEPTH)
         self._carry_out(batch, effects, delta)

@@ -27,10 +27,14 @@ What lies too far ahead is no time, and would make a day of its own; what lies b
 """
 KnownInstant = Annotated[int, msgspec.Meta(gt=0, lt=LAST_MS * 1000)]
 """The same without 0: for what means nothing without its time."""
+Millis = Annotated[int, msgspec.Meta(ge=0, lt=LAST_MS)]
+"""ms since the UTC epoch alone; 0 = the venue tells none."""
 
 LEAST_AMOUNT: Final = 1e-30
 MOST_AMOUNT: Final = 1e30
 """Prices and sizes lie between, or are 0: products and quotients of three of them are still finite."""
+Price = Annotated[float, msgspec.Meta(ge=LEAST_AMOUNT, lt=MOST_AMOUNT)]
+Size = Annotated[float, msgspec.Meta(ge=0.0, lt=MOST_AMOUNT)]
 NUMBER = re.compile(r"-?([0-9]+\.?[0-9]*|\.[0-9]+)([eE][+-]?[0-9]+)?")
 
 MOST_DIGITS: Final = 64

@@ -69,10 +69,11 @@ def parse(market: str, frame: Frame, memory: Memory) -> list[AnyItem]:
     Raises:
         FrameError: malformed, or not a message we know.
     """
-    if market not in PARSERS:
+    read = PARSERS.get(market)
+    if read is None:
         raise FrameError(f"Kraken has no market {market!r}")
-    if frame.kind == "HTTP":
-        if market == "spot":
-            return kraken_spot.parse_answer(frame)
-        raise unknown_answer(frame.request)
-    return PARSERS[market](frame.payload, memory)
+    if frame.kind != "HTTP":
+        return read(frame.payload, memory)
+    if market == "spot":
+        return kraken_spot.parse_answer(frame)
+    raise unknown_answer(frame.request)

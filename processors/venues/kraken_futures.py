@@ -30,6 +30,9 @@ from processors.wire import (
     MALFORMED,
     Id,
     Instant,
+    Millis,
+    Price,
+    Size,
     Wire,
     amount,
     checked_levels,
@@ -45,7 +48,6 @@ SIDES: Final[dict[str, Side]] = {"buy": "BUY", "sell": "SELL"}
 ON_BOOK: Final = frozenset({"fill", "liquidation"})  # others: block, termination, assignment, unwind
 QUIET: Final = frozenset({"info", "subscribed", "unsubscribed", "pong", "challenge"})
 NONE: Final = Raw(b"")
-BOOK_FEED: Final = "book"
 
 Items = list[AnyItem]
 Unknown = list[UnknownField]
@@ -69,6 +71,18 @@ class BookData(Struct, gc=False, kw_only=True, forbid_unknown_fields=True):
     price: float
     qty: float
     timestamp: Instant = 0  # since 2019
+
+
+class LevelData(Struct, gc=False, kw_only=True, forbid_unknown_fields=True):
+    """`book` as most messages are: in proportion, its time in ms; others are looked at with care."""
+
+    feed: Literal["book"]
+    product_id: Product
+    side: Literal["buy", "sell"]
+    seq: Id
+    price: Price
+    qty: Size
+    timestamp: Millis = 0
 
 
 class Level(Struct, gc=False):
@@ -152,7 +166,7 @@ SNAPSHOT: Final = Wire(SnapshotData, "book_snapshot")
 TRADE: Final = Wire(TradeData, "trade")
 TRADES: Final = Wire(TradesData, "trade_snapshot")
 TICKER: Final = Wire(TickerData, "ticker")
-_BOOK = msgspec.json.Decoder(BookData)  # what most messages are
+_LEVEL = msgspec.json.Decoder(LevelData)
 _HEAD = msgspec.json.Decoder(Head)
 
 
@@ -163,10 +177,13 @@ def parse(payload: bytes, _memory: Memory) -> Items:
         FrameError: malformed, or not a message we know.
     """
     try:
-        data = _BOOK.decode(payload)
+        data = _LEVEL.decode(payload)
     except MALFORMED:  # another message, or a field that is not documented
         return _message(payload)
-    return [_change(data)] if data.feed == BOOK_FEED else _message(payload)
+    symbol, instant, number = data.product_id.upper(), data.timestamp * 1000, data.seq
+    if data.side == "buy":
+        return [BookDelta(symbol, instant, number, number, 0, [data.price], [data.qty], [], [])]
+    return [BookDelta(symbol, instant, number, number, 0, [], [], [data.price], [data.qty])]
 
 
 def _message(payload: bytes) -> Items:
@@ -283,7 +300,7 @@ def _is_told(number: Raw) -> bool:
 
 
 FEEDS: Final[dict[str, Callable[[bytes, Unknown], Items]]] = {
-    BOOK_FEED: _book,
+    "book": _book,
     "book_snapshot": _snapshot,
     "trade": _trade,
     "trade_snapshot": _trades,

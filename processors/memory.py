@@ -23,5 +23,9 @@ class Memory(msgspec.Struct, array_like=True):
 
     def counts_on(self, sequence: int) -> tuple[int, int] | None:
         """Note the number of a message; returns the first and last number that are missing before it, None = none."""
-        last, self.sequence = self.sequence, max(sequence, self.sequence)
+        last = self.sequence
+        if sequence == last + 1:
+            self.sequence = sequence
+            return None
+        self.sequence = max(sequence, last)
         return (last + 1, sequence - 1) if 0 <= last < sequence - 1 else None

@@ -11,9 +11,10 @@ from schemas.records import Candle, Derivative, DerivativeKind, Instrument, Side
 
 def base_size(instrument: Instrument, size: float, price: float) -> float:
     """Turn a venue's size into base currency; 0 where an inverse contract has no price."""
-    if instrument.is_inverse and not price:
-        return 0.0
-    return instrument.base_quantity(size, price)
+    amount = size * instrument.contract_multiplier
+    if not instrument.is_inverse:
+        return amount
+    return amount / price if price else 0.0
 
 
 def quoted_size(instrument: Instrument, size: float | None, price: float | None) -> float | None:

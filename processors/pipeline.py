@@ -54,7 +54,7 @@ from processors.venues import VENUES
 from processors.watermark import Watermark
 from processors.wire import LAST_MS
 from schemas.quality import stale_channel
-from schemas.records import Derived, Frame, Instrument, RawFrames
+from schemas.records import Derived, Frame, Instrument, RawFrames, Source
 from schemas.symbology import SymbolError, Symbology, partition_of
 from schemas.venues import SYMBOLOGIES
 from tickerplant.tally import DEFAULT_LIMIT, DeadLetterLimit, Tally
@@ -164,8 +164,15 @@ class Pipeline:
             self._first_offset = offset
         self._event_time_us = raw.event_time_us
         batch = self._batch(offset, raw.event_time_us)
+        good = 0  # messages since the last bad frame
         for frame in raw.frames:
-            self._process_frame(batch, raw, frame)
+            try:
+                good += self._process_frame(batch, raw.sources, frame)
+            except FrameError as error:
+                self._count_good(good)
+                good = 0
+                self._bury(batch, frame, str(error))
+        self._count_good(good)
         batch.seal()
         self.next_offset = offset + 1
         self._last = batch
@@ -318,32 +325,29 @@ class Pipeline:
             batch.event("RAW_LOSS", sequences=(loss.first, loss.last), count=count, detail=loss.why[:REASON_CHARS])
         return batch
 
-    def _process_frame(self, batch: Batch, raw: RawFrames, frame: Frame) -> None:
+    def _process_frame(self, batch: Batch, sources: Sequence[Source], frame: Frame) -> bool:
+        """Use a frame; returns whether it is a message."""
         batch.recv_time_us = frame.recv_time_us
+        source = sources[frame.source] if 0 <= frame.source < len(sources) else _no_source(sources, frame)
+        connection, number, numbers = source.connection, frame.number, self._next_numbers
+        batch.market, batch.connection = source.market, connection
+        if numbers.get(connection) != number:
+            self._check_number(batch, connection, number)
+        numbers[connection] = number + 1
+        if frame.kind != "MESSAGE" and frame.kind != "HTTP":  # noqa: PLR1714  # one comparison for most frames
+            self._use_event(batch, frame)
+            return False
+        memory = self._memories.get(connection)
+        if memory is None:
+            memory = self._memories[connection] = Memory()
         try:
-            sources = raw.sources
-            source = sources[frame.source] if 0 <= frame.source < len(sources) else _no_source(raw, frame)
-            batch.market, batch.connection = source.market, source.connection
-            if self._next_numbers.get(source.connection) != frame.number:
-                self._check_number(batch, source.connection, frame.number)
-            self._next_numbers[source.connection] = frame.number + 1
-            if frame.kind == "MESSAGE" or frame.kind == "HTTP":  # noqa: PLR1714  # one comparison for most frames
-                memory = self._memories.get(source.connection)
-                if memory is None:
-                    memory = self._memories[source.connection] = Memory()
-                try:
-                    items = self._parse(source.market, frame, memory)
-                except FrameError as error:
-                    if error.may_change_books and frame.kind == "MESSAGE":
-                        self._doubt_books(batch)
-                    raise
-                self._use_items(batch, items)
-                self.tally.in_a_row = 0  # as `good`, of each frame
-                self.tally.seen += 1
-            else:
-                self._use_event(batch, frame)
+            items = self._parse(source.market, frame, memory)
         except FrameError as error:
-            self._bury(batch, frame, str(error))
+            if error.may_change_books and frame.kind == "MESSAGE":
+                self._doubt_books(batch)
+            raise
+        self._use_items(batch, items)
+        return True
 
     def _use_items(self, batch: Batch, items: list[AnyItem]) -> None:
         """Use each item by itself: one of an unknown symbol holds back none of the others.
@@ -611,6 +615,10 @@ class Pipeline:
                     self._touch(state)
                     state.on_frame_loss(batch)
 
+    def _count_good(self, count: int) -> None:
+        if count:
+            self.tally.good(count)
+
     def _bury(self, batch: Batch, frame: Frame, reason: str) -> None:
         self._limit.add_bad(self.tally)
         batch.dead_letter(frame, reason[:REASON_CHARS])
@@ -664,5 +672,5 @@ def _check_record(raw: RawFrames) -> None:
             raise FrameError(f"frame {frame.number} says it was read at {frame.recv_time_us}")
 
 
-def _no_source(raw: RawFrames, frame: Frame) -> NoReturn:
-    raise FrameError(f"frame names source {frame.source} of {len(raw.sources)}")
+def _no_source(sources: Sequence[Source], frame: Frame) -> NoReturn:
+    raise FrameError(f"frame names source {frame.source} of {len(sources)}")

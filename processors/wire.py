@@ -49,14 +49,14 @@ NULL: Final = msgspec.Raw(b"null")
 NO_LEVELS: Final = msgspec.Raw(b"[]")
 NOTICE_CHARS: Final = 300
 
-_LEVELS = msgspec.json.Decoder(list[tuple[float, float]], strict=False)
+_LEVELS = msgspec.json.Decoder(list[tuple[Price, Size]], strict=False)
 
 
 class _Row(msgspec.Struct, array_like=True):
     """A level; what follows its size is skipped."""
 
-    price: float
-    size: float
+    price: Price
+    size: Size
 
 
 _ROWS = msgspec.json.Decoder(list[_Row], strict=False)
@@ -258,9 +258,22 @@ def amounts(texts: list[str]) -> list[float]:
     return list(map(amount, texts))
 
 
+def positives(texts: list[str]) -> list[float]:
+    """Read several prices as `positive` does.
+
+    Raises:
+        FrameError: as `positive`.
+    """
+    values = amounts(texts)
+    if 0.0 in values:
+        raise FrameError(f"{texts[values.index(0.0)][:40]!r} is not above 0")
+    return values
+
+
 def _are_zeros(texts: list[str], values: list[float]) -> bool:
     """Tell whether all that are too small are 0, and not only rounded to it."""
-    return not any(text.strip("0.") for text, value in zip(texts, values, strict=True) if value < LEAST_AMOUNT)
+    small = [text for text, value in zip(texts, values, strict=True) if value < LEAST_AMOUNT]
+    return not "".join(small).strip("0.")
 
 
 def text_levels(
@@ -299,11 +312,13 @@ def levels(body: msgspec.Raw) -> tuple[list[float], list[float]]:
     Raises:
         FrameError: not such pairs, or not prices > 0 and sizes >= 0, all in proportion.
     """
+    if body == NO_LEVELS:
+        return [], []
     try:
         pairs = _LEVELS.decode(body)
     except MALFORMED as error:
         raise FrameError(f"book levels: {error}") from error
-    return checked_levels([price for price, _ in pairs], [size for _, size in pairs])
+    return [price for price, _ in pairs], [size for _, size in pairs]
 
 
 def wide_levels(body: msgspec.Raw) -> tuple[list[float], list[float]]:
@@ -316,7 +331,7 @@ def wide_levels(body: msgspec.Raw) -> tuple[list[float], list[float]]:
         rows = _ROWS.decode(body)
     except MALFORMED as error:
         raise FrameError(f"book levels: {error}") from error
-    return checked_levels([row.price for row in rows], [row.size for row in rows])
+    return [row.price for row in rows], [row.size for row in rows]
 
 
 class NamedLevels:
@@ -327,7 +342,7 @@ class NamedLevels:
     """
 
     def __init__(self, price: str, size: str) -> None:
-        fields = [("price", float, msgspec.field(name=price)), ("size", float, msgspec.field(name=size))]
+        fields = [("price", Price, msgspec.field(name=price)), ("size", Size, msgspec.field(name=size))]
         self._decoder = msgspec.json.Decoder(list[msgspec.defstruct("Level", fields)], strict=False)  # type: ignore[misc]  # made here
 
     def read(self, body: msgspec.Raw) -> tuple[list[float], list[float]]:
@@ -342,7 +357,7 @@ class NamedLevels:
             rows = self._decoder.decode(body)
         except MALFORMED as error:
             raise FrameError(f"book levels: {error}") from error
-        return checked_levels([row.price for row in rows], [row.size for row in rows])
+        return [row.price for row in rows], [row.size for row in rows]
 
 
 def checked_levels(prices: list[float], sizes: list[float]) -> tuple[list[float], list[float]]:
@@ -432,9 +447,12 @@ def seconds_us(text: str) -> int:
 def _decimal_us(text: str, places: int) -> int:
     """Shift the point of a decimal number by so many places."""
     whole, _, fraction = text.partition(".")
-    if not (whole and text.isascii() and text.replace(".", "", 1).isdigit()):
+    together = whole + fraction
+    if not (whole and together.isascii() and together.isdigit()):
         raise FrameError(f"{text[:40]!r} is no time since the epoch")
-    micros = int(whole[:MOST_DIGITS] + fraction[:places].ljust(places, "0"))
+    if len(fraction) != places or len(whole) > MOST_DIGITS:
+        together = whole[:MOST_DIGITS] + fraction[:places].ljust(places, "0")
+    micros = int(together)
     if micros >= LAST_MS * 1000:
         raise FrameError(f"{text[:40]!r} is no time before 2100")
     return micros

@@ -27,7 +27,7 @@ from processors.items import (
 )
 from processors.memory import Memory
 from processors.venues import bitfinex_wire as wire
-from processors.wire import LEAST_AMOUNT, amount, digits, positive, signed, time_us
+from processors.wire import LEAST_AMOUNT, amount, digits, positive, positives, signed, time_us
 from schemas.records import DerivativeKind, Side
 
 MINUTE_US: Final = 60_000_000
@@ -78,11 +78,13 @@ def _trade(place: Place, row: wire.TradeRow) -> Trade:
 
 def _book(place: Place, body: msgspec.Raw, _memory: Memory) -> Items:
     found, is_snapshot = wire.rows(body)
+    rows = list(map(wire.BOOK.decode, found))
+    texts_of_rows = [(digits(row.price), digits(row.amount)) for row in rows]
+    sizes = positives([size.removeprefix("-") for _, size in texts_of_rows])
+    prices = positives([price for price, _ in texts_of_rows])
     bids, asks = wire.Side(), wire.Side()
-    for row in map(wire.BOOK.decode, found):
-        price, text = digits(row.price), digits(row.amount)
-        size = positive(text.removeprefix("-"))
-        (asks if text.startswith("-") else bids).add((price, text), size if row.count else 0.0)
+    for row, price, size, told in zip(rows, prices, sizes, texts_of_rows, strict=True):
+        (asks if told[1].startswith("-") else bids).add(price, size if row.count else 0.0, told)
     levels = (bids.prices, bids.sizes, asks.prices, asks.sizes)
     texts = Texts(bids.price_texts, bids.size_texts, asks.price_texts, asks.size_texts)
     if is_snapshot:

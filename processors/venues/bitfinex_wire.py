@@ -24,7 +24,6 @@ from processors.wire import (
     KnownInstant,
     amount,
     digits,
-    positive,
 )
 from schemas.records import Instrument
 
@@ -90,13 +89,12 @@ class Side:
         self.price_texts: list[str] = []
         self.size_texts: list[str] = []
 
-    def add(self, texts: TextLevel, size: float) -> None:
+    def add(self, price: float, size: float, texts: TextLevel) -> None:
         """Add a level; its size in digits has the venue's sign."""
-        price, text = texts
-        self.prices.append(positive(price))
+        self.prices.append(price)
         self.sizes.append(size)
-        self.price_texts.append(plain_digits(price))
-        self.size_texts.append(text)
+        self.price_texts.append(plain_digits(texts[0]))
+        self.size_texts.append(texts[1])
 
 
 def plain_digits(price: str) -> str:
@@ -105,7 +103,7 @@ def plain_digits(price: str) -> str:
     How it writes prices that are sent with an exponent is not documented: a book is not held against it while such a
     level, which is said to have no digits, is among the best.
     """
-    return "" if "e" in price.lower() else price
+    return "" if "e" in price or "E" in price else price
 
 
 class TradeRow(Struct, array_like=True, gc=False):
@@ -221,9 +219,9 @@ def level_digits(payload: bytes) -> TextLevel | None:
 
     Before them are numbers alone, so that commas are what parts them.
     """
-    parts = payload.split(b",", 4)
-    price, size = parts[1].strip(b"[ \t\r\n"), parts[3].strip(b"] \t\r\n")
-    return (price.decode(), size.decode()) if len(price) <= MOST_DIGITS and len(size) <= MOST_DIGITS else None
+    _, price, _, size, _ = payload.split(b",", 4)
+    price, size = price.strip(b"[ \t\r\n"), size.strip(b"] \t\r\n")
+    return (price.decode(), size.decode()) if len(price) <= MOST_DIGITS >= len(size) else None
 
 
 def rows(body: Raw) -> tuple[list[Raw], bool]:

@@ -69,6 +69,8 @@ FACTS: Final[dict[str, Facts]] = {
 RULE: Final = FirstIdRule()
 SIDES: Final[dict[str, Side]] = {"buy": "BUY", "sell": "SELL"}
 SECONDS_DIGITS: Final = 11  # at most, of a time
+BOOK_UPDATE: Final = b".order_book_update"
+CHANNEL_BYTES: Final = 160  # within which a message mostly names its channel
 
 Items = list[AnyItem]
 Unknown = list[UnknownField]
@@ -97,6 +99,13 @@ def parse(market: str, frame: Frame, memory: Memory) -> Items:
     unknown: Unknown = []
     if frame.kind == "HTTP":
         return [_snapshot(market, frame, unknown), *unknown]
+    if BOOK_UPDATE in frame.payload[:CHANNEL_BYTES]:
+        try:
+            data = wire.CHANGE.decode(frame.payload).result
+        except MALFORMED:
+            pass  # an answer, or a field that is not documented
+        else:
+            return [_change(market, data.symbol, data)]
     try:
         envelope = wire.ENVELOPE.decode(frame.payload)
     except MALFORMED as error:
@@ -146,15 +155,20 @@ def _quote(_market: str, envelope: wire.Envelope, unknown: Unknown) -> Items:
 
 def _book(market: str, envelope: wire.Envelope, unknown: Unknown) -> Items:
     data = wire.BOOK.decode(envelope.result, unknown)
-    symbol, instant = data.symbol, time_us(data.time)
-    bids, asks = _levels(market, data.bids), _levels(market, data.asks)
+    symbol = data.symbol
     if envelope.channel.endswith(".obu"):  # ob.BTC_USDT.400
         symbol = symbol.removeprefix("ob.").rpartition(".")[0]
+    return [_change(market, symbol, data)]
+
+
+def _change(market: str, symbol: str, data: wire.BookData) -> BookDelta | BookSnapshot:
+    instant = time_us(data.time)
+    bids, asks = _levels(market, data.bids), _levels(market, data.asks)
     if data.is_whole:
-        return [BookSnapshot(symbol, instant, data.sequence, *bids, *asks, is_in_stream=True)]
+        return BookSnapshot(symbol, instant, data.sequence, *bids, *asks, is_in_stream=True)
     if data.first_sequence is None or data.first_sequence > data.sequence:
         raise FrameError(f"order_book_update: from {data.first_sequence} to {data.sequence}")
-    return [BookDelta(symbol, instant, data.first_sequence, data.sequence, 0, *bids, *asks)]
+    return BookDelta(symbol, instant, data.first_sequence, data.sequence, 0, *bids, *asks)
 
 
 def _snapshot(market: str, frame: Frame, unknown: Unknown) -> BookSnapshot:

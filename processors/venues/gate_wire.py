@@ -82,6 +82,17 @@ class BookData(Struct, gc=False, kw_only=True, forbid_unknown_fields=True):
     level: Any = field(name="l", default=None)
 
 
+class ChangeMessage(Struct, gc=False):
+    """The whole of an `order_book_update`, as most messages are, without an error."""
+
+    channel: Literal["spot.order_book_update", "futures.order_book_update"]
+    event: Literal["update"]
+    result: BookData
+    time: Annotated[int, Meta(ge=0, lt=LAST_MS // 1000)] = 0
+    time_ms: Instant = 0
+    error: None = None
+
+
 class SnapshotData(Struct, gc=False, kw_only=True, forbid_unknown_fields=True):
     """Body of a REST order book."""
 
@@ -163,6 +174,7 @@ class LiquidationData(Struct, gc=False, kw_only=True, forbid_unknown_fields=True
 
 
 ENVELOPE: Final = msgspec.json.Decoder(Envelope)
+CHANGE: Final = msgspec.json.Decoder(ChangeMessage)
 ROWS: Final = msgspec.json.Decoder(list[Raw])
 FUTURES_LEVELS: Final = NamedLevels("p", "s")
 SPOT_TRADE: Final = Wire(SpotTrade, "trades")

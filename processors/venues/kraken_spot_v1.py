@@ -223,7 +223,7 @@ def _changes(pair: str, depth: str, found: list[Book]) -> BookSnapshot | BookDel
         bids, asks = [level for each in found for level in each.bids], [level for each in found for level in each.asks]
     if not (bids or asks):
         raise FrameError("book: neither a snapshot nor an update")
-    numbers, texts, instant = _levels(bids, asks)
+    numbers, texts, instant = _level(bids, asks) if len(bids) + len(asks) == 1 else _levels(bids, asks)
     return BookDelta(pair, instant, 0, 0, 0, *numbers, texts, _checksum(found[-1].checksum))
 
 
@@ -280,6 +280,18 @@ def _candle(pair: str, detail: str, parts: list[Raw], _unknown: Unknown) -> Item
             is_closed=now_us >= end_us,
         )
     ]
+
+
+def _level(bids: list[Level], asks: list[Level]) -> tuple[Numbers, Texts, int]:
+    """Read the one level that most updates are, as `_levels` does."""
+    (level,) = bids or asks
+    price, size = amount(level.price), amount(level.volume)
+    if price == 0.0:
+        raise FrameError("book levels: a price is 0")
+    instant = seconds_us(level.time)
+    if bids:
+        return ([price], [size], [], []), Texts([level.price], [level.volume], [], []), instant
+    return ([], [], [price], [size]), Texts([], [], [level.price], [level.volume]), instant
 
 
 def _levels(bids: list[Level], asks: list[Level]) -> tuple[Numbers, Texts, int]:

@@ -7,6 +7,7 @@ Source: https://www.okx.com/docs-v5/en/#public-data-websocket-funding-rate-chann
 """
 
 from collections.abc import Callable, Sequence
+from itertools import chain
 from typing import Final
 from zlib import crc32
 
@@ -97,10 +98,9 @@ class Crc32:
     def of(self, bids: Sequence[TextLevel], asks: Sequence[TextLevel], instrument: Instrument) -> int:
         """Make it, signed."""
         del instrument
-        parts = []
-        for at in range(max(len(bids), len(asks))):
-            parts += [text for side in (bids, asks) if at < len(side) for text in side[at]]
-        unsigned = crc32(":".join(parts).encode())
+        both = min(len(bids), len(asks))
+        levels = chain(*zip(bids, asks, strict=False), bids[both:], asks[both:])
+        unsigned = crc32(":".join(chain.from_iterable(levels)).encode())
         return unsigned - 2**32 if unsigned >= 2**31 else unsigned
 
 

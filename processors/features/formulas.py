@@ -19,7 +19,7 @@ MOST: Final = 1e100
 
 
 def spread(bid: V, ask: V) -> V:
-    """Spread, quote currency: `ask - bid`.
+    """Spread, quote currency: `ask - bid`; source: the quoted spread as exchanges define it.
 
     >>> spread(99.0, 101.0)
     2.0
@@ -28,7 +28,7 @@ def spread(bid: V, ask: V) -> V:
 
 
 def mid(bid: V, ask: V) -> V:
-    """Mid, quote currency: `(bid + ask) / 2`.
+    """Mid, quote currency: `(bid + ask) / 2`; source: its definition.
 
     >>> mid(99.0, 101.0)
     100.0
@@ -37,7 +37,7 @@ def mid(bid: V, ask: V) -> V:
 
 
 def relative_spread(bid: V, ask: V) -> V:
-    """Relative spread, a fraction of the mid: `(ask - bid) / mid`.
+    """Relative spread, a fraction of the mid: `(ask - bid) / mid`; source: the proportional quoted spread.
 
     >>> relative_spread(99.0, 101.0)
     0.02
@@ -89,7 +89,9 @@ def order_flow(bid: tuple[V, V], ask: tuple[V, V], bid_before: tuple[V, V], ask_
 
 
 def vwap(notional: V, volume: V) -> V:
-    """Volume-weighted average price, quote currency: sum of price times size over sum of sizes, which is not 0.
+    """Volume-weighted average price, quote currency: `sum(price * size) / sum(size)`; the volume is not 0.
+
+    Source: Berkowitz, Logue and Noser, The total cost of transactions on the NYSE, Journal of Finance 43 (1988).
 
     >>> vwap(300.0, 3.0)
     100.0

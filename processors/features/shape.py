@@ -23,10 +23,13 @@ class Shape(msgspec.Struct, frozen=True, array_like=True):
 
     Args:
         imbalances: `(bids - asks) / (bids + asks)` of the sizes of so many best levels a side, as in `LEVELS`, or of
-            all that there are.
-        weighted_price: of the ten best levels a side, `sum(price * size) / sum(size)`.
-        bid_liquidity: sizes of all bids no lower than `mid * (1 - band)`, for each band of `BANDS_BPS`.
-        ask_liquidity: sizes of all asks no higher than `mid * (1 + band)`.
+            all that there are, -1 to 1; source: see `formulas.imbalance`.
+        weighted_price: of the ten best levels a side, `sum(price * size) / sum(size)`, quote currency; source: the vwap
+            of a trade that took them all.
+        bid_liquidity: sizes of all bids no lower than `mid * (1 - band)`, for each band of `BANDS_BPS`, base currency.
+            Source: the depth near the mid of Degryse, de Jong and van Kervel, The impact of dark trading and visible
+            fragmentation on market quality, Review of Finance 19 (2015), there in quote currency.
+        ask_liquidity: sizes of all asks no higher than `mid * (1 + band)`, base currency; source: the same.
     """
 
     bid: float
@@ -80,6 +83,7 @@ def _last(count: int, prices: Sequence[float]) -> int:
 
 
 def _weighted_price(*sides: tuple[dict[float, float], Sequence[float]]) -> float:
+    """Tell `sum(price * size) / sum(size)` of the ten best levels of both sides, quote currency."""
     notional = volume = 0.0
     for side, prices in sides:
         for price in prices[:WEIGHTED_LEVELS]:

@@ -41,7 +41,24 @@ class Second(msgspec.Struct, array_like=True, gc=False):
 
 
 class Windowed(msgspec.Struct):
-    """Features over each window."""
+    """Features over each window of w seconds; None where the window holds no data for one.
+
+    Args:
+        mid_return: `ln(mid / mid w seconds before)`, a fraction; source: the definition of a logarithmic return.
+        mid_volatility: `sqrt(sum(r * r))`, r the mid's logarithmic returns over single seconds; a fraction, not
+            annualised. Source: Andersen, Bollerslev, Diebold and Labys, Modeling and forecasting realized volatility,
+            Econometrica 71 (2003), its realized variance's root.
+        trade_rate: `trades / w`, 1 / s; source: counting.
+        volume: `sum(size)`, base currency; source: counting.
+        vwap: `sum(price * size) / sum(size)`, quote currency; source: see `formulas.vwap`.
+        signed_volume: `bought - sold` by the aggressor, base currency. Source: order imbalance in shares of Chordia,
+            Roll and Subrahmanyam, Order imbalance, liquidity, and market returns, J. of Financial Economics 65 (2002).
+        trade_imbalance: `(bought - sold) / (bought + sold)`, -1 to 1; source: `formulas.imbalance`.
+        order_flow_imbalance: sum of `formulas.order_flow` over changes of the best quote, base currency. Source: Cont,
+            Kukanov and Stoikov, The price impact of order book events, J. of Financial Econometrics 12 (2014).
+        illiquidity: mean of `|r| / sum(price * size)` over seconds that have trades and a return, 1 / quote currency.
+            Source: Amihud, Illiquidity and stock returns, J. of Financial Markets 5 (2002), equation 1.
+    """
 
     mid_return: Column
     mid_volatility: Column
@@ -150,14 +167,17 @@ class Windows:
         self._ratio_count.push(0 if ratio is None else 1)
 
     def _return(self, length_s: int) -> float | None:
-        """Tell `ln(mid / mid a window before)`."""
+        """Tell `ln(mid / mid a window before)`, a fraction; None where one of the two is missing."""
         seconds = self.seconds
         now = seconds[0].mid
         before = seconds[length_s].mid if length_s < len(seconds) else None
         return None if now is None or before is None else math.log(now / before)
 
     def _volatility(self) -> Column:
-        """Tell the root of the sum of squared returns of seconds; None unless each second of the window has one."""
+        """Tell `sqrt(sum(r * r))` of returns over seconds, a fraction; None unless each second of the window has one.
+
+        Source: the root of the realized variance of Andersen, Bollerslev, Diebold and Labys (2003): see `Windowed`.
+        """
         lengths_s = self.lengths_s
         counts = self._returns.over(lengths_s)
         if counts[0] < lengths_s[0]:
@@ -166,7 +186,10 @@ class Windows:
         return [math.sqrt(total) if count == length_s else None for count, length_s, total in wholes]
 
     def _traded(self, trades: Sequence[int]) -> list[Column]:
-        """Tell volume, vwap, signed volume and trade imbalance; there is a trade in some window."""
+        """Tell volume, vwap, signed volume and trade imbalance as `Windowed` defines them.
+
+        There is a trade in some window.
+        """
         volumes, notionals = self._totals(self._volumes), self._totals(self._notionals)
         sides = list(zip(self._totals(self._bought), self._totals(self._sold), strict=True))
         return [
@@ -177,7 +200,7 @@ class Windows:
         ]
 
     def _illiquidity(self) -> Column:
-        """Tell the mean over those seconds of each window that have trades and a return."""
+        """Tell the mean of `formulas.illiquidity` over those seconds of each window that have trades and a return."""
         counts = self._ratio_count.over(self.lengths_s)
         if not counts[-1]:
             return [None] * len(counts)

@@ -11,7 +11,7 @@ from msgspec import structs
 
 from processors.absences import Absences
 from processors.bar_stage import BarStage
-from processors.bars import late_bars
+from processors.bars import EMPTY, late_bars
 from processors.batch import Batch
 from processors.book_keeper import LATE as LATE_DELTA
 from processors.book_keeper import BookKeeper, Effect, PublishDelta, PublishSnapshot, Report, Resnapshot
@@ -188,9 +188,12 @@ class SymbolState:
                 self.note(batch, "OUT_OF_ORDER", QUOTE)
         self.last_quote = quote
         flag = ""
-        if quote.bid >= quote.ask and quote.bid and quote.ask:
-            flag = LOCKED if quote.bid == quote.ask else CROSSED
-            self.note(batch, flag, QUOTE)
+        if quote.bid >= quote.ask:
+            if quote.ask:
+                flag = LOCKED if quote.bid == quote.ask else CROSSED
+                self.note(batch, flag, QUOTE)
+            elif not quote.bid:
+                flag = EMPTY
         self._add_quote(batch, quote, flag)
 
     def on_delta(self, batch: Batch, delta: BookDelta, *, in_turn: bool = False) -> None:

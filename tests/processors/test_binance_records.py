@@ -92,6 +92,13 @@ def test_a_quote_with_an_empty_side_has_none_there(spot: Any) -> None:
     }  # fmt: skip
 
 
+def test_a_quote_without_any_side_is_flagged_since_its_price_is_none(spot: Any) -> None:
+    spot.take(spot.feed.message("btcusdt@bookTicker", b="0.0", B="0.0", a="0.0", A="0.0"))
+
+    names = ("price", "bid", "ask", "flags")
+    assert fields(only(spot.of(Tick)), *names) == {"price": 0.0, "bid": None, "ask": None, "flags": "EMPTY"}
+
+
 def test_futures_quote_has_the_transaction_time(usdm: Any) -> None:
     usdm.take(usdm.feed.message("btcusdt@bookTicker"))
 

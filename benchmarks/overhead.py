@@ -3,18 +3,19 @@
 Run: python -m benchmarks.overhead
 """
 
-import statistics
 import sys
 import tempfile
 import threading
 import time
 from collections.abc import Mapping
 from contextlib import closing
+from functools import partial
 from pathlib import Path
 from typing import Any
 from unittest.mock import patch
 
 from benchmarks import processor, subscribe
+from benchmarks.turns import Turns, in_turns
 from schemas.topics import TICK
 from sinks.app import run
 from sinks.columns import Place
@@ -26,7 +27,8 @@ from tickerplant.local import stack
 from tickerplant.local.ports import with_local
 from tickerplant.settings import Settings
 
-TURNS = 3
+TURNS = 4
+AIM = 0.9
 NEVER_S = 3600.0
 PATIENCE_S = 600.0
 POLL_S = 0.1
@@ -39,16 +41,14 @@ def measure() -> dict[str, Any]:
 
 
 def snapshots() -> dict[str, Any]:
-    """Let a processor work off a session with snapshots each second and without any, in turns; medians."""
-    runs: dict[float, list[dict[str, float]]] = {1.0: [], NEVER_S: []}
-    for _ in range(TURNS):
-        for snapshot_s, found in runs.items():
-            found.append(processor.measure("spot", snapshot_s=snapshot_s))
-    figures: dict[str, Any] = {}
-    for rate, name in (("frames_per_s", "ratio"), ("frames_per_processor_s", "ratio_by_processor_time")):
-        on, off = (statistics.median(each[rate] for each in found) for found in runs.values())
-        figures |= {f"{rate}_on": round(on), f"{rate}_off": round(off), f"snapshots_{name}": round(on / off, 2)}
-    return figures
+    """Let a processor work off a session with snapshots each second and without any, in turns."""
+    found = in_turns({name: partial(rate, each) for name, each in (("each second", 1.0), ("none", NEVER_S))}, TURNS)
+    return {"a session, snapshots on": Turns(unit="frames/processor s", sides=found, aims={"none": AIM})}
+
+
+def rate(snapshot_s: float) -> float:
+    """Tell frames per second of the processor's own time: others use the cores, too."""
+    return processor.measure("spot", snapshot_s=snapshot_s)["frames_per_processor_s"]
 
 
 def intents() -> dict[str, Any]:

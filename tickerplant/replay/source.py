@@ -1,7 +1,8 @@
 """Raw records of one partition in order: from the topic, or from the raw archive."""
 
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Final, NamedTuple
@@ -200,22 +201,26 @@ class ArchiveSource:
     order: Order
 
     def __iter__(self) -> Iterator[Taken]:
-        """Read; raises GapError, UserError where an object is no raw archive."""
-        for span in self.objects.spans:
-            if span.end < self.start or span.start >= self.end:
-                continue
-            self.order.expect(span.start, span.end)
-            paths = self.objects.paths[span]
-            yield from self._records(paths)
+        """Read, and fetch the next object meanwhile; raises GapError, UserError where an object is no raw archive."""
+        spans = [each for each in self.objects.spans if each.end >= self.start and each.start < self.end]
+        with ThreadPoolExecutor(1, "archive") as pool:
+            ahead = [pool.submit(self._table, each) for each in spans[:1]]
+            for number, span in enumerate(spans):
+                self.order.expect(span.start, span.end)
+                table = ahead.pop().result()
+                ahead = [pool.submit(self._table, each) for each in spans[number + 1 : number + 2]]
+                yield from self._records(span, table)
 
-    def _records(self, paths: Sequence[str]) -> Iterator[Taken]:
-        table = pa.concat_tables([self._rows(path) for path in sorted(paths)])
+    def _table(self, span: Span) -> pa.Table:
+        return pa.concat_tables([self._rows(path) for path in sorted(self.objects.paths[span])])
+
+    def _records(self, span: Span, table: pa.Table) -> Iterator[Taken]:
         try:
             for archived in raw_frames(table):
                 if self.start <= archived.offset < self.end:
                     yield Taken(archived.offset, archived.record.event_time_us, archived.record)
         except ArchiveError as error:
-            raise UserError(f"{self.objects.lake.root}/{paths[0]}: {error}") from error
+            raise UserError(f"{self.objects.lake.root}/{min(self.objects.paths[span])}: {error}") from error
 
     def _rows(self, path: str) -> pa.Table:
         table = self.objects.lake.read_table(path)

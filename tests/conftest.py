@@ -1,5 +1,6 @@
 """Fixtures of all tests: one local stack for the session, one ClickHouse, and the recordings beside the project."""
 
+import os
 import socket
 import subprocess
 import sys
@@ -20,7 +21,23 @@ from tickerplant.settings import ClickHouse, Settings
 hypothesis_settings.register_profile("tickerplant", deadline=None)  # no test is timed: machines are shared
 hypothesis_settings.load_profile("tickerplant")
 
+MEMORY_NICENESS = 5
+
 RECORDINGS = Path(__file__).parents[2] / "shared" / "recordings"
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Let one process run all that needs the stack, of which there is one; others share the rest file by file."""
+    for item in items:
+        name = "stack" if item.get_closest_marker("stack") else str(item.path)
+        item.add_marker(pytest.mark.xdist_group(name))
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_runtest_setup(item: pytest.Item) -> None:
+    """Let tests in memory stand back for the stack, whose processes wait for one another with deadlines."""
+    if "PYTEST_XDIST_WORKER" in os.environ and not item.get_closest_marker("stack"):
+        os.nice(max(0, MEMORY_NICENESS - os.nice(0)))
 
 
 @pytest.fixture(scope="session")

@@ -404,6 +404,7 @@ class Processor:
             keyframe_us=int(processor.keyframe_s * 1_000_000),
             limit=limit,
             windows_s=self.settings.features.in_force,
+            follows_trades=processor.follows_trades,
         )
         ends = written.ends_of(tp.partition)
         outputs = Outputs(self._publisher, self._encoders, topic=source, partition=tp.partition, ends=ends)

@@ -66,13 +66,17 @@ class BarStage:
         """Add the bars that the watermark is past, revisions of those before, and where the venue's candles differ."""
         if self._bars.is_due():
             self._add(batch, self._bars.close())
-        for interval, count, detail in self.check.compare(self._bars.find, self._watermark.edge_us):
+        self._compare(batch, self._watermark.edge_us)
+
+    def _compare(self, batch: Batch, edge_us: int) -> None:
+        for interval, count, detail in self.check.compare(self._bars.find, edge_us):
             symbol, market = self.instrument.symbol, self.instrument.market
             batch.event("BAR_DIFFERS", symbol, market=market, channel=f"candle_{interval}", count=count, detail=detail)
 
     def finish(self, batch: Batch) -> None:
         """Add all bars, whole or not; for files that end, not for streams."""
         self._add(batch, self._bars.finish())
+        self._compare(batch, self._watermark.clock_us)
 
     def capture(self, *, is_whole: bool) -> BarsPiece:
         """Tell all that is needed to go on elsewhere, or what changed since `follow`."""

@@ -307,11 +307,11 @@ class Bars:
         if self._is_past(minute_us):
             return None
         if not self._since_us:
-            self._since_us = max(minute_us, _minute(recv_time_us))
+            self._since_us = max(minute_us, _minute(self._watermark.from_recv(recv_time_us)))
             self._edge_us = max(edge_us, self._since_us)
         elif minute_us > self._newest_us + SILENT_US:  # the silence before it is not told
             self._edge_us = max(self._edge_us, minute_us)
-        elif edge_us <= minute_us < self._edge_us:  # the clock was set back
+        elif 0 < edge_us <= minute_us < self._edge_us:  # the clock was set back
             self._edge_us = minute_us
         self._is_late = minute_us < edge_us
         self._hot = self._span(MINUTE, minute_us)

@@ -54,7 +54,7 @@ from processors.venues import VENUES
 from processors.watermark import Watermark
 from processors.wire import LAST_MS
 from schemas.quality import stale_channel
-from schemas.records import Derived, Frame, Instrument, RawFrames, Source
+from schemas.records import Derived, Frame, Instrument, RawFrames, Source, Tick
 from schemas.symbology import SymbolError, Symbology, partition_of
 from schemas.venues import SYMBOLOGIES
 from tickerplant.tally import DEFAULT_LIMIT, DeadLetterLimit, Tally
@@ -100,6 +100,7 @@ class Pipeline:
         keyframe_us: how often the whole of each valid book is published.
         limit: by which `tally` is counted; it is for others to stop at it.
         windows_s: of the features that are computed, rising; empty = none are.
+        follows_trades: a recording is played back: bars and features go by its times, see `Watermark`.
         assume_instruments: derive instruments that no list named from their symbols (for files without a list).
     """
 
@@ -114,6 +115,7 @@ class Pipeline:
         assume_instruments: bool = False,
         limit: DeadLetterLimit = DEFAULT_LIMIT,
         windows_s: Sequence[int] = (),
+        follows_trades: bool = False,
     ) -> None:
         self.next_offset = 0
         self.tally = Tally()  # messages that could be used, dead letters that could not; our own CLOCK proves nothing
@@ -145,7 +147,8 @@ class Pipeline:
         self._next_numbers: dict[str, int] = {}
         self._clocks: dict[str, int] = {}
         self._throttle = Throttle()
-        self._watermark = Watermark()
+        self._follows_trades = follows_trades
+        self._watermark = Watermark(follows_trades=follows_trades)
         self._last: Batch | None = None
         self._loss: LossPiece | None = None
         self._version = STATE_VERSION  # of the program that wrote the head
@@ -176,6 +179,8 @@ class Pipeline:
         batch.seal()
         self.next_offset = offset + 1
         self._last = batch
+        if self._follows_trades:
+            self._follow(batch)
         return batch
 
     def bury(self, offset: int, value: bytes, time_us: int, reason: str) -> Batch:
@@ -314,6 +319,13 @@ class Pipeline:
                 windows_s=self._windows_s,
             )
             self._add_state(restored)
+
+    def _follow(self, batch: Batch) -> None:
+        """Let time come as far as the newest trade of a batch."""
+        trades = [each for each in batch.records if isinstance(each, Tick) and each.kind == "TRADE"]
+        newest = max(trades, key=lambda trade: trade.exchange_time_us, default=None)
+        if newest is not None and newest.exchange_time_us:
+            self._watermark.follow(newest.recv_time_us, newest.exchange_time_us)
 
     def _batch(self, offset: int, time_us: int) -> Batch:
         """Begin the batch of a raw record, with what was lost before it."""

@@ -47,6 +47,7 @@ class WatermarkPiece(msgspec.Struct, array_like=True):
     left_us: int = 0
     reached_us: int = 0
     steps: list[Step] = []
+    lag_us: int | None = None
 
 
 class Watermark:
@@ -57,11 +58,16 @@ class Watermark:
 
     Each step ahead settles after an hour, whatever steps follow it. Until then what was known before it is to be kept,
     since a step back may tell that it was a clock set wrongly: `settled_us` is the edge by which things are forgotten.
+
+    Args:
+        follows_trades: a recording is played back, perhaps at another pace than its own: time is that of its newest
+            trade, and goes on from there with the CLOCK frames.
     """
 
-    __slots__ = ("_count", "_other_us", "_steps", "beat_us", "clock_us", "edge_us", "settled_us")
+    __slots__ = ("_count", "_lag_us", "_other_us", "_steps", "beat_us", "clock_us", "edge_us", "settled_us")
 
-    def __init__(self) -> None:
+    def __init__(self, *, follows_trades: bool = False) -> None:
+        self._lag_us = None if follows_trades else 0  # how far time is behind CLOCK frames; None = no trade came yet
         self.clock_us = self.edge_us = 0  # 0 = there was no CLOCK frame yet; minutes before the edge are closed
         self.beat_us = 0  # the clock, down to 5 s: by which symbols are seen to be silent
         self.settled_us = 0  # the edge, or that of before a step ahead which is not settled
@@ -70,7 +76,9 @@ class Watermark:
 
     def hear(self, clock_us: int) -> Unwatched | None:
         """Take in a CLOCK frame; returns the time in which nobody captured, None = somebody did."""
-        before = self.clock_us
+        if self._lag_us is None:
+            return None
+        before, clock_us = self.clock_us, clock_us - self._lag_us
         if not before or abs(clock_us - before) <= UNWATCHED_US:
             self._set(max(before, clock_us))
             return None
@@ -80,14 +88,26 @@ class Watermark:
             return None
         return self._step_ahead(clock_us) if clock_us > before else self._step_back(clock_us)
 
+    def follow(self, recv_time_us: int, exchange_time_us: int) -> None:
+        """Take in a trade that was played back; only where trades are followed."""
+        lag_us = recv_time_us - exchange_time_us
+        if self._lag_us is None or lag_us < self._lag_us:
+            self._lag_us = lag_us
+            self._set(max(self.clock_us, exchange_time_us))
+
+    def from_recv(self, recv_time_us: int) -> int:
+        """Tell what a time of ours is in the time of trades; 0 = before the first of those that are followed."""
+        return 0 if self._lag_us is None else recv_time_us - self._lag_us
+
     def capture(self) -> WatermarkPiece:
         """Tell all that is needed to go on elsewhere."""
         steps = self._steps
         whole = (steps[0].left_us, steps[-1].reached_us) if steps else (0, 0)
-        return WatermarkPiece(self.clock_us, self._other_us, self._count, *whole, list(steps))
+        return WatermarkPiece(self.clock_us, self._other_us, self._count, *whole, list(steps), self._lag_us)
 
     def restore(self, piece: WatermarkPiece) -> None:
         """Go on from what `capture` told."""
+        self._lag_us = piece.lag_us if self._lag_us is None else 0
         self._steps = list(piece.steps)
         if piece.left_us and not piece.steps:
             self._steps = [Step(piece.left_us, piece.reached_us)]
@@ -113,7 +133,8 @@ class Watermark:
     def _set(self, clock_us: int) -> None:
         self.clock_us = clock_us
         self.edge_us = _edge(clock_us)
-        self.beat_us = clock_us - clock_us % BEAT_US
+        now_us = clock_us + (self._lag_us or 0)
+        self.beat_us = now_us - now_us % BEAT_US
         steps = self._steps
         while steps and self._settling_us() >= SETTLED_US:
             del steps[0]

@@ -35,6 +35,8 @@ FILES: Final[dict[type[records.Record], str]] = {
 }
 ROWS_AT_ONCE: Final = 20_000
 MAGIC: Final = b"PAR1"
+SECOND_US: Final = 1_000_000
+STILL_US: Final = 10 * SECOND_US  # a recorder that wrote nothing for so long may have stood still
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -104,7 +106,7 @@ class ParquetFolder:
 
 
 def convert_files(conversion: Conversion) -> dict[str, Any]:
-    """Convert and return a summary: frames, rows by file, ticks by kind, gaps, dead letters, seconds.
+    """Convert and return a summary: frames (CLOCK left out), rows by file, ticks by kind, gaps, dead letters, seconds.
 
     Lines that cannot be read (the recorder was killed, the copy was cut) are left out; `damaged` in the summary counts
     them and `first_damage` says where the first one is.
@@ -149,7 +151,7 @@ def _convert(conversion: Conversion, folder: ParquetFolder, counts: Counter[str]
         place = (archived.topic, archived.partition)
         if place not in pipelines:
             pipelines[place] = Pipeline(conversion.venue.upper(), *place, assume_instruments=True)
-        counts["frames"] += len(archived.record.frames)
+        counts["frames"] += sum(frame.kind != "CLOCK" for frame in archived.record.frames)
         try:
             derived = pipelines[place].process(archived.offset, archived.record).records
         except FrameError:
@@ -182,7 +184,8 @@ def _raw_records(conversion: Conversion, damage: list[RecordingError]) -> Iterat
                 raise UserError(f"{path} cannot be read: {str(error).partition(chr(10))[0]}") from None
             continue
         numbers: Counter[str] = Counter()
-        for frame in read_recording(path, conversion.market, on_damage=damage.append):
+        frames = read_recording(path, conversion.market, on_damage=damage.append)
+        for frame in with_clock(frames) if len(conversion.files) == 1 else frames:
             yield ArchivedRecord(topic, 0, offset, _raw_record(conversion, path, frame, numbers))
             offset += 1
 
@@ -199,6 +202,22 @@ def _of_market(conversion: Conversion, path: Path, record: records.RawFrames) ->
     if len(wanted) == len(record.sources):
         return record
     return structs.replace(record, frames=[each for each in record.frames if each.source in wanted])
+
+
+def with_clock(frames: Iterable[RecordedFrame]) -> Iterator[RecordedFrame]:
+    """Add the CLOCK frames that a producer would have made, one a second.
+
+    None are added where a recorder wrote nothing for 10 s: it may have stood still. Of several recordings none are at
+    all, since their times may overlap.
+    """
+    clock_us = 0
+    for frame in frames:
+        now_us = frame.recv_time_us
+        if clock_us and clock_us + SECOND_US <= now_us <= clock_us + STILL_US:
+            for time_us in range(clock_us + SECOND_US, now_us + 1, SECOND_US):
+                yield RecordedFrame(time_us, "CLOCK", request="", payload=b"", connection="clock-recording")
+        clock_us = max(clock_us, now_us // SECOND_US * SECOND_US)
+        yield frame
 
 
 def _raw_record(

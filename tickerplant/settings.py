@@ -162,6 +162,7 @@ class Processor(Section):
     dead_letter_limit: Count = 1000  # consecutive bad frames of a partition at which the process stops
     dead_letter_share: Share = 0.5  # of dead_letter_window frames, at which it stops too
     dead_letter_window: Count = 10_000
+    follows_trades: bool = False  # a recording is played back: minutes and seconds end by the times of its trades
     stuck_after_s: Positive = 60.0  # raw records wait, nothing is done, no server is away: the process ends itself
 
 

@@ -665,3 +665,38 @@ def test_a_trade_that_comes_too_late_to_count_leaves_the_gap(market: Market) -> 
     assert not market.trade(900, 50.0, number=11)
     market.clock(14_700)
     assert (market.latest("4h")[0].trade_count, market.latest("4h")[0].flags) == (2, "GAP")
+
+
+def test_an_old_trade_before_the_first_clock_fills_no_time_before_capture(market: Market) -> None:
+    market.trade(0, 100.0)
+    market.trade(1 - 50 * 3600, 90.0, recv_time_us=START_US + SECOND_US)
+    market.clock(130)
+
+    assert sorted(market.latest()) == [-50 * 3600, 0, 60]
+
+
+def played_back(at_s: float, price: float) -> Tick:
+    """Make a trade of two years ago that comes now."""
+    two_years_us = 2 * 365 * 86_400 * SECOND_US
+    made = tick(Made(at_s, price))
+    return msgspec.structs.replace(made, exchange_time_us=made.exchange_time_us - two_years_us)
+
+
+def test_a_recording_that_is_played_back_ends_its_minutes_by_its_own_time() -> None:
+    watermark = Watermark(follows_trades=True)
+    bars = Bars(watermark)
+    for number, at_s in enumerate((10, 20, 80, 200)):
+        trade = played_back(at_s, 100.0 + number)
+        assert bars.add(trade, number + 1)
+        watermark.follow(START_US + number, trade.exchange_time_us)  # 190 s in 3 us: as fast as it is read
+        watermark.hear(START_US + number)
+    told = [each for each in bars.close() if each.interval == "1m"]
+
+    assert [(each.open, each.close, each.trade_count) for each in told] == [(100, 101, 2), (102, 102, 1), (102, 102, 0)]
+    assert msgspec.msgpack.encode(restored(watermark).capture()) == msgspec.msgpack.encode(watermark.capture())
+
+
+def restored(watermark: Watermark) -> Watermark:
+    other = Watermark(follows_trades=True)
+    other.restore(watermark.capture())
+    return other

@@ -260,3 +260,26 @@ def put(side: Book, levels: list[list[str]]) -> None:
         side[float(price)] = float(size)
         if float(size) == 0:
             del side[float(price)]
+
+
+def kline(open_ms: int, **values: str) -> dict[str, Any]:
+    told = {"t": open_ms, "T": open_ms + 59_999, "s": "BTCUSDT", "i": "1m", "n": 1, "x": True}
+    told |= {"o": "101", "c": "101", "h": "101", "l": "101", "v": "2", "q": "202", "V": "2", "Q": "202"}
+    return {"stream": "btcusdt@kline_1m", "data": {"e": "kline", "E": 1, "s": "BTCUSDT", "k": told | values}}
+
+
+def test_minutes_end_by_the_clock_of_the_recorder_and_are_compared_with_the_venues(tmp_path: Path) -> None:
+    start_ms, messages = 1_723_161_240_000, {at_s: quote(at_s + 20) for at_s in range(0, 300, 5)}
+    for number, at_s in enumerate((5, 60, 240), start=1):
+        messages[at_s] = trade(number, str(99 + number))
+        messages[at_s]["data"]["T"] = start_ms + at_s * 1000
+    messages[120] = kline(start_ms + 60_000, h="109")
+    path = tmp_path / "btcusdt.gz"
+    lines = [f"{(start_ms + at_s * 1000) * 1_000_000} {json.dumps(body)}\n" for at_s, body in messages.items()]
+    path.write_bytes(gzip.compress("".join(lines).encode()))
+    convert(path, tmp_path / "out")
+
+    bars = [row for row in rows(tmp_path / "out", "bar") if row["interval"] == "1m"]
+    assert [row["flags"] for row in bars] == ["PARTIAL", "", "EMPTY", "EMPTY", "PARTIAL"]
+    differing = [row["detail"] for row in rows(tmp_path / "out", "quality") if row["kind"] == "BAR_DIFFERS"]
+    assert [each.partition(": ")[2] for each in differing] == ["high 101 venue 109"]

@@ -70,6 +70,7 @@ def test_a_recording_adds_up_and_no_process_is_left(
     assert (found["kinds"]["TRADE"], found["kinds"]["QUOTE"], found["kinds"]["DEPTH_DELTA"]) == (EACH, EACH, EACH)
     assert found["clickhouse_rows"] == found["parquet_rows"] == found["ticks"] + found["depth"]
     assert (found["lost"], found["doubled"], found["dead_letters"], found["gaps"]) == (0, 0, 1, 0)
+    assert "LATE_FOR_BAR" not in found["quality_events"]  # its times are of years ago
     assert found["latency_us"]["socket_to_cleaned"]["p99"] > 0
     assert processes_of(home) == []
 

@@ -92,7 +92,9 @@ def demo_settings(settings: Settings, options: DemoOptions) -> Settings:
     # smaller files than usual, so that the end of a demo need not wait for large ones
     sink = ours.sink.model_copy(update={"parquet_roll_s": PARQUET_ROLL_S})
     keys = ours.keys if options.live else Keys(binance=SecretStr("any"))  # the simulated venue takes any
-    return ours.model_copy(update={"venues": _venues(ours.local, options), "sink": sink, "keys": keys})
+    processor = ours.processor.model_copy(update={"follows_trades": options.recording is not None})
+    changes = {"venues": _venues(ours.local, options), "processor": processor, "sink": sink, "keys": keys}
+    return ours.model_copy(update=changes)
 
 
 def write_settings(settings: Settings, path: Path) -> None:

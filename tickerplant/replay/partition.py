@@ -144,6 +144,7 @@ def _pipeline(task: Task) -> Pipeline:
         partition_count=task.partition_count,
         keyframe_us=int(task.live.processor.keyframe_s * 1_000_000),
         windows_s=task.live.features.in_force,
+        follows_trades=task.live.processor.follows_trades,
     )
     if task.place is not None:
         found = checkpoint.read(Lake(task.live.object_store), task.wish.topic, task.partition, task.place)

@@ -88,8 +88,8 @@ def raw_frames(table: pa.Table) -> Iterator[ArchivedRecord]:
     if missing:
         raise ArchiveError(f"no raw archive: columns {', '.join(missing)} are missing")
     ordered = table.select(Row._fields).sort_by(ORDER)
-    for place, frames in groupby(_rows(ordered), itemgetter(0, 1, 2)):
-        yield ArchivedRecord(*place, _record(list(frames)))
+    for (topic, partition, offset), frames in groupby(_rows(ordered), itemgetter(0, 1, 2)):
+        yield ArchivedRecord(topic, partition, offset, _record(list(frames)))
 
 
 def _rows(table: pa.Table) -> Iterator[Row]:

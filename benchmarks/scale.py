@@ -5,7 +5,7 @@ processor time summed over processes, not the clock, so that two cores tell the 
 
 symbols    the same 10,000 frames a second of one venue, spread over ever more symbols: a worker in memory (all that a
            processor does but for Faust and the broker: decoding, records encoded, metrics, a snapshot each second), the
-           end of a minute among what is played, so that bars close; with features and without
+           end of a minute among what is played, so that bars close; features, and rarer snapshots, once each
 venues     the streams of ever more venues in one process, beside the sum of what each costs alone
 processes  the same raw records in 1, 2, 4, 8 partitions, worked off by as many processor processes on a local broker
 
@@ -46,6 +46,12 @@ RATE: Final = 10_000
 SECONDS: Final = 12
 BEFORE_MINUTE_S: Final = 4
 SYMBOLS: Final = (10, 100, 1000, 5000)
+RARELY_S: Final = 5
+HOW: Final[dict[str, dict[str, Any]]] = {
+    "plain": {},
+    "features": {"windows_s": DEFAULT_WINDOWS_S},
+    "rarely": {"snapshot_s": RARELY_S},
+}
 ONE: Final = Place("BYBIT", "linear")
 PLACES: Final = (
     Place("BINANCE", "spot"),
@@ -97,7 +103,7 @@ def record(place: Place, symbols: int, rate: float, seconds: int = SECONDS) -> T
     return Tape(place, list(map(encoded, venue.begin())), list(map(encoded, venue.seconds(seconds))))
 
 
-def play(tapes: Sequence[Tape], windows_s: Sequence[int] = ()) -> Cost:
+def play(tapes: Sequence[Tape], windows_s: Sequence[int] = (), snapshot_s: int = 1) -> Cost:
     """Process tapes side by side, each by a worker of its own, as one process does; first all books are made."""
     workers = [MemoryWorker(tape.place.venue, windows_s) for tape in tapes]
     for worker, tape in zip(workers, tapes, strict=True):
@@ -108,12 +114,12 @@ def play(tapes: Sequence[Tape], windows_s: Sequence[int] = ()) -> Cost:
     lanes = [[(*each, worker) for each in tape.records] for worker, tape in zip(workers, tapes, strict=True)]
     everything = list(merge(*lanes, key=itemgetter(0)))
     with _settled():
-        snapshots_s, due_us = 0.0, everything[0][0] + SECOND_US
+        snapshots_s, due_us = 0.0, everything[0][0] + snapshot_s * SECOND_US
         began_s = time.process_time()
         for time_us, value, worker in everything:
             worker.step(value, time_us)
             if time_us >= due_us:
-                due_us += SECOND_US
+                due_us += snapshot_s * SECOND_US
                 snapshots_s += sum(each.snapshot() for each in workers)
         spent = time.process_time() - began_s
     ticks = sum(worker.nowhere.counts.get(topic.name, 0) for worker in workers for topic in (TICK, DEPTH))
@@ -137,15 +143,16 @@ def _settled() -> Iterator[None]:
 def symbols() -> dict[str, Any]:
     """Compare numbers of symbols, each in a process of its own, in turns; medians."""
     plain: dict[int, list[Cost]] = {count: [] for count in SYMBOLS}
-    features: dict[int, list[Cost]] = {count: [] for count in SYMBOLS}
     with ExitStack() as children:
         players = {count: children.enter_context(player(str(count))) for count in SYMBOLS}
+        for each in players.values():
+            hear(each)  # that it has recorded: from here on one works at a time
         for number in range(ROUNDS):
             for count in SYMBOLS if number % 2 == 0 else reversed(SYMBOLS):
                 plain[count].append(ask(players[count], "plain"))
-                features[count].append(ask(players[count], "features"))
+        features = {str(count): ask(each, "features") for count, each in players.items()}
+        rarely = {str(count): ask(each, "rarely") for count, each in players.items()}
     costs = {str(count): median_us(found) for count, found in plain.items()}
-    with_features = {str(count): median_us(found) for count, found in features.items()}
     snapshots = {
         str(count): median(cpu_us(each.snapshots_s, each.ticks) for each in found) for count, found in plain.items()
     }
@@ -153,7 +160,8 @@ def symbols() -> dict[str, Any]:
         "us_per_tick": costs,
         "of_it_snapshots": snapshots,
         "dearest_to_cheapest": dearest(costs),
-        "us_per_tick_with_features": with_features,
+        f"us_per_tick_with_snapshots_each_{RARELY_S}_s": {name: us_of(each) for name, each in rarely.items()},
+        "us_per_tick_with_features": {name: us_of(each) for name, each in features.items()},
         "ticks": plain[SYMBOLS[0]][0].ticks,
     }
 
@@ -183,7 +191,12 @@ def venues() -> dict[str, Any]:
 
 def median_us(found: Sequence[Cost]) -> float:
     """Tell the median of what a tick cost."""
-    return median(cpu_us(each.seconds, each.ticks) for each in found)
+    return median(us_of(each) for each in found)
+
+
+def us_of(cost: Cost) -> float:
+    """Tell what a tick cost."""
+    return cpu_us(cost.seconds, cost.ticks)
 
 
 def dearest(costs: dict[str, float]) -> float:
@@ -205,20 +218,26 @@ def player(count: str) -> Iterator["subprocess.Popen[bytes]"]:
 def ask(process: "subprocess.Popen[bytes]", how: str) -> Cost:
     """Let it play once."""
     assert process.stdin
-    assert process.stdout
     process.stdin.write(f"{how}\n".encode())
     process.stdin.flush()
+    return Cost(*hear(process))
+
+
+def hear(process: "subprocess.Popen[bytes]") -> Any:
+    """Wait for what it says."""
+    assert process.stdout
     line = process.stdout.readline()
     if not line:
         sys.exit("a player has ended")
-    return Cost(*json.loads(line))
+    return json.loads(line)
 
 
 def serve(count: int) -> None:
     """Play as often as is asked for, on stdin."""
     tape = record(ONE, count, RATE)
+    print("[]", flush=True)
     for line in sys.stdin:
-        print(json.dumps(play([tape], DEFAULT_WINDOWS_S if line.strip() == "features" else ())), flush=True)
+        print(json.dumps(play([tape], **HOW[line.strip()])), flush=True)
 
 
 def processes() -> dict[str, Any]:

@@ -152,7 +152,7 @@ def beside(session: Session, sides: Mapping[str, peers.Asked], folder: Path, rou
     asked = {"tickerplant": _asking(sides["tickerplant"], ["rate", *mine])}
     for name, (question, ignored) in questions(session, folder).items():
         expected = sides["tickerplant"].ask(["summary", *mine, ignored])
-        if is_same(f"{name}, {session.file}", expected, sides[name].ask([*question, 0])):
+        if is_same(f"{name}, {session.file}", expected, _summary(sides[name], [*question, 0])):
             asked[name] = _asking(sides[name], [*question, PLAYS_S])
     nothing: dict[str, list[float]] = {name: [] for name in ("tickerplant", "cryptofeed", "ccxt")}
     found = nothing | in_turns(asked, rounds)
@@ -174,10 +174,10 @@ def questions(session: Session, folder: Path) -> dict[str, tuple[list[str], str]
 def beside_file(market: str, file: str, sides: Mapping[str, peers.Asked], rounds: int) -> Turns:
     """Compare ours with hftbacktest's converter, both from the file."""
     path = str(FILES / file)
-    mine, other = sides["tickerplant"].ask(["file_summary", market, path]), sides["hftbacktest"].ask([path, 0])
+    mine, other = sides["tickerplant"].ask(["file_summary", market, path]), _summary(sides["hftbacktest"], [path, 0])
     frames = mine.pop("frames")
     asked = {"tickerplant": _per_second(frames, _asking(sides["tickerplant"], ["file_seconds", market, path]))}
-    if are_close(mine.values(), [other[name] for name in mine]):
+    if "cannot" not in other and are_close(mine.values(), [other[name] for name in mine]):
         asked["hftbacktest"] = _per_second(frames, _asking(sides["hftbacktest"], [path, 1]))
     else:
         print(f"hftbacktest, {file}: ours are {mine}, its {other}", file=sys.stderr)
@@ -381,6 +381,15 @@ def _median(play: Callable[[], float]) -> float:
     while sum(found) < PLAYS_S or len(found) < PLAYS_LEAST:
         found.append(play())
     return median(found)
+
+
+def _summary(side: peers.Asked, question: list[Any]) -> Mapping[str, Any]:
+    """Ask what a peer makes of a session; one that dies of it cannot play it, nor any after it."""
+    try:
+        found: Mapping[str, Any] = side.ask(question)
+    except RuntimeError as error:
+        return {"cannot": str(error)}
+    return found
 
 
 def _asking(side: peers.Asked, question: list[Any]) -> Callable[[], float]:

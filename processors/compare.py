@@ -28,6 +28,7 @@ from tickerplant.kafka import (
     Message,
     Publisher,
     TopicPartition,
+    cached_end,
     consumer,
     end_offsets,
     partition_count,
@@ -37,6 +38,7 @@ from tickerplant.kafka import (
 )
 from tickerplant.logs import logger
 from tickerplant.probes import common_probes
+from tickerplant.progress import Progress
 from tickerplant.registry import Registry
 from tickerplant.settings import Settings
 
@@ -99,14 +101,15 @@ class Stage:
         self._client: Consumer = consumer(settings, GROUP + self._suffix)
         self._written: dict[int, Mark] = {}  # highest id that was told before, by partition
         self._kept: dict[int, Resume] = {}
+        self._progress: dict[int, Progress] = {}
         self.comparisons: dict[int, Comparison] = {}
         try:
             self._open(count)
         except KafkaException as error:
-            self._client.close()
+            self.close()
             raise self._failed(error) from error
         except (UserError, DependencyError):
-            self._client.close()
+            self.close()
             raise
 
     def turn(self) -> None:
@@ -119,6 +122,8 @@ class Stage:
             elif error.code() not in PASSING:
                 raise refusal(self._settings, error) or UserError(f"Kafka refuses {TICK.name}: {error.str()}")
         metrics.RECEIVED.labels(ROLE, TICK.name).inc(len(messages))
+        for number, progress in self._progress.items():
+            progress.hear(cached_end(self._client, TICK.name + self._suffix, number))
         self._publisher.poll()
         moved = {
             number: each.resume
@@ -132,6 +137,8 @@ class Stage:
         """Let go of the connections; what is not kept is told again, and left out."""
         self._publisher.flush(FLUSH_S)
         self._client.close()
+        for progress in self._progress.values():
+            progress.close()
 
     def _open(self, count: int) -> None:
         places = [TopicPartition(TICK.name + self._suffix, number) for number in range(count)]
@@ -146,6 +153,9 @@ class Stage:
             self.comparisons[each.partition] = Comparison(self._source, each.partition, band, told_offset)
             offset = each.offset if each.offset >= 0 else ends[each.topic, each.partition]
             starts.append(TopicPartition(each.topic, each.partition, offset))
+            progress = self._progress[each.partition] = Progress(ROLE, each.topic, each.partition)
+            progress.next_offset = offset
+            progress.hear(ends[each.topic, each.partition])
         self._client.assign(starts)
 
     def _find_written(self, since: dict[int, int]) -> dict[int, Mark]:
@@ -171,6 +181,8 @@ class Stage:
             tick = self._decoder.decode(value if isinstance(value, bytes) else b"")
         except CodecError as error:
             raise UserError(f"{TICK.name} [{number}] offset {offset} cannot be read: {error}") from error
+        progress = self._progress[number]
+        progress.next_offset, progress.written_us = offset + 1, message.timestamp()[1] * 1000
         self._tell(number, self.comparisons[number].take(offset, tick))
 
     def _tell(self, number: int, events: Iterable[QualityEvent]) -> None:

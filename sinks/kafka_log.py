@@ -18,6 +18,7 @@ from tickerplant.kafka import (
     Message,
     Told,
     TopicPartition,
+    cached_end,
     refusal,
     topic_ids,
 )
@@ -110,11 +111,7 @@ class KafkaLog:
 
     def end_offset(self, place: Place) -> int | None:
         """Tell the end as the last fetch told it."""
-        try:
-            _low, high = self._member.client.get_watermark_offsets(TopicPartition(*place), cached=True)
-        except KafkaException:
-            return None
-        return int(high) if high >= 0 else None
+        return cached_end(self._member.client, *place)
 
     def close(self) -> None:
         """Leave the group."""

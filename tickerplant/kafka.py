@@ -518,6 +518,15 @@ def end_offsets(client: Consumer, partitions: Sequence[TopicPartition]) -> dict[
     }
 
 
+def cached_end(client: Consumer, topic: str, partition: int) -> int | None:
+    """Tell where a partition ends as the last fetch told it: the offset of the next record; None = not known."""
+    try:
+        _low, high = client.get_watermark_offsets(TopicPartition(topic, partition), cached=True)
+    except KafkaException:
+        return None
+    return int(high) if high >= 0 else None
+
+
 class OffsetReader:
     """Asks for offsets over connections that it opens when first asked, and keeps; close it.
 

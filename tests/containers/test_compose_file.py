@@ -17,7 +17,16 @@ from tickerplant.settings import load_settings
 
 ROOT = Path(__file__).parents[2]
 FILES = ("docker-compose.yml", "docker-compose.demo.yml")
-ROLES = {"deploy", "producer", "processor", "sink-clickhouse", "sink-parquet", "checkpoint", "lag-exporter"}
+ROLES = {
+    "deploy",
+    "producer",
+    "processor",
+    "sink-clickhouse",
+    "sink-parquet",
+    "checkpoint",
+    "compare",
+    "lag-exporter",
+}
 SERVERS = {"broker", "registry", "clickhouse", "object-store", "prometheus", "grafana"}
 VARIABLE = re.compile(r"\$\{(\w+)(?::-([^}]*))?\}")
 SECONDS = {"s": 1, "m": 60}

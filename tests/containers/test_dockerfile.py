@@ -151,7 +151,7 @@ def test_the_build_stage_builds(image: Any) -> None:
     shown = image.run("tickerplant", "--help")
 
     assert shown.returncode == 0
-    for command in ("produce", "process", "sink", "checkpoint", "deploy", "health", "lag-exporter"):
+    for command in ("produce", "process", "sink", "checkpoint", "compare", "deploy", "health", "lag-exporter"):
         assert f"\n  {command} " in shown.stdout
 
 

@@ -14,7 +14,7 @@ from tickerplant.settings import load_settings
 
 ROOT = Path(__file__).parents[2]
 FOLDER = ROOT / "docs" / "kubernetes"
-ROLES = {"producer", "processor", "sink-clickhouse", "sink-parquet", "checkpoint", "lag-exporter"}
+ROLES = {"producer", "processor", "sink-clickhouse", "sink-parquet", "checkpoint", "compare", "lag-exporter"}
 
 
 def objects() -> list[dict[str, Any]]:
@@ -163,7 +163,7 @@ def test_a_new_producer_captures_before_the_old_one_ends() -> None:
 def test_budgets_are_of_deployments() -> None:
     budgets = [each for each in OBJECTS if each["kind"] == "PodDisruptionBudget"]
 
-    assert {each["metadata"]["name"] for each in budgets} == ROLES - {"checkpoint", "lag-exporter"}
+    assert {each["metadata"]["name"] for each in budgets} == ROLES - {"checkpoint", "compare", "lag-exporter"}
     for each in budgets:
         assert each["spec"]["selector"]["matchLabels"]["app.kubernetes.io/component"] == each["metadata"]["name"]
 

@@ -34,7 +34,7 @@ from tickerplant.local.unpack import unpack
 from tickerplant.settings import Settings, load_settings
 
 ROOT = Path(__file__).parents[2]
-ROLES = ("producer", "processor", "sink-clickhouse", "sink-parquet", "checkpoint", "lag-exporter")
+ROLES = ("producer", "processor", "sink-clickhouse", "sink-parquet", "checkpoint", "compare", "lag-exporter")
 HOST = "127.0.0.1"
 
 pytestmark = [pytest.mark.stack, pytest.mark.timeout(480)]

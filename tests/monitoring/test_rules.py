@@ -15,6 +15,7 @@ PIPELINE = 'pipeline_latency_seconds_bucket{store="%s",table="market_data.tick",
 TICKS = 'ingestion_ticks_total{venue="BINANCE",symbol="BTC/USDT",asset_class="CRYPTO",instance="a"}'
 CONNECTION = 'connector_connections{venue="BINANCE",state="%s"}'
 LAG = 'kafka_consumergroup_group_max_lag_seconds{cluster_name="tickerplant",group="%s"}'
+POSITION = 'stage_lag_seconds{stage="%s",topic="cleaned.tick",partition="0"}'
 LETTERS = 'stage_dead_letters_total{stage="process",venue="BINANCE"}'
 BOOKS = 'processor_books{venue="BINANCE",state="invalid"}'
 DUPLICATES = 'quality_events_total{venue="BINANCE",kind="DUPLICATE"}'
@@ -103,6 +104,17 @@ CASES = [
     ),
     Case("ConsumerLagHigh", "a file", {LAG % "tickerplant.sink.parquet": constant(12, 5)}, 5, fires=False),
     Case("ConsumerLagHigh", "a subscriber's", {LAG % "me": constant(120, 5)}, 5, fires=False),
+    Case(
+        "ConsumerLagHigh",
+        "a comparison that waits for a minute",
+        {LAG % "tickerplant.compare": constant(900, 5)},
+        5,
+        fires=False,
+    ),
+    Case("ConsumerLagHigh", "a comparison that takes nothing", {POSITION % "compare": constant(120, 5)}, 5, fires=True),
+    Case(
+        "ConsumerLagHigh", "a stage that commits, by its position", {POSITION % "process": constant(120, 5)}, 5, False
+    ),
     Case("DeadLetters", "one", {LETTERS: "0x8 1x8"}, 4, fires=True),
     Case("DeadLetters", "none new for long", {LETTERS: constant(7, 20)}, 20, fires=False),
     Case("BooksInvalid", "for ten minutes", {BOOKS: constant(2, 10)}, 10, fires=True),

@@ -9,6 +9,7 @@ import msgspec
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from prometheus_client import REGISTRY
 
 import tickerplant
 from processors.compare import GROUP, Stage, metadata_of
@@ -180,6 +181,11 @@ def reach(stage: Stage, *, minute: int) -> None:
         stage.turn()
 
 
+def lag_records() -> float | None:
+    labels = {"stage": "compare", "topic": "cleaned.tick.compare", "partition": "0"}
+    return REGISTRY.get_sample_value("stage_lag_records", labels)
+
+
 @pytest.mark.stack
 def test_owners_that_end_anyhow_tell_each_minute_once(alone: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
     ticks = minutes(310, OKX=(70, 250, 101.0), KRAKEN=(130, 290, 99.0))
@@ -193,6 +199,7 @@ def test_owners_that_end_anyhow_tell_each_minute_once(alone: Settings, monkeypat
     with closing(Stage(alone)) as first:  # begins at the end of what is there: nothing
         write(0, 190)
         reach(first, minute=2)
+        assert lag_records() == 0
     with closing(Stage(alone)) as second, monkeypatch.context() as patched:
         patched.setattr(Stage, "_keep", lambda *_: None)  # it ends before it keeps where it is
         write(190, 250)
@@ -202,6 +209,7 @@ def test_owners_that_end_anyhow_tell_each_minute_once(alone: Settings, monkeypat
         reach(third, minute=5)
     with tickerplant.subscribe("quality.event", settings=alone, from_="earliest", follow=False) as told:
         events = list(told)
+    assert lag_records() is None
 
     source = source_name(alone, TICK.name)
     whole, _ = play(ticks)

@@ -412,10 +412,13 @@ def partition_count(settings: Settings, topic: str, timeout_s: float = CONNECT_T
 
 
 def create_topics(settings: Settings, topics: Iterable[Topic]) -> list[str]:
-    """Create the topics that do not exist yet; returns their names (empty = all were there).
+    """Create the topics that do not exist yet, and wait until they are listed.
+
+    Returns:
+        Their names; empty = all were there.
 
     Raises:
-        DependencyError: the broker does not answer.
+        DependencyError: the broker does not answer, or does not list them in time.
         UserError: the broker refuses one, with its reason.
     """
     existing = topic_partitions(settings, CONNECT_TIMEOUT_S)
@@ -435,6 +438,11 @@ def create_topics(settings: Settings, topics: Iterable[Topic]) -> list[str]:
                 raise UserError(f"topic {name} cannot be created: {refused or error.args[0].str()}") from error
         else:
             created.append(name)
+    deadline_s = time.monotonic() + CONNECT_TIMEOUT_S
+    while missing := set(created) - set(topic_partitions(settings)):  # a role that starts now would not find them
+        if time.monotonic() > deadline_s:
+            raise DependencyError("kafka", settings.kafka.bootstrap_servers, f"{min(missing)} is not listed yet")
+        time.sleep(SETTLING_POLL_S)
     return sorted(created)
 
 

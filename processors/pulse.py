@@ -9,7 +9,7 @@ PAUSES: Final = 5
 """Silent for over a minute and over so many times its longest pause of late, a stream is stale."""
 FEWEST: Final = 16
 LEAST_UNKNOWN_US: Final = 900_000_000
-"""The same where it moved less often than that: its pauses are not known yet."""
+"""The same where it moved, but less often than that: its pauses are hardly known yet."""
 FORGOTTEN: Final = 64  # a part of the longest pause, each time it moves
 
 
@@ -30,7 +30,7 @@ class Pulse(msgspec.Struct, array_like=True):
 
     def is_due(self, now_us: int) -> bool:
         """Tell whether it is silent for far too long, and that was not told yet."""
-        if self.is_stale or not self.moved_us:
+        if self.is_stale or not self.count:  # of what came once, as a list at subscription, nothing can be said
             return False
         least_us = LEAST_US if self.count >= FEWEST else LEAST_UNKNOWN_US
         return now_us - self.moved_us > max(least_us, PAUSES * self.longest_us)

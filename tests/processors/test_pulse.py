@@ -49,8 +49,10 @@ def test_it_is_told_once_and_again_after_it_moved() -> None:
     assert 65 <= stale_after_s(pulse, now_us) <= 325
 
 
-def test_what_never_came_is_not_stale() -> None:
-    assert stale_after_s(Pulse(), START_US) == 0
+@pytest.mark.parametrize("count", [0, 1])
+def test_what_came_once_or_never_is_not_stale(count: int) -> None:
+    pulse = Pulse()
+    assert stale_after_s(pulse, moves(pulse, 5, count)) == 0
 
 
 def test_a_clock_that_was_set_back_makes_no_long_pause() -> None:

@@ -33,6 +33,7 @@ from benchmarks import (
     soak,
     stages,
     startup,
+    storage,
     subscribe,
     symbols,
     venues,
@@ -68,6 +69,7 @@ BENCHMARKS: dict[str, tuple[str, Callable[[], dict[str, Any]]]] = {
     "From a death to the next record": ("python -m benchmarks.recovery", recovery.measure),
     "Sinks, cleaned topic to each store": ("python -m benchmarks.sinks", sinks.measure),
     "Queries of backtests, beside DuckDB and Polars": ("python -m benchmarks.queries", queries.measure),
+    "Bytes of a session in every form": ("python -m benchmarks.storage", storage.measure),
     "Subscribing to ticks": ("python -m benchmarks.subscribe", subscribe.measure),
     "Whole flow at full speed, socket to both stores": ("python -m benchmarks.demo throughput", demo.throughput),
     "Whole flow at 2,000 frames/s of 20 symbols": ("python -m benchmarks.demo latency", demo.latency),
@@ -134,6 +136,12 @@ after the other. Texts are read as words of a dictionary, and the store leaves o
 did not before. Of ClickHouse, columns come as bytes into Arrow; before, each value was an object. What is left
 there is the embedded engine on the same cores. A book is applied change by change in Python, since ids and resets
 decide which of them count.""",
+    "Bytes of a session in every form": """\
+A cleaned row holds what the events of others do not: three clocks, the venue's ids and sequence, flags, and the raw
+record that it comes from, which sinks and replays need. In a topic these stand in each record; in the lake they are
+columns that hardly change, and cost a byte or two. Of a tick, the venue's sequence and two sizes are half of the
+bytes; of a depth update, prices and sizes of whole books. hftbacktest's file holds each level twice, once by each
+clock. Codecs were chosen by this measurement (decision 0090).""",
     "Sinks, cleaned topic to each store": """\
 The aims are 150,000 rows a second of a core into ClickHouse and 200,000
 into Parquet; fastavro alone would allow some 130,000. Records are decoded together into columns, which took 15 µs a

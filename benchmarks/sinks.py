@@ -54,6 +54,7 @@ from tickerplant.settings import Settings
 TICKS: Final = 600_000
 PEER_TICKS: Final = 100_000
 ROUNDS: Final = 3
+KEPT_DAYS: Final = 10_000
 SESSIONS: Final = ("usdm", "spot")
 TURN_S: Final = 90.0
 POLL_S: Final = 0.02
@@ -166,7 +167,7 @@ def by_clock(bench: Bench, store: str) -> Turns:
 def benched() -> Iterator[Bench]:
     """Start a stack, fill the topic, and end it all."""
     with tempfile.TemporaryDirectory(prefix="bench") as folder:
-        settings = with_local(Settings(), Path(folder), keep_free_ports=False)
+        settings = keeping(with_local(Settings(), Path(folder), keep_free_ports=False))
         stack.up(settings, lambda line: print(line, file=sys.stderr))
         try:
             deploy(settings)
@@ -175,6 +176,13 @@ def benched() -> Iterator[Bench]:
             yield bench
         finally:
             stack.down(settings, lambda _line: None)
+
+
+def keeping(settings: Settings) -> Settings:
+    """Keep rows of sessions that are years old, which ClickHouse would drop as it takes them."""
+    return settings.model_copy(
+        update={"clickhouse": settings.clickhouse.model_copy(update={"retention_days": KEPT_DAYS})}
+    )
 
 
 def ticks() -> Iterator[Tick]:

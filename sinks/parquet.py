@@ -29,6 +29,9 @@ from tickerplant.settings import Settings
 DAY_US: Final = 24 * 3600 * 1_000_000
 NO_VENUE: Final = "__HIVE_DEFAULT_PARTITION__"
 ROW_GROUP_ROWS: Final = 128 * 1024
+ZSTD_LEVEL: Final = 3
+FRAMES_ZSTD_LEVEL: Final = 1
+"""Of the texts of venues, which come out larger at 3; docs/decisions/0090-codecs-by-measurement.md."""
 TAIL_BYTES: Final = 64 * 1024
 """Of an object's end, that is read to tell whether it is whole: what describes our columns takes less than 20 KB."""
 LISTINGS: Final = 64
@@ -152,6 +155,8 @@ def encode(rows: pa.Table, span: Span) -> pa.Buffer:
     """Encode rows as one Parquet file: the same rows give the same bytes."""
     body = rows.drop_columns(["venue"])
     texts = [field.name for field in body.schema if pa.types.is_string(field.type)]
+    levels = [f"{field.name}.list.element" for field in body.schema if pa.types.is_list(field.type)]
+    is_raw = any(pa.types.is_binary(field.type) for field in body.schema)
     counters = [field.name for field in body.schema if pa.types.is_int64(field.type)]
     metadata = {"topic": span.topic, "partition": str(span.partition), "start": str(span.start), "end": str(span.end)}
     out = pa.BufferOutputStream()
@@ -159,7 +164,8 @@ def encode(rows: pa.Table, span: Span) -> pa.Buffer:
         body.replace_schema_metadata({**(body.schema.metadata or {}), **metadata}),
         out,
         compression="zstd",
-        use_dictionary=texts,
+        compression_level=FRAMES_ZSTD_LEVEL if is_raw else ZSTD_LEVEL,
+        use_dictionary=[*texts, *levels],
         column_encoding=dict.fromkeys(counters, "DELTA_BINARY_PACKED"),
         row_group_size=ROW_GROUP_ROWS,
         write_statistics=True,

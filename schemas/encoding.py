@@ -7,8 +7,10 @@ Source: https://avro.apache.org/docs/1.12.0/specification/#binary-encoding
 
 import json
 import struct
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import cache
+from itertools import groupby
+from operator import itemgetter
 from typing import Any
 
 from schemas.records import Record
@@ -32,6 +34,7 @@ def _plain_varint(number: int) -> bytes:
 LAST = [_plain_varint(number) for number in range(1 << LOW_BITS)]
 MORE = [bytes((number & 0x7F | 0x80, number >> 7 | 0x80)) for number in range(1 << LOW_BITS)]
 DOUBLE = struct.Struct("<d").pack
+OPTIONAL = ["null", "double"]
 
 
 class _Memory(dict[Any, bytes]):
@@ -81,6 +84,8 @@ def encode_doubles(values: Sequence[float]) -> bytes:
     return encode_long(count) + struct.pack(f"<{count}d", *values) + b"\0"
 
 
+_AGAIN = _Memory(encode_long)
+REPEATED = frozenset({"record.event_time_us", "record.source_offset"})  # the same for all that a raw record gives
 _STRINGS = _Memory(lambda text: encode_bytes(text.encode()))
 
 
@@ -97,15 +102,37 @@ def _compile(avro: dict[str, Any]) -> Callable[[Any], bytes]:
     """Write the function's source and make it: `lambda record: b"".join((field, field, ...))`."""
     names: dict[str, Any] = {
         "long": encode_long,
+        "again": _AGAIN,
         "strings": _STRINGS,
         "data": encode_bytes,
         "double": DOUBLE,
         "doubles": encode_doubles,
     }
-    parts = ", ".join(_part(field["type"], f"record.{field['name']}", names) for field in avro["fields"])
+    parts = ", ".join(_parts(avro["fields"], names))
     source = f"lambda record: b''.join(({parts},))"
     compiled: Callable[[Any], bytes] = eval(source, names)  # noqa: S307  # made of our own schema files, never of input
     return compiled
+
+
+def _parts(fields: Sequence[Mapping[str, Any]], names: dict[str, Any]) -> Iterator[str]:
+    """Write the expressions of fields; doubles that follow one another are packed by one call."""
+    for avro, run in groupby(fields, key=itemgetter("type")):
+        values = [f"record.{field['name']}" for field in run]
+        count = len(values)
+        singles = [_part(avro, value, names) for value in values]
+        if count > 1 and avro == "double":
+            names[f"double{count}"] = struct.Struct(f"<{count}d").pack
+            yield f"double{count}({', '.join(values)})"
+        elif count > 1 and avro == OPTIONAL:
+            names[f"optional{count}"] = struct.Struct("<" + count * "Bd").pack
+            none, whole = (" and ".join(f"{value} {test} None" for value in values) for test in ("is", "is not"))
+            packed = f"optional{count}({', '.join(f'2, {value}' for value in values)})"
+            yield f"({bytes(count)!r} if {none} else {packed} if {whole} else {' + '.join(singles)})"
+        else:
+            yield from (
+                f"again[{value}]" if avro == "long" and value in REPEATED else single
+                for value, single in zip(values, singles, strict=True)
+            )
 
 
 def _part(avro: Any, value: str, names: dict[str, Any]) -> str:

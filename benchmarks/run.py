@@ -124,8 +124,8 @@ process. On two cores, four and eight processes change places all the time, whic
 they do not.""",
     "Memory of 1,000 symbols with all windows": """\
 Features are the larger part: of each second of the longest window the mid, what was traded, the order flow, squares of
-returns, and a copy of the book. Their counts are kept in arrays, since Python integers were a quarter of it. Bars keep
-each minute that may still change, an hour of them, at about 1 kB each; outliers 287 numbers.""",
+returns, and a copy of the book. Their counts are kept in arrays, since a Python integer above 256 takes 32 bytes. Bars
+keep each minute that may still change, an hour of them, at about 1 kB each; outliers 287 numbers.""",
     "Start-up and memory by process": """\
 Of a sink's seconds to ready, half are imports (pyarrow, s3fs), the rest is joining the group. Memory at rest is mostly
 libraries.""",

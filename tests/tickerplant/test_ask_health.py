@@ -108,7 +108,7 @@ def test_one_role_can_be_asked_alone(settings: Settings, capsys: pytest.CaptureF
     assert command(capsys)[0] == 1
 
 
-@pytest.mark.parametrize(("pid", "word"), [(DEAD_PID, "died"), (os.getpid(), "answer")])
+@pytest.mark.parametrize(("pid", "word"), [(DEAD_PID, "died"), (os.getpid(), "answer")], ids=["dead", "alive"])
 def test_a_process_that_died_or_does_not_answer_is_not_good(settings: Settings, pid: int, word: str) -> None:
     note(settings, "produce", pid, 1)
 

@@ -36,7 +36,10 @@ def test_figures_that_do_not_are_named(changes: dict[str, Any]) -> None:
 def test_a_bar_that_contradicts_itself_is_flagged_and_told(spot: Any) -> None:
     instrument = Instrument(venue="BINANCE", market="spot", venue_symbol="BTCUSDT", symbol="BTC/USDT", base="BTC",
                             quote="USDT", kind="SPOT", asset_class="CRYPTO", event_time_us=1)  # fmt: skip
-    stage, batch = BarStage(instrument, Watermark(), trades_are_counted=True), Batch("BINANCE", "raw.binance", 0, 0, 1)
+    stage, batch = (
+        BarStage(instrument, Watermark(), trades_are_counted=True, awaited_us=int),
+        Batch("BINANCE", "raw.binance", 0, 0, 1),
+    )
 
     stage._add(batch, [BAR, BAR._replace(low=10.5, flags="OUTLIER")])
     batch.seal()

@@ -17,6 +17,7 @@ from benchmarks import (
     feed,
     frameworks,
     install,
+    latency,
     outage,
     outliers,
     overhead,
@@ -50,6 +51,7 @@ BENCHMARKS: dict[str, tuple[str, Callable[[], dict[str, Any]]]] = {
     "One processor, USD-M session": ("python -m benchmarks.processor usdm", lambda: processor.measure("usdm")),
     "One processor, COIN-M session": ("python -m benchmarks.processor coinm", lambda: processor.measure("coinm")),
     "One worker, raw topic to cleaned ticks, beside others": ("python -m benchmarks.frameworks", frameworks.measure),
+    "How long a frame takes, by rate": ("python -m benchmarks.latency", latency.measure),
     "Recorded sessions of venues, beside others": ("python -m benchmarks.venues", venues.measure),
     "A book of 1,000 levels a side, beside others": ("python -m benchmarks.books", books.measure),
     "Snapshots of 1,000 symbols at 2,000 deltas/s": ("python -m benchmarks.snapshots", snapshots.measure),
@@ -89,6 +91,14 @@ handing over (`unavoidable_us_a_frame`) are less than half of a frame's time in 
 their way from text, ids and holes, flags, outliers, bars, counts, the source of each tick) is the most of the rest.
 Peers make a dict and forget it; a crash of theirs doubles ticks. Each side is one process; threads of librdkafka count
 as processor time, and by the clock they take turns with the broker on two cores.""",
+    "How long a frame takes, by rate": """\
+A frame waits for its raw record to be closed, up to `producer.linger_ms` (`socket to packed`), then for librdkafka, the
+broker and the fetch (`packed to fetched`), then for the frames before it in the same fetch: a record of 50 frames is
+done when its last one is. The rest of p99 is the wait for one of two cores, which the venue, the broker and the stores
+share (`cores`). Closing records sooner makes all three shorter as long as a core is free: Faust and the broker pay for
+each record. Where the venue cannot make its rate (`frames_per_s` tells what came), the figures are of that. A commit
+waits for `sink.flush_ms`, for the sink's fetch, and for one insert for each topic and partition, at a lower priority
+than the processor's.""",
     "Recorded sessions of venues, beside others": """\
 Sessions of 2021 to 2023, as their recorder left them. All parse the same bytes; what ours does beyond it (ids and
 holes, flags, quality events, a record of every item that is ready for Kafka) is paid in the same figure, and no peer

@@ -1,0 +1,326 @@
+"""How long a frame takes at 1,000 to 20,000 frames/s: fetch → produced, socket → cleaned, socket → committed.
+
+The simulated venue (Binance spot, 20 symbols: trades, best quotes, depth) feeds the real roles; broker, registry, S3,
+ClickHouse and the venue itself share the cores. At each rate, on topics of its own, three windows follow one another:
+
+1. whole: producer, processor and both sinks, `sink.flush_ms = 100`: socket → cleaned, and socket → committed as
+   `stage_latency_seconds` of the ClickHouse sink tells it (every row, acknowledged by the store);
+2. without sinks: fetch → produced, and socket → cleaned;
+3. a loop of aiokafka in the processor's place (`peers/play_aiokafka.py`: the same records, parsed by orjson, ticks
+   encoded by fastavro; depth is parsed and left): the same.
+
+Fetch = a fetch came back with the raw record; produced, cleaned = all that follows from it is with the Kafka client, of
+which `stage_latency_seconds{stage="process"}` is the histogram. Its buckets are coarse beside what is asked here, so
+the processor notes the times of each raw record itself, by a hook around the count that it does of each; a record
+counts as many times as it has frames. Records of the market's own pace: the venue makes its frames in steps of 10 ms.
+
+Run: python -m benchmarks.latency [frames a second ...]
+"""
+
+import atexit
+import os
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+from array import array
+from collections import defaultdict, deque
+from collections.abc import Collection, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, Final, NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+
+from benchmarks import peers
+from benchmarks.jobs import job
+from benchmarks.page import rows, text
+from benchmarks.recovery import Load, settings_in, start_venue
+from benchmarks.symbols import Sample, sample
+from benchmarks.turns import Turns
+from schemas.records import RawFrames
+from schemas.topics import raw_topic
+from tickerplant.demo.options import write_settings
+from tickerplant.deploy import deploy
+from tickerplant.local import background, stack
+from tickerplant.scrape import bucket_quantile, scrape
+from tickerplant.settings import Settings
+from tickerplant.supervise import Supervisor, roles_of
+
+RATES: Final = (1000, 5000, 10_000, 20_000)
+WARM_S: Final = 6.0
+SETTLE_S: Final = 3.0
+WINDOW_S: Final = 12.0
+PEER_S: Final = 10.0
+POLL_S: Final = 0.5
+PATIENCE_S: Final = 90.0
+STOP_S: Final = 10.0
+ROLES: Final = ("produce", "process", "sink-clickhouse", "sink-parquet")
+SINKS: Final = ("sink-clickhouse", "sink-parquet")
+SHARES: Final = {"p50": 0.5, "p99": 0.99}
+FLUSH_MS: Final = 100.0
+USUAL: Final = 10_000
+QUICK_LINGER_MS: Final = 3.0
+NOTES: Final = "BENCH_NOTES"
+FIELDS: Final = 5
+DONE, FETCH, FRAMES, SOCKET, PACKED = range(FIELDS)  # of a note
+MOST_NOTES: Final = 500 * FIELDS
+HOOKED: Final = (sys.executable, "-m", "benchmarks.latency", "--role")
+Table = npt.NDArray[np.float64]
+
+
+class LatencyError(Exception):
+    """Something did not come about in time."""
+
+
+class Window(NamedTuple):
+    """Seconds of the steady clock."""
+
+    begin_s: float
+    end_s: float
+
+
+def measure(rates: Collection[int] = RATES) -> dict[str, Any]:
+    """Measure at each rate, and once more at the usual one with raw records that are closed sooner."""
+    peers.python_of("aiokafka")
+    with tempfile.TemporaryDirectory(prefix="bench") as folder:
+        settings = settings_in(Path(folder), load_of(0))
+        stack.up(settings, lambda line: print(line, file=sys.stderr))
+        found: dict[str, Any] = {}
+        try:
+            for rate, linger_ms in [*((each, None) for each in rates), (USUAL, QUICK_LINGER_MS)]:
+                try:
+                    found |= at_rate(settings, Path(folder), rate, linger_ms)
+                except LatencyError as error:  # a rate too high for a machine shall not take the others with it
+                    found[f"at {rate:,} frames/s"] = str(error)
+        finally:
+            background.stop(settings, lambda _line: None)
+            stack.down(settings, lambda _line: None)
+    return found
+
+
+def load_of(rate: int) -> Load:
+    """Say what the venue is to make."""
+    return Load("binance", "spot", ("trade", "quote", "depth"), 20, rate)
+
+
+def at_rate(base: Settings, folder: Path, rate: int, linger_ms: float | None = None) -> dict[str, Any]:
+    """Measure all windows at one rate; linger_ms: of the producer, None = the default."""
+    suffix = f".{rate}.{linger_ms or 'usual'}"
+    producer = base.producer if linger_ms is None else base.producer.model_copy(update={"linger_ms": linger_ms})
+    settings = base.model_copy(
+        update={
+            "kafka": base.kafka.model_copy(update={"topic_suffix": suffix}),
+            "sink": base.sink.model_copy(update={"flush_ms": FLUSH_MS}),
+            "producer": producer,
+        }
+    )
+    deploy(settings)
+    notes = folder / f"notes{suffix}"
+    notes.mkdir()
+    try:
+        venue = start_venue(settings, load_of(rate))
+        names = {each.venue_symbol: each.symbol for each in venue.instruments("spot")}
+        with running(settings, folder / f"bench{suffix}.toml", notes) as supervisor:
+            await_all(settings)
+            time.sleep(WARM_S)
+            whole, samples = watched(settings)
+            supervisor.stop(SINKS)
+            time.sleep(SETTLE_S)
+            alone, _ = watched(settings)
+            supervisor.stop(["process"])
+            peer = aiokafka(settings, names, notes)
+    finally:
+        background.stop(settings, lambda _line: None)
+    ours, theirs = (read_notes(notes, name) for name in ("process", "aiokafka"))
+    theirs = theirs[theirs[:, DONE] > peer.begin_s]
+    seconds = whole.end_s - whole.begin_s
+    told = f"{rate:,} frames/s" + (f", linger {linger_ms:g} ms" if linger_ms else "")
+    fetch = {"tickerplant": quantiles(within(ours, alone), FETCH), "aiokafka alone": quantiles(theirs, FETCH)}
+    return {
+        f"fetch to produced, p99, at {told}": Turns(
+            unit="ms", sides={side: [each["p99"]] for side, each in fetch.items()}, is_less_better=True
+        ),
+        f"at {told}: whole": {
+            "frames_per_s": round(received(samples, "produce") / seconds),
+            "processed_per_s": round(received(samples, "process") / seconds),
+        },
+        f"at {told}: cores": {
+            name: round((used - samples[0].used_s[name]) / seconds, 2)
+            for name, used in samples[1].used_s.items()
+            if name in samples[0].used_s
+        },
+        f"at {told}: socket to cleaned, ms": quantiles(within(ours, whole), SOCKET),
+        f"at {told}: socket to committed, ms": committed_ms(*samples),
+        f"at {told}: without sinks, fetch to produced, ms": fetch["tickerplant"],
+        **ways(f"at {told}: without sinks", within(ours, alone)),
+        f"at {told}: aiokafka alone, fetch to produced, ms": fetch["aiokafka alone"],
+        **ways(f"at {told}: aiokafka alone", theirs),
+    }
+
+
+def await_all(settings: Settings) -> None:
+    """Wait until all roles take in what is written; ends the benchmark where they do not."""
+    until_s = time.monotonic() + PATIENCE_S
+    stages = ("produce", "process", "sink.clickhouse", "sink.parquet")
+    while True:
+        found = scrape(settings, ["stage_received_total"])
+        if all(found.total("stage_received_total", stage=each) for each in stages):
+            return
+        if time.monotonic() > until_s:
+            raise LatencyError("not all roles have begun")
+        time.sleep(POLL_S)
+
+
+def ways(what: str, notes: Table) -> dict[str, dict[str, float]]:
+    """Tell quantiles of the whole way to the cleaned topic, and of its parts before the fetch."""
+    on_the_way = notes.copy()
+    on_the_way[:, FETCH] = notes[:, SOCKET] - notes[:, PACKED] - notes[:, FETCH]
+    return {
+        f"{what}, socket to packed, ms": quantiles(notes, PACKED),
+        f"{what}, packed to fetched, ms": quantiles(on_the_way, FETCH),
+        f"{what}, socket to cleaned, ms": quantiles(notes, SOCKET),
+    }
+
+
+def watched(settings: Settings) -> tuple[Window, tuple[Sample, Sample]]:
+    """Let time pass, with what processes tell at both ends."""
+    before = sample(settings)
+    time.sleep(WINDOW_S)
+    after = sample(settings)
+    return Window(before.time_s, after.time_s), (before, after)
+
+
+def received(samples: tuple[Sample, Sample], role: str) -> float:
+    """Count the frames that a role took in between."""
+    before, after = (each.found.total("stage_received_total", stage=role) for each in samples)
+    return after - before
+
+
+def committed_ms(before: Sample, after: Sample) -> dict[str, float]:
+    """Estimate quantiles of what the ClickHouse sink observed in between."""
+    counts = [
+        each.found.by_label("stage_latency_seconds_bucket", "le", stage="sink.clickhouse") for each in (before, after)
+    ]
+    buckets = sorted((float(bound), count - counts[0].get(bound, 0.0)) for bound, count in counts[1].items())
+    found = {name: bucket_quantile(buckets, share) for name, share in SHARES.items()}
+    return {name: round(1000 * each) for name, each in found.items() if each is not None}
+
+
+def aiokafka(settings: Settings, names: dict[str, str], notes: Path) -> Window:
+    """Let the loop of aiokafka work for a while; returns the time from when it had settled."""
+    suffix = settings.kafka.topic_suffix
+    told = job(settings, raw_topic("binance").name + suffix, "bench.out", f"bench{suffix}", names)
+    script = Path(peers.__file__).with_name("play_aiokafka.py")
+    process = subprocess.Popen([peers.python_of("aiokafka"), script, told, notes / "aiokafka"])
+    time.sleep(SETTLE_S)
+    begin_s = time.monotonic()
+    time.sleep(PEER_S)
+    end_s = time.monotonic()
+    process.send_signal(signal.SIGTERM)
+    try:
+        process.wait(STOP_S)
+    except subprocess.TimeoutExpired:
+        process.kill()
+        process.wait()
+    return Window(begin_s, end_s)
+
+
+def read_notes(folder: Path, name: str) -> Table:
+    """Read what a process noted, a row a raw record; none = it was killed before it could."""
+    data = b"".join(each.read_bytes() for each in folder.glob(f"{name}*"))
+    return np.frombuffer(data, dtype=np.float64).reshape(-1, FIELDS)
+
+
+def within(notes: Table, window: Window) -> Table:
+    """Choose the notes of a window."""
+    done_s = notes[:, DONE]
+    return notes[(done_s >= window.begin_s) & (done_s < window.end_s)]
+
+
+def quantiles(notes: Table, column: int) -> dict[str, float]:
+    """Tell ms of which shares of the frames were quicker; NaN = there were none."""
+    if not len(notes):
+        return dict.fromkeys(SHARES, float("nan"))
+    order = notes[:, column].argsort()
+    past = notes[order, FRAMES].cumsum()
+    return {
+        name: round(1000 * float(notes[order[past.searchsorted(share * past[-1])], column]), 2)
+        for name, share in SHARES.items()
+    }
+
+
+@contextmanager
+def running(settings: Settings, config: Path, notes: Path) -> Iterator[Supervisor]:
+    """Run all roles, which note what is to be noted in a folder; one that dies ends the benchmark."""
+    write_settings(settings, config)
+    os.environ[NOTES] = str(notes)
+    roles = [each for each in roles_of(settings) if each.name in ROLES]
+    supervisor = Supervisor(config, roles, config.parent / "logs", HOOKED)
+    supervisor.start()
+    try:
+        yield supervisor
+        for child in supervisor.children:
+            if child.process.poll() is not None:
+                raise LatencyError(f"{child.role.name} ended with code {child.process.returncode}")
+    finally:
+        supervisor.stop()
+
+
+def run_role(arguments: list[str]) -> None:
+    """Run a role as `tickerplant` does; a processor notes the times of its raw records."""
+    from tickerplant.cli import main  # noqa: PLC0415  # a role carries what it needs, as ever
+
+    if arguments[0] == "process":
+        note_records(Path(os.environ[NOTES]) / f"process-{os.getpid()}")
+    sys.argv = ["tickerplant", *arguments]
+    main()
+
+
+def note_records(path: Path) -> None:
+    """Note each raw record of Binance, a row each, see `FIELDS`."""
+    from aiokafka.consumer.fetcher import Fetcher  # noqa: PLC0415  # see above
+
+    from processors.worker import PartitionWorker  # noqa: PLC0415  # see above
+
+    notes, file = array("d"), path.open("wb", buffering=0)
+    fetches: defaultdict[int, deque[tuple[int, float]]] = defaultdict(deque)  # by partition: last offset, time
+    fetched, counted = Fetcher.fetched_records, PartitionWorker._count  # noqa: SLF001  # where a record is done
+
+    def write() -> None:
+        file.write(notes.tobytes())
+        del notes[:]
+
+    async def fetched_records(self: Any, *args: Any, **more: Any) -> Any:
+        found = await fetched(self, *args, **more)
+        now_s = time.monotonic()
+        for place, records in found.items():
+            if place.topic.startswith("raw.binance"):
+                fetches[place.partition].append((records[-1].offset, now_s))
+        return found
+
+    def count(self: Any, raw: RawFrames | None, *args: Any) -> None:
+        if raw is not None and raw.venue == "BINANCE" and raw.frames:
+            known = fetches[self._partition]
+            while len(known) > 1 and known[0][0] < self._given_offset:
+                known.popleft()
+            now_s, first_s = time.monotonic(), raw.frames[0].recv_time_us / 1e6
+            packed_s = raw.event_time_us / 1e6 - first_s
+            notes.extend((now_s, now_s - known[0][1], len(raw.frames), time.time() - first_s, packed_s))
+            if len(notes) > MOST_NOTES:
+                write()
+        counted(self, raw, *args)
+
+    Fetcher.fetched_records = fetched_records
+    PartitionWorker._count = count  # type: ignore[method-assign]  # noqa: SLF001
+    atexit.register(write)
+
+
+if __name__ == "__main__":
+    if sys.argv[1:2] == ["--role"]:
+        run_role(sys.argv[2:])
+    else:
+        for name, value in measure([int(each) for each in sys.argv[1:]] or RATES).items():
+            print(*(rows(name, value) if isinstance(value, Turns) else [f"{name}: {text(value)}"]), sep="\n")

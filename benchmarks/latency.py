@@ -31,8 +31,10 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Final, NamedTuple
 
+import httpx
 import numpy as np
 import numpy.typing as npt
+import psutil
 
 from benchmarks import peers
 from benchmarks.jobs import job
@@ -44,6 +46,7 @@ from schemas.records import RawFrames
 from schemas.topics import raw_topic
 from tickerplant.demo.options import write_settings
 from tickerplant.deploy import deploy
+from tickerplant.errors import TickerplantError
 from tickerplant.local import background, stack
 from tickerplant.scrape import bucket_quantile, scrape
 from tickerplant.settings import Settings
@@ -75,6 +78,9 @@ class LatencyError(Exception):
     """Something did not come about in time."""
 
 
+FAILURES: Final = (LatencyError, TickerplantError, httpx.HTTPError, psutil.Error)
+
+
 class Window(NamedTuple):
     """Seconds of the steady clock."""
 
@@ -93,8 +99,8 @@ def measure(rates: Collection[int] = RATES) -> dict[str, Any]:
             for rate, linger_ms in [*((each, None) for each in rates), (USUAL, QUICK_LINGER_MS)]:
                 try:
                     found |= at_rate(settings, Path(folder), rate, linger_ms)
-                except LatencyError as error:  # a rate too high for a machine shall not take the others with it
-                    found[f"at {rate:,} frames/s"] = str(error)
+                except FAILURES as error:  # a rate too high for a machine shall not take the others with it
+                    found[f"at {rate:,} frames/s"] = f"{type(error).__name__} {error}"
         finally:
             background.stop(settings, lambda _line: None)
             stack.down(settings, lambda _line: None)

@@ -28,6 +28,7 @@ from array import array
 from collections import defaultdict, deque
 from collections.abc import Collection, Iterator
 from contextlib import contextmanager
+from math import isnan
 from pathlib import Path
 from typing import Any, Final, NamedTuple
 
@@ -48,7 +49,7 @@ from tickerplant.demo.options import write_settings
 from tickerplant.deploy import deploy
 from tickerplant.errors import TickerplantError
 from tickerplant.local import background, stack
-from tickerplant.scrape import bucket_quantile, scrape
+from tickerplant.scrape import Scrape, bucket_quantile, scrape
 from tickerplant.settings import Settings
 from tickerplant.supervise import Supervisor, roles_of
 
@@ -59,6 +60,9 @@ WINDOW_S: Final = 12.0
 PEER_S: Final = 10.0
 POLL_S: Final = 0.5
 PATIENCE_S: Final = 90.0
+PACE_S: Final = 20.0
+BEHIND_S: Final = 1.5
+LAG: Final = "stage_lag_seconds"
 STOP_S: Final = 10.0
 ROLES: Final = ("produce", "process", "sink-clickhouse", "sink-parquet")
 SINKS: Final = ("sink-clickhouse", "sink-parquet")
@@ -132,6 +136,7 @@ def at_rate(base: Settings, folder: Path, rate: int, linger_ms: float | None = N
         with running(settings, folder / f"bench{suffix}.toml", notes) as supervisor:
             await_all(settings)
             time.sleep(WARM_S)
+            await_pace(settings)
             whole, samples = watched(settings)
             supervisor.stop(SINKS)
             time.sleep(SETTLE_S)
@@ -178,6 +183,19 @@ def await_all(settings: Settings) -> None:
         if time.monotonic() > until_s:
             raise LatencyError("not all roles have begun")
         time.sleep(POLL_S)
+
+
+def await_pace(settings: Settings) -> None:
+    """Wait until nothing waits in Kafka for longer than a moment, or for a while: some rates are too high for that."""
+    until_s = time.monotonic() + PACE_S
+    while most_behind_s(scrape(settings, [LAG])) > BEHIND_S and time.monotonic() < until_s:
+        time.sleep(POLL_S)
+
+
+def most_behind_s(found: Scrape) -> float:
+    """Tell how long what no role has taken waits in Kafka at most; what is not known counts as nothing."""
+    behind_s = (value for (name, _), value in found.samples.items() if name == LAG and not isnan(value))
+    return max(behind_s, default=0.0)
 
 
 def ways(what: str, notes: Table) -> dict[str, dict[str, float]]:

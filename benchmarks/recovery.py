@@ -41,6 +41,7 @@ class Load(NamedTuple):
 
     Args:
         rate: frames a second.
+        is_rate_heard: of what is subscribed to; else of all that the venue could send.
     """
 
     venue: str = "binance"
@@ -48,6 +49,7 @@ class Load(NamedTuple):
     channels: tuple[str, ...] = ("trade", "quote", "depth")
     symbols: int = 8
     rate: int = RATE_HZ
+    is_rate_heard: bool = False
 
 
 SPOT = Load()
@@ -151,6 +153,7 @@ def start_venue(settings: Settings, load: Load) -> SimulatedVenue:
         "--rate": load.rate,
     }
     arguments = [str(part) for pair in named.items() for part in pair] + ["--autostart"]
+    arguments += ["--heard"] * load.is_rate_heard
     background.start(settings, background.VENUE, ["tickerplant.local.venue", *arguments])
     venue, until_s = SimulatedVenue(settings, load.venue.upper()), time.monotonic() + PATIENCE_S
     while not venue.is_up() and time.monotonic() < until_s:

@@ -43,7 +43,7 @@ class Sample:
 
 def measure(rate: int = RATE, symbols: int = SYMBOLS) -> dict[str, Any]:
     """Let the market run, and compare what processes tell at the beginning and at the end of a window."""
-    load = Load("bybit", "linear", ("trade", "quote", "depth"), symbols, rate)
+    load = Load("bybit", "linear", ("trade", "quote", "depth"), symbols, rate, is_rate_heard=True)
     with tempfile.TemporaryDirectory(prefix="bench") as folder, running(Path(folder), ROLES, load) as (settings, _):
         time.sleep(WARM_S)
         before = sample(settings)

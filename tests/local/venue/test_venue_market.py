@@ -3,7 +3,7 @@
 import json
 import re
 from collections import defaultdict
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterable
 from itertools import pairwise
 from typing import Any
 
@@ -32,6 +32,9 @@ class Everybody(Session):
     def __init__(self) -> None:
         self.streams: dict[str, Stream] = {}
 
+    def put(self, stream: Stream, frame: Frame) -> None:
+        """Leave it to the tape."""
+
 
 EVERYBODY = Everybody()
 
@@ -43,23 +46,27 @@ class Tape(Hub):
         super().__init__()
         self.frames: list[tuple[str, bytes]] = []
 
-    def listen(self, market: SyntheticMarket) -> None:
+    def listen(self, market: SyntheticMarket, channels: Iterable[str] = CHANNELS) -> None:
         for each in (listing for name in binance.MARKETS for listing in market.listings(name)):
-            for channel in CHANNELS:
+            for channel in channels:
                 stream = stream_of(each.market, f"{each.symbol.lower()}@{channel}")
                 self.subscribe(EVERYBODY, stream)
                 EVERYBODY.streams.clear()
 
     def publish(self, stream: Stream, frame: Frame) -> None:
-        self.frames.append((stream.key, frame.payload))
+        super().publish(stream, frame)
+        if self.listeners(stream.key):
+            self.frames.append((stream.key, frame.payload))
 
 
-def stepped(options: SyntheticOptions, steps: int, start_us: int = START_US) -> tuple[SyntheticMarket, Tape]:
+def stepped(
+    options: SyntheticOptions, steps: int, start_us: int = START_US, channels: Iterable[str] = CHANNELS
+) -> tuple[SyntheticMarket, Tape]:
     """Make a market and let it go on, its clock in time with it."""
     tape = Tape()
     now = [start_us]
     market = SyntheticMarket(options, binance, tape, lambda: now[0])
-    tape.listen(market)
+    tape.listen(market, channels)
     for _ in range(steps):
         market.step()
         now[0] += 10_000
@@ -102,6 +109,21 @@ def test_rate_is_the_one_asked_for(symbols: int, rate: int) -> None:
     _, tape = stepped(SyntheticOptions(symbols=symbols, rate_frames=rate), 500)
 
     assert len(tape.frames) == pytest.approx(rate * 5, rel=0.1)
+
+
+@pytest.mark.parametrize("channels", [("trade", "bookTicker", "depth@100ms"), ("trade", "aggTrade")])
+def test_rate_is_that_of_what_is_listened_to(channels: tuple[str, ...]) -> None:
+    market, tape = stepped(SyntheticOptions(symbols=100, rate_frames=2000, is_rate_heard=True), 500, channels=channels)
+
+    assert len(tape.frames) == pytest.approx(2000 * 5, rel=0.1)
+    assert len(tape.frames) < market.position()["frames_made"]
+
+
+@pytest.mark.parametrize(("channels", "most"), [((), 1.1), (("markPrice@1s",), 2.1), (("bookTicker",), 2.1)])
+def test_what_too_little_is_heard_of_is_made_within_bounds(channels: tuple[str, ...], most: float) -> None:
+    market, _ = stepped(SyntheticOptions(symbols=20, rate_frames=1000, is_rate_heard=True), 300, channels=channels)
+
+    assert 0.9 < market.position()["frames_made"] / 3000 < most
 
 
 def test_trade_ids_are_consecutive_and_aggregates_cover_them(minute: tuple[SyntheticMarket, Any]) -> None:

@@ -26,6 +26,7 @@ USER_ERROR_CODE = 2
 @click.option("--symbols", type=click.IntRange(1, 2000), default=20, show_default=True, help="Of the synthetic market.")
 @click.option("--seed", type=int, default=1, show_default=True)
 @click.option("--rate", type=click.FloatRange(0, min_open=True), default=2000.0, show_default=True, help="Frames/s.")
+@click.option("--heard", is_flag=True, help="Let --rate be of the frames that somebody listens to, not of all.")
 @click.option("--ping-s", type=click.FloatRange(0, min_open=True), default=20.0, show_default=True)
 @click.option("--pong-wait-s", type=click.FloatRange(0, min_open=True), default=60.0, show_default=True)
 @click.option("--fault", "faults", multiple=True, help="NAME=VALUE[,PARAMETER=VALUE ...], see docs/simulated-venue.md.")
@@ -42,6 +43,7 @@ def main(
     symbols: int,
     seed: int,
     rate: float,
+    heard: bool,
     ping_s: float,
     pong_wait_s: float,
     faults: tuple[str, ...],
@@ -56,7 +58,13 @@ def main(
         source = (
             RecordingOptions(path=recording, market=market or "spot", pace=parse_pace(pace))
             if recording
-            else SyntheticOptions(symbols=symbols, seed=seed, rate_frames=rate, markets=(market,) if market else ())
+            else SyntheticOptions(
+                symbols=symbols,
+                seed=seed,
+                rate_frames=rate,
+                is_rate_heard=heard,
+                markets=(market,) if market else (),
+            )
         )
         options = VenueOptions(
             venue=venue,

@@ -43,6 +43,7 @@ class Hub:
         self.plan = plan or FaultPlan(0)
         self.sessions: dict[Session, None] = {}  # a set in the order in which they came
         self.told: Told | None = None  # None = nothing stands behind it yet
+        self.published = 0  # frames that somebody listens to, each once, however many do
         self._routes: dict[str, list[Session]] = {}
         self._streams: dict[tuple[str, str], dict[str, dict[str, Stream]]] = {}  # market, symbol → kind → key
 
@@ -104,14 +105,22 @@ class Hub:
         """Tell who listens to a stream; None = nobody, so it need not be made."""
         return self._routes.get(key)
 
+    @property
+    def is_heard(self) -> bool:
+        """Tell whether anybody listens to anything."""
+        return bool(self._routes)
+
     def subscribed(self) -> list[str]:
         """List the keys that somebody listens to."""
         return sorted(self._routes)
 
     def publish(self, stream: Stream, frame: Frame) -> None:
         """Put a frame into the queue of each listener; `flush` sends."""
-        for session in self._routes.get(stream.key, ()):
-            session.put(stream, frame)
+        sessions = self._routes.get(stream.key)
+        if sessions:
+            self.published += 1
+            for session in sessions:
+                session.put(stream, frame)
 
     def publish_all(self, stream: Stream, frames: Iterable[Frame]) -> None:
         """Put frames into the queues in their order."""

@@ -33,11 +33,13 @@ class SyntheticOptions:
         markets: those that are made; () = all of the venue.
         seed: same seed, symbols and rate = same messages, apart from times and what follows from them (candle bounds).
         rate_frames: frames per second over all symbols and channels, subscribed or not.
+        is_rate_heard: it is of those that somebody listens to, as far as twice as many make it up.
     """
 
     symbols: int = 20
     seed: int = 1
     rate_frames: float = 2000.0
+    is_rate_heard: bool = False
     markets: tuple[str, ...] = ()
 
 

@@ -1,7 +1,8 @@
 """A seeded market of any number of symbols, in steps of 10 ms of its own time.
 
 Everything that happens follows from seed, symbols and rate alone: who listens, how fast they read and what the clock
-says changes when messages are made, never which. Work of many symbols is spread over the steps of a period.
+says changes when messages are made, never which. Where the rate is that of what is listened to, the less is, the more
+happens, up to twice the rate. Work of many symbols is spread over the steps of a period.
 """
 
 import asyncio
@@ -26,6 +27,8 @@ STEP_S: Final = 0.01
 STEP_MS: Final = 10
 DEPTH_STEPS: Final = 10  # between two messages of the depth streams that the rate speaks of
 SECOND_STEPS: Final = 100
+MADE_MOST: Final = 2
+"""So many frames are made for one that is asked for, where too few of them are listened to."""
 LATE_MOST_S: Final = 1.0  # further behind, the market's time is moved instead of caught up
 
 
@@ -61,7 +64,7 @@ class SyntheticMarket:
         self._periodic: dict[str, _Periodic] = {}
         self._steps = 0
         self._made = 0
-        self._due = 0.0
+        self._due = self._room = 0.0  # frames that are to be heard, and that may be made
         hub.told = self
 
     def listings(self, market: str) -> list[Listing]:
@@ -146,14 +149,24 @@ class SyntheticMarket:
         await self._hub.flush()
 
     def step(self) -> None:
-        """Make what happens in 10 ms: what is due by the market's time, then orders up to the rate asked for."""
-        now_ms = self._now_ms()
+        """Make what happens in 10 ms: what is due by the market's time, then orders up to the rate asked for.
+
+        All that is made counts; with `is_rate_heard`, what somebody listens to, as soon as anybody does.
+        """
+        now_ms, hub, before = self._now_ms(), self._hub, self._hub.published
         made = self._tell_periodic(now_ms)
-        self._due += self._options.rate_frames * STEP_S - made
-        while self._due > 0:
+        is_heard = self._options.is_rate_heard and hub.is_heard
+        wanted = self._options.rate_frames * STEP_S
+        self._due += wanted - (hub.published - before if is_heard else made)
+        self._room += wanted * MADE_MOST - made
+        while self._due > 0 and self._room > 0:
+            before = hub.published
             acted = self._choose().act(now_ms)
-            self._due -= acted
+            self._due -= hub.published - before if is_heard else acted
+            self._room -= acted
             made += acted
+        self._due = min(self._due, wanted)  # what the bound left out is not made up for
+        self._room = min(self._room, wanted * MADE_MOST)
         self._steps += 1
         self._made += made
 

@@ -34,8 +34,7 @@ from tickerplant.local.ports import with_local
 from tickerplant.settings import Local, Settings
 from tickerplant.supervise import Supervisor, roles_of
 
-SHORT_S = 120
-LONG_S = 600
+OUTAGE_S = 60
 RATE = 5000
 SYMBOLS = 20
 WARM_S = 40  # until memory has settled, and lag is what it is at this rate
@@ -47,7 +46,7 @@ SINK = "tickerplant.sink.clickhouse"
 FRAMES_SQL = "SELECT countIf(startsWith(payload, '{\"stream\"')) FROM market_data.tick_raw"
 
 
-def measure(outage_s: float = SHORT_S, rate: int = RATE) -> dict[str, Any]:
+def measure(outage_s: float = OUTAGE_S, rate: int = RATE) -> dict[str, Any]:
     """Let ClickHouse be away for so many seconds."""
     with tempfile.TemporaryDirectory(prefix="bench") as folder, running(Path(folder), rate) as flow:
         return flow.suffer(outage_s) | flow.finish()

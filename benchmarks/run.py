@@ -5,6 +5,7 @@ Figures go to results.json, and with the words of each benchmark to docs/perform
 
 import re
 import sys
+import traceback
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -75,7 +76,7 @@ BENCHMARKS: dict[str, tuple[str, Callable[[], dict[str, Any]]]] = {
     "Subscribing to ticks": ("python -m benchmarks.subscribe", subscribe.measure),
     "Whole flow at full speed, socket to both stores": ("python -m benchmarks.demo throughput", demo.throughput),
     "Whole flow at 2,000 frames/s of 20 symbols": ("python -m benchmarks.demo latency", demo.latency),
-    "ClickHouse away for 120 s at 5,000 frames/s": ("python -m benchmarks.outage", outage.measure),
+    "ClickHouse away for a minute at 5,000 frames/s": ("python -m benchmarks.outage", outage.measure),
     "Memory over a long run at 5,000 frames/s": ("python -m benchmarks.soak", soak.measure),
     "Installing, in megabytes": ("python -m benchmarks.install", install.measure),
     "Replay, from raw records to both stores": ("python -m benchmarks.replay", replay.measure),
@@ -164,18 +165,24 @@ true.""",
 
 
 def main(names: Sequence[str] = ()) -> None:
-    """Measure and write, each figure with its command.
+    """Measure and write, each figure with its command; the figures of one that fails stay, and the others go on.
 
     Args:
         names: words of the commands of those that are to run; the figures of others stay. None = all.
     """
-    kept = results.read()
+    kept, failed = results.read(), list[str]()
     for title, (command, measure) in BENCHMARKS.items():
         if not names or set(names) & set(re.split(r"[ .]", command)):
             print(title, "...", flush=True)
             where = results.machine()
-            kept[title] = results.measured(command, where, measure())
+            try:
+                kept[title] = results.measured(command, where, measure())
+            except (Exception, SystemExit) as error:  # noqa: BLE001  # whatever it is, the others go on
+                traceback.print_exception(error)
+                failed.append(command)
             write(kept)
+    if failed:
+        sys.exit(f"no figures of: {'; '.join(failed)}")
 
 
 def write(kept: dict[str, results.Result]) -> None:

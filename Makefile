@@ -10,7 +10,7 @@ ROUNDS ?= 50
 SEED ?= 1
 RATE ?= 5000
 OUTAGE_S ?= 60
-WORKERS ?= logical
+WORKERS ?= 0
 SOAK ?=
 
 .PHONY: help install demo test fuzz soak check bench format dist lock clean
@@ -30,7 +30,7 @@ install: $(READY) ## Virtual environment with everything, from the lock file.
 demo: $(READY) ## The whole flow on this machine, reconciled at its end. Options: make demo DEMO="--recording FILE".
 	$(BIN)/tickerplant demo $(DEMO)
 
-test: $(READY) ## All tests, on a local stack of their own; order and examples follow from a seed. Options: make test SEED=2.
+test: $(READY) ## All tests, on a local stack of their own; order and examples follow from a seed. Options: make test SEED=2 WORKERS=2.
 	PYTHONHASHSEED=$(SEED) $(BIN)/python -m pytest -n $(WORKERS) --dist loadgroup --randomly-seed=$(SEED) --hypothesis-seed=$(SEED)
 
 fuzz: $(READY) ## Hostile input for all readers, guided by coverage. Options: make fuzz FUZZ_SECONDS=600 TARGETS="avro parse-binance".

@@ -26,11 +26,12 @@ MEMORY_NICENESS = 5
 RECORDINGS = Path(__file__).parents[2] / "shared" / "recordings"
 
 
+@pytest.hookimpl(tryfirst=True)  # those who share out tests look for the marks
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Let one process run all that needs the stack, of which there is one; others share the rest file by file."""
+    """Let one process run all that needs the stack, of which there is one, from the start; others take the rest."""
     for item in items:
-        name = "stack" if item.get_closest_marker("stack") else str(item.path)
-        item.add_marker(pytest.mark.xdist_group(name))
+        if item.get_closest_marker("stack"):
+            item.add_marker(pytest.mark.xdist_group("stack"))
 
 
 @pytest.hookimpl(tryfirst=True)

@@ -80,7 +80,8 @@ def _live(chunk: Chunk) -> pa.Table:
     """Leave out what was fetched later: its event time is the exchange's, and no store lags behind by its age."""
     if "flags" not in chunk.rows.column_names:
         return chunk.rows
-    return chunk.rows.filter(pc.invert(pc.match_substring(chunk.rows["flags"], BACKFILL)))
+    times = chunk.rows.select([name for name in chunk.rows.column_names if name.endswith("time_us")])
+    return times.filter(pc.invert(pc.match_substring(chunk.rows["flags"], BACKFILL)))
 
 
 def _range_us(rows: pa.Table, name: str) -> tuple[int, int]:

@@ -281,7 +281,7 @@ class Drain:
         lane, reader = self._lanes.get(place), self._tools.reader
         if lane is None or lane.is_blocked:
             return  # revoked by the same poll that brought them, or they stand behind one that stops us
-        is_one_by_one = len(entries) < self._tools.together_least or not reader.reads_many(place[0])
+        is_one_by_one = len(entries) < max(2, self._tools.together_least) or not reader.reads_many(place[0])
         rows = None if is_one_by_one else reader.read_many(entries)
         if is_one_by_one:
             for entry, size_bytes in zip(entries, sizes, strict=True):

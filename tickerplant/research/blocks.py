@@ -17,6 +17,13 @@ from clickhouse_driver.reader import read_binary_str, read_binary_uint8, read_bi
 from clickhouse_driver.varint import read_varint
 
 LAYOUTS: Final = {"Int64": "<i8", "Int32": "<i4", "Float64": "<f8", "Bool": "u1", "UInt8": "u1"}
+ARROW: Final[Mapping[str, pa.DataType]] = {
+    "Int64": pa.int64(),
+    "Int32": pa.int32(),
+    "Float64": pa.float64(),
+    "Bool": pa.bool_(),
+    "UInt8": pa.uint8(),
+}
 NULLABLE: Final = re.compile(r"Nullable\((\w+)\)")
 ARRAY: Final = re.compile(r"Array\((.*)\)")
 ENUM: Final = re.compile(r"Enum8\((.*)\)")
@@ -69,9 +76,9 @@ class ArrowBlocks:
     def _column(self, kind: str, count: int, *, has_own_form: bool) -> pa.Array:
         if not has_own_form and (read := _reader(kind)) is not None:
             return read(self._in, count)
-        # A type, or a form of it, that we do not read.
+        # A type, or a form of it, that we do not read: servers send columns of zeros sparse, those of some parts.
         values = read_column(self._context, kind, count, self._in, False, has_own_form)
-        return pa.array(list(values))
+        return pa.array(map(bool, values) if kind == "Bool" else list(values), ARROW.get(kind))
 
 
 def read_arrow(client: Client) -> None:

@@ -10,7 +10,7 @@ import tempfile
 from pathlib import Path
 from typing import Any
 
-from benchmarks.inputs import BASES, QUOTES, session
+from benchmarks.inputs import names_of, session
 from tickerplant.recordings import read_recording
 
 MARKET = "spot"
@@ -32,8 +32,8 @@ def latency() -> dict[str, Any]:
 
 
 def write_symbols(path: Path) -> None:
-    """Write a session once for each of BASES, interleaved, in hftbacktest's format without its snapshot."""
-    names = [(base + QUOTES[MARKET]).encode() for base in BASES]
+    """Write a session once for each of its names, interleaved, in hftbacktest's format without its snapshot."""
+    names = [name.encode() for name in names_of(MARKET)]
     with path.open("wb") as file:
         for frame in read_recording(session(MARKET), MARKET):
             if frame.kind == "MESSAGE":

@@ -38,11 +38,11 @@ import msgspec
 from confluent_kafka import Producer
 
 from benchmarks import peers
-from benchmarks.inputs import BASES, FRAMES_PER_RECORD, QUOTES, listing, raw_frames, renamed
+from benchmarks.inputs import FRAMES_PER_RECORD, QUOTES, listing, names_of, raw_frames, renamed
 from benchmarks.jobs import KEPT_MS, SAMPLE, job
 from benchmarks.page import rows
 from benchmarks.processor import spent_s
-from benchmarks.turns import Turns, in_turns
+from benchmarks.turns import SideError, Turns, in_turns
 from schemas.records import Frame, RawFrames, Tick
 from schemas.topics import TICK, Topic, catalogue, raw_topic
 from schemas.venues import SYMBOLOGIES
@@ -87,10 +87,6 @@ AIMS: Final = {
     "unavoidable parts": 0.6,
 }
 PARTS: Final = "unavoidable parts"
-
-
-class SideError(Exception):
-    """A side did not do what it was to do."""
 
 
 class Speed(NamedTuple):
@@ -158,7 +154,8 @@ class Bench:
     def peer(self, peer: str, script: str, topic: Topic, *arguments: str) -> Work:
         """Make a process of a peer."""
         out = f"bench.out.{script}{''.join(arguments)}"
-        names = {base + QUOTES[MARKET]: f"{base}/{QUOTES[MARKET]}" for base in BASES}
+        quote = QUOTES[MARKET]
+        names = {name: f"{name.removesuffix(quote)}/{quote}" for name in names_of(MARKET)}
         told = job(self.settings, topic.name, out, f"bench.{next(self._numbers)}", names)
         path = Path(peers.__file__).with_name(f"{script}.py")
         command = [str(peers.python_of(peer)), str(path), told, *arguments]
@@ -253,10 +250,10 @@ class Bench:
             self.printed[name] = json.loads(lines[-1])
 
     def _read(self) -> Input:
-        """Read the session, once for each of BASES."""
+        """Read the session, once for each of its names."""
         encode = self._registry.encoder(raw_topic("binance"), RawFrames).encode
         found = Input([encode(raw_frames(MARKET, "instruments", [listing(MARKET)]))])
-        names = [base + QUOTES[MARKET] for base in BASES]
+        names = names_of(MARKET)
         for name in names:
             frames = islice(ticks_alone(renamed(MARKET, names[0], name)), FRAMES // len(names))
             while batch := list(islice(frames, FRAMES_PER_RECORD)):
@@ -323,7 +320,7 @@ def checked(bench: Bench, works: dict[str, Callable[[], Work]]) -> dict[str, Cal
     for name, make in works.items():
         try:
             is_equal = name in {OURS, PARTS} or bench.digest(name, make()) == expected
-        except (SideError, subprocess.CalledProcessError) as error:
+        except SideError as error:
             print(error, file=sys.stderr)
             continue
         if is_equal:
@@ -354,7 +351,7 @@ def ticks_alone(frames: Iterator[Frame]) -> Iterator[Frame]:
     for frame in frames:
         if frame.kind == "MESSAGE":
             message = msgspec.json.decode(frame.payload)
-            channel = message["stream"].partition("@")[2]
+            channel = message.get("stream", "").partition("@")[2]
             if channel in CHANNELS and (number := message["data"][CHANNELS[channel]]) > newest[channel]:
                 newest[channel] = number
                 yield msgspec.structs.replace(frame, number=next(numbers))

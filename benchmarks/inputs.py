@@ -1,21 +1,26 @@
 """What benchmarks run on: recorded Binance sessions, and raw records packed from them."""
 
 import json
-import sys
+import os
+import re
 from collections.abc import Iterator
+from functools import cache
 from itertools import islice
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 from schemas.records import Frame, RawFrames, Source
 from tickerplant.recordings import read_recording
 
-RECORDINGS = Path(__file__).parents[2] / "shared" / "recordings" / "hftbacktest"
-SESSIONS = {
+SHARED: Final = Path(os.environ.get("BENCH_RECORDINGS") or Path(__file__).parents[2] / "shared" / "recordings")
+RECORDINGS: Final = SHARED / "hftbacktest"
+SESSIONS: Final = {
     "spot": RECORDINGS / "spot" / "btcusdt_20240808.gz",
     "usdm": RECORDINGS / "usdm" / "btcusdt_20240719.gz",
     "coinm": RECORDINGS / "cm" / "btcusd_perp_20240808.gz",
 }
+"""The usual ones; where one is absent, the largest beside its place."""
+SYMBOL: Final = re.compile(rb'"s":\s*"(\w+)"')
 FRAMES_PER_RECORD = 50
 BASES = ("BTC", "ETH", "SOL", "XRP", "ADA", "LTC", "BCH", "DOT")
 QUOTES = {"spot": "USDT", "usdm": "USDT", "coinm": "USD_PERP"}
@@ -28,17 +33,43 @@ TERMS: dict[str, dict[str, Any]] = {
 LISTING_URL = "https://api.binance.com/api/v3/exchangeInfo"
 
 
+class AbsentError(Exception):
+    """What a benchmark needs is not on this machine: it is left out, the others go on."""
+
+
 def session(market: str) -> Path:
-    """Find the recorded session of a market; ends the benchmark where it is absent."""
-    path = SESSIONS[market]
-    if not path.exists():
-        sys.exit(f"this benchmark needs the recording {path.name} beside the project")
-    return path
+    """Find the recorded session of a market.
+
+    Raises:
+        AbsentError: there is none.
+    """
+    usual = SESSIONS[market]
+    found = [usual] if usual.exists() else sorted(usual.parent.glob("*.gz"), key=lambda each: each.stat().st_size)
+    if not found:
+        raise AbsentError(f"there is no recording in {usual.parent}; BENCH_RECORDINGS names another folder")
+    return found[-1]
+
+
+@cache
+def names_of(market: str) -> list[str]:
+    """Name the symbol of a session as its venue does, then seven others that it is played under as well.
+
+    Raises:
+        AbsentError: there is no session of one symbol in the usual quote.
+    """
+    path, quote = session(market), QUOTES[market]
+    for frame in read_recording(path, market):
+        if match := SYMBOL.search(frame.payload):
+            own = match[1].decode()
+            if not own.endswith(quote):
+                raise AbsentError(f"{path} is of {own}, not of a market in {quote}")
+            return [own, *(base + quote for base in BASES if base + quote != own)][: len(BASES)]
+    raise AbsentError(f"{path} names no symbol")
 
 
 def packed(market: str) -> Iterator[RawFrames]:
-    """Pack a session as a producer does in a burst, once for each of BASES: the same market under several names."""
-    names = [base + QUOTES[market] for base in BASES]
+    """Pack a session as a producer does in a burst, once for each of its names: one market under several."""
+    names = names_of(market)
     yield raw_frames(market, "instruments", [listing(market)])
     for name in names:
         frames = renamed(market, names[0], name)
@@ -63,8 +94,9 @@ def renamed(market: str, name: str, new: str) -> Iterator[Frame]:
 
 
 def listing(market: str) -> Frame:
-    """Make the instrument list of BASES, in the venue's shape."""
-    entries = [{"symbol": base + QUOTES[market], "baseAsset": base, "filters": []} | TERMS[market] for base in BASES]
+    """Make the instrument list of a session's names, in the venue's shape."""
+    bases = {name: name.removesuffix(QUOTES[market]) for name in names_of(market)}
+    entries = [{"symbol": name, "baseAsset": base, "filters": []} | TERMS[market] for name, base in bases.items()]
     payload = json.dumps({"symbols": entries}).encode()
     return Frame(source=0, number=0, kind="INSTRUMENTS", request=LISTING_URL, recv_time_us=1, payload=payload)
 

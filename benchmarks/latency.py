@@ -94,7 +94,6 @@ class Window(NamedTuple):
 
 def measure(rates: Collection[int] = RATES) -> dict[str, Any]:
     """Measure at each rate, and once more at the usual one with raw records that are closed sooner."""
-    peers.python_of("aiokafka")
     with tempfile.TemporaryDirectory(prefix="bench") as folder:
         settings = settings_in(Path(folder), load_of(0))
         stack.up(settings, lambda line: print(line, file=sys.stderr))

@@ -18,7 +18,7 @@ from typing import Any, Final, NamedTuple
 
 from benchmarks.inputs import RECORDINGS
 from benchmarks.venues import RECORDINGS as RECORDINGS_OF_VENUES
-from benchmarks.venues import SESSIONS, Session
+from benchmarks.venues import Session, recorded
 from processors.flags import CLOCK_STEP, LATE, OFF_BOOK
 from processors.outliers import Outliers
 from processors.pipeline import Pipeline
@@ -102,7 +102,7 @@ def sessions() -> Iterator[tuple[str, list[list[Print]]]]:
     for folder, market in FOLDERS.items():
         for path in sorted((RECORDINGS / folder).glob("*.gz")):
             yield f"{folder}/{path.name}", [list(_prints(path, market))]
-    for session in SESSIONS:
+    for session in recorded():
         yield f"{session.file}", of_session(session)
 
 

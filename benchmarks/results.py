@@ -3,8 +3,10 @@
 import json
 import os
 import platform
+import subprocess
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Final
 
@@ -50,8 +52,21 @@ def write(results: Mapping[str, Result], path: Path = RESULTS) -> None:
 
 
 def machine() -> str:
-    """Tell processor, cores, kernel, Python, and load: the mean number of threads that ran or waited, 5 minutes."""
+    """Tell processor, cores, kernel, Python, load (the mean number of threads that ran or waited, 5 minutes), and when.
+
+    When is the day and the commit, with `-dirty` where something is changed beside it.
+    """
     cpus = [line for line in Path("/proc/cpuinfo").read_text().splitlines() if line.startswith("model name")]
     model = cpus[0].partition(": ")[2] if cpus else platform.processor()
     kernel, python = platform.release().split("-")[0], platform.python_version()
-    return f"{model}, {os.cpu_count()} cores, Linux {kernel}, Python {python}, load {os.getloadavg()[1]:.1f}"
+    where = f"{model}, {os.cpu_count()} cores, Linux {kernel}, Python {python}"
+    return f"{where}, load {os.getloadavg()[1]:.1f}; {datetime.now(tz=UTC):%Y-%m-%d} {commit()}".rstrip()
+
+
+def commit() -> str:
+    """Tell the commit that is measured; empty = this is no clone."""
+    command = ["git", "describe", "--always", "--dirty", "--exclude=*"]
+    try:
+        return subprocess.run(command, capture_output=True, text=True, cwd=RESULTS.parent, check=False).stdout.strip()
+    except OSError:
+        return ""

@@ -41,6 +41,7 @@ from benchmarks import (
     venues,
     windows,
 )
+from benchmarks.inputs import AbsentError
 
 BENCHMARKS: dict[str, tuple[str, Callable[[], dict[str, Any]]]] = {
     "Encoding and decoding a tick": ("python -m benchmarks.codec", codec.measure),
@@ -177,6 +178,8 @@ def main(names: Sequence[str] = ()) -> None:
             where = results.machine()
             try:
                 kept[title] = results.measured(command, where, measure())
+            except AbsentError as error:
+                print(f"left out: {error}")
             except (Exception, SystemExit) as error:  # noqa: BLE001  # whatever it is, the others go on
                 traceback.print_exception(error)
                 failed.append(command)

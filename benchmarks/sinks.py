@@ -32,10 +32,10 @@ import pyarrow.dataset as ds
 from clickhouse_driver import Client
 
 from benchmarks import peers
-from benchmarks.inputs import packed
+from benchmarks.inputs import AbsentError, packed
 from benchmarks.page import rows as table_rows
 from benchmarks.processor import spent_s
-from benchmarks.turns import Turns, in_turns
+from benchmarks.turns import SideError, Turns, in_turns
 from processors.pipeline import Pipeline
 from schemas.records import Tick
 from schemas.topics import TICK
@@ -125,11 +125,15 @@ class Bench:
         return found["rows"] / found["spent_s"]
 
     def peer(self, name: str, store: str) -> float:
-        """Let a peer store the first ticks; returns rows a second of its processor time, 0 = it failed."""
+        """Let a peer store the first ticks; returns rows a second of its processor time.
+
+        Raises:
+            SideError: it failed.
+        """
         settings = self.next_settings()
         found = peers.run(name, f"play_{name.replace('-', '_')}.py", json.dumps(addresses(settings)), str(PEER_TICKS))
         if found is None:
-            return 0.0
+            raise SideError(f"{name} failed")
         self.peers.check(name, STORED[store](settings))
         self.clock.setdefault(f"{name} {store}", []).append(found["rows"] / found["clock_s"])
         return float(found["rows"] / found["spent_s"])
@@ -206,7 +210,7 @@ def fill(bench: Bench) -> None:
             publisher.flush()
     publisher.flush()
     if bench.ours.by_symbol.total() < TICKS:
-        sys.exit(f"the recorded sessions hold {bench.ours.by_symbol.total()} ticks alone")
+        raise AbsentError(f"the recorded sessions hold {bench.ours.by_symbol.total()} ticks alone")
 
 
 def run_sink(settings: Settings, store: str) -> dict[str, float]:

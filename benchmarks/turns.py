@@ -1,11 +1,16 @@
 """Ours and peers in turns: a machine's pace changes by the minute, so sides are compared within a round only."""
 
+import sys
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from statistics import median
 from typing import Final
 
 ROUNDS: Final = 5
+
+
+class SideError(Exception):
+    """A side cannot do the work: it is left out, the others go on."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -50,10 +55,20 @@ def in_turns(sides: Mapping[str, Callable[[], float]], rounds: int = ROUNDS) -> 
 
     Args:
         sides: what runs a side once and tells its value, by name, ours first; one warm-up each is theirs to do.
+
+    Raises:
+        SideError: ours failed; another that does is left without values.
     """
+    ours, left = next(iter(sides)), dict(sides)
     found: dict[str, list[float]] = {name: [] for name in sides}
     for number in range(rounds):
-        order = list(sides) if number % 2 == 0 else list(reversed(sides))
-        for name in order:
-            found[name].append(sides[name]())
+        for name in list(left) if number % 2 == 0 else list(reversed(left)):
+            try:
+                found[name].append(left[name]())
+            except SideError as error:
+                if name == ours:
+                    raise
+                print(f"{name} is left out: {error}", file=sys.stderr)
+                del left[name]
+                found[name] = []
     return found

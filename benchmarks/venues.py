@@ -31,8 +31,8 @@ from tempfile import TemporaryDirectory
 from typing import Any, Final, NamedTuple
 
 from benchmarks import peers
+from benchmarks.inputs import SHARED, AbsentError, session
 from benchmarks.page import rows, text
-from benchmarks.peers import ROOT
 from benchmarks.turns import Turns, in_turns
 from processors.errors import FrameError
 from processors.flags import OFF_BOOK
@@ -42,9 +42,7 @@ from processors.venues import VENUES
 from schemas.records import Depth, Derived, Frame, Instrument, RawFrames, Source, Tick
 from tickerplant.recordings import RecordedFrame, read_recording
 
-SHARED: Final = ROOT.parent / "shared" / "recordings"
 RECORDINGS: Final = SHARED / "cryptofeed"
-FILES: Final = SHARED / "hftbacktest"
 AIM: Final = 1.5
 ROUNDS: Final = 3
 PLAYS_S: Final = 0.3
@@ -119,31 +117,56 @@ SESSIONS: Final = (
     Session("OKX", "spot", "OKX", "OKX.ws.1.0", OKX),
 )
 """HTX's depth.step0 and Kraken's first WebSocket API are none of ccxt's any more."""
-CONVERTED: Final = (("usdm", "usdm/btcusdt_20240719.gz"), ("coinm", "cm/btcusd_perp_20240808.gz"))
+CONVERTED: Final = ("usdm", "coinm")
 KINDS: Final = {"SPOT": "spot", "PERPETUAL": "swap", "FUTURE": "future", "OPTION": "option"}
 
 
 def measure(rounds: int = ROUNDS) -> dict[str, Any]:
     """Compare frames per second of all on each session that is there, and tell which part of ours is parsing."""
     with TemporaryDirectory() as folder, ExitStack() as stack:
-        sides = {
-            "tickerplant": peers.Asked([sys.executable, "-m", "benchmarks.venues", "--ours"]),
-            "cryptofeed": peers.asked("cryptofeed", "play_cryptofeed.py", str(RECORDINGS)),
-            "ccxt": peers.asked("ccxt", "play_ccxt.py"),
-            "hftbacktest": peers.asked("hftbacktest", "play_hftbacktest.py"),
-        }
-        for each in sides.values():
-            stack.callback(each.close)
-        there = [each for each in SESSIONS if (RECORDINGS / each.file).exists()]
-        files = [(market, file) for market, file in CONVERTED if (FILES / file).exists()]
+        there = recorded()
+        sides = started(stack)
         found: dict[str, Any] = {
             f"{each.venue} {each.market}": beside(each, sides, Path(folder), rounds) for each in there
         }
-        for market, file in files:
-            found[f"BINANCE {market}, from its file"] = beside_file(market, file, sides, rounds)
+        for market in CONVERTED if "hftbacktest" in sides else ():
+            with suppress(AbsentError):
+                found[f"BINANCE {market}, from its file"] = beside_file(market, str(session(market)), sides, rounds)
         shares = {each: sides["tickerplant"].ask(["share", *each[:2], each.file]) for each in there}
         told = {f"{each.venue} {each.market}": f"{part:.0%}" for each, part in shares.items()}
         return found | {"parsing alone, of what ours takes": told}
+
+
+def recorded() -> list[Session]:
+    """Find the sessions that are there, each by its usual file or the first of that exchange.
+
+    Raises:
+        AbsentError: there are none.
+    """
+    found = list[Session]()
+    for each in SESSIONS:
+        usual = RECORDINGS / each.file
+        others = sorted(RECORDINGS.glob(f"{each.file.partition('.')[0]}.ws.*"))
+        if usual.exists() or others:
+            found.append(each if usual.exists() else each._replace(file=others[0].name))
+        else:
+            print(f"{each.file} is absent: left out", file=sys.stderr)
+    if not found:
+        raise AbsentError(f"there are no sessions in {RECORDINGS}; BENCH_RECORDINGS names another folder")
+    return found
+
+
+def started(stack: ExitStack) -> dict[str, peers.Asked]:
+    """Start all sides that can be installed, ours first."""
+    sides = {"tickerplant": peers.Asked([sys.executable, "-m", "benchmarks.venues", "--ours"])}
+    for name, arguments in {"cryptofeed": [str(RECORDINGS)], "ccxt": [], "hftbacktest": []}.items():
+        try:
+            sides[name] = peers.asked(name, f"play_{name}.py", *arguments)
+        except peers.PeerError as error:
+            print(f"{name} is left out: {error}", file=sys.stderr)
+    for each in sides.values():
+        stack.callback(each.close)
+    return sides
 
 
 def beside(session: Session, sides: Mapping[str, peers.Asked], folder: Path, rounds: int) -> Turns:
@@ -151,6 +174,8 @@ def beside(session: Session, sides: Mapping[str, peers.Asked], folder: Path, rou
     mine = [session.venue, session.market, session.file]
     asked = {"tickerplant": _asking(sides["tickerplant"], ["rate", *mine])}
     for name, (question, ignored) in questions(session, folder).items():
+        if name not in sides:
+            continue
         expected = sides["tickerplant"].ask(["summary", *mine, ignored])
         if is_same(f"{name}, {session.file}", expected, _summary(sides[name], [*question, 0])):
             asked[name] = _asking(sides[name], [*question, PLAYS_S])
@@ -171,16 +196,15 @@ def questions(session: Session, folder: Path) -> dict[str, tuple[list[str], str]
     return found
 
 
-def beside_file(market: str, file: str, sides: Mapping[str, peers.Asked], rounds: int) -> Turns:
+def beside_file(market: str, path: str, sides: Mapping[str, peers.Asked], rounds: int) -> Turns:
     """Compare ours with hftbacktest's converter, both from the file."""
-    path = str(FILES / file)
     mine, other = sides["tickerplant"].ask(["file_summary", market, path]), _summary(sides["hftbacktest"], [path, 0])
     frames = mine.pop("frames")
     asked = {"tickerplant": _per_second(frames, _asking(sides["tickerplant"], ["file_seconds", market, path]))}
     if "cannot" not in other and are_close(mine.values(), [other[name] for name in mine]):
         asked["hftbacktest"] = _per_second(frames, _asking(sides["hftbacktest"], [path, 1]))
     else:
-        print(f"hftbacktest, {file}: ours are {mine}, its {other}", file=sys.stderr)
+        print(f"hftbacktest, {path}: ours are {mine}, its {other}", file=sys.stderr)
     return Turns(
         unit="frames/s",
         sides={"tickerplant": [], "hftbacktest": []} | in_turns(asked, rounds),
@@ -387,7 +411,7 @@ def _summary(side: peers.Asked, question: list[Any]) -> Mapping[str, Any]:
     """Ask what a peer makes of a session; one that dies of it cannot play it, nor any after it."""
     try:
         found: Mapping[str, Any] = side.ask(question)
-    except RuntimeError as error:
+    except peers.PeerError as error:
         return {"cannot": str(error)}
     return found
 

@@ -10,10 +10,15 @@ import sys
 from collections.abc import Sequence
 from contextlib import suppress
 from pathlib import Path
+from threading import Timer
 from typing import Any, Final
+
+from benchmarks.turns import SideError
 
 ROOT: Final = Path(__file__).parents[2]
 HOME: Final = ROOT / ".tickerplant" / "peers"
+INSTALL_S: Final = 600.0
+PATIENCE_S: Final = 600.0
 # What is installed for each: the newest release of the peer that its users get, pinned.
 PACKAGES: Final = {
     "aiokafka": ("aiokafka==0.14.0", "cramjam==2.14.0", "fastavro==1.13.1", "orjson==3.13.0", "uvloop==0.23.0"),
@@ -36,17 +41,34 @@ PACKAGES: Final = {
 }
 
 
+class PeerError(SideError):
+    """A peer cannot be installed here, or does not answer."""
+
+
 def python_of(peer: str) -> Path:
-    """Install a peer, once; returns its Python."""
+    """Install a peer, once; returns its Python.
+
+    Raises:
+        PeerError: it cannot be installed.
+    """
     folder = HOME / peer
     python, ready = folder / "bin" / "python", folder / ".ready"
     wanted = "\n".join(PACKAGES[peer])
     if not ready.exists() or ready.read_text() != wanted:
         uv = str(Path(sys.executable).with_name("uv"))
-        subprocess.run([uv, "venv", "--quiet", "--clear", "--python", sys.executable, str(folder)], check=True)
-        subprocess.run([uv, "pip", "install", "--quiet", "--python", str(python), *PACKAGES[peer]], check=True)
+        _do([uv, "venv", "--quiet", "--clear", "--python", sys.executable, str(folder)])
+        _do([uv, "pip", "install", "--quiet", "--python", str(python), *PACKAGES[peer]])
         ready.write_text(wanted)
     return python
+
+
+def _do(command: Sequence[str]) -> None:
+    try:
+        subprocess.run(command, capture_output=True, text=True, timeout=INSTALL_S, check=True)
+    except subprocess.CalledProcessError as error:
+        raise PeerError((error.stderr.strip().splitlines() or [str(error)])[-1]) from error
+    except (OSError, subprocess.TimeoutExpired) as error:
+        raise PeerError(str(error)) from error
 
 
 class Asked:
@@ -60,19 +82,24 @@ class Asked:
         self._process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, cwd=ROOT)
 
     def ask(self, question: Any) -> Any:
-        """Wait for the answer to a question.
+        """Wait for the answer to a question, ten minutes at most.
 
         Raises:
-            RuntimeError: the process ended; its error was printed.
+            PeerError: the process ended, or was ended for taking too long; its error was printed.
         """
         assert self._process.stdin
         assert self._process.stdout
         with suppress(BrokenPipeError):
             self._process.stdin.write(json.dumps(question) + "\n")
             self._process.stdin.flush()
-        line = self._process.stdout.readline()
+        timer = Timer(PATIENCE_S, self._process.kill)
+        timer.start()
+        try:
+            line = self._process.stdout.readline()
+        finally:
+            timer.cancel()
         if not line:
-            raise RuntimeError(f"{self._name} gave no answer")
+            raise PeerError(f"{self._name} gave no answer")
         return json.loads(line)
 
     def close(self) -> None:
@@ -82,12 +109,12 @@ class Asked:
 
 
 def asked(peer: str, script: str, *arguments: str) -> Asked:
-    """Start a script of this folder in a peer's Python."""
+    """Start a script of this folder in a peer's Python; raises as `python_of`."""
     return Asked([str(python_of(peer)), str(Path(__file__).with_name(script)), *arguments])
 
 
 def run(peer: str, script: str, *arguments: str) -> dict[str, Any] | None:
-    """Run a script of this folder in a peer's Python; None = it failed (its error is printed)."""
+    """Run a script of this folder in a peer's Python; None = it failed, as is printed. Raises as `python_of`."""
     return answer([str(python_of(peer)), str(Path(__file__).with_name(script)), *arguments])
 
 

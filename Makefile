@@ -12,6 +12,7 @@ RATE ?= 5000
 OUTAGE_S ?= 60
 WORKERS ?= 0
 SOAK ?=
+BENCH ?=
 
 .PHONY: help install demo test fuzz soak check bench format dist lock clean
 
@@ -45,8 +46,8 @@ check: $(READY) ## Lint, format, types, layers.
 	$(BIN)/mypy
 	$(BIN)/lint-imports --no-cache
 
-bench: $(READY) ## Measure the path of a message; figures go to docs/performance.md.
-	$(BIN)/python -m benchmarks.run
+bench: $(READY) ## Measure beside peers; figures go to docs/performance.md. Options: make bench BENCH="books venues".
+	$(BIN)/python -m benchmarks.run $(BENCH)
 
 format: $(READY) ## Format and mend what the linter can.
 	$(BIN)/ruff format .

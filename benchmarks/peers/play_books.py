@@ -28,7 +28,7 @@ def order_book() -> tuple[Take, Read, Read, Read]:
     """Make a book of order_book."""
     from order_book import OrderBook  # type: ignore[import-not-found]  # of another environment  # noqa: PLC0415
 
-    book = OrderBook()
+    book = OrderBook(max_depth=MOST)  # to_list stops there, all levels are kept
     bids, asks = book.bids, book.asks
 
     def take(bid_pairs: Pairs, ask_pairs: Pairs) -> None:
@@ -43,13 +43,10 @@ def order_book() -> tuple[Take, Read, Read, Read]:
         return bids.index(0)[0], asks.index(0)[0]
 
     def top() -> Any:
-        return (
-            [(price, bids[price]) for price in bids.keys()[:MOST]],
-            [(price, asks[price]) for price in asks.keys()[:MOST]],
-        )
+        return bids.to_list(), asks.to_list()
 
     def whole() -> Any:
-        return bids.to_list(), asks.to_list()
+        return [(price, bids[price]) for price in bids], [(price, asks[price]) for price in asks]
 
     return take, best, top, whole
 

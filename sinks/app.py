@@ -59,9 +59,6 @@ def run(settings: Settings, store: str, *, task: int = 0, stop: Event | None = N
     target = make_store(own, store)
     connector = connector_of(own, store)
     check_connector(connector, STORES[store])
-    if task >= connector.tasks_max:
-        told = f"connectors.{store}.tasks_max is {connector.tasks_max}: --task is a number below it"
-        raise UserError(f"sink {store} has no task {task}; {told}")
     worker = Worker(settings, store, STORES[store], task)
     health = Health(f"sink-{store}", is_patient=is_patient)
     probes = {**common_probes(own), target.dependency: lambda: target.check(PROBE_TIMEOUT_S)}

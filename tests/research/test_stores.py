@@ -101,7 +101,7 @@ def test_rows_are_written_as_csv_to_standard_output_where_no_file_is_named(
     [
         (["--from", "2h", "--to", "2h"], "is not before"),
         (["--from", "yesterday", "--to", "1h"], "is no time"),
-        (["--from", "2h", "--to", "1h", "--window", "0"], "windows are 1 to 3600 s long"),
+        (["--from", "2h", "--to", "1h", "--window", "0"], "windows are 1 to 3600 whole seconds long"),
         (["--from", "2h", "--to", "1h", "--out", "x.xls"], "is neither .parquet nor .csv"),
         (["--from", "2h", "--to", "1h", "--store", "duckdb", "--database", "no.duckdb"], "no.duckdb does not exist"),
     ],

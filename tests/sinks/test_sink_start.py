@@ -8,7 +8,7 @@ import pytest
 from sinks import app
 from tickerplant.errors import DependencyError, UserError
 from tickerplant.kafka import partition_count
-from tickerplant.settings import ClickHouse, Connector, Connectors, Kafka, ObjectStore, Settings
+from tickerplant.settings import ClickHouse, Kafka, ObjectStore, Settings
 
 
 @pytest.fixture
@@ -35,14 +35,6 @@ def test_without_its_store_it_says_so(monkeypatch: pytest.MonkeyPatch, nobody: s
         app.run(Settings(clickhouse=clickhouse), "clickhouse")
     with pytest.raises(DependencyError, match="object store does not answer"):
         app.run(Settings(object_store=lake), "parquet")
-
-
-@pytest.mark.parametrize(("tasks", "task"), [(1, 99), (2, 2)])
-def test_a_task_beyond_those_there_are_is_refused(tasks: int, task: int) -> None:
-    settings = Settings(connectors=Connectors(clickhouse=Connector(tasks_max=tasks)))
-
-    with pytest.raises(UserError, match=f"no task {task}; connectors.clickhouse.tasks_max is {tasks}"):
-        app.run(settings, "clickhouse", task=task)
 
 
 def test_an_unknown_store_is_named_with_those_there_are() -> None:

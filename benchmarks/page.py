@@ -16,8 +16,9 @@ HEAD: Final = """# Performance
 
 Written by `make bench`: each figure with its command, its machine, how busy that was before, and when (figures without
 a day are of another version). Where a peer does the same work, both ran in turns in the same run, and said the same
-before they were timed; a ratio is the median over the rounds, with its lowest and highest. More than 1 is better for us,
-for times and bytes as well. *cannot* = the peer does not play it back, could not be installed, or said something else.
+before they were timed; a ratio is the median over the rounds, with its lowest and highest. More than 1 is better for
+us, for times and bytes as well. *cannot* = the peer does not play it back, could not be installed, or said something
+else.
 
 ![How many times as good as each peer ours is](performance.svg)
 """

@@ -18,11 +18,11 @@ from typing import Any, Final, NamedTuple
 
 from benchmarks.inputs import RECORDINGS
 from benchmarks.venues import RECORDINGS as RECORDINGS_OF_VENUES
-from benchmarks.venues import Session, recorded
+from benchmarks.venues import Session, packed, recorded
 from processors.flags import CLOCK_STEP, LATE, OFF_BOOK
 from processors.outliers import Outliers
 from processors.pipeline import Pipeline
-from schemas.records import Frame, RawFrames, Source, Tick
+from schemas.records import Tick
 from tickerplant.recordings import read_recording
 
 FOLDERS: Final = {"spot": "spot", "usdm": "usdm", "cm": "coinm"}
@@ -110,7 +110,8 @@ def of_session(session: Session) -> list[list[Print]]:
     """Read the trades of a venue's session that processors judge, by symbol; where it has none, sums of trades."""
     pipeline = Pipeline(session.venue, f"raw.{session.venue.lower()}", 0, assume_instruments=True)
     found: defaultdict[str, defaultdict[str, list[Print]]] = defaultdict(lambda: defaultdict(list))
-    for offset, raw in enumerate(_raw(session)):
+    frames = list(read_recording(RECORDINGS_OF_VENUES / session.file, session.market))
+    for offset, raw in enumerate(packed(session.venue, session.market, frames, 1)):
         for each in pipeline.process(offset, raw).records:
             if isinstance(each, Tick) and each.kind != "QUOTE" and not any(flag in each.flags for flag in NOT_JUDGED):
                 found[each.kind][each.symbol].append(Print(each.price, each.exchange_time_us or each.recv_time_us))
@@ -132,23 +133,6 @@ def _play(symbols: Sequence[Sequence[Print]], seed: int, share: float) -> Counte
                 found["others"] += sigma is not None
                 found["others_flagged"] += outliers.is_outlier(price, time_us)
     return found
-
-
-def _raw(session: Session) -> Iterator[RawFrames]:
-    """Make raw records of a session, a frame each."""
-    numbers: Counter[str] = Counter()
-    for each in read_recording(RECORDINGS_OF_VENUES / session.file, session.market):
-        frame = Frame(
-            source=0,
-            number=numbers[each.connection],
-            kind=each.kind,
-            request=each.request,
-            recv_time_us=each.recv_time_us,
-            payload=each.payload,
-        )
-        numbers[each.connection] += 1
-        source = Source(market=session.market, connection=each.connection)
-        yield RawFrames(venue=session.venue, event_time_us=each.recv_time_us, sources=[source], frames=[frame])
 
 
 def _prints(path: Path, market: str) -> Iterator[Print]:

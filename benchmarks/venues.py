@@ -438,13 +438,11 @@ def _began(venue: str, lists: list[RawFrames]) -> Pipeline:
 def _parted(venue: str, market: str, frames: list[RecordedFrame]) -> tuple[list[RawFrames], list[RawFrames]]:
     """Pack instrument lists, and all else."""
     lists = [each for each in frames if each.kind == "INSTRUMENTS"]
-    return _packed(venue, market, lists), _packed(
-        venue, market, [each for each in frames if each.kind != "INSTRUMENTS"]
-    )
+    return packed(venue, market, lists), packed(venue, market, [each for each in frames if each.kind != "INSTRUMENTS"])
 
 
-def _packed(venue: str, market: str, frames: list[RecordedFrame]) -> list[RawFrames]:
-    """Pack frames as a producer does under load."""
+def packed(venue: str, market: str, frames: list[RecordedFrame], size: int = PACKED) -> list[RawFrames]:
+    """Pack frames as a producer does under load, or so many a record."""
     names = list(dict.fromkeys(each.connection for each in frames))
     sources = [Source(market=market, connection=name) for name in names]
     numbers: Counter[str] = Counter()
@@ -463,11 +461,11 @@ def _packed(venue: str, market: str, frames: list[RecordedFrame]) -> list[RawFra
     return [
         RawFrames(
             venue=venue,
-            event_time_us=made[at : at + PACKED][-1].recv_time_us,
+            event_time_us=made[at : at + size][-1].recv_time_us,
             sources=sources,
-            frames=made[at : at + PACKED],
+            frames=made[at : at + size],
         )
-        for at in range(0, len(made), PACKED)
+        for at in range(0, len(made), size)
     ]
 
 

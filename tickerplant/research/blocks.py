@@ -16,19 +16,10 @@ from clickhouse_driver.columns.service import read_column
 from clickhouse_driver.reader import read_binary_str, read_binary_uint8, read_binary_uint64
 from clickhouse_driver.varint import read_varint
 
-LAYOUTS: Final = {"Int64": "<i8", "Int32": "<i4", "Float64": "<f8", "Bool": "u1", "UInt8": "u1"}
-ARROW: Final[Mapping[str, pa.DataType]] = {
-    "Int64": pa.int64(),
-    "Int32": pa.int32(),
-    "Float64": pa.float64(),
-    "Bool": pa.bool_(),
-    "UInt8": pa.uint8(),
-}
-NULLABLE: Final = re.compile(r"Nullable\((\w+)\)")
+from sinks.native import ENUM, LOW_CARDINALITY, MEMBER, NULLABLE, NUMBERS
+
+ARROW: Final = {kind: pa.from_numpy_dtype(np.dtype(layout)) for kind, layout in NUMBERS.items()} | {"Bool": pa.bool_()}
 ARRAY: Final = re.compile(r"Array\((.*)\)")
-ENUM: Final = re.compile(r"Enum8\((.*)\)")
-MEMBER: Final = re.compile(r"'((?:[^'\\]|\\.)*)' = (-?\d+)")
-LOW_CARDINALITY: Final = "LowCardinality(String)"
 WIDTH_BITS: Final = 0xFF
 BYTES: Final = 256
 Read = Callable[[Any, int], pa.Array]
@@ -101,16 +92,16 @@ def _reader(kind: str) -> Read | None:
         return SIMPLE[kind]
     if match := ENUM.fullmatch(kind):
         return _enum({int(value): name for name, value in MEMBER.findall(match[1])})
-    if (match := NULLABLE.fullmatch(kind)) and match[1] in LAYOUTS:
+    if (match := NULLABLE.fullmatch(kind)) and match[1] in NUMBERS:
         return partial(_nullable, kind=match[1])
-    if (match := ARRAY.fullmatch(kind)) and (match[1] in LAYOUTS or NULLABLE.fullmatch(match[1])):
+    if (match := ARRAY.fullmatch(kind)) and (match[1] in NUMBERS or NULLABLE.fullmatch(match[1])):
         items = _reader(match[1])
         return None if items is None else partial(_array, items=items)
     return None
 
 
 def _numbers(stream: Any, count: int, kind: str) -> np.ndarray:
-    layout = np.dtype(LAYOUTS[kind])
+    layout = np.dtype(NUMBERS[kind])
     found = np.frombuffer(stream.read(count * layout.itemsize), layout)
     return found.astype(bool) if kind == "Bool" else found
 
@@ -160,7 +151,7 @@ def _array(stream: Any, count: int, items: Read) -> pa.Array:
 
 
 SIMPLE: Final[dict[str, Read]] = {
-    **{kind: partial(_values, kind=kind) for kind in LAYOUTS},
+    **{kind: partial(_values, kind=kind) for kind in NUMBERS},
     "String": _strings,
     LOW_CARDINALITY: _low_cardinality,
 }

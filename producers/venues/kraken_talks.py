@@ -17,6 +17,7 @@ from producers.wire import Answer, Ask, Limits, Stream
 OWN_NAMES: Final = {"depth": "book", "candle": "ohlc", "quote": "spread"}
 PARAMETERS: Final = {"depth": "depth", "candle": "interval"}
 OUR_NAMES: Final = {own: ours for ours, own in OWN_NAMES.items()}
+METHOD_FIELD: Final = b'"method":"'
 PRODUCT_FIELD: Final = b'"product_id":"'
 TAIL_BYTES: Final = 100  # of a message of the first API: its last two elements are in there
 ALREADY: Final = "Already subscribed"
@@ -93,7 +94,9 @@ class SpotTalk(KrakenTalk):
         return msgspec.json.encode({"method": verb, "params": params, "req_id": number})
 
     def stream_of(self, payload: bytes) -> bytes:
-        """Tell the stream by channel and first symbol of a message."""
+        """Tell the stream by channel and first symbol of a message; answers tell both as well, and are none of it."""
+        if METHOD_FIELD in payload:
+            return b""
         return self._names.get(cut(payload, b'"channel":"') + b" " + cut(payload, b'"symbol":"'), b"")
 
     def answer(self, payload: bytes) -> Answer | None:

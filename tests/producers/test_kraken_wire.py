@@ -159,6 +159,7 @@ def test_answers_of_the_second_api_name_a_symbol_each(payload: bytes, expected: 
     dialogue = talk("spot", "depth", "ticker")
     dialogue.unsubscribe(streams("spot", "depth"))
 
+    assert dialogue.stream_of(payload) == b"", "it would be taken for market data"
     assert dialogue.answer(payload) == expected
 
 

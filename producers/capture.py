@@ -3,7 +3,8 @@
 import asyncio
 import random
 from collections import Counter
-from collections.abc import Awaitable, Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from itertools import count
 from typing import Final
@@ -19,6 +20,7 @@ from producers.plan import (
     ConnectionPlan,
     check_connections,
     find_wire,
+    listed_instruments,
     obedient,
     plain_names,
     revised,
@@ -84,14 +86,17 @@ class Capture:
         self._wishes = wishes or Wishes()
         self._is_first = is_first
         self._is_whole = False  # the last list
-        self._wished = asyncio.Event()
+        self._lacks: list[str] = []  # what is wanted and not listed, in words
+        self._has_news = asyncio.Event()
+        self._is_wished = asyncio.Event()  # the news are of wishes; else of a list
+        self._wants_list = asyncio.Event()
         self.venue = venue
         self.feeds: list[Feed] = []
         self.is_listed = False
         self._intake = intake
         self._fetcher = fetcher
         self._run = run
-        self._listed = Symbology()
+        self._listed = self._listed_before = Symbology()
         self._tasks: dict[Feed, asyncio.Task[None]] = {}
         self._books: dict[str, list[tuple[Feed, Stream]]] = {}  # by venue symbol: streams that carry its book
         self._is_doubted = False
@@ -116,33 +121,32 @@ class Capture:
         """Capture until cancelled.
 
         Raises:
-            UserError: a wanted symbol is not listed, or another market of the venue captures it.
+            UserError: no wanted symbol is listed, or another market of the venue captures one.
         """
-        await self._until_done(self._list)
-        self._wished.clear()
-        wanted = self._wanted()
+        await self._list_until_done()
+        for news in (self._has_news, self._is_wished):
+            news.clear()
+        wanted = self._first_wanted()
+        self._tell_lacks()
         async with asyncio.TaskGroup() as tasks:
             tasks.create_task(self._snapshots.run())
             tasks.create_task(self._healing.run())
+            tasks.create_task(self._refresh_forever())
             self._serve(wanted, tasks)
-            clock = asyncio.get_running_loop().time
-            next_list_s = clock() + self._run.refresh_s
             while True:
-                try:
-                    async with asyncio.timeout_at(next_list_s):
-                        await self._wished.wait()
-                except TimeoutError:
-                    await self._until_done(self._list)
-                    next_list_s = clock() + self._run.refresh_s
-                    if ALL in self._names():
-                        self._follow_list(tasks)
-                else:
-                    self._wished.clear()
-                    await self._follow_wishes(tasks)
+                await self._has_news.wait()
+                self._has_news.clear()
+                if self._is_wished.is_set():
+                    self._is_wished.clear()
+                    self._follow_wishes(tasks)
+                elif ALL in self._names() or self._lacks:
+                    self._follow_list(tasks)
+                self._tell_lacks()
 
     def obey(self) -> None:
         """Take note that the wishes have changed."""
-        self._wished.set()
+        self._is_wished.set()
+        self._has_news.set()
 
     def resnapshot(self, venue_symbol: str, connection: str = "") -> bool:
         """Get a depth snapshot as soon as the venue's limits let; False = the symbol is not captured here.
@@ -169,12 +173,12 @@ class Capture:
         states = [state for feed in self.feeds for state in feed.states]
         return Counter(states if self.is_listed else ["disconnected"])
 
-    async def _until_done(self, step: Callable[[], Awaitable[None]]) -> None:
-        """Repeat a step that needs REST until it succeeds."""
+    async def _list_until_done(self) -> None:
+        """Fetch the instrument list, again and again until it comes."""
         backoff = self._backoff()
         while True:
             try:
-                await step()
+                await self._list()
             except (HttpError, ValueError) as error:
                 wait_s = backoff.next_s(self._run.chance())
                 if not isinstance(error, HttpError):  # which the fetcher has counted
@@ -183,6 +187,16 @@ class Capture:
                 await asyncio.sleep(wait_s)
             else:
                 return
+
+    async def _refresh_forever(self) -> None:
+        """Fetch the list now and then, and when it is wanted; wishes are followed meanwhile."""
+        while True:
+            with suppress(TimeoutError):
+                async with asyncio.timeout(self._run.refresh_s):
+                    await self._wants_list.wait()
+            self._wants_list.clear()
+            await self._list_until_done()
+            self._has_news.set()
 
     async def _list(self) -> None:
         """Fetch the instrument list, and write it to every partition once it is known to be one."""
@@ -200,7 +214,7 @@ class Capture:
             name = f"{request}#page={page}/{len(bodies)}" if self._is_whole else request
             for lane in self._lanes:
                 lane.add("INSTRUMENTS", self._run.now_us(), body, name)
-        self._listed = Symbology(instruments)
+        self._listed_before, self._listed = self._listed, Symbology(instruments)
         self.is_listed = True
         self._log.info("instruments", listed=len(instruments))
 
@@ -216,19 +230,36 @@ class Capture:
         self._is_whole = asked == all_there_are
         return await fetch_list(self.venue, self._fetcher, names)
 
-    def _wanted(self) -> list[Stream]:
-        """List the wanted streams, as far as the venue lets one address have them.
+    def _first_wanted(self) -> list[Stream]:
+        """List the wanted streams; where what was wished besides the settings cannot be had too, without that.
 
         Raises:
-            UserError: a wanted symbol is not listed, or is another market's too; or there are more streams than the
+            UserError: the settings alone cannot be served.
+        """
+        try:
+            return self._wanted(is_first=self._is_first)
+        except UserError as error:
+            if not self._wishes.added():
+                raise
+            self._tell_not_planned(error)
+            return self._wanted(is_first=False)
+
+    def _wanted(self, *, is_first: bool) -> list[Stream]:
+        """List the wanted streams, as far as the venue lets one address have them.
+
+        Args:
+            is_first: what is wished besides the settings is wanted too.
+
+        Raises:
+            UserError: no wanted symbol is listed, or one is another market's too; or there are more streams than the
                 venue lets us have.
         """
-        pairs = list(obedient(self.venue, self._listed, self._wishes, is_first=self._is_first))
-        self._run.claims.hold(self.venue, (instrument for instrument, _ in pairs))
+        pairs = list(obedient(self.venue, self._listed, self._wishes, is_first=is_first))
         wanted = streams_of(self.venue, pairs, self._intake.partition_count)
         plans = revised(self.venue, [feed.plan for feed in self.feeds], wanted)
         count = sum(bool(plan.streams) for plan in plans)
         check_connections(self.venue, count + self._run.claims.connections_beside(self.venue))
+        self._run.claims.hold(self.venue, (instrument for instrument, _ in pairs))
         self._run.claims.connections[self.venue] = count
         return wanted
 
@@ -241,20 +272,29 @@ class Capture:
         self._is_doubted = 2 * len(wanted) < carried and not self._is_doubted
         if self._is_doubted:  # rather a bad answer than the end of most of a market: the next list decides
             self._log.warning("list_doubted", carried=carried, wanted=len(wanted))
+            self._listed = self._listed_before
         else:
             self._serve(wanted, tasks)
 
-    async def _follow_wishes(self, tasks: asyncio.TaskGroup) -> None:
-        """Do as is wished now; what is wished and not listed is told, and passed over."""
+    def _follow_wishes(self, tasks: asyncio.TaskGroup) -> None:
+        """Do as is wished now; what is wished and not listed is looked up, and followed once it is."""
         wished = [name for name, _ in self._wishes.added()] if self._is_first else []
         if self._unlisted(wished) or (ALL in wished and not self._is_whole):
-            await self._until_done(self._list)
-        if unlisted := self._unlisted(wished):
-            self._log.warning("wished_not_listed", count=len(unlisted), examples=unlisted[:EXAMPLES])
+            self._wants_list.set()
         wanted = self._possible()
         if wanted is not None:
             self._log.info("wishes", streams=len(wanted))
             self._serve(wanted, tasks)
+
+    def _tell_lacks(self) -> None:
+        """Note what is wanted and not listed; what was not known of is told."""
+        _, lacks = listed_instruments(self.venue, self._listed)
+        wished = [name for name, _ in self._wishes.added()] if self._is_first else []
+        lacks += [f"{name} is wished and not listed" for name in dict.fromkeys(self._unlisted(wished))]
+        if news := [each for each in lacks if each not in self._lacks]:
+            metrics.CONNECTOR_ERRORS.labels(self.wire.NAME, "not_listed").inc(len(news))
+            self._log.error("not_listed", count=len(news), examples=news[:EXAMPLES])
+        self._lacks = lacks
 
     def _unlisted(self, names: Iterable[str]) -> list[str]:
         return [each for each in names if each != ALL and self._listed.find(self.venue.market, each) is None]
@@ -267,11 +307,14 @@ class Capture:
     def _possible(self) -> list[Stream] | None:
         """List the wanted streams; None = it cannot be, which is told."""
         try:
-            return self._wanted()
+            return self._wanted(is_first=self._is_first)
         except UserError as error:
-            metrics.CONNECTOR_ERRORS.labels(self.wire.NAME, "plan").inc()
-            self._log.error("not_planned", reason=str(error))
+            self._tell_not_planned(error)
             return None
+
+    def _tell_not_planned(self, error: UserError) -> None:
+        metrics.CONNECTOR_ERRORS.labels(self.wire.NAME, "plan").inc()
+        self._log.error("not_planned", reason=str(error))
 
     def _serve(self, wanted: Sequence[Stream], tasks: asyncio.TaskGroup) -> None:
         """Carry the wanted streams and no others; those that stay are not touched."""

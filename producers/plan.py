@@ -57,11 +57,22 @@ def wanted_instruments(venue: Venue, listed: Symbology) -> list[Instrument]:
     Raises:
         UserError: a symbol is not listed; its text names those that are near.
     """
+    found, missing = listed_instruments(venue, listed)
+    if missing:
+        raise UserError(missing[0])
+    return found
+
+
+def listed_instruments(venue: Venue, listed: Symbology) -> tuple[list[Instrument], list[str]]:
+    """Find what is wanted as far as it is listed, and say of each other symbol that it is not, and what is near."""
     found: dict[str, Instrument] = {}
-    for name in venue.symbols:
-        for each in _matching(name, venue, listed):
-            found[each.venue_symbol] = each
-    return list(found.values())
+    missing = []
+    for name in dict.fromkeys(venue.symbols):
+        try:
+            found.update((each.venue_symbol, each) for each in _matching(name, venue, listed))
+        except UserError as error:
+            missing.append(str(error))
+    return list(found.values()), missing
 
 
 def word_of(wire: Wire, market: str, channel: str) -> str | None:
@@ -119,15 +130,19 @@ def obedient(venue: Venue, listed: Symbology, wishes: Wishes, *, is_first: bool)
         is_first: of the entries of its market: what the settings do not have goes to the first one.
 
     Raises:
-        UserError: a symbol of the settings is not listed. One that is wished besides and not listed is passed over.
+        UserError: no symbol of the settings is listed. Where others are, and of those that are wished besides, one that
+            is not is passed over: the venue may have ended it.
     """
     wire, market = find_wire(venue), venue.market
+    found, missing = listed_instruments(venue, listed)
+    if missing and not found:
+        raise UserError(missing[0])
     words = dict.fromkeys(word_of(wire, market, each) or each for each in venue.channels)
-    pairs = {(each.venue_symbol, word): (each, True) for each in wanted_instruments(venue, listed) for word in words}
+    pairs = {(each.venue_symbol, word): (each, True) for each in found for word in words}
     for name, word in wishes.added() if is_first else ():
-        for found in _trading(venue, listed) if name == ALL else (listed.find(market, name),):
-            if found is not None:
-                pairs.setdefault((found.venue_symbol, word), (found, False))
+        for each in _trading(venue, listed) if name == ALL else (listed.find(market, name),):
+            if each is not None:
+                pairs.setdefault((each.venue_symbol, word), (each, False))
     given = set()
     for (name, word), (instrument, by_settings) in pairs.items():
         full = wire.full_channel(market, word)

@@ -5,6 +5,7 @@ import json
 import socket
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
+from dataclasses import replace
 from functools import partial
 from typing import Any
 
@@ -19,7 +20,7 @@ from producers.intake import Intake
 from producers.venues import binance
 from producers.venues.coinbase import ADVANCED_LIST
 from producers.wire import Missing, Request
-from schemas.records import ControlCommand
+from schemas.records import ControlCommand, ControlWanted
 from schemas.symbology import partition_of
 from tickerplant import metrics
 from tickerplant.errors import DependencyError, TickerplantError, UserError
@@ -244,6 +245,53 @@ async def test_new_listing_is_captured_where_all_are_wanted(make: Any, venue: An
         await until(lambda: "newusdt@trade" in venue.subscribed)
 
     assert venue.subscribed.count("btcusdt@trade") == 1
+
+
+async def test_a_symbol_of_the_settings_that_is_not_listed_is_passed_over_until_it_is(
+    make: Any, venue: Any, until: Any
+) -> None:
+    lists = [web.Response(status=400), web.Response(body=listing("BTC")), web.Response(body=listing("BTC", "ENDED"))]
+    venue.rest["/api/v3/exchangeInfo"] = lists
+    producer = make("BTCUSDT", "ENDEDUSDT", channels=("trade",), refresh_s=0.05)
+    lacking = metrics.CONNECTOR_ERRORS.labels("BINANCE", "not_listed")._value.get()
+    async with running(producer):
+        await until(lambda: "btcusdt@trade" in venue.subscribed)
+        assert metrics.CONNECTOR_ERRORS.labels("BINANCE", "not_listed")._value.get() == lacking + 1
+        await until(lambda: "endedusdt@trade" in venue.subscribed)
+
+    assert venue.subscribed.count("btcusdt@trade") == 1
+
+
+async def test_wishes_beyond_what_the_venue_allows_do_not_keep_the_settings_from_starting(
+    make: Any, venue: Any, until: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    few = replace(binance.LIMITS["spot"], streams_per_connection=1, connections=2)
+    monkeypatch.setitem(binance.LIMITS, "spot", few)
+    producer = make("BTCUSDT", channels=("trade",))
+    for name in ("ETHUSDT", "SOLUSDT"):
+        producer.take(wish(name, is_wanted=True))
+    async with running(producer):
+        await until(lambda: venue.subscribed == ["btcusdt@trade"])
+        producer.take(wish("BTCUSDT", is_wanted=False))
+        producer.take(wish("SOLUSDT", is_wanted=False))
+        await until(lambda: carried(producer) == {"ETHUSDT"})
+
+
+async def test_wishes_are_followed_while_the_list_cannot_be_had(make: Any, venue: Any, until: Any) -> None:
+    venue.rest["/api/v3/exchangeInfo"] = [web.Response(body=listing(*NAMES)), web.Response(status=503)]
+    producer = make("*", channels=("trade",), refresh_s=0.05)
+    async with running(producer):
+        await until(lambda: len(venue.rest_requests) > 2)
+        producer.take(wish("BTCUSDT", is_wanted=False))
+        await until(lambda: carried(producer) == {"ETHUSDT", "SOLUSDT"})
+        unheard = len(venue.rest_requests)
+        await until(lambda: len(venue.rest_requests) > unheard)
+
+
+def wish(venue_symbol: str, *, is_wanted: bool) -> ControlWanted:
+    return ControlWanted(
+        event_time_us=1, venue="BINANCE", market="spot", venue_symbol=venue_symbol, channel="trade", is_wanted=is_wanted
+    )
 
 
 def subscriptions(venue: Any) -> list[int]:

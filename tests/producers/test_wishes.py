@@ -113,9 +113,10 @@ def test_only_news_are_news() -> None:
     assert [wishes.note("A", "trade", is_wanted=each) for each in (True, True, False, False)] == [True, False] * 2
 
 
-def test_wishes_for_what_is_not_listed_or_no_channel_are_passed_over_but_settings_are_not() -> None:
+def test_what_is_not_listed_or_no_channel_is_passed_over_unless_it_is_all_there_is() -> None:
     wishes = wished(("XRPUSDT", "trade", True), ("BTCUSDT", "moon", True))
     assert wanted(entry("BTCUSDT", channels=("trade",)), wishes) == {"BTC trade"}
+    assert wanted(entry("DOGEUSDT", "BTCUSDT", channels=("trade",)), wishes) == {"BTC trade"}
 
     with pytest.raises(UserError, match="does not list XRPUSDT"):
         wanted(entry("XRPUSDT"), wishes)

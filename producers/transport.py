@@ -15,6 +15,8 @@ from tickerplant.settings import Producer
 
 Take = Callable[[int, bytes], None]
 """Takes a message: instant at which it was read from the socket, bytes."""
+Hear = Callable[[bytes], None]
+"""Is told a message that waits, as it is read: what the venue wants to be answered cannot wait."""
 
 CLOSE_TIMEOUT_S: Final = 1.0
 MOST_FRAGMENTS: Final = 4096
@@ -28,7 +30,7 @@ class Transport(ClientConnection):
     """A connection that hands messages over from within the reading of the socket, each with the instant it was read.
 
     While it is held (at first, and when told so) messages wait; above a bound the socket is not read. Pings of the
-    venue are answered as they are read, whether messages wait or not.
+    protocol are answered as they are read, and messages that wait are heard, so that those of the venue can be as well.
     """
 
     read_time_us = 0
@@ -36,18 +38,20 @@ class Transport(ClientConnection):
     is_held = True
     is_paused = False  # the socket is not read
     _take: Take | None = None
+    _take_heard: Take | None = None
+    _hear: Hear | None = None
     _is_closing = False
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
         self.broken: asyncio.Future[None] = self.loop.create_future()
-        self._waiting: deque[tuple[int, bytes]] = deque()
+        self._waiting: deque[tuple[int, bytes, bool]] = deque()  # instant, bytes, whether it was heard
         self._waiting_bytes = 0
         self._fragments: list[bytes] = []
 
-    def take_by(self, take: Take) -> None:
-        """Say who takes messages; an error of it ends up in `broken`."""
-        self._take = take
+    def take_by(self, take: Take, *, hear: Hear, take_heard: Take) -> None:
+        """Say who takes messages, who hears those that wait, and who takes these then; an error ends up in `broken`."""
+        self._take, self._hear, self._take_heard = take, hear, take_heard
 
     def hold(self) -> None:
         """Let messages wait from now on."""
@@ -70,8 +74,8 @@ class Transport(ClientConnection):
 
     def hand_over_rest(self, take: Take) -> None:
         """Hand over all that waits, and nothing that comes later."""
-        self._take = None
-        for read_time_us, payload in self._waiting:
+        self._take = self._hear = None
+        for read_time_us, payload, _ in self._waiting:
             take(read_time_us, payload)
         self._waiting.clear()
         self.is_held = False
@@ -111,22 +115,33 @@ class Transport(ClientConnection):
         try:
             self._take(read_time_us, payload)
         except Exception as error:  # noqa: BLE001  # raised again where `broken` is awaited: here it would vanish in the event loop
-            self.hold()
-            if not self.broken.done():
-                self.broken.set_exception(error)
+            self._break(error)
 
     def _hand_over_first(self) -> None:
-        read_time_us, payload = self._waiting.popleft()
+        read_time_us, payload, is_heard = self._waiting.popleft()
         self._waiting_bytes -= len(payload) + MESSAGE_BYTES
-        self._hand_over(read_time_us, payload)
+        if is_heard and self._take_heard is not None:
+            self._take_heard(read_time_us, payload)
+        else:
+            self._hand_over(read_time_us, payload)
 
     def _keep(self, payload: bytes) -> None:
-        self._waiting.append((self.read_time_us, payload))
+        self._waiting.append((self.read_time_us, payload, self._hear is not None))
         self._waiting_bytes += len(payload) + MESSAGE_BYTES
         is_full = self._waiting_bytes > self.most_waiting_bytes
         if is_full and not self.is_paused and not self.transport.is_closing():
             self.is_paused = True
             self.transport.pause_reading()
+        if self._hear is not None:
+            try:
+                self._hear(payload)
+            except Exception as error:  # noqa: BLE001  # as above
+                self._break(error)
+
+    def _break(self, error: Exception) -> None:
+        self.hold()
+        if not self.broken.done():
+            self.broken.set_exception(error)
 
     def _resume(self) -> None:
         if self.is_paused:

@@ -122,6 +122,7 @@ class Link:
         self._again = Backoff(REFUSED_AGAIN_S, HOUR_S)
         self._ask_again_time_us = 0
         self._carried: list[Stream] = []
+        self._due_books: dict[str, None] = {}  # by name: of streams whose book is to be sent anew
         self._listening_time_us = self.opened_time_us
         self._welcomed = asyncio.Event()
         self._hourly = TokenBucket(self._limits.messages_per_hour, HOUR_S)
@@ -158,13 +159,22 @@ class Link:
 
     def resync(self, stream: Stream) -> None:
         """Have the venue send the book of a stream anew, as is the way of its channel; the others are not touched."""
-        if stream.name not in self._streams:
-            return
-        way = self._wire.snapshot_by(stream.channel)
-        if way == "message":
-            self._ask(self._dialogue.snapshot((stream,)))
-        elif way == "resubscribe":
-            self._ask((*self._dialogue.unsubscribe((stream,)), *self._dialogue.subscribe((stream,))))
+        if not self._due_books:
+            asyncio.get_running_loop().call_soon(self._resync)
+        self._due_books[stream.name] = None
+
+    def _resync(self) -> None:
+        """Ask for the books that are due, with as few messages as the venue's limits allow."""
+        due = [self._streams[name] for name in self._due_books if name in self._streams]
+        self._due_books.clear()
+        ways = {each.name: self._wire.snapshot_by(each.channel) for each in due}
+        if by_message := [each for each in due if ways[each.name] == "message"]:
+            self._ask(self._dialogue.snapshot(by_message))
+        anew = [each for each in due if ways[each.name] == "resubscribe"]
+        most = self._limits.streams_per_request
+        for at in range(0, len(anew), most):
+            some = anew[at : at + most]
+            self._ask((*self._dialogue.unsubscribe(some), *self._dialogue.subscribe(some)))
 
     @property
     def refused(self) -> dict[str, str]:
@@ -193,7 +203,7 @@ class Link:
 
     async def _run(self) -> None:
         words = "closed by us"
-        self._transport.take_by(self._take)
+        self._transport.take_by(self._take, hear=self._hear, take_heard=self._take_heard)
         try:
             await self._serve()
         except FAILURES as error:
@@ -289,12 +299,32 @@ class Link:
         if kind is None:
             self._answer(payload)
         elif kind not in self._heard:
-            self._heard.add(kind)
-            self.spoken.add(kind)
-            self._prove()
+            self._note(kind)
         if not self._gate.is_open:
-            self._transport.hold()
-            self._held.set()
+            self._hold()
+
+    def _hear(self, payload: bytes) -> None:
+        """Look at a message that waits to be taken in: what it asks of us is done now."""
+        kind = self._kinds.get(self._stream_of(payload))
+        if kind is None:
+            self._answer(payload)
+        elif kind not in self._heard:
+            self._note(kind)
+
+    def _take_heard(self, read_time_us: int, payload: bytes) -> None:
+        """Take in a message that was heard when it was read."""
+        self._lane.add("MESSAGE", read_time_us, payload)
+        if not self._gate.is_open:
+            self._hold()
+
+    def _hold(self) -> None:
+        self._transport.hold()
+        self._held.set()
+
+    def _note(self, kind: str) -> None:
+        self._heard.add(kind)
+        self.spoken.add(kind)
+        self._prove()
 
     def _answer(self, payload: bytes) -> None:
         answer = self._dialogue.answer(payload)

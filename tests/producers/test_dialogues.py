@@ -85,7 +85,9 @@ def converse(
     """Run a feed of four trade streams with a dialogue of a class; what differs of Binance's wire by name."""
 
     @asynccontextmanager
-    async def start(talk: type[Talk], *channels: str, **differences: Any) -> AsyncIterator[Feed]:
+    async def start(
+        talk: type[Talk], *channels: str, settings: Producer = settings, **differences: Any
+    ) -> AsyncIterator[Feed]:
         limits = replace(binance.LIMITS["spot"], messages_per_s=1000.0)
         wire: Any = SimpleNamespace(
             **vars(binance)
@@ -159,6 +161,30 @@ async def test_what_is_owed_is_sent_and_recorded(converse: Any, venue: Any, outl
         await until(lambda: said(venue, "response"))
 
     assert b'{"op":"response","params":[],"id":0}' in outlet.payloads("SENT")
+
+
+async def test_what_is_owed_is_sent_while_kafka_is_stuck_and_every_message_is_taken_in_once(
+    converse: Any, venue: Any, outlet: Any, until: Any, settings: Producer
+) -> None:
+    trade = json.dumps({"stream": TRADES[0]})
+
+    async def challenge(connection: ServerConnection, request: dict[str, Any]) -> None:
+        if request["op"] == "subscribe":
+            for _ in range(50):
+                await connection.send(trade)
+        if request["op"] in {"subscribe", "response"} and len(said(venue, "response")) < 3:
+            await connection.send('{"challenge":1}')
+
+    venue.on_request = challenge
+    outlet.is_stuck = True
+    async with converse(Chatty, settings=settings.model_copy(update={"queue_frames": 5})):
+        await until(lambda: len(said(venue, "response")) == 3)
+        assert len(outlet.frames("MESSAGE")) < 50
+        outlet.is_stuck = False
+        await until(lambda: outlet.payloads("MESSAGE").count(b'{"challenge":1}') == 3)
+
+    assert outlet.payloads("MESSAGE").count(trade.encode()) == 50
+    assert len(said(venue, "response")) == 3
 
 
 async def test_pings_of_the_venues_kind_are_sent_again_and_again(converse: Any, venue: Any, until: Any) -> None:
@@ -284,6 +310,16 @@ async def test_a_book_is_resynced_by_subscribing_its_stream_anew_once_however_of
     assert said(venue, "unsubscribe") == [[depth[1]], [depth[2]]]
     assert said(venue, "subscribe") == [depth, [depth[1]], [depth[2]]]
     assert len(venue.connections) == 1
+
+
+async def test_books_that_are_resynced_together_are_asked_for_together(converse: Any, venue: Any, until: Any) -> None:
+    async with converse(Chatty, "depth", snapshot_by=lambda _channel: "resubscribe") as feed:
+        await until(lambda: said(venue, "subscribe"))
+        for each in feed.plan.streams:
+            feed.resync(each)
+        await until(lambda: len(said(venue, "subscribe")) == 2)
+
+    assert said(venue, "unsubscribe") == said(venue, "subscribe")[1:] == [[f"{name.lower()}@depth@100ms" for name in NAMES]]
 
 
 async def test_a_resync_can_be_of_one_connection_alone(converse: Any, venue: Any, until: Any) -> None:

@@ -69,6 +69,7 @@ CHANNELS: Final = {"spot": SPOT_CHANNELS, "linear": CONTRACT_CHANNELS, "inverse"
 IN_TICKER: Final = frozenset({"mark_price", "index", "funding", "open_interest"})
 TOPICS: Final = {"trade": "publicTrade", "quote": "orderbook.1", "ticker": "tickers", "liquidation": "allLiquidation"}
 
+ALREADY: Final = "already subscribed"
 TOPIC_FIELD: Final = b'{"topic":"'
 TOPIC_AT: Final = len(TOPIC_FIELD)
 
@@ -157,6 +158,8 @@ class BybitTalk(Talk):
             return self.accepted(reply.req_id)
         failed = reply.data.fail_topics if reply.data else ()
         answer = self.rejected(reply.req_id, reply.ret_msg)
+        if ALREADY in reply.ret_msg and len(answer.refused) == 1:
+            return Answer(subscribed=answer.refused)
         if not failed or not set(failed) < set(answer.refused):
             return answer
         granted = tuple(name for name in answer.refused if name not in failed)

@@ -56,18 +56,19 @@ TYPES: Final = {
 """The channel of a message by its type (Exchange feed), or by what the message calls it (Advanced Trade)."""
 
 
-def _limits(streams_per_connection: int) -> Limits:
+def _limits(streams_per_connection: int, connects_per_s: float) -> Limits:
     return Limits(
         streams_per_connection=streams_per_connection,
         streams_per_request=50,
         messages_per_s=4.0,
         weight_per_window=300,
         life_s=LIFE_S,
-        connects_per_s=4.0,
+        connects_per_s=connects_per_s,
     )
 
 
-LIMITS: Final = {"exchange": _limits(100), "advanced": _limits(50)}
+LIMITS: Final = {"exchange": _limits(100, 2.0), "advanced": _limits(50, 1.0)}
+"""An address may send 8 messages a second over all its connections, each of which begins with three and five."""
 
 
 def full_channel(market: str, channel: str) -> str | None:

@@ -67,6 +67,7 @@ LIMIT: Final = Limits(
     messages_per_s=3.0,
     weight_per_window=60,
     life_s=LIFE_S,
+    connects_per_s=1.0,  # requests of all connections cost credits of the address
     connections=32,
     shared_as="all",
 )

@@ -161,6 +161,7 @@ class HtxTalk(Talk):
         asks = []
         for each in streams:
             self.number += 1
+            self.asked[str(self.number)] = ()  # a refusal does no harm: the book is asked for again
             asks.append(Ask(payload=msgspec.json.encode({"req": each.name, "id": str(self.number)})))
         return asks
 
@@ -175,6 +176,7 @@ class HtxTalk(Talk):
         """Read what is no market data."""
         body = inflated(payload, ANSWER_BYTES)
         if b'"rep":"' in body[:200]:
+            self.asked.pop(cut(body[:200], b'"id":"').decode(errors="replace"), None)
             return Answer()  # a snapshot that was asked for: larger than what is looked at
         try:
             reply = _REPLY.decode(body)

@@ -27,7 +27,7 @@ from producers.wire import (
 
 NAME: Final = "KUCOIN"
 MARKETS: Final[tuple[str, ...]] = ("spot", "futures")
-QUIET_CHANNELS: Final = frozenset({"funding"})
+QUIET_CHANNELS: Final[frozenset[str]] = frozenset()
 SHARED_CHANNELS: Final[frozenset[str]] = frozenset()
 
 STREAM_URLS: Final = {"spot": "wss://ws-api-spot.kucoin.com", "futures": "wss://ws-api-futures.kucoin.com"}

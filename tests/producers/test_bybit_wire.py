@@ -106,6 +106,13 @@ def test_answers_are_told_from_data(payload: bytes, expected: Answer | None) -> 
     assert talk("trade", "quote").answer(payload) == expected
 
 
+def test_a_topic_that_is_subscribed_already_is_subscribed() -> None:
+    again = b'{"success":false,"ret_msg":"error:already subscribed,topic:x","req_id":"1","op":"subscribe"}'
+
+    assert talk("trade").answer(again) == Answer(subscribed=BOTH[:1])
+    assert talk("trade", "quote").answer(again) == Answer(refused=BOTH, refusal="error:already subscribed,topic:x")
+
+
 def test_a_ping_is_due_every_twenty_seconds() -> None:
     dialogue = talk()
 

@@ -84,6 +84,15 @@ def test_connections_are_opened_no_faster_than_the_venue_allows_and_not_all_at_o
     assert opened[-1] - opened[0] <= HOUR_S * S
 
 
+@pytest.mark.parametrize(
+    ("name", "market", "most"), [("COINBASE", "exchange", 8), ("COINBASE", "advanced", 8), ("DERIBIT", "options", 5)]
+)
+def test_all_connections_together_say_no_more_in_a_second_than_an_address_may(name: str, market: str, most: int) -> None:
+    longest = max(len(list(asks(VENUES[name], plan))) for plan in planned(name, market))
+
+    assert longest * VENUES[name].LIMITS[market].connects_per_s <= most
+
+
 @pytest.mark.parametrize(("name", "market"), MARKETS)
 def test_what_is_too_much_for_one_address_is_told(name: str, market: str) -> None:
     count, limits = len(planned(name, market)), VENUES[name].LIMITS[market]

@@ -99,6 +99,7 @@ def test_the_stream_is_told_of_a_frame_as_it_comes(pack: type[bytes], payload: b
             Answer(refused=("market.BTC-USDT.trade.detail",), refusal="bad-request invalid topic"),
         ),
         (b'{"id":"5","rep":"market.btcusdt.mbp.400","status":"ok","data":{"seqNum":1}}', Answer()),
+        (b'{"id":"3","status":"error","err-code":"too-many-requests","err-msg":"req of a book","ts":1}', Answer()),
         (b"gibberish", None),
         (b'{"ts":1}', None),
     ],
@@ -106,6 +107,7 @@ def test_the_stream_is_told_of_a_frame_as_it_comes(pack: type[bytes], payload: b
 def test_answers_are_told_from_data(payload: bytes, expected: Answer | None) -> None:
     talk = htx.dialogue("linear", b"")
     talk.subscribe(streams("linear", "trade", "funding"))
+    talk.snapshot(streams("linear", "depth"))
 
     assert talk.answer(gzip.compress(payload)) == expected
 

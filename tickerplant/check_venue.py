@@ -5,7 +5,7 @@ It needs the venue's registry lines, and messages written from its documents: `{
 """
 
 import json
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
@@ -16,14 +16,15 @@ from processors.errors import FrameError
 from processors.pieces import HEAD
 from processors.pipeline import Pipeline
 from processors.venues import VENUES as MEANINGS
+from processors.venues import VenueModule
 from producers.plan import connections, streams
 from producers.venues import VENUES as WIRES
-from producers.wire import Request
+from producers.wire import Dialogue, Missing, Request, Wire, kind_of
 from schemas.codec import Encoder
 from schemas.quality import QUALITY_KINDS
 from schemas.records import DeadLetter, Derived, Frame, Instrument, QualityEvent, RawFrames, Source
 from schemas.symbology import SymbolError
-from schemas.venues import SYMBOLOGIES
+from schemas.venues import SYMBOLOGIES, SymbologyModule
 from tickerplant.damage import damaged
 from tickerplant.errors import UserError
 from tickerplant.settings import Venue
@@ -40,6 +41,7 @@ HOSTILE: Final = (
     b"\x1f\x8bx",
     b"pong",
 )
+BASE: Final = "http://127.0.0.1:1"
 NOW_US: Final = 1_795_910_400_300_000
 MANY: Final = 1000
 PARTITIONS: Final = 4
@@ -69,13 +71,15 @@ def check_venue(name: str, messages: Messages) -> list[Finding]:
     if venue not in SYMBOLOGIES or venue not in MEANINGS or venue not in WIRES:
         raise UserError(f"venue {name} is not in all registries: see docs/add-a-venue.md, One line in each registry")
     checks: tuple[tuple[str, Callable[[], Problems]], ...] = (
-        ("the three files know the same markets", lambda: _markets(venue)),
+        ("the three files offer what is asked for, of the same markets", lambda: _offers(venue)),
         ("instrument lists and names that are none are refused", lambda: _names(venue)),
         ("every channel has its own stream, URL and limits", lambda: _channels(venue)),
+        ("REST requests go where settings say", lambda: _requests(venue)),
         ("1,000 symbols fit into the limits of connections and requests", lambda: _limits(venue)),
         ("a dialogue takes whatever comes", lambda: _dialogue(venue)),
         ("a parser gives items or FrameError, whatever comes", lambda: _hostile(venue)),
         ("every market has messages, each gives records without unknown fields", lambda: _documented(venue, messages)),
+        ("messages are told to belong to streams that were subscribed", lambda: _routed(venue, messages)),
         ("each node of each message removed or replaced is used or refused", lambda: _damage(venue, messages)),
         ("state that is written and read again goes on alike", lambda: _state(venue, messages)),
     )
@@ -127,8 +131,13 @@ def _whole(name: str, message: Any) -> Any:
     return {"stream": name, "data": message} if "@" in name else message
 
 
-def _markets(venue: str) -> Problems:
+def _offers(venue: str) -> Problems:
     names, meaning, wire = SYMBOLOGIES[venue], MEANINGS[venue], WIRES[venue]
+    files = {"schemas": (SymbologyModule, names), "producers": (Wire, wire), "processors": (VenueModule, meaning)}
+    for folder, (protocol, module) in files.items():
+        for name in sorted({*vars(protocol), *protocol.__annotations__}):
+            if not name.startswith("_") and not hasattr(module, name):
+                yield f"{folder}/venues/{venue.lower()}.py has no {name}"
     if set(names.MARKETS) != set(meaning.MARKETS):
         yield f"schemas knows {sorted(names.MARKETS)}, processors {sorted(meaning.MARKETS)}"
     if not set(wire.MARKETS) <= set(names.MARKETS):
@@ -166,9 +175,34 @@ def _channels(venue: str) -> Problems:
                 yield f"{market} {each}: the URL does not begin with the one that settings give"
 
 
+    kinds = {kind_of(wire.full_channel(m, each) or "") for m in wire.MARKETS for each in wire.CHANNELS[m]}
+    for name in ("QUIET_CHANNELS", "SHARED_CHANNELS"):
+        for kind in sorted(getattr(wire, name) - kinds):
+            yield f"{name}: no channel is of the kind {kind}: choose of {', '.join(sorted(kinds))}"
+
+
+def _requests(venue: str) -> Problems:
+    wire = WIRES[venue]
+    for market in wire.MARKETS:
+        full = [wire.full_channel(market, channel) for channel in wire.CHANNELS[market]]
+        requests = [*wire.list_requests(market, (), BASE), *wire.list_requests(market, ("X",), BASE)]
+        if any(wire.snapshot_by(each) == "rest" for each in full if each):
+            requests.append(wire.depth_request(market, "X", BASE, 1))
+        missing = Missing(venue_symbol="X", first_id=1, last_id=2, after_time_us=NOW_US)
+        for each in (wire.door(market, BASE).ticket, wire.trades_request(market, missing, BASE, is_keyed=False)):
+            requests += [each] if each is not None else []
+        for each in requests:
+            if not each.url.startswith(BASE):
+                yield f"{market}: {each.url} does not begin with the base that settings give"
+
+
 def _limits(venue: str) -> Problems:
     wire = WIRES[venue]
     for market in wire.MARKETS:
+        for name, value in vars(wire.LIMITS[market]).items():
+            if isinstance(value, int | float) and value <= 0:
+                yield f"{market}: {name} is {value:g}"
+                return
         limits, channels = wire.LIMITS[market], wire.CHANNELS[market][:2]
         entry = Venue(venue=venue, market=market, symbols=("*",), channels=channels)
         wanted = streams(entry, [_instrument(venue, market, number) for number in range(MANY)], PARTITIONS)
@@ -233,6 +267,28 @@ def _documented(venue: str, messages: Messages) -> Problems:
                 yield f"{market} {name!r}: {letters or f'unknown fields {fields}'}"
         if found and not count:
             yield f"{market}: no message gives a record"
+
+
+def _routed(venue: str, messages: Messages) -> Problems:
+    """Find markets none of whose messages is told to belong to a stream: all its connections would seem silent."""
+    wire = WIRES[venue]
+    for market in wire.MARKETS:
+        payloads = [_compact(each) for each in messages.get(market, {}).values()]
+        run = _Run(venue, market)
+        found = [each for payload in payloads for each in run.take(payload) if isinstance(each, Instrument)]
+        entry = Venue(venue=venue, market=market, symbols=("*",), channels=wire.CHANNELS[market])
+        subscribed = streams(entry, found, PARTITIONS)
+        talk, names = wire.dialogue(market, b""), {each.name.encode() for each in subscribed}
+        talk.subscribe(subscribed)
+        if payloads and not any(_is_routed(talk, names, each) for each in payloads):
+            yield f"{market}: stream_of tells no message to be of {', '.join(sorted(map(bytes.decode, names)))[:200]}"
+
+
+def _is_routed(talk: Dialogue, names: Collection[bytes], payload: bytes) -> bool:
+    if talk.stream_of(payload) in names:
+        return True
+    talk.answer(payload)  # which may number a stream
+    return False
 
 
 def _damage(venue: str, messages: Messages) -> Problems:

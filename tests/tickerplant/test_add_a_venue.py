@@ -4,6 +4,7 @@ import importlib.util
 import json
 import re
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -14,8 +15,9 @@ import processors.venues
 import producers.venues
 import schemas.venues
 from processors.pipeline import Pipeline
+from producers.dialogue import Talk, Verb
 from producers.plan import connections, streams, wanted_instruments
-from producers.wire import Wire
+from producers.wire import Limits, Request, Stream, Wire
 from schemas.listing import Listing
 from schemas.records import DeadLetter, Frame, Instrument, QualityEvent, RawFrames, Source, Tick
 from schemas.symbology import Symbology
@@ -32,6 +34,21 @@ TRADE = (
 )
 NOW_US = 1_723_161_255_001_000
 ENTRY = Venue(venue="example", market="spot", symbols=("*",), channels=("trade",))
+
+
+LIMITLESS = Limits(
+    streams_per_connection=1, streams_per_request=1, messages_per_s=0.0, weight_per_window=1, life_s=1.0
+)
+
+
+class Deaf(Talk):
+    """Knows no message of a stream."""
+
+    def request(self, verb: Verb, number: int, streams: Sequence[Stream]) -> bytes:
+        return f"{verb} {number} {streams}".encode()
+
+    def answer(self, payload: bytes) -> None:
+        del payload
 
 
 @pytest.fixture
@@ -79,7 +96,7 @@ def test_the_check_of_venues_finds_nothing_in_it() -> None:
     findings = check_venue("example", MESSAGES)
 
     assert [(each.check, each.problems) for each in findings if each.problems] == []
-    assert len(findings) == 9
+    assert len(findings) == 11
 
 
 @pytest.mark.parametrize(
@@ -88,6 +105,10 @@ def test_the_check_of_venues_finds_nothing_in_it() -> None:
         (("schemas/venues/example.py", "read_list", lambda *_: Listing([None], [])), "instrument lists and names"),
         (("producers/venues/example.py", "full_channel", lambda *_: "trades"), "every channel"),
         (("producers/venues/example.py", "stream_url", lambda *_: "wss://elsewhere"), "every channel"),
+        (("producers/venues/example.py", "QUIET_CHANNELS", frozenset({"trades"})), "every channel"),
+        (("producers/venues/example.py", "list_requests", lambda *_: [Request(url="https://x", weight=1)]), "REST"),
+        (("producers/venues/example.py", "LIMITS", {"spot": LIMITLESS}), "1,000 symbols"),
+        (("producers/venues/example.py", "dialogue", lambda *_: Deaf(LIMITLESS)), "messages are told to belong"),
         (("processors/venues/example.py", "parse", lambda *_: {}["x"]), "a parser gives items"),
         (("processors/venues/example.py", "parse", lambda *_: []), "every market has messages"),
     ],
@@ -95,11 +116,19 @@ def test_the_check_of_venues_finds_nothing_in_it() -> None:
 def test_the_check_of_venues_finds_what_is_broken(
     example: dict[str, ModuleType], monkeypatch: pytest.MonkeyPatch, broken: tuple[str, str, Any], check: str
 ) -> None:
-    file, name, function = broken
-    monkeypatch.setattr(example[file], name, function)
+    file, name, member = broken
+    monkeypatch.setattr(example[file], name, member)
     failed = [each.check for each in check_venue("example", MESSAGES) if each.problems]
 
     assert any(each.startswith(check) for each in failed), failed
+
+
+def test_the_check_of_venues_names_what_a_file_lacks(
+    example: dict[str, ModuleType], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delattr(example["producers/venues/example.py"], "next_trades")
+
+    assert check_venue("example", MESSAGES)[0].problems == ("producers/venues/example.py has no next_trades",)
 
 
 def test_a_venue_that_is_not_registered_is_a_users_error() -> None:

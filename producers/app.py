@@ -36,6 +36,8 @@ ROLE: Final = "produce"
 FLUSH_S: Final = 5.0
 QUEUE_BYTES: Final = 512 * 1024 * 1024  # above what the gates let wait, so that sending never blocks the event loop
 CLOCK_S: Final = 1.0
+Addresses = dict[tuple[str, str], Address]
+"""By venue and what its limits are shared as (`limits_scope`)."""
 BASE36: Final = "0123456789abcdefghijklmnopqrstuvwxyz"
 
 
@@ -188,9 +190,18 @@ def first_error(group: BaseExceptionGroup[BaseException]) -> BaseException:
 
 
 def make_producer(
-    settings: Settings, intakes: dict[str, Intake], client: httpx.AsyncClient, *, refresh_s: float = REFRESH_S
+    settings: Settings,
+    intakes: dict[str, Intake],
+    client: httpx.AsyncClient,
+    *,
+    refresh_s: float = REFRESH_S,
+    addresses: Addresses | None = None,
 ) -> Producer:
-    """Set up the captures of all entries; those that the venue counts together share its limits."""
+    """Set up the captures of all entries; those that the venue counts together share its limits.
+
+    Args:
+        addresses: what was left of these limits by others of this process; None = there are none.
+    """
     start = base36(now_us() // 1000)
     run_of_process = Run(settings=settings.producer, start=start, numbers=count(), refresh_s=refresh_s)
     fetchers: dict[tuple[tuple[str, str], str | None], Fetcher] = {}
@@ -203,7 +214,7 @@ def make_producer(
         of_market = wishes.setdefault(place, Wishes())
         key = (limits_scope(venue), venue.rest_url)
         if key not in fetchers:
-            fetchers[key] = make_fetcher(settings, venue, client)
+            fetchers[key] = make_fetcher(settings, venue, client, addresses)
         captures.append(
             Capture(venue, intakes[wire.NAME], fetchers[key], run_of_process, wishes=of_market, is_first=is_first)
         )
@@ -255,10 +266,14 @@ def _intake(settings: Settings, venue: str, registry: Registry, publisher: Publi
     )
 
 
-def make_fetcher(settings: Settings, venue: Venue, client: httpx.AsyncClient) -> Fetcher:
+def make_fetcher(
+    settings: Settings, venue: Venue, client: httpx.AsyncClient, addresses: Addresses | None = None
+) -> Fetcher:
     """Set up REST of an entry's market, within the venue's limits."""
     wire = find_wire(venue)
     address = Address.of(wire.LIMITS[venue.market])
+    if addresses is not None:
+        address = addresses.setdefault(limits_scope(venue), address)
     return Fetcher(
         client,
         wire.NAME,

@@ -147,7 +147,8 @@ def convert_files(conversion: Conversion) -> dict[str, Any]:
 
 def _convert(conversion: Conversion, folder: ParquetFolder, counts: Counter[str], damage: list[RecordingError]) -> None:
     pipelines: dict[tuple[str, int], Pipeline] = {}
-    for archived in _raw_records(conversion, damage):
+    markets: set[str] = set()
+    for archived in _raw_records(conversion, damage, markets):
         place = (archived.topic, archived.partition)
         if place not in pipelines:
             pipelines[place] = Pipeline(conversion.venue.upper(), *place, assume_instruments=True)
@@ -158,6 +159,8 @@ def _convert(conversion: Conversion, folder: ParquetFolder, counts: Counter[str]
             counts["unusable_records"] += 1
             continue
         _keep(derived, folder, counts)
+    if markets and conversion.market not in markets:
+        raise UserError(f"there is nothing of {conversion.market} here, but of {', '.join(sorted(markets))}: say --market")
     for pipeline in pipelines.values():
         _keep(pipeline.finish(), folder, counts)
 
@@ -168,8 +171,14 @@ def _keep(derived: Iterable[records.Derived], folder: ParquetFolder, counts: Cou
         counts[_kind(record)] += 1
 
 
-def _raw_records(conversion: Conversion, damage: list[RecordingError]) -> Iterator[ArchivedRecord]:
-    """Yield raw records of all files; each recorded frame is a record of its own, so that it keeps its own time."""
+def _raw_records(
+    conversion: Conversion, damage: list[RecordingError], markets: set[str]
+) -> Iterator[ArchivedRecord]:
+    """Yield raw records of all files; each recorded frame is a record of its own, so that it keeps its own time.
+
+    Args:
+        markets: is told those that archives have something of.
+    """
     topic = raw_topic(conversion.venue).name
     offset = 0
     if conversion.instruments is not None:
@@ -179,6 +188,7 @@ def _raw_records(conversion: Conversion, damage: list[RecordingError]) -> Iterat
         if _is_archive(path):
             try:
                 for archived in raw_frames(pq.read_table(path)):
+                    markets.update(each.market for each in archived.record.sources if each.market)
                     yield archived._replace(record=_of_market(conversion, path, archived.record))
             except (ArchiveError, OSError, pa.ArrowException) as error:
                 raise UserError(f"{path} cannot be read: {str(error).partition(chr(10))[0]}") from None

@@ -14,7 +14,7 @@ from typing import Any, Final
 import httpx
 
 from processors.pipeline import Pipeline
-from producers.app import Producer, first_error, make_fetcher, make_producer
+from producers.app import Addresses, Producer, first_error, make_fetcher, make_producer
 from producers.capture import Capture, fetch_list
 from producers.failures import printable
 from producers.http import HttpError
@@ -195,9 +195,12 @@ async def check(settings: Settings, options: SmokeOptions) -> list[Finding]:
         UserError: venue, market or a symbol is unknown.
     """
     entries = [_entry(options, market) for market in _markets(options)]
+    addresses: Addresses = {}
     try:
         async with httpx.AsyncClient() as client, asyncio.TaskGroup() as tasks:
-            checks = [tasks.create_task(_check_market(settings, options, entry, client)) for entry in entries]
+            checks = [
+                tasks.create_task(_check_market(settings, options, entry, client, addresses)) for entry in entries
+            ]
     except BaseExceptionGroup as group:
         raise first_error(group) from None
     return [each.result() for each in checks]
@@ -228,10 +231,12 @@ def _entry(options: SmokeOptions, market: str) -> Venue:
     )
 
 
-async def _check_market(settings: Settings, options: SmokeOptions, entry: Venue, client: httpx.AsyncClient) -> Finding:
+async def _check_market(
+    settings: Settings, options: SmokeOptions, entry: Venue, client: httpx.AsyncClient, addresses: Addresses
+) -> Finding:
     """Check one market; what the venue does wrong is in the finding."""
     tally = Tally(entry.venue)
-    fetcher = make_fetcher(settings, entry, client)
+    fetcher = make_fetcher(settings, entry, client, addresses)
     try:
         async with asyncio.timeout(LIST_WITHIN_S):
             bodies = await fetch_list(entry, fetcher, ())
@@ -250,7 +255,8 @@ async def _check_market(settings: Settings, options: SmokeOptions, entry: Venue,
         entry.venue, raw_topic(entry.venue).name, partition_count=1, settings=settings.producer, outlet=tally,
         now_us=now_us,
     )  # fmt: skip
-    producer = make_producer(settings.model_copy(update={"venues": (few,)}), {entry.venue: intake}, client)
+    alone = settings.model_copy(update={"venues": (few,)})
+    producer = make_producer(alone, {entry.venue: intake}, client, addresses=addresses)
     tally.heard = producer.take_command
     await _run(producer, options.seconds)
     return _finding(few, producer.captures[0], tally, options.seconds)

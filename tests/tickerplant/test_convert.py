@@ -186,6 +186,13 @@ def test_of_an_archive_the_market_that_was_asked_for_alone_is_converted(
     assert (summary["frames"], summary["dead_letters"]) == (1, 0)
 
 
+def test_an_archive_without_the_market_is_told(tmp_path: Path) -> None:
+    with pytest.raises(UserError, match=r"nothing of coinm here, but of .*spot.*: say --market"):
+        convert(archive(tmp_path / "raw.parquet"), tmp_path / "out", "coinm")
+
+    assert list((tmp_path / "out").iterdir()) == []
+
+
 def test_an_archive_of_another_venue_is_told(tmp_path: Path) -> None:
     with pytest.raises(UserError, match="an archive of OKX: say --venue okx"):
         convert(archive(tmp_path / "raw.parquet", "OKX"), tmp_path / "out")

@@ -34,6 +34,20 @@ FILES: Final[dict[type[records.Record], str]] = {
     records.DeadLetter: "dead_letter",
 }
 ROWS_AT_ONCE: Final = 20_000
+SPOT: Final = frozenset({"Spot"})
+LINEAR: Final = frozenset({"LinearSwap", "LinearFuture"})
+INVERSE: Final = frozenset({"InverseSwap", "InverseFuture"})
+OPTIONS: Final = frozenset({"EuropeanOption"})
+DATED: Final = frozenset({"LinearFuture", "InverseFuture"})
+PERPETUAL: Final = frozenset({"LinearSwap", "InverseSwap"})
+MARKET_TYPES: Final[dict[str, frozenset[str]]] = {
+    "spot": SPOT, "spot_v1": SPOT, "exchange": SPOT, "advanced": SPOT, "usdm": LINEAR, "linear": LINEAR,
+    "coinm": INVERSE, "inverse": INVERSE, "coin": INVERSE, "swap": PERPETUAL, "perp": PERPETUAL, "option": OPTIONS,
+    "options": OPTIONS, "futures": LINEAR | INVERSE, "derivatives": LINEAR | INVERSE,
+    "GATE futures": LINEAR, "OKX futures": DATED,
+}  # fmt: skip
+"""What recordings of single messages call what is of a market: of that venue, or of any."""
+KNOWN_TYPES: Final = frozenset().union(*MARKET_TYPES.values())
 MAGIC: Final = b"PAR1"
 SECOND_US: Final = 1_000_000
 STILL_US: Final = 10 * SECOND_US  # a recorder that wrote nothing for so long may have stood still
@@ -108,11 +122,13 @@ class ParquetFolder:
 def convert_files(conversion: Conversion) -> dict[str, Any]:
     """Convert and return a summary: frames (CLOCK left out), rows by file, ticks by kind, gaps, dead letters, seconds.
 
+    Frames that are of other markets, as an archive or a recording of single messages says, are counted by what it calls
+    these in `left_out`.
     Lines that cannot be read (the recorder was killed, the copy was cut) are left out; `damaged` in the summary counts
     them and `first_damage` says where the first one is.
 
     Raises:
-        UserError: unknown venue or market, a file that is missing or of no known format.
+        UserError: unknown venue or market, a file that is missing or of no known format; or there is nothing of the market.
     """
     _check(conversion)
     began_s = time.monotonic()
@@ -121,8 +137,9 @@ def convert_files(conversion: Conversion) -> dict[str, Any]:
     except OSError as error:
         raise UserError(f"{conversion.out} cannot be written: {error.strerror}; see --out") from None
     damage: list[RecordingError] = []
+    left_out = Counter[str]()
     try:
-        _convert(conversion, folder, counts, damage)
+        _convert(conversion, folder, counts, damage, left_out)
         folder.close()
     except BaseException:
         folder.discard()
@@ -137,6 +154,7 @@ def convert_files(conversion: Conversion) -> dict[str, Any]:
         "rows": dict(folder.rows),
         "gaps": counts["GAP"],
         "dead_letters": folder.rows["dead_letter"],
+        "left_out": dict(left_out),
         "damaged": len(damage),
         "first_damage": str(damage[0]) if damage else "",
         "seconds": round(seconds, 3),
@@ -145,10 +163,15 @@ def convert_files(conversion: Conversion) -> dict[str, Any]:
     }
 
 
-def _convert(conversion: Conversion, folder: ParquetFolder, counts: Counter[str], damage: list[RecordingError]) -> None:
+def _convert(
+    conversion: Conversion,
+    folder: ParquetFolder,
+    counts: Counter[str],
+    damage: list[RecordingError],
+    left_out: Counter[str],
+) -> None:
     pipelines: dict[tuple[str, int], Pipeline] = {}
-    markets: set[str] = set()
-    for archived in _raw_records(conversion, damage, markets):
+    for archived in _raw_records(conversion, damage, left_out):
         place = (archived.topic, archived.partition)
         if place not in pipelines:
             pipelines[place] = Pipeline(conversion.venue.upper(), *place, assume_instruments=True)
@@ -159,8 +182,9 @@ def _convert(conversion: Conversion, folder: ParquetFolder, counts: Counter[str]
             counts["unusable_records"] += 1
             continue
         _keep(derived, folder, counts)
-    if markets and conversion.market not in markets:
-        raise UserError(f"there is nothing of {conversion.market} here, but of {', '.join(sorted(markets))}: say --market")
+    if left_out and not counts["frames"]:
+        others = ", ".join(sorted(left_out))
+        raise UserError(f"there is nothing of the market {conversion.market} here, but of {others}: see --market")
     for pipeline in pipelines.values():
         _keep(pipeline.finish(), folder, counts)
 
@@ -172,13 +196,9 @@ def _keep(derived: Iterable[records.Derived], folder: ParquetFolder, counts: Cou
 
 
 def _raw_records(
-    conversion: Conversion, damage: list[RecordingError], markets: set[str]
+    conversion: Conversion, damage: list[RecordingError], left_out: Counter[str]
 ) -> Iterator[ArchivedRecord]:
-    """Yield raw records of all files; each recorded frame is a record of its own, so that it keeps its own time.
-
-    Args:
-        markets: is told those that archives have something of.
-    """
+    """Yield raw records of all files; each recorded frame is a record of its own, so that it keeps its own time."""
     topic = raw_topic(conversion.venue).name
     offset = 0
     if conversion.instruments is not None:
@@ -188,19 +208,30 @@ def _raw_records(
         if _is_archive(path):
             try:
                 for archived in raw_frames(pq.read_table(path)):
-                    markets.update(each.market for each in archived.record.sources if each.market)
-                    yield archived._replace(record=_of_market(conversion, path, archived.record))
+                    yield archived._replace(record=_of_market(conversion, path, archived.record, left_out))
             except (ArchiveError, OSError, pa.ArrowException) as error:
                 raise UserError(f"{path} cannot be read: {str(error).partition(chr(10))[0]}") from None
             continue
         numbers: Counter[str] = Counter()
-        frames = read_recording(path, conversion.market, on_damage=damage.append)
+        read = read_recording(path, conversion.market, on_damage=damage.append)
+        frames = (each for each in read if _is_of_market(conversion, each.market_type, left_out))
         for frame in with_clock(frames) if len(conversion.files) == 1 else frames:
             yield ArchivedRecord(topic, 0, offset, _raw_record(conversion, path, frame, numbers))
             offset += 1
 
 
-def _of_market(conversion: Conversion, path: Path, record: records.RawFrames) -> records.RawFrames:
+def _is_of_market(conversion: Conversion, market_type: str, left_out: Counter[str]) -> bool:
+    """Tell whether a message is of the market, as far as its recording says what it is of; one that is not is counted."""
+    if market_type not in KNOWN_TYPES:
+        return True
+    own = MARKET_TYPES.get(f"{conversion.venue.upper()} {conversion.market}") or MARKET_TYPES[conversion.market]
+    left_out[market_type] += market_type not in own
+    return market_type in own
+
+
+def _of_market(
+    conversion: Conversion, path: Path, record: records.RawFrames, left_out: Counter[str]
+) -> records.RawFrames:
     """Leave out frames of other markets; CLOCK frames are of none.
 
     Raises:
@@ -211,6 +242,7 @@ def _of_market(conversion: Conversion, path: Path, record: records.RawFrames) ->
     wanted = {number for number, each in enumerate(record.sources) if each.market in {"", conversion.market}}
     if len(wanted) == len(record.sources):
         return record
+    left_out.update(record.sources[each.source].market for each in record.frames if each.source not in wanted)
     return structs.replace(record, frames=[each for each in record.frames if each.source in wanted])
 
 

@@ -69,6 +69,7 @@ FACTS: Final[dict[str, Facts]] = {
 RULE: Final = FirstIdRule()
 SIDES: Final[dict[str, Side]] = {"buy": "BUY", "sell": "SELL"}
 SECONDS_DIGITS: Final = 11  # at most, of a time
+RETIRED: Final = (b'{"method":"', b'{"method": "')
 BOOK_UPDATE: Final = b".order_book_update"
 CHANNEL_BYTES: Final = 160  # within which a message mostly names its channel
 
@@ -109,6 +110,8 @@ def parse(market: str, frame: Frame, memory: Memory) -> Items:
     try:
         envelope = wire.ENVELOPE.decode(frame.payload)
     except MALFORMED as error:
+        if frame.payload.startswith(RETIRED):
+            raise FrameError("a message of the API before v4, which Gate retired") from None
         raise FrameError(f"no message of a channel: {error}") from error
     if envelope.error is not None and envelope.error.code:
         return [notice(frame.payload)]

@@ -82,6 +82,7 @@ FACTS: Final[dict[str, Facts]] = {
     ),
 }
 SIDES: Final[dict[str, Side]] = {"buy": "BUY", "sell": "SELL"}
+RETIRED: Final = b'{"table":"'
 BOOKS: Final = frozenset({"books", "books-l2-tbt", "books50-l2-tbt"})
 BESTS: Final = frozenset({"bbo-tbt", "books5"})
 HOUR_INTERVALS: Final = {"H": "h", "D": "d", "W": "w"}
@@ -148,6 +149,8 @@ def _answer(payload: bytes) -> Items:
     try:
         answer = wire.ANSWER.decode(payload)
     except MALFORMED as error:
+        if payload.startswith(RETIRED):
+            raise FrameError("a message of the API before v5, which OKX retired") from None
         raise FrameError(f"neither a channel's message nor an answer: {error}") from error
     if answer.event in {"error", "notice", "channel-conn-count-error"}:
         return [notice(payload)]

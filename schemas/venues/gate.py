@@ -76,6 +76,8 @@ def assumed_instrument(market: str, venue_symbol: str, event_time_us: int) -> In
         raise SymbolError(f"{venue_symbol}: Gate has no market {market}, but {', '.join(MARKETS)}")
     worth = ASSUMED_WORTH.get(venue_symbol, 1.0)
     contract = _named(market, venue_symbol, worth, is_inverse=is_inverse(venue_symbol))
+    if market != "spot" and contract.is_inverse != (market == "inverse"):
+        raise SymbolError(f"{venue_symbol} is none of the market {market}")
     return make_instrument((VENUE, market, venue_symbol), contract, event_time_us, is_assumed=True)
 
 

@@ -100,7 +100,14 @@ def assumed_instrument(market: str, venue_symbol: str, event_time_us: int) -> In
     """
     if market not in MARKETS:
         raise SymbolError(f"{venue_symbol}: HTX has no market {market}, but {', '.join(MARKETS)}")
-    contract = Contract(*split_pair(venue_symbol.upper(), QUOTES)) if market == "spot" else _named(venue_symbol, None)
+    if market == "spot":
+        if "-" in venue_symbol:
+            raise SymbolError(f"{venue_symbol[:40]!r} is a contract, none of the market spot")
+        contract = Contract(*split_pair(venue_symbol.upper(), QUOTES))
+    else:
+        contract = _named(venue_symbol, None)
+        if contract.is_inverse != (market == "coin"):
+            raise SymbolError(f"{venue_symbol} is none of the market {market}")
     return make_instrument((VENUE, market, venue_symbol), contract, event_time_us, is_assumed=True)
 
 

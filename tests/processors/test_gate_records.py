@@ -144,6 +144,13 @@ def test_an_old_candle_of_several_prices_is_a_dead_letter(new_run: Any) -> None:
     assert "until 2022" in only(run.of(DeadLetter), "reason")[0]
 
 
+def test_a_protocol_that_was_retired_is_named_in_the_dead_letter(new_run: Any) -> None:
+    run = new_run("spot", "GATE")
+    run.say({"method": "trades.update", "params": ["BTC_USDT", []], "id": None})
+
+    assert "before v4" in only(run.of(DeadLetter), "reason")[0]
+
+
 def test_a_liquidation(say: Any) -> None:
     assert only(say("futures", "liquidation").of(Derivative), "kind", "side", "value", "quantity") == (
         "LIQUIDATION", "SELL", 59990.5, pytest.approx(0.03),

@@ -244,6 +244,13 @@ def test_the_checksum_is_that_of_the_documents_example() -> None:
     assert Crc32().of(bids, asks, instrument) == -1881014294
 
 
+def test_a_protocol_that_was_retired_is_named_in_the_dead_letter(new_run: Any) -> None:
+    run = new_run("spot", "OKX")
+    run.say({"table": "spot/trade", "data": []})
+
+    assert ["before v5" in each.reason for each in run.of(DeadLetter)] == [True]
+
+
 def test_answers_of_rest_that_are_none_are_told(new_run: Any) -> None:
     run = new_run("spot", "OKX")
     url = "https://www.okx.com/api/v5/market/history-trades?instId=BTC-USDT&type=1"

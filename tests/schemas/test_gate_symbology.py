@@ -78,3 +78,9 @@ def test_what_is_no_list_is_refused(text: bytes) -> None:
 def test_a_name_that_tells_nothing_is_refused(name: str) -> None:
     with pytest.raises(SymbolError):
         gate.assumed_instrument("futures", name, 0)
+
+
+@pytest.mark.parametrize(("market", "name"), [("futures", "BTC_USD"), ("inverse", "BTC_USDT")])
+def test_a_contract_of_another_market_is_refused(market: str, name: str) -> None:
+    with pytest.raises(SymbolError, match="none of the market"):
+        gate.assumed_instrument(market, name, 0)

@@ -59,7 +59,11 @@ def test_what_is_no_list_is_refused(text: bytes) -> None:
         htx.read_list("spot", text, 0)
 
 
-@pytest.mark.parametrize(("market", "name"), [("spot", "usdt"), ("coin", "BTC_CQ"), ("linear", "BTC-USDT-269999")])
+@pytest.mark.parametrize(
+    ("market", "name"),
+    [("spot", "usdt"), ("coin", "BTC_CQ"), ("linear", "BTC-USDT-269999"), ("spot", "BTC-USDT"), ("linear", "BTC-USD"),
+     ("coin", "BTC-USDT")],
+)  # fmt: skip
 def test_a_name_that_tells_nothing_is_refused(market: str, name: str) -> None:
     with pytest.raises(SymbolError):
         htx.assumed_instrument(market, name, 0)

@@ -13,7 +13,8 @@ import pytest
 
 from schemas.arrow import arrow_schema
 from schemas.records import Depth, RawFrames, Tick
-from tickerplant.convert import Conversion, convert_files
+from schemas.venues import SYMBOLOGIES
+from tickerplant.convert import MARKET_TYPES, Conversion, convert_files
 from tickerplant.errors import UserError
 
 TIME_NS = 1_723_161_255_000_000_000
@@ -184,10 +185,32 @@ def test_of_an_archive_the_market_that_was_asked_for_alone_is_converted(
 
     assert [row["symbol"] for row in rows(tmp_path / "out", "tick")] == [symbol]
     assert (summary["frames"], summary["dead_letters"]) == (1, 0)
+    assert summary["left_out"] == {"usdm" if market == "spot" else "spot": 1}
+
+
+def test_of_single_messages_those_of_the_market_alone_are_converted(tmp_path: Path) -> None:
+    path = tmp_path / "binance.jsonl"
+    types = ("Spot", "LinearSwap", "LinearFuture", "EuropeanOption", "Unheard")
+    lines = [{"market_type": each, "raw": json.dumps(trade(number), separators=(",", ":"))} for number, each in enumerate(types, 1)]
+    path.write_text("\n".join(map(json.dumps, lines)), encoding="utf-8")
+
+    summary = convert(path, tmp_path / "out", "usdm")
+
+    assert [row["trade_id"] for row in rows(tmp_path / "out", "tick")] == ["2", "3", "5"]
+    assert summary["left_out"] == {"Spot": 1, "EuropeanOption": 1}
+    with pytest.raises(UserError, match="nothing of the market coinm here"):
+        path.write_text(json.dumps(lines[0]), encoding="utf-8")
+        convert(path, tmp_path / "out", "coinm")
+
+
+def test_every_market_has_names_for_what_single_messages_are_of() -> None:
+    markets = {market for venue in SYMBOLOGIES.values() for market in venue.MARKETS}
+
+    assert markets <= set(MARKET_TYPES)
 
 
 def test_an_archive_without_the_market_is_told(tmp_path: Path) -> None:
-    with pytest.raises(UserError, match=r"nothing of coinm here, but of .*spot.*: say --market"):
+    with pytest.raises(UserError, match="nothing of the market coinm here, but of spot, usdm: see --market"):
         convert(archive(tmp_path / "raw.parquet"), tmp_path / "out", "coinm")
 
     assert list((tmp_path / "out").iterdir()) == []

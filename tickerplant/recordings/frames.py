@@ -22,6 +22,7 @@ class RecordedFrame(msgspec.Struct, frozen=True, gc=False):
         request: URL of HTTP, INSTRUMENTS and CONNECT frames, and of SENT ones where the recorder noted it; else empty.
         payload: the bytes exactly as they came; empty for CONNECT.
         connection: the file that the frame stands in.
+        market_type: what the recording says that a message is of, in its own words; empty = it does not say.
     """
 
     recv_time_us: int
@@ -29,6 +30,7 @@ class RecordedFrame(msgspec.Struct, frozen=True, gc=False):
     request: str
     payload: bytes
     connection: str
+    market_type: str = ""
 
 
 class RecordingError(UserError):

@@ -1,7 +1,7 @@
 """Files of one JSON message a line → frames, as they stand or inside of an envelope that tells more.
 
 {...}, [...]                                the message itself; its receive time is not known: 0
-{"raw": "...", ...}                         the message as text
+{"raw": "...", ...}                         the message as text, of the market that `market_type` tells
 {"localTimestamp": ISO, "message": ...}     with its receive time
 """
 
@@ -23,6 +23,7 @@ class _Envelope(msgspec.Struct, rename="camel"):
     raw: str | None = None
     message: msgspec.Raw | None = None
     local_timestamp: datetime | None = None
+    market_type: str = msgspec.field(name="market_type", default="")
 
 
 _ENVELOPE = msgspec.json.Decoder(_Envelope)
@@ -52,17 +53,17 @@ def read(path: Path, market: str, on_damage: OnDamage) -> Iterator[RecordedFrame
 
 def _frame(line: bytes, connection: str) -> RecordedFrame:
     _ANY.decode(line)
-    time_us, payload = 0, line
+    time_us, payload, market_type = 0, line, ""
     if line[:1] == b"{":
         try:
             envelope = _ENVELOPE.decode(line)
         except msgspec.ValidationError:  # a message with fields of these names
             envelope = _Envelope()
         if envelope.raw is not None:
-            payload = envelope.raw.encode()
+            payload, market_type = envelope.raw.encode(), envelope.market_type
         elif envelope.message is not None and envelope.local_timestamp is not None:
             payload, time_us = bytes(envelope.message), _time_us(envelope.local_timestamp)
-    return RecordedFrame(time_us, "MESSAGE", "", payload, connection)
+    return RecordedFrame(time_us, "MESSAGE", "", payload, connection, market_type)
 
 
 def _time_us(instant: datetime) -> int:

@@ -71,10 +71,10 @@ class Control:
         return found
 
     def switch(self, target: Target, *, is_started: bool, reason: str) -> list[ControlWanted]:
-        """Start or stop a market (no symbols) or symbols, whatever channels are wished."""
+        """Start or stop a market (no symbols, or `*`) or symbols, whatever channels are wished."""
         market = self._market(target)
-        names = self._names(market, target.symbols) or [""]
-        return self._wish(market, [(name, "") for name in names], is_wanted=is_started, reason=reason)
+        names = ["" if name == ALL else name for name in self._names(market, target.symbols)]
+        return self._wish(market, [(name, "") for name in names or [""]], is_wanted=is_started, reason=reason)
 
     def subscribe(self, target: Target, *, reason: str) -> list[ControlWanted]:
         """Wish channels of symbols."""

@@ -11,6 +11,7 @@ import tomli_w
 from click.testing import CliRunner
 
 from producers.commands import Commands, Said
+from producers.wishes import Wishes
 from schemas.records import ControlCommand, ControlWanted, Instrument
 from schemas.topics import COMMAND, INSTRUMENT, WANTED
 from schemas.venues.binance import assumed_instrument
@@ -42,6 +43,16 @@ def test_what_is_unknown_is_told_before_any_server_is_asked(target: Target, text
     for ask in (Control(SETTINGS).subscribe, Control(SETTINGS).unsubscribe, Control(SETTINGS).resnapshot):
         with pytest.raises(UserError, match=text):
             ask(target, reason="test")
+
+
+@pytest.mark.parametrize("symbols", [(), ("*",)])
+def test_all_symbols_are_stopped_as_the_market(monkeypatch: pytest.MonkeyPatch, symbols: tuple[str, ...]) -> None:
+    monkeypatch.setattr(Control, "_write", lambda *_: None)
+    (said,) = Control(SETTINGS).switch(Target(venue="bybit", symbols=symbols), is_started=False, reason="test")
+    wishes = Wishes()
+    wishes.note(said.venue_symbol, said.channel, is_wanted=said.is_wanted)
+
+    assert wishes.is_stopped("BTCUSDT")
 
 
 def test_a_mistake_on_the_command_line_is_one_line_and_exit_code_2(tmp_path: Path) -> None:

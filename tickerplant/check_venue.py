@@ -174,7 +174,6 @@ def _channels(venue: str) -> Problems:
             if not wire.stream_url(market, each, "ws://127.0.0.1:1").startswith("ws://127.0.0.1:1"):
                 yield f"{market} {each}: the URL does not begin with the one that settings give"
 
-
     kinds = {kind_of(wire.full_channel(m, each) or "") for m in wire.MARKETS for each in wire.CHANNELS[m]}
     for name in ("QUIET_CHANNELS", "SHARED_CHANNELS"):
         for kind in sorted(getattr(wire, name) - kinds):

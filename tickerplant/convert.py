@@ -128,7 +128,7 @@ def convert_files(conversion: Conversion) -> dict[str, Any]:
     them and `first_damage` says where the first one is.
 
     Raises:
-        UserError: unknown venue or market, a file that is missing or of no known format; or there is nothing of the market.
+        UserError: unknown venue or market; a file that is missing, of no known format, or has nothing of the market.
     """
     _check(conversion)
     began_s = time.monotonic()
@@ -221,7 +221,7 @@ def _raw_records(
 
 
 def _is_of_market(conversion: Conversion, market_type: str, left_out: Counter[str]) -> bool:
-    """Tell whether a message is of the market, as far as its recording says what it is of; one that is not is counted."""
+    """Tell whether a message is of the market, as far as its recording says; one that is not is counted."""
     if market_type not in KNOWN_TYPES:
         return True
     own = MARKET_TYPES.get(f"{conversion.venue.upper()} {conversion.market}") or MARKET_TYPES[conversion.market]

@@ -87,7 +87,9 @@ def test_connections_are_opened_no_faster_than_the_venue_allows_and_not_all_at_o
 @pytest.mark.parametrize(
     ("name", "market", "most"), [("COINBASE", "exchange", 8), ("COINBASE", "advanced", 8), ("DERIBIT", "options", 5)]
 )
-def test_all_connections_together_say_no_more_in_a_second_than_an_address_may(name: str, market: str, most: int) -> None:
+def test_all_connections_together_say_no_more_in_a_second_than_an_address_may(
+    name: str, market: str, most: int
+) -> None:
     longest = max(len(list(asks(VENUES[name], plan))) for plan in planned(name, market))
 
     assert longest * VENUES[name].LIMITS[market].connects_per_s <= most

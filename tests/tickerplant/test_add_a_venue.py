@@ -36,9 +36,7 @@ NOW_US = 1_723_161_255_001_000
 ENTRY = Venue(venue="example", market="spot", symbols=("*",), channels=("trade",))
 
 
-LIMITLESS = Limits(
-    streams_per_connection=1, streams_per_request=1, messages_per_s=0.0, weight_per_window=1, life_s=1.0
-)
+LIMITLESS = Limits(streams_per_connection=1, streams_per_request=1, messages_per_s=0.0, weight_per_window=1, life_s=1.0)
 
 
 class Deaf(Talk):

@@ -191,15 +191,16 @@ def test_of_an_archive_the_market_that_was_asked_for_alone_is_converted(
 def test_of_single_messages_those_of_the_market_alone_are_converted(tmp_path: Path) -> None:
     path = tmp_path / "binance.jsonl"
     types = ("Spot", "LinearSwap", "LinearFuture", "EuropeanOption", "Unheard")
-    lines = [{"market_type": each, "raw": json.dumps(trade(number), separators=(",", ":"))} for number, each in enumerate(types, 1)]
+    bodies = [json.dumps(trade(number), separators=(",", ":")) for number in range(1, len(types) + 1)]
+    lines = [{"market_type": each, "raw": body} for each, body in zip(types, bodies, strict=True)]
     path.write_text("\n".join(map(json.dumps, lines)), encoding="utf-8")
 
     summary = convert(path, tmp_path / "out", "usdm")
 
     assert [row["trade_id"] for row in rows(tmp_path / "out", "tick")] == ["2", "3", "5"]
     assert summary["left_out"] == {"Spot": 1, "EuropeanOption": 1}
+    path.write_text(json.dumps(lines[0]), encoding="utf-8")
     with pytest.raises(UserError, match="nothing of the market coinm here"):
-        path.write_text(json.dumps(lines[0]), encoding="utf-8")
         convert(path, tmp_path / "out", "coinm")
 
 

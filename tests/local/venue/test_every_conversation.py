@@ -1,4 +1,4 @@
-"""What each dialect answers is read as the answer that it is by the producer's dialogue of the venue; without sockets."""
+"""What each dialect answers is read as the answer that it is by the venue's dialogue of producers; without sockets."""
 
 from collections import deque
 from collections.abc import Iterable, Iterator, Sequence

@@ -45,7 +45,8 @@ def run(settings: Settings, *, is_patient: bool = False) -> None:
     """Capture until SIGTERM or SIGINT; what was read is delivered then.
 
     Args:
-        is_patient: wait for broker and registry as long as they are away, instead of raising.
+        is_patient: wait for broker and registry as long as they are away, and for symbols of one entry of several until
+            they are listed, instead of raising.
 
     Raises:
         UserError: nothing or something unknown is to be captured, or the deployment lacks a topic or schema.
@@ -62,7 +63,7 @@ def run(settings: Settings, *, is_patient: bool = False) -> None:
             partition_count(settings, topic.name)
         intakes = {name: _intake(settings, name, registry, publisher) for name in venues}
         try:
-            uvloop.run(_run(settings, intakes, registry, health))
+            uvloop.run(_run(settings, intakes, registry, health, is_patient=is_patient))
         finally:  # what was read is delivered, whatever ended the reading
             left = publisher.flush(FLUSH_S)
             if left:
@@ -196,14 +197,19 @@ def make_producer(
     *,
     refresh_s: float = REFRESH_S,
     addresses: Addresses | None = None,
+    is_patient: bool = False,
 ) -> Producer:
     """Set up the captures of all entries; those that the venue counts together share its limits.
 
     Args:
         addresses: what was left of these limits by others of this process; None = there are none.
+        is_patient: one entry of several may wait until something of it is listed.
     """
     start = base36(now_us() // 1000)
-    run_of_process = Run(settings=settings.producer, start=start, numbers=count(), refresh_s=refresh_s)
+    is_strict = not is_patient or len(settings.venues) == 1
+    run_of_process = Run(
+        settings=settings.producer, start=start, numbers=count(), refresh_s=refresh_s, is_strict=is_strict
+    )
     fetchers: dict[tuple[tuple[str, str], str | None], Fetcher] = {}
     wishes: dict[tuple[str, str], Wishes] = {}
     captures = []
@@ -234,12 +240,14 @@ def base36(number: int) -> str:
     return digits or "0"
 
 
-async def _run(settings: Settings, intakes: dict[str, Intake], registry: Registry, health: Health) -> None:
+async def _run(
+    settings: Settings, intakes: dict[str, Intake], registry: Registry, health: Health, *, is_patient: bool
+) -> None:
     loop, stop = asyncio.get_running_loop(), asyncio.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, stop.set)
     async with httpx.AsyncClient() as client:
-        producer = make_producer(settings, intakes, client)
+        producer = make_producer(settings, intakes, client, is_patient=is_patient)
 
         def heard(said: Said) -> None:
             loop.call_soon_threadsafe(producer.take, said)

@@ -18,6 +18,7 @@ from producers.intake import Intake
 from producers.packer import Lane
 from producers.plan import (
     ConnectionPlan,
+    NotListedError,
     check_connections,
     find_wire,
     listed_instruments,
@@ -53,6 +54,7 @@ class Run:
         start: names this run, e.g. its start time in base 36.
         numbers: numbers connections, each once.
         claims: what each capture wants.
+        is_strict: an entry of which nothing is listed ends the process; else the others go on without it.
     """
 
     settings: Producer
@@ -62,6 +64,7 @@ class Run:
     now_us: NowUs = now_us
     chance: Callable[[], float] = random.random
     claims: Claims = field(default_factory=Claims)
+    is_strict: bool = True
 
 
 class Capture:
@@ -238,6 +241,11 @@ class Capture:
         """
         try:
             return self._wanted(is_first=self._is_first)
+        except NotListedError as error:
+            if self._run.is_strict:
+                raise
+            self._tell_not_planned(error)
+            return []
         except UserError as error:
             if not self._wishes.added():
                 raise

@@ -17,6 +17,10 @@ from tickerplant.settings import Venue
 NEAR: Final = 3  # names that are suggested for an unknown one
 
 
+class NotListedError(UserError):
+    """Nothing of what an entry names is listed."""
+
+
 @dataclass(frozen=True, kw_only=True)
 class ConnectionPlan:
     """One connection: its streams are all of one URL, one market and one partition."""
@@ -130,13 +134,13 @@ def obedient(venue: Venue, listed: Symbology, wishes: Wishes, *, is_first: bool)
         is_first: of the entries of its market: what the settings do not have goes to the first one.
 
     Raises:
-        UserError: no symbol of the settings is listed. Where others are, and of those that are wished besides, one that
-            is not is passed over: the venue may have ended it.
+        NotListedError: no symbol of the settings is listed. Where others are, and of those that are wished besides, one
+            that is not is passed over: the venue may have ended it.
     """
     wire, market = find_wire(venue), venue.market
     found, missing = listed_instruments(venue, listed)
     if missing and not found:
-        raise UserError(missing[0])
+        raise NotListedError(missing[0])
     words = dict.fromkeys(word_of(wire, market, each) or each for each in venue.channels)
     pairs = {(each.venue_symbol, word): (each, True) for each in found for word in words}
     for name, word in wishes.added() if is_first else ():

@@ -262,6 +262,26 @@ async def test_a_symbol_of_the_settings_that_is_not_listed_is_passed_over_until_
     assert venue.subscribed.count("btcusdt@trade") == 1
 
 
+async def test_an_entry_of_which_nothing_is_listed_waits_while_others_are_captured(
+    venue: Any, make_intake: Callable[..., Intake], client: httpx.AsyncClient, until: Any
+) -> None:
+    lists = [listing("BTC"), listing("BTC"), listing("BTC", "NEW")]
+    venue.rest["/api/v3/exchangeInfo"] = [web.Response(body=each) for each in lists]
+    urls = {"websocket_url": venue.websocket_url, "rest_url": venue.rest_url}
+    entries = tuple(
+        Venue(venue="BINANCE", market="spot", symbols=(name,), channels=("trade",), **urls)
+        for name in ("BTCUSDT", "NEWUSDT")
+    )
+    settings = Settings(producer=ProducerSettings(linger_ms=1.0), venues=entries)
+    intakes = {"BINANCE": make_intake(settings.producer, 1)}
+    async with running(make_producer(settings, intakes, client, refresh_s=0.05, is_patient=True)):
+        await until(lambda: {"btcusdt@trade", "newusdt@trade"} <= set(venue.subscribed))
+
+    venue.rest["/api/v3/exchangeInfo"] = [web.Response(body=listing("BTC"))]
+    with pytest.raises(UserError, match="does not list NEWUSDT"):
+        await make_producer(settings, intakes, client).run(asyncio.Event())
+
+
 async def test_wishes_beyond_what_the_venue_allows_do_not_keep_the_settings_from_starting(
     make: Any, venue: Any, until: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -14,7 +14,7 @@ from producers.venues import VENUES as WIRES
 from producers.wire import Answer, Ask, Dialogue, Stream
 from schemas.records import Instrument
 from tickerplant.local.venue import SyntheticOptions
-from tickerplant.local.venue.dialect import Action, Conversation, Endpoint, Handshake, Market, Now, Say
+from tickerplant.local.venue.dialect import Action, Close, Conversation, Endpoint, Handshake, Market, Now, Say
 from tickerplant.local.venue.dialects import DIALECTS, kucoin
 from tickerplant.local.venue.hub import Hub
 from tickerplant.local.venue.synthetic import SyntheticMarket
@@ -30,6 +30,8 @@ MARKETS: Final = [
 NO_SUCH: Final = "NOSUCHUSDT"
 TELLS_NO_REFUSAL: Final = frozenset({"BINANCE"})
 """Venues that take any stream, and then say nothing of it."""
+WANT_HEARTBEATS: Final = frozenset({"DERIBIT", "HTX", "HYPERLIQUID", "KUCOIN", "OKX"})
+"""Venues that cut a client which says nothing in a way of theirs."""
 
 
 @dataclass
@@ -43,8 +45,10 @@ class Talking:
     granted: list[str] = field(default_factory=list)
     refused: dict[str, str] = field(default_factory=dict)
     fatal: list[str] = field(default_factory=list)
+    is_cut: bool = False
+    now_s: float = 0.0
+    _said_s: float = 0.0  # by the venue
     _waiting: deque[Ask] = field(default_factory=deque)
-    _sent: int = 0
 
     def open(self) -> None:
         self._hear(self.conversation.open(self._now()))
@@ -55,12 +59,25 @@ class Talking:
         while self._waiting:
             ask = self._waiting.popleft()
             self.unanswered |= dict.fromkeys(ask.names)
-            self._sent += 1
             self._hear(self.conversation.receive(ask.payload, self._now()))
+
+    def live(self, seconds: int, *, is_mute: bool = False) -> None:
+        """Let time pass in which there is no market data."""
+        for _ in range(seconds * 2):
+            self.now_s += 0.5
+            if not is_mute:
+                self.say(Ask(payload=each) for each in self.dialogue.tick(int((NOW_MS + self.now_s * 1000) * 1000)))
+            self._hear(self.conversation.tick(self._now()))
+            if is_mute:
+                self._waiting.clear()
+            else:
+                self.say(())
 
     def _hear(self, actions: Iterable[Action]) -> None:
         for action in actions:
+            self.is_cut = self.is_cut or isinstance(action, Close)
             if isinstance(action, Say):
+                self._said_s = self.now_s
                 payload = self._as_sent(action)
                 if self.dialogue.stream_of(payload).decode() not in self.names:
                     self._read(self.dialogue.answer(payload) or Answer())
@@ -72,6 +89,7 @@ class Talking:
         return encode(payload) if encode else payload
 
     def _read(self, answer: Answer) -> None:
+        self._waiting.extend(Ask(payload=each) for each in answer.sends)
         if answer.refusal and not answer.refused:
             self.fatal.append(answer.refusal)
         for name in answer.subscribed:
@@ -84,7 +102,7 @@ class Talking:
                 self.refused[name] = answer.refusal
 
     def _now(self) -> Now:
-        return Now(NOW_MS, float(self._sent), 0.0)
+        return Now(NOW_MS + int(self.now_s * 1000), self.now_s, self.now_s - self._said_s)
 
 
 def instrument(name: str, market: str, symbol: str) -> Instrument:
@@ -141,3 +159,19 @@ def test_each_stream_is_granted_once_asked_for_again_refused_where_there_is_none
 
         assert list(talking.refused) == ([] if name in TELLS_NO_REFUSAL else [each.name for each in none])
         assert (talking.fatal, talking.unanswered) == ([], {})
+
+
+@pytest.mark.parametrize(("name", "market"), MARKETS)
+def test_a_connection_without_data_is_kept_by_what_the_dialogue_says_now_and_then(name: str, market: str) -> None:
+    made = SyntheticMarket(SyntheticOptions(symbols=1, markets=(market,)), DIALECTS[name], Hub(), lambda: NOW_MS * 1000)
+    symbols = [each.symbol for each in made.listings(market)]
+
+    for path, streams in planned(name, market, symbols):
+        talking, mute = (talk(name, market, made, path, streams) for _ in range(2))
+        for each in (talking, mute):
+            each.say(each.dialogue.subscribe(streams))
+        talking.live(300)
+        mute.live(300, is_mute=True)
+
+        assert not talking.is_cut
+        assert mute.is_cut is (name in WANT_HEARTBEATS)

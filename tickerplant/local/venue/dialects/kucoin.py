@@ -112,6 +112,7 @@ class KucoinConversation(Conversation):
         self._market = market
         self._symbols = symbols
         self._query = query
+        self._said_s = 0.0
 
     def open(self, now: Now) -> Iterable[Action]:
         """Welcome whoever has the token."""
@@ -122,7 +123,7 @@ class KucoinConversation(Conversation):
 
     def receive(self, message: bytes, now: Now) -> Iterable[Action]:
         """Answer a ping, subscribe, unsubscribe."""
-        del now
+        self._said_s = now.s
         try:
             request = msgspec.json.decode(message)
         except (msgspec.DecodeError, UnicodeDecodeError):
@@ -141,8 +142,8 @@ class KucoinConversation(Conversation):
         return [_say({"id": number, "type": "ack"}), *actions] if request.get("response") else actions
 
     def tick(self, now: Now) -> Iterable[Action]:
-        """Cut who has said nothing for a minute."""
-        return [Close(1001, "ping timeout")] if now.quiet_s > QUIET_MOST_S else []
+        """Cut who has said nothing for a minute, whatever it was sent."""
+        return [Close(1001, "ping timeout")] if now.s - self._said_s > QUIET_MOST_S else []
 
     def too_many(self) -> Iterable[Action]:
         """Ignore what is above the limit, without a word."""

@@ -19,6 +19,7 @@ from tickerplant.local.venue.dialect import (
     Ask,
     Book,
     BookChange,
+    Close,
     Conversation,
     Endpoint,
     Frame,
@@ -60,6 +61,7 @@ CANDLE: Final = re.compile(r"candle(?P<count>\d+)(?P<unit>[smHDWM])(utc)?")
 UNITS_MS: Final = {
     "s": 1000, "m": 60_000, "H": 3_600_000, "D": 86_400_000, "W": 604_800_000, "M": 30 * 86_400_000,
 }  # fmt: skip
+QUIET_MOST_S: Final = 30.0
 BOOK_LEVELS: Final = 400
 WORTH: Final = {"BTC": 0.01, "ETH": 0.1}
 WORTH_USD: Final = {"BTC": 100.0}
@@ -101,7 +103,12 @@ def writer(listing: Listing) -> Writer:
 
 
 class OkxConversation(Conversation):
-    """Each argument is answered by itself; a channel that does not exist is an error which names it."""
+    """Each argument is answered by itself; a channel that does not exist is an error which names it.
+
+    A connection that nothing is sent on is cut: who listens to what is quiet has to ask for pongs.
+    """
+
+    tick_s = 1.0
 
     def __init__(self, market: str, symbols: Symbols) -> None:
         self._market = market
@@ -122,6 +129,10 @@ class OkxConversation(Conversation):
         for argument in request.get("args") or []:
             actions += self._do(str(request["op"]), dict(argument), request.get("id"))
         return actions
+
+    def tick(self, now: Now) -> Iterable[Action]:
+        """Cut a connection on which nothing was sent for long."""
+        return [Close(4004, "No data received in 30s.")] if now.quiet_s > QUIET_MOST_S else []
 
     def maintenance(self, now: Now) -> Iterable[bytes]:
         """Write the notice of an upgrade."""

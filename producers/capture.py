@@ -27,7 +27,7 @@ from producers.plan import (
     revised,
     streams_of,
 )
-from producers.snapshots import URGENT, Snapshots
+from producers.snapshots import ROUTINE, URGENT, Snapshots
 from producers.websocket import FeedOptions
 from producers.wire import Missing, Request, Stream
 from producers.wishes import ALL, Wishes
@@ -155,14 +155,14 @@ class Capture:
         """Get a depth snapshot as soon as the venue's limits let; False = the symbol is not captured here.
 
         Args:
-            venue_symbol: "" = of all symbols.
+            venue_symbol: "" = of all symbols, behind those that are asked for by name.
             connection: where snapshots come on connections: on that of this name alone; "" = on all.
         """
         names = [venue_symbol] if venue_symbol else list(self._books)
         for name in names:
             for feed, stream in self._books.get(name, ()):
                 if self.wire.snapshot_by(stream.channel) == "rest":
-                    self._snapshots.ask(name, URGENT)
+                    self._snapshots.ask(name, URGENT if venue_symbol else ROUTINE)
                 else:
                     feed.resync(stream, connection)
         return any(name in self._books for name in names)

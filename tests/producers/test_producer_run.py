@@ -138,6 +138,21 @@ async def test_resnapshot_is_fetched_for_our_symbols_only(make: Any, venue: Any,
     assert sum("depth" in path for path in venue.rest_requests) == 2
 
 
+async def test_snapshots_of_all_symbols_wait_for_those_that_are_asked_for_by_name(
+    make: Any, venue: Any, outlet: Any, until: Any
+) -> None:
+    producer = make("*")
+    async with running(producer):
+        await until(lambda: len(outlet.frames("HTTP")) == 3)
+        for name in ("", "SOLUSDT"):
+            producer.take_command(
+                ControlCommand(event_time_us=1, venue="BINANCE", market="spot", venue_symbol=name, command="resnapshot")
+            )
+        await until(lambda: len(outlet.frames("HTTP")) == 6)
+
+    assert "symbol=SOLUSDT" in [path for path in venue.rest_requests if "/depth" in path][3]
+
+
 def trades(*ids: int) -> web.Response:
     return web.Response(body=json.dumps([{"id": each} for each in ids]))
 

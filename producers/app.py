@@ -205,7 +205,7 @@ def make_producer(
         addresses: what was left of these limits by others of this process; None = there are none.
         is_patient: one entry of several may wait until something of it is listed.
     """
-    start = base36(now_us() // 1000)
+    start = base36(now_us())  # tells apart two producers that are started together
     is_strict = not is_patient or len(settings.venues) == 1
     run_of_process = Run(
         settings=settings.producer, start=start, numbers=count(), refresh_s=refresh_s, is_strict=is_strict

@@ -2,6 +2,7 @@
 
 import asyncio
 import random
+from bisect import bisect_left
 from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
 from contextlib import suppress
@@ -234,35 +235,47 @@ class Capture:
         return await fetch_list(self.venue, self._fetcher, names)
 
     def _first_wanted(self) -> list[Stream]:
-        """List the wanted streams; where what was wished besides the settings cannot be had too, without that.
+        """List the wanted streams; none where that can wait until something of the entry is listed.
 
         Raises:
-            UserError: the settings alone cannot be served.
+            UserError: it cannot, or what the settings want cannot be had.
         """
         try:
-            return self._wanted(is_first=self._is_first)
+            return self._wanted()
         except NotListedError as error:
             if self._run.is_strict:
                 raise
             self._tell_not_planned(error)
             return []
-        except UserError as error:
-            if not self._wishes.added():
-                raise
-            self._tell_not_planned(error)
-            return self._wanted(is_first=False)
 
-    def _wanted(self, *, is_first: bool) -> list[Stream]:
-        """List the wanted streams, as far as the venue lets one address have them.
-
-        Args:
-            is_first: what is wished besides the settings is wanted too.
+    def _wanted(self) -> list[Stream]:
+        """List the wanted streams, as far as the venue lets one address have them: of wishes the latest are left out.
 
         Raises:
             UserError: no wanted symbol is listed, or one is another market's too; or there are more streams than the
                 venue lets us have.
         """
-        pairs = list(obedient(self.venue, self._listed, self._wishes, is_first=is_first))
+        added = self._added()
+        try:
+            return self._planned(len(added))
+        except UserError as error:
+            if not added or isinstance(error, NotListedError):
+                raise
+            self._planned(0)
+            fits = bisect_left(range(1, len(added)), 1, key=self._is_too_much)
+            self._tell_not_planned(error, added[fits:])
+            return self._planned(fits)
+
+    def _is_too_much(self, most_added: int) -> bool:
+        try:
+            self._planned(most_added)
+        except UserError:
+            return True
+        return False
+
+    def _planned(self, most_added: int) -> list[Stream]:
+        """Plan with so many of what is wished besides the settings."""
+        pairs = list(obedient(self.venue, self._listed, self._wishes, is_first=self._is_first, most_added=most_added))
         wanted = streams_of(self.venue, pairs, self._intake.partition_count)
         plans = revised(self.venue, [feed.plan for feed in self.feeds], wanted)
         count = sum(bool(plan.streams) for plan in plans)
@@ -286,7 +299,7 @@ class Capture:
 
     def _follow_wishes(self, tasks: asyncio.TaskGroup) -> None:
         """Do as is wished now; what is wished and not listed is looked up, and followed once it is."""
-        wished = [name for name, _ in self._wishes.added()] if self._is_first else []
+        wished = [name for name, _ in self._added()]
         if self._unlisted(wished) or (ALL in wished and not self._is_whole):
             self._wants_list.set()
         wanted = self._possible()
@@ -297,7 +310,7 @@ class Capture:
     def _tell_lacks(self) -> None:
         """Note what is wanted and not listed; what was not known of is told."""
         _, lacks = listed_instruments(self.venue, self._listed)
-        wished = [name for name, _ in self._wishes.added()] if self._is_first else []
+        wished = [name for name, _ in self._added()]
         lacks += [f"{name} is wished and not listed" for name in dict.fromkeys(self._unlisted(wished))]
         if news := [each for each in lacks if each not in self._lacks]:
             metrics.CONNECTOR_ERRORS.labels(self.wire.NAME, "not_listed").inc(len(news))
@@ -309,20 +322,24 @@ class Capture:
 
     def _names(self) -> list[str]:
         """Name the symbols that the settings and the wishes want."""
-        wished = (name for name, _ in self._wishes.added()) if self._is_first else ()
-        return [*self.venue.symbols, *wished]
+        return [*self.venue.symbols, *(name for name, _ in self._added())]
+
+    def _added(self) -> list[tuple[str, str]]:
+        """List what is wished of this entry besides the settings."""
+        return self._wishes.added() if self._is_first else []
 
     def _possible(self) -> list[Stream] | None:
         """List the wanted streams; None = it cannot be, which is told."""
         try:
-            return self._wanted(is_first=self._is_first)
+            return self._wanted()
         except UserError as error:
             self._tell_not_planned(error)
             return None
 
-    def _tell_not_planned(self, error: UserError) -> None:
+    def _tell_not_planned(self, error: UserError, left_out: Sequence[tuple[str, str]] = ()) -> None:
         metrics.CONNECTOR_ERRORS.labels(self.wire.NAME, "plan").inc()
-        self._log.error("not_planned", reason=str(error))
+        examples = [" ".join(each) for each in left_out[:EXAMPLES]]
+        self._log.error("not_planned", reason=str(error), wishes_left_out=len(left_out), examples=examples)
 
     def _serve(self, wanted: Sequence[Stream], tasks: asyncio.TaskGroup) -> None:
         """Carry the wanted streams and no others; those that stay are not touched."""

@@ -125,13 +125,16 @@ def streams_of(venue: Venue, wanted: Iterable[tuple[Instrument, str]], partition
     return list(found.values())
 
 
-def obedient(venue: Venue, listed: Symbology, wishes: Wishes, *, is_first: bool) -> Iterator[tuple[Instrument, str]]:
+def obedient(
+    venue: Venue, listed: Symbology, wishes: Wishes, *, is_first: bool, most_added: int | None = None
+) -> Iterator[tuple[Instrument, str]]:
     """List instruments and channels as the settings want them and `control.wanted` changes that.
 
     Of words that are one channel of the venue, each is wanted by itself: it ends with the last of them.
 
     Args:
         is_first: of the entries of its market: what the settings do not have goes to the first one.
+        most_added: so many of these wishes, the oldest; None = all.
 
     Raises:
         NotListedError: no symbol of the settings is listed. Where others are, and of those that are wished besides, one
@@ -143,7 +146,7 @@ def obedient(venue: Venue, listed: Symbology, wishes: Wishes, *, is_first: bool)
         raise NotListedError(missing[0])
     words = dict.fromkeys(word_of(wire, market, each) or each for each in venue.channels)
     pairs = {(each.venue_symbol, word): (each, True) for each in found for word in words}
-    for name, word in wishes.added() if is_first else ():
+    for name, word in wishes.added()[:most_added] if is_first else ():
         for each in _trading(venue, listed) if name == ALL else (listed.find(market, name),):
             if each is not None:
                 pairs.setdefault((each.venue_symbol, word), (each, False))

@@ -297,7 +297,7 @@ async def test_an_entry_of_which_nothing_is_listed_waits_while_others_are_captur
         await make_producer(settings, intakes, client).run(asyncio.Event())
 
 
-async def test_wishes_beyond_what_the_venue_allows_do_not_keep_the_settings_from_starting(
+async def test_of_wishes_beyond_what_the_venue_allows_the_latest_are_left_out_from_the_start_on(
     make: Any, venue: Any, until: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     few = replace(binance.LIMITS["spot"], streams_per_connection=1, connections=2)
@@ -308,8 +308,9 @@ async def test_wishes_beyond_what_the_venue_allows_do_not_keep_the_settings_from
     async with running(producer):
         await until(lambda: venue.subscribed == ["btcusdt@trade"])
         producer.take(wish("BTCUSDT", is_wanted=False))
-        producer.take(wish("SOLUSDT", is_wanted=False))
         await until(lambda: carried(producer) == {"ETHUSDT"})
+        producer.take(wish("ETHUSDT", is_wanted=False))
+        await until(lambda: carried(producer) == {"SOLUSDT"})
 
 
 async def test_wishes_are_followed_while_the_list_cannot_be_had(make: Any, venue: Any, until: Any) -> None:

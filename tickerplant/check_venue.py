@@ -133,7 +133,11 @@ def _whole(name: str, message: Any) -> Any:
 
 def _offers(venue: str) -> Problems:
     names, meaning, wire = SYMBOLOGIES[venue], MEANINGS[venue], WIRES[venue]
-    files = {"schemas": (SymbologyModule, names), "producers": (Wire, wire), "processors": (VenueModule, meaning)}
+    files: dict[str, tuple[type, object]] = {
+        "schemas": (SymbologyModule, names),
+        "producers": (Wire, wire),
+        "processors": (VenueModule, meaning),
+    }
     for folder, (protocol, module) in files.items():
         for name in sorted({*vars(protocol), *protocol.__annotations__}):
             if not name.startswith("_") and not hasattr(module, name):

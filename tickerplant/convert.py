@@ -225,8 +225,10 @@ def _is_of_market(conversion: Conversion, market_type: str, left_out: Counter[st
     if market_type not in KNOWN_TYPES:
         return True
     own = MARKET_TYPES.get(f"{conversion.venue.upper()} {conversion.market}") or MARKET_TYPES[conversion.market]
-    left_out[market_type] += market_type not in own
-    return market_type in own
+    if market_type in own:
+        return True
+    left_out[market_type] += 1
+    return False
 
 
 def _of_market(

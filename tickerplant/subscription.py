@@ -1,9 +1,11 @@
 """`tickerplant.subscribe`: records of a topic as typed objects, each once, in order; for loops and for asyncio."""
 
 import asyncio
+import threading
 import time
 from collections import deque
-from collections.abc import Collection
+from collections.abc import Callable, Collection
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import datetime
 from numbers import Integral
@@ -28,7 +30,7 @@ from schemas.records import (
 from schemas.topics import Topic, catalogue
 from schemas.venues import SYMBOLOGIES
 from sinks.position import Position, PositionError, read_position
-from tickerplant.errors import DependencyError, UserError
+from tickerplant.errors import DependencyError, TickerplantError, UserError
 from tickerplant.kafka import (
     Consumer,
     KafkaError,
@@ -42,6 +44,7 @@ from tickerplant.kafka import (
     refusal,
     settled,
 )
+from tickerplant.logs import logger
 from tickerplant.once import Once, SourceError, header_of
 from tickerplant.registry import Registry
 from tickerplant.settings import Settings, load_settings
@@ -53,6 +56,8 @@ POLL_S: Final = 0.1
 TIMEOUT_S: Final = 10.0
 COMMIT_S: Final = 5.0
 MOST_KEYS: Final = 100_000
+SKEW_MS: Final = 60_000
+"""Times of Kafka are of the processor's clock, those of records of the producer's: so much earlier is searched from."""
 FETCH: Final = {"fetch.queue.backoff.ms": 10}
 """A queue of 100,000 records lasts for less than the second that librdkafka else waits before it fetches again."""
 PASSING: Final = frozenset(
@@ -113,7 +118,12 @@ class Subscription(Generic[R]):
 
     The records of one symbol come in the venue's order, each once, whatever the processors went through. What the loop
     has finished with, is what a group's position tells: an exception inside of `with` leaves the record at hand for
-    the next time. Not thread-safe; one process a group.
+    the next time. Not thread-safe; one process a group. `anext` may be cancelled, as by `asyncio.wait_for`.
+
+    Attributes:
+        repeats: how many records were left out because they had come before.
+        lost: how many records of the topic had expired before they could be read; each such hole is a warning in the
+            log, too.
 
     Raises:
         UserError: the topic does not exist.
@@ -121,7 +131,7 @@ class Subscription(Generic[R]):
     """
 
     def __init__(self, settings: Settings, wish: Wish) -> None:
-        self.repeats = 0  # records that were left out because they had come before
+        self.repeats = self.lost = 0
         self._wish, self._keeps, self._takes_all = wish, wish.group is not None, wish.is_all
         self._address = settings.kafka.bootstrap_servers
         self._name = wish.topic.name + settings.kafka.topic_suffix
@@ -131,6 +141,8 @@ class Subscription(Generic[R]):
         self._wanted_keys: dict[bytes | str | None, bool] = {}
         self._fetched: deque[Message] = deque()
         self._committed_s = time.monotonic()
+        self._lock = threading.RLock()  # held by whoever uses the consumer
+        self._beside: asyncio.Future[None] | None = None  # what is done in a thread
         self._ends: dict[Place, int] = {}
         partitions = partition_count(settings, wish.topic.name)
         self._places: dict[int, Place] = {number: (self._name, number) for number in range(partitions)}
@@ -163,6 +175,8 @@ class Subscription(Generic[R]):
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
+        with suppress(TickerplantError):
+            await self._done_beside()
         await asyncio.to_thread(self.__exit__, kind, error, trace)
 
     def __iter__(self) -> Self:
@@ -176,6 +190,8 @@ class Subscription(Generic[R]):
             UserError: a record cannot be read, or Kafka refuses us.
         """
         since_s = time.monotonic()
+        if self._is_due(since_s):
+            self._keep_position()
         while (record := self._pop()) is None:
             if self._is_over(since_s):
                 raise StopIteration
@@ -188,34 +204,60 @@ class Subscription(Generic[R]):
     async def __anext__(self) -> R:
         """Wait for the next record, in a thread; raises StopAsyncIteration, and else as `__next__`."""
         since_s = time.monotonic()
+        if self._beside is not None:
+            await self._done_beside()
+        if self._is_due(since_s):
+            await self._do_beside(self._keep_position)
         while (record := self._pop()) is None:
             if self._is_over(since_s):
                 raise StopAsyncIteration
-            await asyncio.to_thread(self._fetch)
+            await self._do_beside(self._fetch)
         return record
+
+    async def _do_beside(self, work: Callable[[], None]) -> None:
+        self._beside = asyncio.ensure_future(asyncio.to_thread(work))
+        await self._done_beside()
+
+    async def _done_beside(self) -> None:
+        """Wait for what is done in a thread, if something is; a call that is cancelled leaves it to the next one.
+
+        Two fetches at a time would bring records in another order, and the filter would drop some of them.
+        """
+        if self._beside is None:
+            return
+        if not self._beside.done():
+            await asyncio.wait([self._beside])
+        done, self._beside = self._beside, None
+        if not done.cancelled():  # by the end of another event loop
+            done.result()
 
     def commit(self) -> None:
         """Keep the position after the record at hand now, not only every 5 s; without a group nothing is kept.
 
         Raises:
             DependencyError: Kafka does not take it.
+            UserError: it does not fit into a commit.
         """
-        self._finish_with_last()
-        self._committed_s = time.monotonic()
-        if self._wish.group is None or not self._done:
-            return
-        try:
-            offsets = [self._position(place, offset) for place, offset in self._done.items()]
-            self._consumer.commit(offsets=offsets, asynchronous=False)
-        except KafkaException as error:
-            raise DependencyError("kafka", self._address, f"position not kept: {error.args[0].str()}") from error
+        with self._lock:
+            self._finish_with_last()
+            self._committed_s = time.monotonic()
+            if self._wish.group is None or not self._done:
+                return
+            try:
+                offsets = [self._position(place, offset) for place, offset in self._done.items()]
+                self._consumer.commit(offsets=offsets, asynchronous=False)
+            except KafkaException as error:
+                raise DependencyError("kafka", self._address, f"position not kept: {error.args[0].str()}") from error
+            except PositionError as error:
+                raise UserError(f"too many sources feed one partition of {self._name}: {error}") from error
 
     def close(self) -> None:
-        """Keep the position and let go of the connections."""
-        try:
-            self.commit()
-        finally:
-            self._consumer.close()
+        """Keep the position and let go of the connections; raises as `commit`."""
+        with self._lock:  # not beneath a fetch in another thread
+            try:
+                self.commit()
+            finally:
+                self._consumer.close()
 
     def _pop(self) -> R | None:
         """Take the next wanted record of those fetched; None = there is none."""
@@ -264,29 +306,56 @@ class Subscription(Generic[R]):
         if header is not None:
             self._kept.is_new_header(place, header)
 
+    def _is_due(self, now_s: float) -> bool:
+        return self._keeps and now_s - self._committed_s > COMMIT_S
+
+    def _keep_position(self) -> None:
+        """Commit; where Kafka is away, the loop goes on, and it is tried again."""
+        try:
+            self.commit()
+        except DependencyError as error:
+            logger().warning("position not kept yet", group=self._wish.group, reason=str(error))
+
     def _is_over(self, since_s: float) -> bool:
         if not self._wish.follows and all(self._reached.get(place, 0) >= end for place, end in self._ends.items()):
             return True
         return self._wish.idle_s is not None and time.monotonic() - since_s >= self._wish.idle_s
 
     def _fetch(self) -> None:
-        if time.monotonic() - self._committed_s > COMMIT_S:
-            self.commit()
-        for message in self._consumer.consume(POLL_RECORDS, POLL_S):
-            error = message.error()
-            if error is None:
-                self._take(message)
-            elif is_end(error):  # records up to there may have expired, so that none tells
-                place = self._places[message.partition() or 0]
-                self._reached[place] = max(self._reached[place], self._ends[place])
-            elif error.code() not in PASSING:
-                raise UserError(f"Kafka refuses {self._name}: {error.str()}")
+        if self._is_due(time.monotonic()):
+            self._keep_position()
+        with self._lock:
+            for message in self._consumer.consume(POLL_RECORDS, POLL_S):
+                error = message.error()
+                if error is None:
+                    self._take(message)
+                elif is_end(error):
+                    self._reach_end(self._places[message.partition() or 0])
+                elif error.code() not in PASSING:
+                    raise UserError(f"Kafka refuses {self._name}: {error.str()}")
 
     def _take(self, message: Message) -> None:
         place, offset = self._places[message.partition() or 0], message.offset() or 0
+        if offset > self._reached[place]:
+            self._note_hole(place, offset)
         self._reached[place] = offset + 1
         if self._wish.follows or offset < self._ends[place]:
             self._fetched.append(message)
+
+    def _reach_end(self, place: Place) -> None:
+        """Note that nothing is left to read, also where the last records have expired, so that none tells."""
+        if self._reached[place] < self._ends[place]:
+            self._note_hole(place, self._ends[place])
+            self._reached[place] = self._ends[place]
+
+    def _note_hole(self, place: Place, end: int) -> None:
+        """Tell of offsets at which no record stands any more; what is compacted has such by its nature."""
+        if self._wish.topic.retention_ms is None:
+            return
+        first = self._reached[place]
+        self.lost += end - first
+        name = f"{self._name} [{place[1]}]"
+        logger().warning("records expired before they were read", topic=name, first=first, last=end - 1)
 
     def _starts(self, partitions: list[TopicPartition]) -> list[TopicPartition]:
         """Tell where to begin in each partition."""
@@ -304,7 +373,7 @@ class Subscription(Generic[R]):
         if start == "earliest":
             begins = [self._consumer.get_watermark_offsets(each, timeout=TIMEOUT_S)[0] for each in partitions]
             return [_at(each, begin) for each, begin in zip(partitions, begins, strict=True)]
-        times = [_at(each, start // 1000) for each in partitions]
+        times = [_at(each, max(0, start // 1000 - SKEW_MS)) for each in partitions]
         found = self._consumer.offsets_for_times(times, timeout=TIMEOUT_S)
         return [each if each.offset >= 0 else _at(each, self._ends[each.topic, each.partition]) for each in found]
 

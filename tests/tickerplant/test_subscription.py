@@ -108,6 +108,13 @@ def ended(own: Settings, **options: Any) -> list[int]:
         return ids(ticks)
 
 
+def expire(own: Settings, offset: int) -> None:
+    """Delete the ticks of partition 0 below an offset."""
+    gone = TopicPartition(TICK.name + own.kafka.topic_suffix, 0, offset)
+    admin = AdminClient({"bootstrap.servers": own.kafka.bootstrap_servers})  # held: its end would cancel the request
+    admin.delete_records([gone])[gone].result(30)
+
+
 @pytest.mark.stack
 def test_records_come_typed_and_in_order(own: Settings, write: Write) -> None:
     write(("BTC/USDT", offset) for offset in range(500))
@@ -184,13 +191,26 @@ def test_an_end_is_reached_where_all_that_was_left_to_read_has_expired(own: Sett
     write(("BTC/USDT", offset) for offset in (1, 2, 3))
     assert ended(own, from_="earliest", group="mine") == [1, 2, 3]
     write(("BTC/USDT", offset) for offset in (4, 5))
-    gone = TopicPartition(TICK.name + own.kafka.topic_suffix, 0, 5)
-    admin = AdminClient({"bootstrap.servers": own.kafka.bootstrap_servers})  # held: its end would cancel the request
-    admin.delete_records([gone])[gone].result(30)
+    expire(own, 5)
 
-    assert ended(own, group="mine") == []
+    with subscribe("cleaned.tick", settings=own, follow=False, group="theirs", from_="earliest") as ticks:
+        assert (ids(ticks), ticks.lost) == ([], 0)  # it never was to read them
+    with subscribe("cleaned.tick", settings=own, follow=False, group="mine") as ticks:
+        assert (ids(ticks), ticks.lost) == ([], 2)
     write([("BTC/USDT", 6)])
     assert ended(own, group="mine") == [6]
+
+
+@pytest.mark.stack
+def test_what_expired_before_it_was_read_is_told_with_the_next_record(own: Settings, write: Write) -> None:
+    write(("BTC/USDT", offset) for offset in range(3))
+    with subscribe("cleaned.tick", settings=own, from_="earliest", group="mine") as ticks:
+        assert next(ticks).sequence_id == 0
+    write(("BTC/USDT", offset) for offset in range(3, 9))
+    expire(own, 7)
+
+    with subscribe("cleaned.tick", settings=own, group="mine") as ticks:
+        assert (next(ticks).sequence_id, ticks.lost) == (7, 6)
 
 
 @pytest.mark.stack
@@ -236,6 +256,25 @@ async def test_it_serves_asyncio_without_blocking_the_loop(own: Settings, write:
 
     assert found == [1, 2]
     assert turns > 100
+
+
+@pytest.mark.stack
+async def test_waits_that_are_given_up_lose_no_record_and_keep_their_order(own: Settings, write: Write) -> None:
+    """Each leaves a fetch in a thread; beside another one, it would bring records in another order."""
+    write(("BTC/USDT", offset) for offset in range(3000))
+    found: list[int] = []
+    given_up = 0
+    async with subscribe("cleaned.tick", settings=own, from_="earliest", follow=False) as ticks:
+        while True:
+            try:
+                found.append((await asyncio.wait_for(anext(ticks), 0.001)).sequence_id)
+            except TimeoutError:
+                given_up += 1
+            except StopAsyncIteration:
+                break
+
+    assert given_up > 0
+    assert found == list(range(3000))
 
 
 @pytest.mark.stack

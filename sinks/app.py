@@ -30,7 +30,7 @@ from tickerplant.connect.api import Api
 from tickerplant.connect.names import chosen_topics, connector_of, effective
 from tickerplant.connect.serve import FileSteer, beside, common_port
 from tickerplant.connect.steering import Steering, Target
-from tickerplant.errors import UserError
+from tickerplant.errors import TickerplantError, UserError
 from tickerplant.health import PROBE_TIMEOUT_S, Health, watched
 from tickerplant.kafka import Publisher, cluster_id, partition_count
 from tickerplant.logs import logger
@@ -54,6 +54,7 @@ def run(settings: Settings, store: str, *, task: int = 0, stop: Event | None = N
 
     Raises:
         UserError: a server does not answer at start, a topic or table is missing, a setting does not fit.
+        TickerplantError: a topic was made anew under it, and is to be read from its start.
     """
     own = effective(settings, store)
     target = make_store(own, store)
@@ -78,7 +79,7 @@ def run(settings: Settings, store: str, *, task: int = 0, stop: Event | None = N
             try:
                 Task(own, target, health, worker, stopping).run()
             except LogWentBackError as error:
-                raise UserError(f"{error}: start the sink again") from error
+                raise TickerplantError(f"{error}: starting again") from error  # whoever supervises it does that
 
 
 def check_connector(connector: Connector, connector_class: str) -> None:

@@ -109,6 +109,7 @@ class Chunk:
             unread=self.unread_before,
             refused=refused,
             doubtful_below=self.doubtful_below,
+            life=self.span.generation,
         )
 
     def done(self, refused: Tally = NONE_REFUSED) -> Position:
@@ -119,6 +120,7 @@ class Chunk:
             unread=self.unread_after,
             refused=refused,
             doubtful_below=self.doubtful_below,
+            life=self.span.generation,
         )
 
 

@@ -21,6 +21,7 @@ from typing import Final, NamedTuple, Protocol
 import numpy as np
 
 from schemas.records import DeadLetter, SinkCommit
+from schemas.topics import STORED
 from sinks.chunk import Buffer, Chunk, Span
 from sinks.columns import Place
 from sinks.commits import Commits, is_told, sink_commit
@@ -49,6 +50,9 @@ QUIET_S: Final = 0.4
 STOP_S: Final = 5.0
 REST_S: Final = 0.2
 WRITES: Final = "writes"
+LOST: Final = "lost_records"
+REBUILD: Final = "tickerplant replay --from-archive, see docs/replay.md"
+COMPACTED: Final = frozenset(topic.name for topic in STORED if topic.retention_ms is None)
 BACKOFF_FIRST_S: Final = 0.1
 BACKOFF_MOST_S: Final = 5.0
 
@@ -115,6 +119,7 @@ class Lane:
         committed: next offset, as far as it is committed; None = nothing is.
         refused: rows that were offered to the store, and those that it refused.
         is_blocked: a record was met that stops the sink: nothing after it is taken.
+        due_offset: of the record that is to come; None = the first one there is.
     """
 
     buffer: Buffer
@@ -125,6 +130,7 @@ class Lane:
     committed: int | None = None
     refused: Tally = field(default_factory=Tally)
     is_blocked: bool = False
+    due_offset: int | None = None
 
 
 class Due(NamedTuple):
@@ -256,7 +262,7 @@ class Drain:
         progress.hear(found.end_offset)
         refused = found.position.refused.copy() if found.position else Tally()
         committed = found.position.offset if found.position else None
-        return Lane(buffer, progress, committed=committed, refused=refused)
+        return Lane(buffer, progress, committed=committed, refused=refused, due_offset=committed)
 
     def _drop(self, place: Place) -> bool:
         """Forget a partition; False = it was not ours."""
@@ -271,10 +277,26 @@ class Drain:
         now_s = self._tools.now_s()
         for (topic, partition), of_place in groupby(entries, PLACE):
             run = list(of_place)
+            self._note_hole((topic, partition), run)
             sizes = [len(entry.value or b"") for entry in run]
             self._take_run((topic, partition), run, sizes, now_s)
             self._observer.received(topic, len(run), sum(sizes))
         return len(entries)
+
+    def _note_hole(self, place: Place, entries: Sequence[Entry]) -> None:
+        """Tell of records that expired before they could be stored; what is compacted has holes by its nature."""
+        lane = self._lanes.get(place)
+        if lane is None or lane.is_blocked:
+            return
+        end, first = entries[-1].offset + 1, lane.due_offset
+        lane.due_offset = end
+        if first is None or end - first <= len(entries) or self._tools.reader.name(place[0]) in COMPACTED:
+            return
+        count, log = end - first - len(entries), f"{place[0]} [{place[1]}]"
+        self._observer.failed(LOST)
+        self._logger.error(
+            "records expired before they were stored", log=log, first=first, count=count, rebuild=REBUILD
+        )
 
     def _take_run(self, place: Place, entries: Sequence[Entry], sizes: Sequence[int], now_s: float) -> None:
         """Take entries of one partition: together where they can be decoded so, else by halves, a few one by one."""

@@ -1,7 +1,7 @@
 """Kafka as a `Log`: consumer group, positions in offset commits, pause and resume."""
 
 import time
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from typing import Final
 
 from schemas.topics import DEAD_SINK, STORED, Topic
@@ -12,6 +12,7 @@ from sinks.position import Position, PositionError, read_position
 from sinks.rows import Entry
 from tickerplant.errors import DependencyError, UserError
 from tickerplant.kafka import (
+    OFFSET_BEGINNING,
     Consumer,
     KafkaError,
     KafkaException,
@@ -20,10 +21,9 @@ from tickerplant.kafka import (
     TopicPartition,
     cached_end,
     refusal,
-    topic_ids,
+    topic_lives,
 )
 from tickerplant.logs import logger
-from tickerplant.once import life_of
 from tickerplant.settings import Settings
 
 RAW_PATTERN: Final = r"^raw\.[a-z0-9_]+"
@@ -153,28 +153,40 @@ class KafkaLog:
         deadline_s = time.monotonic() + ASSIGN_S
         while True:
             try:
-                self._learn({each.topic for each in partitions} - set(self.lives))
+                self._learn({each.topic for each in partitions})
                 found = client.committed(partitions, timeout=TIMEOUT_S)
-                return {(each.topic, each.partition): self._one_assigned(client, each) for each in found}
+                assigned = {(each.topic, each.partition): self._one_assigned(client, each) for each in found}
             except KafkaException as error:
                 refused = refusal(self._settings, error.args[0])
                 if refused or time.monotonic() > deadline_s:
                     address = self._settings.kafka.bootstrap_servers
                     raise refused or DependencyError("kafka", address, str(error.args[0])) from error
+            else:
+                begin_where_nothing_counts(partitions, found, assigned)
+                return assigned
             time.sleep(AGAIN_S)
 
     def _one_assigned(self, client: Consumer, committed: TopicPartition) -> Assigned:
         position = _position(committed) if committed.offset >= 0 else None
+        life = self.lives[committed.topic]
+        if position is not None and position.life not in {"", life}:
+            self._logger.warning("offset of another topic of this name", topic=committed.topic, life=position.life)
+            position = None
         is_known = position is not None and position.doubtful_below is not None
         end = 0 if is_known else client.get_watermark_offsets(committed, timeout=TIMEOUT_S, cached=False)[1]
-        return Assigned(position=position, generation=self.lives[committed.topic], end_offset=end)
+        return Assigned(position=position, generation=life, end_offset=end)
 
-    def _learn(self, topics: Iterable[str]) -> None:
-        """Ask for the ids of topics; a topic made anew under a running sink ends the process, so once is enough."""
+    def _learn(self, topics: Collection[str]) -> None:
+        """Ask for the lives of topics: one that was gone for a while may have been made anew.
+
+        Raises:
+            KafkaException: the broker does not answer, or knows nothing of a topic that was never ours.
+        """
         if not topics:
             return
-        for name, topic_id in topic_ids(self._settings, topics).items():
-            self.lives[name] = life_of(topic_id)
+        self.lives.update(topic_lives(self._settings, topics))
+        if not set(topics) <= set(self.lives):
+            raise KafkaException(KafkaError(KafkaError.UNKNOWN_TOPIC_OR_PART))
 
     def _is_record(self, message: Message) -> bool:
         """Tell a record from an error, which is judged; raises as `poll`."""
@@ -196,6 +208,17 @@ class KafkaLog:
         if error.code() not in self._complained:
             self._complained.add(error.code())
             self._logger.warning(event, reason=error.str())
+
+
+def begin_where_nothing_counts(
+    partitions: Iterable[TopicPartition], committed: Iterable[TopicPartition], assigned: Mapping[Place, Assigned]
+) -> None:
+    """Let partitions be read from their beginning whose committed offset is passed over."""
+    places = [(each.topic, each.partition) for each in committed if each.offset >= 0]
+    passed = {place for place in places if assigned[place].position is None}
+    for each in partitions:
+        if (each.topic, each.partition) in passed:
+            each.offset = OFFSET_BEGINNING
 
 
 def subscription(suffix: str, chosen: Sequence[str] = ()) -> list[str]:

@@ -14,7 +14,16 @@ from typing import Final
 
 from confluent_kafka import OFFSET_INVALID
 
-from tickerplant.kafka import Consumer, KafkaError, KafkaException, Message, Told, TopicPartition, consumer
+from tickerplant.kafka import (
+    OFFSET_BEGINNING,
+    Consumer,
+    KafkaError,
+    KafkaException,
+    Message,
+    Told,
+    TopicPartition,
+    consumer,
+)
 from tickerplant.settings import Settings
 
 ANSWER_S: Final = 5.0
@@ -75,7 +84,10 @@ class Member:
         self._is_leaving = False
 
     def subscribe(self, topics: list[str], on_assign: Change, on_revoke: Change) -> None:
-        """Join the group; messages of partitions that are given or taken are forgotten first."""
+        """Join the group; messages of partitions that are given or taken are forgotten first.
+
+        `on_assign` may set the offsets of partitions: they are read from there, all others from where was committed.
+        """
 
         def tell(change: Change, partitions: Partitions) -> None:
             self._forget(map(_place, partitions))
@@ -85,6 +97,8 @@ class Member:
         def assigned(client: Consumer, partitions: Partitions) -> None:
             self._assigned_at.update((_place(each), each.offset) for each in client.position(partitions))
             tell(on_assign, partitions)
+            if any(each.offset == OFFSET_BEGINNING for each in partitions):
+                client.assign(partitions)
 
         def revoked(_client: Consumer, partitions: Partitions) -> None:
             self._resume({_place(each) for each in partitions})

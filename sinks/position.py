@@ -3,7 +3,8 @@
 Metadata is JSON: `{"end": 99, "marks": [["raw.binance", 1, 1000, 3]], "unread": [2, 70, 5]}`; tallies (see `Tally`) are
 there while dead letters are counted, `end` while a write is under way:
 the range from the committed offset to `end`, both included, may or may not be in the store. So may all below `doubt`,
-which is there after offsets were lost or set back, until that offset is passed; in ranges of other borders.
+which is there after offsets were lost or set back, until that offset is passed; in ranges of other borders. `life` is
+that of the topic: an offset of another life, as a sink may commit while its topic is made anew, means nothing.
 """
 
 from collections.abc import Iterator, Mapping
@@ -37,6 +38,7 @@ class Position:
         refused: rows before `offset`, and those that the store refused.
         doubtful_below: records from `offset` to here may be stored already, since offsets were lost or set back by
             hand; None = it is not told whether they were.
+        life: of the topic that the offset belongs to; empty = not known.
     """
 
     offset: int
@@ -45,6 +47,7 @@ class Position:
     unread: Tally = field(default_factory=Tally)
     refused: Tally = field(default_factory=Tally)
     doubtful_below: int | None = 0
+    life: str = ""
 
     def metadata(self) -> str:
         """Write all but the offset.
@@ -58,6 +61,8 @@ class Position:
             values["end"] = self.pending_end
         if self.doubtful_below is not None and self.doubtful_below > self.offset:
             values["doubt"] = self.doubtful_below
+        if self.life:
+            values["life"] = self.life
         tallies = {"unread": self.unread, "refused": self.refused}
         values |= {
             name: tally for name, tally in tallies.items() if tally.bad
@@ -76,6 +81,7 @@ class _Metadata(msgspec.Struct, frozen=True):
     unread: Tally = msgspec.field(default_factory=Tally)
     refused: Tally = msgspec.field(default_factory=Tally)
     doubt: int = 0
+    life: str = ""
 
 
 def read_position(offset: int, metadata: str | None) -> Position:
@@ -97,6 +103,7 @@ def read_position(offset: int, metadata: str | None) -> Position:
         unread=found.unread,
         refused=found.refused,
         doubtful_below=found.doubt if found.doubt > offset else 0,
+        life=found.life,
     )
 
 

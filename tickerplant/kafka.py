@@ -60,7 +60,7 @@ __all__ = [
     "refusal",
     "settled",
     "source_name",
-    "topic_ids",
+    "topic_lives",
     "topic_partitions",
 ]
 
@@ -360,15 +360,25 @@ def is_serving(settings: Settings, timeout_s: float = 1.0) -> bool:
         return False
 
 
-def topic_ids(settings: Settings, topics: Iterable[str]) -> dict[str, str]:
-    """Ask for the ids of topics (full names): one deleted and made anew starts at offset 0 again, with another id.
+def topic_lives(settings: Settings, topics: Iterable[str]) -> dict[str, str]:
+    """Ask which lives topics (full names) are in: as `OffsetReader.lives`, over a connection of its own.
 
     Raises:
-        KafkaException: the broker does not answer, or there is no such topic.
+        KafkaException: the broker does not answer, or refuses.
     """
-    admin = AdminClient(common_config(settings))
+    return _lives(AdminClient(common_config(settings)), topics)
+
+
+def _lives(admin: AdminClient, topics: Iterable[str]) -> dict[str, str]:
     futures = admin.describe_topics(TopicCollection(sorted(topics)), request_timeout=CONNECT_TIMEOUT_S)
-    return {name: str(_awaited(future).topic_id) for name, future in futures.items()}
+    found: dict[str, str] = {}
+    for name, future in futures.items():
+        try:
+            found[name] = life_of(str(_awaited(future).topic_id))
+        except KafkaException as error:
+            if error.args[0].code() != KafkaError.UNKNOWN_TOPIC_OR_PART:
+                raise
+    return found
 
 
 def cluster_id(settings: Settings) -> str:
@@ -559,16 +569,8 @@ class OffsetReader:
 
     def lives(self, topics: Iterable[str]) -> dict[str, str]:
         """Ask which lives topics (full names) are in: one that was made anew has another; left out = there is none."""
-        names = TopicCollection(sorted(topics))
-        futures = self._admin.describe_topics(names, request_timeout=CONNECT_TIMEOUT_S)
-        found: dict[str, str] = {}
-        for name, future in futures.items():
-            try:
-                found[name] = life_of(str(_awaited(future).topic_id))
-            except KafkaException as error:
-                if error.args[0].code() != KafkaError.UNKNOWN_TOPIC_OR_PART:
-                    raise self._failed(error) from error
-        return found
+        with self._answering():
+            return _lives(self._admin, topics)
 
     def committed(self, group: str, partitions: Mapping[str, int]) -> dict[tuple[str, int], int]:
         """Ask what a group has committed of topics: (topic, partition) → next offset; left out = nothing yet.

@@ -416,6 +416,27 @@ def test_a_pending_range_whose_records_are_gone_is_concluded(world: Any, tick: A
     assert ids(8)[5:] == world.stored_ids()
 
 
+def lost() -> float:
+    labels = {"stage": "sink.memory", "error_type": "lost_records"}
+    return REGISTRY.get_sample_value("stage_errors_total", labels) or 0.0
+
+
+@pytest.mark.parametrize(("topic", "holes"), [("cleaned.tick", 1), ("reference.instrument", 0)])
+def test_records_that_expired_before_they_were_stored_are_told_but_not_of_what_is_compacted(
+    world: Any, topic: str, holes: int
+) -> None:
+    place, before = (topic, 0), lost()
+    world.broker.append(place, *[None] * 8)
+    world.broker.first[place] = 3
+    world.run()  # where it never was before, nothing is missed
+    assert lost() == before
+    world.broker.append(place, *[None] * 8)
+    world.broker.first[place] = 12
+    world.run()
+
+    assert lost() == before + holes
+
+
 def test_finish_writes_what_is_not_due_yet(world: Any, tick: Any, value: Any) -> None:
     world.broker.append(A, *(value(tick(offset)) for offset in range(6)))
     drain, _log, _store = world.start()

@@ -2,6 +2,7 @@
 
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import closing
 from typing import Any
 
 import pytest
@@ -12,7 +13,7 @@ from sinks.drain import Assigned
 from sinks.kafka_log import KafkaLog
 from sinks.position import Position
 from sinks.rows import Entry
-from tickerplant.kafka import Consumer, Publisher, create_topics
+from tickerplant.kafka import Consumer, OffsetReader, Publisher, TopicPartition, create_topics, delete_topics
 from tickerplant.kafka import consumer as make_consumer
 from tickerplant.settings import Settings
 
@@ -37,11 +38,15 @@ def settings(stack: Settings, request: pytest.FixtureRequest) -> Settings:
     suffix = f"-m{abs(hash(request.node.name)) % 10**8}"
     own = stack.model_copy(update={"kafka": stack.kafka.model_copy(update={"topic_suffix": suffix, "partitions": 1})})
     create_topics(own, catalogue(["BINANCE"]))
-    publisher = Publisher(own)
-    for number in range(COUNT):
+    write(own, COUNT)
+    return own
+
+
+def write(settings: Settings, count: int) -> None:
+    publisher = Publisher(settings)
+    for number in range(count):
         publisher.send(TICK.name, 0, b"k", str(number).encode())
     assert publisher.flush() == 0
-    return own
 
 
 class Group:
@@ -156,3 +161,33 @@ def test_what_comes_with_the_assignment_is_not_lost(group: Group, settings: Sett
     successor.log.close()
 
     assert [entry.offset for entry in successor.entries] == list(range(COUNT - 5, COUNT))
+
+
+def test_an_offset_of_a_topic_that_was_made_anew_is_passed_over(group: Group, settings: Settings) -> None:
+    """A sink may commit once more while its topic is deleted and made anew."""
+    place = (TICK.name + settings.kafka.topic_suffix, 0)
+    group.poll_until(lambda: group.given)
+    before = group.given[place].generation
+    late = Position(offset=5, marks={("raw.binance", 0): (99, 0)}, life=before)
+    group.log.close()
+    delete_topics(settings, [place[0]])
+    create_topics(settings, [TICK])
+    with closing(OffsetReader(settings)) as reader:
+        (life,) = reader.lives([place[0]]).values()
+    write(settings, 10)
+    with closing(make_consumer(settings, f"test.member{settings.kafka.topic_suffix}")) as client:
+        client.commit(offsets=[TopicPartition(*place, late.offset, late.metadata())], asynchronous=False)
+    successor = Group(KafkaLog(settings, f"test.member{settings.kafka.topic_suffix}"))
+    successor.poll_until(lambda: len(successor.entries) == 10)
+    given = successor.given[place]
+    committed = Position(offset=10, life=life)
+    assert successor.log.commit({place: committed})
+    successor.log.close()
+    heir = Group(KafkaLog(settings, f"test.member{settings.kafka.topic_suffix}"))
+    heir.poll_until(lambda: heir.given)
+    heir.log.close()
+
+    assert (given.position, given.generation, given.doubtful_below) == (None, life, 10)
+    assert life != before
+    assert [entry.offset for entry in successor.entries] == list(range(10))
+    assert heir.given[place].position == committed

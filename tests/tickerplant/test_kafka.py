@@ -20,7 +20,7 @@ from tickerplant.kafka import (
     create_topics,
     end_offsets,
     partition_count,
-    topic_ids,
+    topic_lives,
 )
 from tickerplant.lag import GROUPS, PROCESSOR, SINKS, Lag, LagReader, read_lag
 from tickerplant.settings import Kafka, Settings
@@ -109,12 +109,12 @@ def test_a_caller_can_be_told_of_each_delivery(alone: Settings) -> None:
 
 
 @pytest.mark.stack
-def test_a_topic_made_anew_has_another_id(alone: Settings) -> None:
+def test_a_topic_has_one_life_and_one_that_is_absent_has_none(alone: Settings) -> None:
     full = NAME + SUFFIX
+    found = topic_lives(alone, [full, "absent" + SUFFIX])
 
-    assert topic_ids(alone, [full]) == topic_ids(alone, [full])
-    with pytest.raises(kafka.KafkaException):
-        topic_ids(alone, ["absent" + SUFFIX])
+    assert found.keys() == {full}
+    assert topic_lives(alone, [full]) == found
 
 
 @pytest.mark.stack

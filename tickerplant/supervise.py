@@ -25,6 +25,7 @@ STOP_WAIT_S = 9.5
 loses nothing that Kafka has: it is read again."""
 LEAST_WAIT_S = 0.5
 USER_ERROR_CODE = 2
+TAIL_BYTES = 16 * 1024
 SINK_NICENESS = 10
 """Sinks work in chunks of a second: on a full machine they wait, not the way to the cleaned topics."""
 
@@ -73,7 +74,7 @@ def _sink_role(settings: Settings, store: str) -> Role:
 
 @dataclass
 class Child:
-    """A process slot of a role, whoever fills it now."""
+    """A process slot of a role, whoever fills it now; `is_proven` = one of them has run for a while."""
 
     role: Role
     number: int
@@ -82,6 +83,7 @@ class Child:
     restarts: int = 0
     wait_s: float = RESTART_FIRST_S
     due_s: float = 0.0
+    is_proven: bool = False
 
 
 @dataclass
@@ -93,12 +95,14 @@ class Supervisor:
         roles: in the order in which they drain.
         log_folder: one log file a process, appended.
         command: what runs a role; its arguments and `--config` follow.
+        spares_others: where one that has run for a while cannot go on, the others do, and it is tried again.
     """
 
     config: Path
     roles: Sequence[Role]
     log_folder: Path
     command: tuple[str, ...] = (sys.executable, "-m", "tickerplant")
+    spares_others: bool = False
     children: list[Child] = field(default_factory=list)
 
     def start(self) -> None:
@@ -112,20 +116,20 @@ class Supervisor:
         """Start again what died, after a wait that doubles up to 30 s; call it often.
 
         Raises:
-            UserError: a process ended with exit code 2, so starting it again cannot help; with its last line.
+            UserError: a process ended with exit code 2, so starting it again cannot help; with its last line. Not,
+                where others are spared, of one that had run for a while before: its settings were right.
         """
         now_s = time.monotonic()
         for child in self.children:
             code = child.process.poll()
             if code is None:
                 if now_s - child.started_s > STABLE_AFTER_S:
-                    child.wait_s = RESTART_FIRST_S
+                    child.wait_s, child.is_proven = RESTART_FIRST_S, True
                 continue
             if child.due_s == 0.0:
                 self._note_death(child, code, now_s)
             elif now_s >= child.due_s:
-                child.process, child.started_s, child.due_s = self._spawn(child.role, child.number), now_s, 0.0
-                child.restarts += 1
+                self._restart(child, now_s)
 
     def stop(self, names: Sequence[str] = ()) -> None:
         """Stop processes by SIGTERM, stage after stage in draining order (names empty = all); waits for each stage.
@@ -161,11 +165,26 @@ class Supervisor:
         with self.log_path(role, number).open("ab") as log:
             return subprocess.Popen(command, stdout=log, stderr=log, stdin=subprocess.DEVNULL)  # noqa: S603  # our own command
 
+    def _restart(self, child: Child, now_s: float) -> None:
+        try:
+            child.process = self._spawn(child.role, child.number)
+        except OSError as error:  # no room for its log, no memory for its process
+            child.due_s = now_s + RESTART_MOST_S
+            slot = _slot(child.role, child.number)
+            logger().error("process not started", slot=slot, reason=error.strerror, again_in_s=RESTART_MOST_S)
+            return
+        child.started_s, child.due_s = now_s, 0.0
+        child.restarts += 1
+
     def _note_death(self, child: Child, code: int, now_s: float) -> None:
         slot = _slot(child.role, child.number)
+        reason = ""
         if code == USER_ERROR_CODE:
-            raise UserError(f"{slot} cannot run: {_last_line(self.log_path(child.role, child.number))}")
-        logger().error("process died", slot=slot, code=code, again_in_s=child.wait_s)
+            reason = _last_line(self.log_path(child.role, child.number))
+            if not (self.spares_others and child.is_proven):
+                raise UserError(f"{slot} cannot run: {reason}")
+            child.wait_s = RESTART_MOST_S  # somebody must act
+        logger().error("process died", slot=slot, code=code, again_in_s=child.wait_s, reason=reason)
         child.due_s = now_s + child.wait_s
         child.wait_s = min(child.wait_s * 2, RESTART_MOST_S)
 
@@ -178,12 +197,12 @@ def run_all(config: Path) -> dict[str, int]:
 
     Raises:
         UserError: a venue of the settings cannot be captured, before anything is started; or a role cannot run with
-            these settings: the others are drained first.
+            these settings, and never did: the others are drained first.
     """
     settings = load_settings(config)
     for venue in settings.venues:
         find_wire(venue)
-    supervisor = Supervisor(config, roles_of(settings), settings.local.home / "logs")
+    supervisor = Supervisor(config, roles_of(settings), settings.local.home / "logs", spares_others=True)
     stopping = threading.Event()
     for name in (signal.SIGTERM, signal.SIGINT):
         signal.signal(name, lambda *_: stopping.set())
@@ -217,5 +236,10 @@ def _wait(child: Child, seconds: float) -> None:
 
 
 def _last_line(path: Path) -> str:
-    lines = path.read_text(encoding="utf-8", errors="replace").strip().splitlines()
+    try:
+        with path.open("rb") as log:
+            log.seek(max(0, path.stat().st_size - TAIL_BYTES))
+            lines = log.read().decode("utf-8", "replace").strip().splitlines()
+    except OSError as error:
+        return f"{path} cannot be read: {error.strerror}"
     return lines[-1].removeprefix("tickerplant: ") if lines else "it says nothing"

@@ -13,10 +13,14 @@ from tickerplant.settings import Divergence, Settings, Venue
 from tickerplant.supervise import Role, Supervisor, roles_of
 
 SCRIPT = """
-import signal, sys, time
+import os, signal, sys, time
 role = sys.argv[1]
 if role == "mistaken":
     print("tickerplant: no such venue")
+    sys.exit(2)
+if role == "spoiled" and os.path.exists(sys.argv[2] + ".spoiled"):
+    open(sys.argv[2] + ".spoiled", "a").write("started\\n")
+    print("tickerplant: ClickHouse refuses us")
     sys.exit(2)
 if role == "hungry":
     open(sys.argv[2] + "." + role, "a").write("started\\n")
@@ -141,6 +145,42 @@ def test_a_role_that_cannot_run_is_told_with_its_own_words(supervise: Callable[.
 
     with pytest.raises(UserError, match="mistaken cannot run: no such venue"):
         until(supervisor.restart_dead)
+
+
+def test_one_that_has_run_and_is_refused_later_ends_no_other_and_is_tried_again(
+    supervise: Callable[..., Supervisor], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As a sink whose password was changed: what the venue sends meanwhile would be gone for ever."""
+    monkeypatch.setattr("tickerplant.supervise.STABLE_AFTER_S", 0.0)
+    monkeypatch.setattr("tickerplant.supervise.RESTART_MOST_S", 0.01)
+    supervisor = supervise("other", "spoiled")
+    supervisor.spares_others = True
+    supervisor.start()
+    until(lambda: (supervisor.restart_dead(), starts(tmp_path, "other") == starts(tmp_path, "spoiled") == 1)[1])
+    os.kill(supervisor.pids()["spoiled"], 9)
+
+    until(lambda: (supervisor.restart_dead(), starts(tmp_path, "spoiled") >= 4)[1])
+
+    assert supervisor.restarts()["other"] == 0
+    assert starts(tmp_path, "other") == 1
+
+
+def test_a_process_that_cannot_be_started_now_is_started_later(
+    supervise: Callable[..., Supervisor], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A log folder that takes no file, as on a full disk."""
+    monkeypatch.setattr("tickerplant.supervise.RESTART_MOST_S", 0.01)
+    supervisor = supervise("only")
+    supervisor.start()
+    until(lambda: starts(tmp_path, "only"))
+    os.kill(supervisor.pids()["only"], 9)
+    (tmp_path / "logs").rename(tmp_path / "away")
+    until(lambda: (supervisor.restart_dead(), supervisor.children[0].due_s)[1])
+    due_s = supervisor.children[0].due_s
+    until(lambda: (supervisor.restart_dead(), supervisor.children[0].due_s != due_s)[1])
+    (tmp_path / "away").rename(tmp_path / "logs")
+
+    until(lambda: (supervisor.restart_dead(), starts(tmp_path, "only") == 2)[1])
 
 
 def test_one_role_can_be_stopped_alone(supervise: Callable[..., Supervisor], tmp_path: Path) -> None:

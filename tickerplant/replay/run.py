@@ -2,6 +2,7 @@
 
 import multiprocessing
 import os
+import threading
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ProcessPoolExecutor
@@ -167,19 +168,32 @@ def _run_tasks(plan: Plan, sink: BaseProcess, console: Console) -> list[Done]:
     tasks = plan.tasks
     board = SPAWN.Array("q", 2 * len(tasks), lock=False)
     workers = min(len(tasks), os.cpu_count() or 1)
-    with ProcessPoolExecutor(workers, mp_context=SPAWN, initializer=_enter, initargs=(board,)) as pool:
+    pool = ProcessPoolExecutor(workers, mp_context=SPAWN, initializer=_enter, initargs=(board,))
+    with ending(pool):
         futures = [pool.submit(_run_task, task, number) for number, task in enumerate(tasks)]
         try:
             _watch(plan, futures, sink, board, console)
             done = [future.result() for future in futures]
         except BrokenProcessPool:
             raise UserError("a process of the replay was killed; --resume goes on where it was") from None
-        finally:
-            pool.shutdown(wait=False, cancel_futures=True)
     failed = [each.error for each in done if each.error]
     if failed:
         raise UserError(failed[0])
     return done
+
+
+@contextmanager
+def ending(pool: ProcessPoolExecutor) -> Iterator[None]:
+    """End a fresh pool with the block; where that fails or is told to stop, at once: a task may last for hours."""
+    others = set(multiprocessing.active_children())
+    try:
+        yield
+    except BaseException:
+        for child in set(multiprocessing.active_children()) - others:
+            child.terminate()
+        raise
+    finally:
+        pool.shutdown(cancel_futures=True)
 
 
 _board: list[Board] = []  # of this process, set once by the pool
@@ -187,8 +201,17 @@ _board: list[Board] = []  # of this process, set once by the pool
 
 def _enter(board: Board) -> None:
     """Prepare a process of the pool."""
+    threading.Thread(target=_end_with_parent, daemon=True).start()
     configure_logs("replay", "warning")
     _board.append(board)
+
+
+def _end_with_parent() -> None:
+    """End this process with the one that began it: one that was killed tells nobody."""
+    parent = multiprocessing.parent_process()
+    if parent is not None:
+        parent.join()
+        os._exit(1)
 
 
 def _run_task(task: Task, number: int) -> Done:

@@ -6,6 +6,7 @@ import socket
 import threading
 import time
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
@@ -80,6 +81,23 @@ def test_a_pause_is_kept_in_the_home_and_outlives_who_took_it(url: str, settings
 
     assert (answer.status_code, answer.content) == (202, b"")
     assert Steering(settings, "clickhouse").read().target == "PAUSED"
+
+
+def test_a_wish_that_cannot_be_kept_is_answered_as_connect_answers(url: str, settings: Settings) -> None:
+    steering = Steering(settings, "clickhouse")
+    steering.path.mkdir(parents=True)
+    answer = httpx.put(f"{url}/connectors/ticks/pause")
+
+    assert (answer.status_code, answer.json()["error_code"]) == (500, 500)
+    assert "cannot be written" in answer.json()["message"]
+
+
+def test_wishes_at_the_same_time_undo_none(url: str, settings: Settings) -> None:
+    with ThreadPoolExecutor(8) as pool:
+        codes = list(pool.map(lambda _: httpx.post(f"{url}/connectors/ticks/restart").status_code, range(40)))
+
+    assert codes == [204] * 40
+    assert Steering(settings, "clickhouse").read().restarts == 40
 
 
 def test_a_page_of_another_site_steers_nothing(url: str, settings: Settings) -> None:

@@ -16,6 +16,8 @@ from tickerplant.connect.names import MEANINGS
 from tickerplant.connect.shapes import definition_of, info_of, offsets_of, status_of, task_of, validated
 from tickerplant.connect.steering import Target
 from tickerplant.connect.views import ConnectorView, Plugin, TaskView
+from tickerplant.errors import UserError
+from tickerplant.masking import mask
 
 COMMIT: Final = "tickerplant"
 SETTINGS_HINT: Final = "connectors are set in the settings file: change it there, and restart the sinks"
@@ -97,6 +99,9 @@ class Api:
             return self._route(request)
         except ApiError as error:
             return error.status, {"error_code": int(error.status), "message": error.message}
+        except UserError as error:
+            status = HTTPStatus.INTERNAL_SERVER_ERROR
+            return status, {"error_code": int(status), "message": mask(str(error))}
 
     def _route(self, request: Request) -> Reply:
         path = request.path.rstrip("/") or "/"

@@ -4,7 +4,7 @@
 sink that has the same home. It outlives processes, as Kafka Connect's target states do.
 """
 
-import os
+import fcntl
 from collections.abc import Callable
 from pathlib import Path
 from typing import Final, Literal
@@ -70,10 +70,13 @@ class Steering:
         )
 
     def _change(self, change: Callable[[Wish], Wish]) -> None:
-        draft = self.path.with_name(f".{self.path.name}.{os.getpid()}.tmp")
+        """Read, change, write; one at a time of all threads and processes, or one would undo another's."""
+        draft = self.path.with_name(f".{self.path.name}.tmp")
         try:
             self.path.parent.mkdir(parents=True, exist_ok=True)
-            draft.write_bytes(msgspec.json.encode(change(self.read())))
-            draft.replace(self.path)
+            with self.path.with_name(f".{self.path.name}.lock").open("ab") as lock:
+                fcntl.flock(lock, fcntl.LOCK_EX)
+                draft.write_bytes(msgspec.json.encode(change(self.read())))
+                draft.replace(self.path)
         except OSError as error:
             raise UserError(f"{self.path} cannot be written: {error.strerror}; see local.home") from None

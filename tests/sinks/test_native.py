@@ -1,16 +1,21 @@
 """What we write for ClickHouse is, byte by byte, what its driver writes value by value."""
 
 from io import BytesIO
+from types import SimpleNamespace
 from typing import Any
 
 import pyarrow as pa
 import pytest
+from clickhouse_driver.block import ColumnOrientedBlock
+from clickhouse_driver.bufferedwriter import CompressedBufferedWriter
 from clickhouse_driver.columns.service import write_column
+from clickhouse_driver.connection import Connection
 from clickhouse_driver.context import Context
+from clickhouse_driver.streams.native import BlockOutputStream
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sinks.native import encode, levels, write
+from sinks.native import Column, ColumnClient, encode, levels, write
 
 LONGS = st.integers(-(2**63), 2**63 - 1)
 DOUBLES = st.floats(allow_nan=False)
@@ -90,3 +95,46 @@ def test_what_may_not_fit_is_left_to_the_driver(kind: str, array: pa.Array) -> N
     found = write("name", kind, array)
 
     assert (found.content, list(found.values)) == (None, array.to_pylist())
+
+
+class Sent:
+    """A connection to a server of a revision that keeps what is sent."""
+
+    def __init__(self, revision: int) -> None:
+        self.bytes = BytesIO()
+        self.context = Context()
+        self.context.settings = {}
+        self.context.client_settings = {"strings_as_bytes": False, "use_numpy": False, "strings_encoding": "utf-8"}
+        self.server_info = self.context.server_info = SimpleNamespace(used_revision=revision)
+        self.fout = CompressedBufferedWriter(self.bytes, 1 << 20)
+        self.block_out = BlockOutputStream(self.fout, self.context)
+
+
+ROWS: dict[str, tuple[str, Column]] = {
+    "event_time_us": ("Int64", pa.array([-(2**63), 2**63 - 1, 0])),
+    "bid": ("Nullable(Float64)", pa.array([None, float("inf"), -0.0])),
+    "is_snapshot": ("Bool", pa.array([True, False, True])),
+    "venue": ("LowCardinality(String)", pa.array(["BINANCE", "OKX", "BINANCE"])),
+    "side": (SIDES, pa.array(["SELL", "BUY", "UNKNOWN"])),
+    "payload": ("String", pa.array([b"", b"\xff\x00" * 100, b"z" * 70_000])),
+    "altered": ("Decimal(9, 2)", pa.array([1.5, 2.5, 3.5])),  # left to the driver
+    "bids": ("Array(Tuple(Float64, Float64))", (pa.array([[1.0], [], [2.0, 3.0]]), pa.array([[4.0], [], [5.0, 6.0]]))),
+}
+
+
+@pytest.mark.parametrize("revision", [54429, 54453, 54454, 54468])
+def test_a_block_is_sent_as_the_driver_sends_it_to_servers_of_each_age(revision: int) -> None:
+    ours, drivers = Sent(revision), Sent(revision)
+    client = object.__new__(ColumnClient)  # one that has connected
+    client.connection = ours
+    client._send_block([write(name, *each) for name, each in ROWS.items()], 3)
+    values = [
+        [list(zip(*pair, strict=True)) for pair in zip(*(part.to_pylist() for part in column), strict=True)]
+        if isinstance(column, tuple)
+        else column.to_pylist()
+        for _kind, column in ROWS.values()
+    ]
+    block = ColumnOrientedBlock([(name, kind) for name, (kind, _column) in ROWS.items()], values)
+    Connection.send_data(drivers, block)
+
+    assert ours.bytes.getvalue() == drivers.bytes.getvalue() != b""

@@ -43,6 +43,7 @@ from tickerplant.kafka import (
     partition_count,
     refusal,
     settled,
+    topic_lives,
 )
 from tickerplant.logs import logger
 from tickerplant.once import Once, SourceError, header_of
@@ -144,6 +145,7 @@ class Subscription(Generic[R]):
         self._lock = threading.RLock()  # held by whoever uses the consumer
         self._beside: asyncio.Future[None] | None = None  # what is done in a thread
         self._ends: dict[Place, int] = {}
+        self._life = ""  # of the topic, where a position is kept
         partitions = partition_count(settings, wish.topic.name)
         self._places: dict[int, Place] = {number: (self._name, number) for number in range(partitions)}
         self._decoder: Decoder[R] = Registry(settings).decoder(wish.topic.record)  # type: ignore[arg-type]  # the topic tells R
@@ -151,9 +153,13 @@ class Subscription(Generic[R]):
         self._consumer: Consumer = consumer(settings, wish.group or GROUP, **config)
         try:
             places = [TopicPartition(self._name, number) for number in range(partitions)]
+            self._life = topic_lives(settings, [self._name]).get(self._name, "") if self._keeps else ""
             starts = settled(lambda: self._starts(places))
             self._reached = {(each.topic, each.partition): each.offset for each in starts}
             self._consumer.assign(starts)
+        except UserError:
+            self._consumer.close()
+            raise
         except KafkaException as error:
             self._consumer.close()
             reason = error.args[0]
@@ -385,12 +391,16 @@ class Subscription(Generic[R]):
             position = read_position(kept.offset, kept.metadata)
         except PositionError as error:
             raise UserError(f"group {self._wish.group} is somebody else's: {error}; take another name") from None
+        if position.life not in {"", self._life}:
+            logger().warning("position in another topic of this name", topic=self._name, life=position.life)
+            return start
         self._once.resume(place, position.marks)
         self._kept.resume(place, position.marks)
         return TopicPartition(*place, kept.offset)
 
     def _position(self, place: Place, offset: int) -> TopicPartition:
-        return TopicPartition(*place, offset, Position(offset=offset, marks=self._kept.marks(place)).metadata())
+        position = Position(offset=offset, marks=self._kept.marks(place), life=self._life)
+        return TopicPartition(*place, offset, position.metadata())
 
 
 def _at(place: TopicPartition, offset: int) -> TopicPartition:

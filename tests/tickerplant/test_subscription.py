@@ -14,7 +14,7 @@ import tickerplant
 from schemas.records import Instrument, RawFrames, Tick
 from schemas.topics import INSTRUMENT, TICK, catalogue, raw_topic
 from tickerplant.errors import DependencyError, UserError
-from tickerplant.kafka import Publisher, TopicPartition, consumer, create_topics
+from tickerplant.kafka import Publisher, TopicPartition, consumer, create_topics, delete_topics
 from tickerplant.registry import Registry
 from tickerplant.settings import Kafka, Settings
 from tickerplant.subscription import find_topic, start_of, subscribe
@@ -211,6 +211,20 @@ def test_what_expired_before_it_was_read_is_told_with_the_next_record(own: Setti
 
     with subscribe("cleaned.tick", settings=own, group="mine") as ticks:
         assert (next(ticks).sequence_id, ticks.lost) == (7, 6)
+
+
+@pytest.mark.stack
+def test_a_position_in_a_topic_that_was_made_anew_since_is_passed_over(own: Settings, write: Write) -> None:
+    """As one that is kept at the end of a loop under which the topic was deleted."""
+    name = TICK.name + own.kafka.topic_suffix
+    write(("BTC/USDT", offset) for offset in range(3))
+    with subscribe("cleaned.tick", settings=own, from_="earliest", group="mine") as ticks:
+        assert next(ticks).sequence_id == 0
+        delete_topics(own, [name])
+        create_topics(own, [TICK])
+    write(("BTC/USDT", offset) for offset in range(10, 15))
+
+    assert ended(own, from_="earliest", group="mine") == [10, 11, 12, 13, 14]
 
 
 @pytest.mark.stack

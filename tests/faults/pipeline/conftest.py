@@ -441,5 +441,5 @@ def small_disk(tmp_path_factory: pytest.TempPathFactory) -> Iterator[SmallDisk |
 
 @pytest.fixture(scope="session")
 def outage_s() -> float:
-    """How long each outage lasts after all roles have noticed it; `OUTAGE_S=30` for the long version."""
+    """How long each outage lasts after all roles have noticed it; `make soak` makes it a minute."""
     return float(os.environ.get("OUTAGE_S", "2"))

@@ -27,10 +27,11 @@ from sinks.stores import STORES, make_store
 from sinks.worker import Worker, plugins
 from tickerplant.clock import now_us
 from tickerplant.connect.api import Api
+from tickerplant.connect.failed import forget_failure, note_failure
 from tickerplant.connect.names import chosen_topics, connector_of, effective
 from tickerplant.connect.serve import FileSteer, beside, common_port
 from tickerplant.connect.steering import Steering, Target
-from tickerplant.errors import TickerplantError, UserError
+from tickerplant.errors import DependencyError, TickerplantError, UserError
 from tickerplant.health import PROBE_TIMEOUT_S, Health, watched
 from tickerplant.kafka import Publisher, cluster_id, partition_count
 from tickerplant.logs import logger
@@ -72,7 +73,13 @@ def run(settings: Settings, store: str, *, task: int = 0, stop: Event | None = N
     )
     put = beside(api, worker.view, settings)
     health.starts()
-    with closing(target), watched(own, health, probes, put), common_port(settings, put(make_wsgi_app())):
+    forget_failure(settings, store, task)
+    with (
+        noted(worker),
+        closing(target),
+        watched(own, health, probes, put),
+        common_port(settings, put(make_wsgi_app())),
+    ):
         for topic in stored_topics():
             partition_count(own, topic.name)
         with told_to_stop(stop or Event()) as stopping:
@@ -80,6 +87,18 @@ def run(settings: Settings, store: str, *, task: int = 0, stop: Event | None = N
                 Task(own, target, health, worker, stopping).run()
             except LogWentBackError as error:
                 raise TickerplantError(f"{error}: starting again") from error  # whoever supervises it does that
+
+
+@contextmanager
+def noted(worker: Worker) -> Iterator[None]:
+    """Note why a sink ended, where somebody must act, for those who ask the others of this machine."""
+    try:
+        yield
+    except DependencyError:  # it comes back by itself
+        raise
+    except UserError as error:
+        note_failure(worker.settings, worker.view(), str(error))
+        raise
 
 
 def check_connector(connector: Connector, connector_class: str) -> None:

@@ -21,6 +21,7 @@ from schemas.venues import SYMBOLOGIES
 from sinks import app
 from sinks.clickhouse_client import connect
 from sinks.places import Bucket
+from tickerplant.connect.serve import gather
 from tickerplant.errors import UserError
 from tickerplant.kafka import Publisher, TopicPartition, consumer, create_topics
 from tickerplant.registry import Registry
@@ -169,7 +170,11 @@ def test_raw_frames_and_unreadable_records_arrive(settings: Settings, sinks: Any
 def test_a_poisoned_topic_stops_the_sink_each_time_with_one_line_and_no_more_letters(
     settings: Settings, send: Any, tmp_path: Path
 ) -> None:
-    own = settings.model_copy(update={"sink": settings.sink.model_copy(update={"dead_letter_limit": 20})})
+    sections = {
+        "sink": settings.sink.model_copy(update={"dead_letter_limit": 20}),
+        "local": settings.local.model_copy(update={"home": tmp_path}),
+    }
+    own = settings.model_copy(update=sections)
     send(range(50))
     publisher = Publisher(own)
     for _ in range(200):
@@ -183,6 +188,8 @@ def test_a_poisoned_topic_stops_the_sink_each_time_with_one_line_and_no_more_let
         name = DEAD_SINK.name + own.kafka.topic_suffix
         letters = sum(client.get_watermark_offsets(TopicPartition(name, part), timeout=10)[1] for part in (0, 1))
 
+    (failed,) = [each.trace for view in gather(own) for each in view.tasks if each.state == "FAILED"]
+    assert "20 records in a row" in failed
     assert [end.returncode for end in ends] == [2, 2]
     assert all("20 records in a row could not be used" in end.stderr.splitlines()[-1] for end in ends)
     assert letters == 19

@@ -17,6 +17,7 @@ from prometheus_client import make_wsgi_app
 
 from tickerplant.connect import console, serve
 from tickerplant.connect.api import Api
+from tickerplant.connect.failed import forget_failure, note_failure
 from tickerplant.connect.steering import NOTHING, Steering
 from tickerplant.connect.views import ConnectorView, TaskView
 from tickerplant.errors import UserError
@@ -139,6 +140,28 @@ def test_a_sink_that_does_not_answer_is_left_out(settings: Settings) -> None:
     (run / f"metrics-sink-clickhouse-{os.getpid()}.json").write_text(json.dumps(note))
 
     assert serve.gather(settings) == []
+
+
+@pytest.mark.usefixtures("url")
+def test_a_sink_that_failed_is_told_with_its_reason_until_it_runs_again(settings: Settings) -> None:
+    view = ConnectorView("parquet", "parquet", "x.Z", tasks=(TaskView(1, "RUNNING", "there"),), topics=("t",))
+    note_failure(settings, view, "the store refuses us")
+    (settings.local.home / "run" / "failed-parquet-9.json").write_text("{")
+    found = {each.name: each.tasks for each in serve.gather(settings)}
+
+    assert found["parquet"] == (TaskView(1, "FAILED", "there", trace="the store refuses us"),)
+    assert "FAILED     there  the store refuses us" in "\n".join(console.lines(console.statuses(settings)))
+    assert not console.is_running(console.statuses(settings))
+    forget_failure(settings, "parquet", 1)
+    assert [each.name for each in serve.gather(settings)] == ["ticks"]
+
+
+@pytest.mark.usefixtures("url")
+def test_a_note_of_a_task_that_runs_again_is_passed_over(settings: Settings) -> None:
+    (view,) = serve.gather(settings)
+    note_failure(settings, view, "it did not")
+
+    assert [task.state for task in serve.gather(settings)[0].tasks] == ["RUNNING"]
 
 
 def test_the_port_of_all_sinks_goes_from_one_to_the_next(settings: Settings) -> None:

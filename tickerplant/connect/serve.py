@@ -18,6 +18,7 @@ from wsgiref.types import StartResponse, WSGIApplication, WSGIEnvironment
 import msgspec
 
 from tickerplant.connect.api import Api, Request, is_ours
+from tickerplant.connect.failed import failures
 from tickerplant.connect.names import ROLE_PREFIX
 from tickerplant.connect.steering import Steering, Target
 from tickerplant.connect.views import ConnectorView, merged
@@ -52,7 +53,10 @@ class FileSteer:
 
 
 def gather(settings: Settings, *, leave_out: int = 0) -> list[ConnectorView]:
-    """Ask the sinks of this machine, but the process `leave_out`; those that do not answer are left out."""
+    """Ask the sinks of this machine, but the process `leave_out`; those that do not answer are left out.
+
+    Tasks that have failed, and do not run again, are told as they noted it.
+    """
     import httpx  # noqa: PLC0415  # 0.1 s that a sink whom nobody asks need not spend
 
     found = []
@@ -63,6 +67,8 @@ def gather(settings: Settings, *, leave_out: int = 0) -> list[ConnectorView]:
                 found.append(msgspec.json.decode(answer.raise_for_status().content, type=ConnectorView))
             except (httpx.HTTPError, msgspec.MsgspecError):
                 continue
+    alive = {(view.store, task.id) for view in found for task in view.tasks}
+    found += [view for view in failures(settings) if alive.isdisjoint((view.store, task.id) for task in view.tasks)]
     return merged(found)
 
 

@@ -1,4 +1,4 @@
-"""A stream of one symbol as it moves, by the watermark → whether it is silent for far longer than usual; pure."""
+"""A stream of one symbol as it moves, by the watermark → where it is silent for far longer than usual; pure."""
 
 from typing import Final
 
@@ -20,12 +20,16 @@ class Pulse(msgspec.Struct, array_like=True):
     count: int = 0
     longest_us: int = 0  # pause of late
     is_stale: bool = False
+    since_us: int = 0  # beat after which the silence began that was told last
+    heard_us: int = 0  # beat in which it ended; 0 = that was told, or it has not
 
     def move(self, beat_us: int) -> None:
         """Note that it moved, for the first time in a beat."""
         if self.moved_us:
             self.longest_us = max(beat_us - self.moved_us, self.longest_us - self.longest_us // FORGOTTEN)
             self.count += 1
+        if self.is_stale:
+            self.heard_us = beat_us
         self.moved_us, self.is_stale = beat_us, False
 
     def is_due(self, now_us: int) -> bool:
@@ -37,9 +41,15 @@ class Pulse(msgspec.Struct, array_like=True):
 
     def tell(self, now_us: int) -> str:
         """Say for how long it is silent; not again until it moves."""
-        self.is_stale = True
+        self.is_stale, self.since_us = True, self.moved_us
         silent_s, usual_s = (now_us - self.moved_us) // 1_000_000, self.longest_us // 1_000_000
         return f"nothing for {silent_s} s, lately never for over {usual_s} s"
+
+    def tell_end(self) -> str:
+        """Say how long the silence was that has ended; not again until the next one has."""
+        silent_s = max(0, self.heard_us - self.since_us) // 1_000_000
+        self.heard_us = 0
+        return f"heard again after {silent_s} s"
 
     def rest(self, now_us: int) -> None:
         """Count the silence from now on: what was before says nothing about the venue."""

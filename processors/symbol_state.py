@@ -341,12 +341,15 @@ class SymbolState:
     def is_silent(self) -> bool:
         """Tell whether `on_silence` would tell anything."""
         clock_us = self._watermark.clock_us
-        return self.ticks_pulse.is_due(clock_us) or self.depth_pulse.is_due(clock_us)
+        return any(pulse.heard_us or pulse.is_due(clock_us) for pulse in (self.ticks_pulse, self.depth_pulse))
 
     def on_silence(self, batch: Batch) -> None:
-        """Tell where nothing has come for far longer than usual, once for each silence."""
+        """Tell where nothing has come for far longer than usual, once for each silence, and where that has ended."""
         symbol, market, clock_us = self.instrument.symbol, self.instrument.market, self._watermark.clock_us
         for channel, pulse in ((TICKS, self.ticks_pulse), (DEPTH, self.depth_pulse)):
+            if pulse.heard_us:
+                detail = pulse.tell_end()
+                batch.event("HEARD", symbol, market=market, channel=channel, detail=detail, is_of_stage=True)
             if pulse.is_due(clock_us):
                 detail = pulse.tell(clock_us)
                 batch.event("STALE", symbol, market=market, channel=channel, detail=detail, is_of_stage=True)

@@ -12,6 +12,7 @@ QUALITY_KINDS: Final[dict[str, str]] = {
     "DISCONNECT": "A connection to the venue was lost or closed; what came meanwhile is missing.",
     "STALE": "A subscribed channel was silent for longer than it should be; its connection was closed for that. "
     "With a symbol: its trades and quotes, or its book, did not move for far longer than usual.",
+    "HEARD": "What was STALE with a symbol moves again; detail tells how long it was silent.",
     "CROSSED": "Best bid above best ask.",
     "LOCKED": "Best bid and best ask are the same price.",
     "DUPLICATE": "Items already seen were dropped; count tells how many.",

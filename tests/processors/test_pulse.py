@@ -98,6 +98,34 @@ def test_a_symbol_that_falls_silent_beside_others_is_told_once(spot: Any) -> Non
     )  # fmt: skip
 
 
+def test_that_it_is_heard_again_is_told_once_with_how_long_it_was_silent(spot: Any) -> None:
+    pair = Pair(spot)
+    pair.seconds(120, "BTCUSDT", "ETHUSDT")
+    pair.seconds(300, "ETHUSDT")
+    assert spot.of(QualityEvent, kind="HEARD") == []
+
+    pair.seconds(60, "BTCUSDT", "ETHUSDT")
+
+    assert pair.stale() == [("BTC/USDT", "ticks")]
+    [event] = spot.of(QualityEvent, kind="HEARD")
+    assert (event.symbol, event.channel, event.market, event.venue) == ("BTC/USDT", "ticks", "spot", "BINANCE")
+    assert event.detail in {f"heard again after {silent_s} s" for silent_s in range(295, 311)}
+
+
+def test_a_silence_that_is_known_ends_with_the_first_move_whatever_lies_between() -> None:
+    pulse = Pulse()
+    now_us = moves(pulse, 5, 100)
+    pulse.tell(now_us + 100 * SECOND_US)
+    pulse.rest(now_us + 200 * SECOND_US)
+    assert pulse.heard_us == 0
+
+    pulse.move(now_us + 250 * SECOND_US)
+
+    assert pulse.heard_us > 0
+    assert pulse.tell_end() == "heard again after 250 s"
+    assert pulse.heard_us == 0
+
+
 def test_a_time_in_which_nobody_captured_makes_nothing_stale(spot: Any) -> None:
     pair = Pair(spot)
     pair.seconds(120, "BTCUSDT", "ETHUSDT")
@@ -120,6 +148,8 @@ def test_who_crashes_and_goes_on_tells_the_same(new_run: Any) -> None:
                 run.pipeline.touch_all()
                 run.capture(kept)
                 run.resume(kept, Pipeline("BINANCE", "raw.binance", 0, assume_instruments=True))
+        pair.seconds(12, "BTCUSDT", "ETHUSDT")
         assert pair.stale() == [("BTC/USDT", "ticks")]
+        assert len(run.of(QualityEvent, kind="HEARD")) == 1
 
     assert whole.records == crashed.records

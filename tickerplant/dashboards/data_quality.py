@@ -65,8 +65,9 @@ QUALITY: Final = Dashboard(
                 ),
                 Panel(
                     title="Silence",
-                    description="Per minute: channels that were silent for too long, and connections lost.",
-                    queries=[Query(events("STALE", "DISCONNECT"), "{{venue}} {{kind}}")],
+                    description="Per minute: channels and symbols that were silent for too long, symbols that are "
+                    "heard again (HEARD), and connections lost.",
+                    queries=[Query(events("STALE", "HEARD", "DISCONNECT"), "{{venue}} {{kind}}")],
                     unit="cpm",
                 ),
                 Panel(

@@ -9,7 +9,9 @@ MOST_INTERVALS = 512
 MOST_HOLES = 64
 MOST_COPIES = 256
 MOST_RECENT = 2048
-"""More than a page of restored trades, and as many as another connection may be behind."""
+"""As many as another connection may be behind, and a venue repeats to one that is new."""
+MOST_RESTORED = 10_000
+"""The same of trades that came by REST, kept by themselves: a page of them would push all others out."""
 
 
 class Hole(msgspec.Struct, frozen=True, gc=False):

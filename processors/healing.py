@@ -4,7 +4,7 @@ A hole is asked for once it has stood for a while, since what is only late fills
 nothing, as no producer may have heard; and it is given up in the end. Time is the raw log's. All else: docs/healing.md.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Final, NamedTuple
 
 import msgspec
@@ -23,7 +23,7 @@ RESTARTED: Final = "ids have started again"
 
 
 class Span(msgspec.Struct, array_like=True, frozen=True, gc=False):
-    """Ids, first to last."""
+    """Ids, or times in µs, first to last."""
 
     first: int
     last: int
@@ -38,6 +38,7 @@ class Wound(msgspec.Struct, array_like=True):
         restored: how many of it came by REST.
         absent: how many of it the venue does not have.
         tries: how often it was asked for.
+        ends: names of the trades before and after it; "" = they have none.
     """
 
     first: int
@@ -48,14 +49,16 @@ class Wound(msgspec.Struct, array_like=True):
     restored: int = 0
     absent: int = 0
     tries: int = 0
+    ends: tuple[str, str] = ("", "")
 
 
 class Ask(NamedTuple):
-    """Trades to be fetched: ids first to last, none before a time (0 = not known)."""
+    """Trades to be fetched: ids first to last (0 = they tell no holes), of a time with its ends (0 = not known)."""
 
     first: int
     last: int
     after_us: int
+    until_us: int = 0
 
 
 class Closed(NamedTuple):
@@ -77,9 +80,9 @@ class Healing:
         self.wounds: list[Wound] = []
         self.next_us = 0  # when `due` may have something to do; 0 = there is no hole
 
-    def open(self, span: Span, after_us: int, now_us: int) -> Closed | None:
-        """Note a hole; returns what is given up for it."""
-        self.wounds.append(Wound(span.first, span.last, [span], after_us, now_us + ASK_AFTER_US))
+    def open(self, span: Span, after_us: int, now_us: int, ends: tuple[str, str] = ("", "")) -> Closed | None:
+        """Note a hole, and what the trades at its ends are called; returns what is given up for it."""
+        self.wounds.append(Wound(span.first, span.last, [span], after_us, now_us + ASK_AFTER_US, ends=ends))
         closed = None
         if len(self.wounds) > MOST_HOLES:
             closed = _closed(self.wounds.pop(0), TOO_MANY)
@@ -97,6 +100,19 @@ class Healing:
                 wound.restored += is_restored
                 return self._close(wound)
         return None
+
+    def numbers_of(self, names: Sequence[str]) -> dict[str, int]:
+        """Tell the ids of trades that are told by name alone, all from one to another, in rising order.
+
+        Those between the ends of a hole are those of the hole, where they are as many as are missing.
+        """
+        places = {name: place for place, name in enumerate(names)}
+        found: dict[str, int] = {}
+        for wound in self.wounds:
+            before, after = (places.get(name, -1) for name in wound.ends)
+            if before >= 0 and after - before - 1 == wound.last - wound.first + 1:
+                found.update(zip(names[before + 1 : after], range(wound.first, wound.last + 1), strict=True))
+        return found
 
     def cover(self, span: Span) -> Iterator[Closed]:
         """Note that the venue has told all trades of some ids: of those that did not come, there are none."""
@@ -156,10 +172,18 @@ def _closed(wound: Wound, why: str) -> Closed:
 
 def _take(wound: Wound, span: Span) -> int:
     """Take ids out of those that are left; returns how many there were."""
+    left, count = without(wound.left, span)
+    if count:
+        wound.left = left
+    return count
+
+
+def without(spans: Iterable[Span], gone: Span) -> tuple[list[Span], int]:
+    """Take what lies in `gone` (nothing, where its last is below its first) out of spans; tells how much that was."""
     left: list[Span] = []
     count = 0
-    for each in wound.left:
-        first, last = max(each.first, span.first), min(each.last, span.last)
+    for each in spans:
+        first, last = max(each.first, gone.first), min(each.last, gone.last)
         if first > last:
             left.append(each)
             continue
@@ -168,6 +192,4 @@ def _take(wound: Wound, span: Span) -> int:
             left.append(Span(each.first, first - 1))
         if last < each.last:
             left.append(Span(last + 1, each.last))
-    if count:
-        wound.left = left
-    return count
+    return left, count

@@ -38,11 +38,16 @@ class PastTrades(Item, frozen=True, gc=False):
 
     Args:
         first_id: all trades from this id to `last_id` that there are, are among them; 0, 0 = that is not known.
+        from_us: the same by time, ends included; 0, 0 = they are the newest trades that there were.
+        is_unnumbered: ids (all are NO_ID) are not told, names are; nothing is left out between the first and the last.
     """
 
     trades: list[Trade]
     first_id: int = 0
     last_id: int = 0
+    from_us: int = 0
+    until_us: int = 0
+    is_unnumbered: bool = False
 
 
 class AggTrade(Item, frozen=True, gc=False):

@@ -9,12 +9,12 @@
 For normal returns both estimates are the standard deviation. Returns of trades are not: most are 0, so that their
 median says nothing; the quantile is what one bad print in twenty cannot move. The median of the last 8 follows a market
 that begins to move. Two prints at a new level make it one. Trades of a time that is over are judged by
-what was known then, and are no part of the past. See docs/quality.md.
+what was known then, restored ones by those around them, and are no part of the past. See docs/quality.md.
 """
 
 from bisect import bisect_left, insort
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from math import log, sqrt
 from typing import Final
 
@@ -52,6 +52,21 @@ class OutliersPiece(msgspec.Struct, array_like=True):
     newest_us: int = 0
     lately: int = 0
     trail: TrailPiece = msgspec.field(default_factory=TrailPiece)
+
+
+def verdicts(trades: Iterable[tuple[float, int]], tick_size: float | None) -> list[bool | None]:
+    """Judge trades that followed one another (price, time in µs; oldest first) as if they came just now.
+
+    Returns:
+        Of each, whether it is an outlier; None = too few came before it to tell.
+    """
+    outliers = Outliers(tick_size)
+    found: list[bool | None] = []
+    for price, time_us in trades:
+        is_known = outliers.sigma(price, time_us) is not None
+        is_far = outliers.is_outlier(price, time_us)
+        found.append(is_far if is_known else None)
+    return found
 
 
 class Outliers:

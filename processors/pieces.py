@@ -144,6 +144,8 @@ class SymbolPiece(msgspec.Struct, array_like=True):
     late_runs: dict[str, LateRun] = {}
     pulses: tuple[Pulse, Pulse] = msgspec.field(default_factory=lambda: (Pulse(), Pulse()))  # of ticks, of depth
     is_released: bool = False  # it expired, and nothing of it is kept
+    restored_trades: list[int | str] = []  # as recent_trades
+    trade_name: str = ""
 
 
 class MarketPiece(msgspec.Struct, array_like=True):
@@ -225,6 +227,7 @@ def capture_symbol(name: str, state: SymbolState) -> Piece:
     for each in (keeper, *state.books.keepers.values()):
         each.follow()
     state.recent_trades.follow()
+    state.restored_trades.follow()
     state.bars.follow()
     for outliers in state.outliers.values():
         outliers.follow()
@@ -243,7 +246,7 @@ def _count(changes: Sides, buffer: Sequence[BookDelta]) -> int:
 
 
 def _capture(state: SymbolState, *, is_whole: bool) -> SymbolPiece:
-    recent = state.recent_trades
+    recent, restored = state.recent_trades, state.restored_trades
     return SymbolPiece(
         version=STATE_VERSION,
         instrument=state.instrument,
@@ -280,6 +283,8 @@ def _capture(state: SymbolState, *, is_whole: bool) -> SymbolPiece:
         late_runs=state.lateness.runs,
         pulses=(state.ticks_pulse, state.depth_pulse),
         is_released=state.is_released,
+        restored_trades=list(restored.ids) if is_whole else restored.fresh(),
+        trade_name=state.trade_name,
     )
 
 
@@ -356,10 +361,14 @@ def _restore_trades(state: SymbolState, pieces: Sequence[SymbolPiece], *, are_co
     if are_counted and last.are_summed:
         state.sum_trades(are_summed=True)
     state.trades.restore(last.trades)
+    state.trade_name = last.trade_name
     for piece in pieces:
         for number in piece.recent_trades:
             state.recent_trades.add(number)
+        for number in piece.restored_trades:
+            state.restored_trades.add(number)
     state.recent_trades.follow()
+    state.restored_trades.follow()
     if are_counted and not last.trades and not last.are_summed:  # of a program that did not count this venue's
         for number in state.recent_trades.ids:
             if isinstance(number, int):

@@ -17,7 +17,7 @@ from processors.book_keeper import LATE as LATE_DELTA
 from processors.book_keeper import BookKeeper, Effect, PublishDelta, PublishSnapshot, Report, Resnapshot
 from processors.book_rules import BookRule
 from processors.chains import BookChain, Rising, TradeChain
-from processors.dedupe import RecentIds, SeenIds
+from processors.dedupe import MOST_RESTORED, RecentIds, SeenIds
 from processors.feature_stage import FeatureStage
 from processors.feeds import Feeds
 from processors.flags import (
@@ -40,11 +40,12 @@ from processors.items import AggTrade, BookChecksum, BookDelta, BookSnapshot, Pa
 from processors.line import NOTHING, SILENCE_US, Line
 from processors.normalize import base_delta, base_size, base_snapshot, is_plain, quoted_size
 from processors.ohlc import contradiction
-from processors.outliers import Outliers
+from processors.outliers import Outliers, verdicts
 from processors.pulse import Pulse
 from processors.throttle import Throttle, What
 from processors.timed import TimedStreams
 from processors.watermark import Watermark
+from processors.wire import NO_ID
 from schemas.records import Candle, Depth, Instrument, Tick, TickKind
 
 TRADE: Final = "trade"
@@ -53,6 +54,9 @@ QUOTE: Final = "bookTicker"
 DEPTH: Final = "depth"
 TICKS: Final = "ticks"  # trades and quotes
 MOST_HELD_DELTAS: Final = 500
+
+Judge = dict[int | str, bool | None]
+"""Whether a restored trade, by its name or else its id, was an outlier; None = too few came before it on its page."""
 
 
 class SymbolState:
@@ -86,7 +90,9 @@ class SymbolState:
         self.is_released = False  # it is kept no more: what is captured of it says so
         self.sequence_id = 0
         self.trades = SeenIds()
+        self.trade_name = ""  # of the one with the highest id, where they have names
         self.recent_trades = RecentIds()  # where they are not counted
+        self.restored_trades = RecentIds(MOST_RESTORED)  # the same
         self.trade_feeds = Feeds()  # the same
         self.agg_trades = SeenIds()
         self.healing = Healing()
@@ -141,7 +147,9 @@ class SymbolState:
             self._on_uncounted_trade(batch, trade)
         elif batch.connection != self.trade_line.sole and not in_turn:
             self.trade_line.take(batch, trade, trade.trade_id)
-        elif self._is_new(batch, self.trades, trade.trade_id, TRADE):
+        elif self._is_new(batch, self.trades, trade.trade_id, TRADE, trade.name):
+            if trade.name and trade.trade_id == self.trades.high:
+                self.trade_name = trade.name
             self._add_trade(batch, "TRADE", trade, OFF_BOOK if trade.is_off_book else "")
 
     def on_past_trades(self, batch: Batch, page: PastTrades) -> None:
@@ -149,16 +157,24 @@ class SymbolState:
         if self.absences is not None:
             self._restore_uncounted(batch, self.absences, page)
             return
-        for trade in page.trades:
+        judge: Judge | None = None
+        for trade in self._numbered(page) if page.is_unnumbered else page.trades:
             if not (self._are_counted and self.trades.lies_in_hole(trade.trade_id)):
                 batch.note_redundant(batch.connection)
                 continue
+            if judge is None:
+                judge = self._judge_of(batch, page)
             self.trades.add(trade.trade_id)
-            self._add_trade(batch, "TRADE", trade, join_flags(BACKFILL, OFF_BOOK if trade.is_off_book else ""))
+            self._add_restored(batch, trade, judge)
             self._tell_closed(batch, self.healing.fill(trade.trade_id, is_restored=True))
         if page.last_id:
             for closed in self.healing.cover(Span(page.first_id, page.last_id)):
                 self._tell_closed(batch, closed)
+
+    def _numbered(self, page: PastTrades) -> list[Trade]:
+        """Give those trades of a page without ids which lie in a hole the ids that they have there."""
+        numbers = self.healing.numbers_of([each.name for each in page.trades])
+        return [structs.replace(each, trade_id=numbers.get(each.name, NO_ID)) for each in page.trades]
 
     def on_agg_trade(self, batch: Batch, trade: AggTrade, *, in_turn: bool = False) -> None:
         """Add an AGG_TRADE, unless its id was seen."""
@@ -405,7 +421,7 @@ class SymbolState:
     def _on_uncounted_trade(self, batch: Batch, trade: Trade) -> None:
         """Add a trade whose id only tells it apart, from whichever connection brings it first."""
         number = trade.name or trade.trade_id
-        is_new = self.recent_trades.add(number)
+        is_new = number not in self.restored_trades.ids and self.recent_trades.add(number)
         self.trade_feeds.bring(batch.connection, batch.recv_time_us, is_new=is_new)
         if is_new:
             self.trade_line.lead = batch.connection
@@ -426,17 +442,31 @@ class SymbolState:
         return self.trade_line.is_carried or bool(self.trade_feeds.behind_since_us)
 
     def _restore_uncounted(self, batch: Batch, absences: Absences, page: PastTrades) -> None:
-        """Add those of the newest trades that were lost."""
-        lost, closed = absences.take([(each.name or each.trade_id, each.exchange_time_us) for each in page.trades])
+        """Add those of the trades that were lost."""
+        told = [(each.name or each.trade_id, each.exchange_time_us) for each in page.trades]
+        lost, closed = absences.take(told, page.from_us, page.until_us)
+        judge = self._judge_of(batch, page) if lost else {}
         for trade in page.trades:
             number = trade.name or trade.trade_id
-            if number in lost and self.recent_trades.add(number):
-                self._add_trade(batch, "TRADE", trade, join_flags(BACKFILL, OFF_BOOK if trade.is_off_book else ""))
+            is_lost = number in lost and number not in self.recent_trades.ids
+            if is_lost and self.restored_trades.add(number):
+                self._add_restored(batch, trade, judge)
             else:
                 batch.note_redundant(batch.connection)
         for each in closed:
             if each.restored:
                 self._tell_closed(batch, each)
+
+    def _judge_of(self, batch: Batch, page: PastTrades) -> Judge:
+        """Judge the trades of a page by one another, as if they came just now: it has those before and after, too."""
+        on_book = [each for each in page.trades if not each.is_off_book]
+        prices = [(each.price, each.exchange_time_us or batch.recv_time_us) for each in on_book]
+        found = verdicts(prices, self.instrument.tick_size)
+        return {each.name or each.trade_id: far for each, far in zip(on_book, found, strict=True)}
+
+    def _add_restored(self, batch: Batch, trade: Trade, judge: Judge) -> None:
+        flag = join_flags(BACKFILL, OFF_BOOK if trade.is_off_book else "")
+        self._add_trade(batch, "TRADE", trade, flag, was_far=judge.get(trade.name or trade.trade_id))
 
     def _exact_delta(self, keeper: BookKeeper, delta: BookDelta) -> BookDelta:
         """Turn sizes into base currency, and count what the venue does not number."""
@@ -539,7 +569,7 @@ class SymbolState:
     def _restart_depth(self, batch: Batch) -> None:
         self._carry_out(batch, self.keeper.restart(batch.recv_time_us))
 
-    def _is_new(self, batch: Batch, seen: SeenIds, number: int, channel: str) -> bool:
+    def _is_new(self, batch: Batch, seen: SeenIds, number: int, channel: str, name: str = "") -> bool:
         if number == seen.high + 1:
             return seen.add(number)
         hole = seen.hole_before(number)
@@ -554,8 +584,8 @@ class SymbolState:
             if channel == TRADE:
                 self.bars.on_hole(*sequences)
                 if self._is_healed:
-                    after_us = self.lateness.newest_us.get("TRADE", 0)
-                    self._tell_closed(batch, self.healing.open(Span(*sequences), after_us, batch.recv_time_us))
+                    after_us, ends = self.lateness.newest_us.get("TRADE", 0), (self.trade_name, name)
+                    self._tell_closed(batch, self.healing.open(Span(*sequences), after_us, batch.recv_time_us, ends))
         elif is_behind:
             self.note(batch, "OUT_OF_ORDER", channel)
             if channel == TRADE:
@@ -574,6 +604,7 @@ class SymbolState:
                     from_sequence=each.first,
                     to_sequence=each.last,
                     from_time_us=each.after_us,
+                    to_time_us=each.until_us,
                 )
             else:
                 self._tell_closed(batch, each)
@@ -598,7 +629,10 @@ class SymbolState:
             self.note(batch, CLOCK_STEP, channel)
         return join_flags(flag, late)
 
-    def _add_trade(self, batch: Batch, kind: TickKind, trade: Trade | AggTrade, flag: str) -> None:
+    def _add_trade(
+        self, batch: Batch, kind: TickKind, trade: Trade | AggTrade, flag: str, *, was_far: bool | None = None
+    ) -> None:
+        """Add a trade; `was_far` tells whether a restored one was an outlier, None = that is to be found."""
         instrument, price, size = self.instrument, trade.price, trade.size
         exchange_us = trade.exchange_time_us
         is_restored = bool(flag) and BACKFILL in flag
@@ -610,7 +644,7 @@ class SymbolState:
             self.ticks_pulse.move(self._watermark.beat_us)
         outliers = self.outliers[kind]
         if flag:
-            flag = _judged(outliers, price, exchange_us or batch.recv_time_us, flag)
+            flag = _judged(outliers, (price, exchange_us or batch.recv_time_us), flag, was_far)
         elif outliers.is_outlier(price, exchange_us or batch.recv_time_us):
             flag = OUTLIER
             if outliers.is_burst:
@@ -796,8 +830,10 @@ class SymbolState:
             self.features.on_reset(batch)
 
 
-def _judged(outliers: Outliers, price: float, time_us: int, flag: str) -> str:
-    """Add to the flags of a trade of a time that is over whether it was an outlier then."""
-    if OFF_BOOK in flag or CLOCK_STEP in flag or not outliers.was_outlier(price, time_us):
+def _judged(outliers: Outliers, place: tuple[float, int], flag: str, was_far: bool | None) -> str:
+    """Add to the flags of a trade of a time that is over (price and time) whether it was an outlier then."""
+    if OFF_BOOK in flag or CLOCK_STEP in flag:
         return flag
-    return join_flags(flag, OUTLIER)
+    if was_far is None:
+        was_far = outliers.was_outlier(*place)
+    return join_flags(flag, OUTLIER) if was_far else flag

@@ -146,6 +146,15 @@ def asked(request: str) -> tuple[str, dict[str, str]]:
     return url.path, query
 
 
+def asked_seconds(query: dict[str, str], first: str, end: str) -> tuple[int, int]:
+    """Tell the first and last µs of the seconds that were asked for, whether or not the second named last counts.
+
+    Raises:
+        FrameError: it is not told.
+    """
+    return number(query.get(first, "")) * 1_000_000, number(query.get(end, "")) * 1_000_000 - 1
+
+
 def unknown_answer(request: str) -> FrameError:
     """Make the error of an answer to a request that is not known."""
     return FrameError(f"answer to a request we do not know: {request[:80]!r}")
@@ -163,6 +172,21 @@ def past_trades(trades: list[Trade], first_id: int, last_id: int) -> list[PastTr
     lowest, highest = rising[0].trade_id, rising[-1].trade_id
     first_id = min(first_id, lowest) if first_id > NO_ID else lowest
     return [PastTrades(rising[0].symbol, 0, rising, first_id, max(last_id, highest))]
+
+
+def trades_of_time(symbol: str, trades: list[Trade], asked: tuple[int, int], *, is_full: bool) -> PastTrades:
+    """Make a page of trades, in the order in which they came, that answers for all from one time to another (µs).
+
+    Args:
+        is_full: there may be more of that time, behind the last one: those of its own time may not all be there.
+    """
+    from_us, until_us = asked
+    is_rising = bool(trades) and trades[-1].exchange_time_us > trades[0].exchange_time_us
+    if is_full and is_rising:
+        until_us = trades[-1].exchange_time_us - 1
+    elif is_full:
+        from_us = trades[-1].exchange_time_us + 1
+    return PastTrades(symbol, 0, trades if is_rising else trades[::-1], from_us=from_us, until_us=until_us)
 
 
 def notice(payload: bytes | msgspec.Raw) -> Notice:

@@ -181,6 +181,7 @@ def _missing(command: ControlCommand) -> Missing:
         first_id=command.from_sequence,
         last_id=command.to_sequence,
         after_time_us=command.from_time_us,
+        until_time_us=command.to_time_us,
     )
 
 

@@ -153,7 +153,7 @@ class Fetcher:
             raise self._error(RetryError, request, "http_transport", type(error).__name__) from error
 
     def _asked(self, request: Request) -> AbstractAsyncContextManager[httpx.Response]:
-        headers = HEADERS | (JSON_BODY if request.body else {})
+        headers = HEADERS | (JSON_BODY if request.body else {}) | dict(request.headers)
         if request.key_header and self._key is not None:
             headers[request.key_header] = self._key.get_secret_value()
         return self._client.stream(

@@ -71,6 +71,7 @@ class Request:
     Args:
         body: JSON, of a POST.
         key_header: header that our key goes in; "" = none is sent. It is no part of `name`.
+        headers: further ones that the answer depends on, names and values.
     """
 
     url: str
@@ -78,6 +79,7 @@ class Request:
     method: Literal["GET", "POST"] = "GET"
     body: bytes = b""
     key_header: str = ""
+    headers: tuple[tuple[str, str], ...] = ()
 
     @property
     def name(self) -> str:
@@ -98,12 +100,14 @@ class Missing:
     Args:
         first_id: of the first; `last_id` of the last.
         after_time_us: the venue's time of the newest trade before them; 0 = not known.
+        until_time_us: the venue's time of the first trade after them; 0 = not known.
     """
 
     venue_symbol: str
     first_id: int
     last_id: int
     after_time_us: int = 0
+    until_time_us: int = 0
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -318,6 +322,15 @@ def no_past_trades(market: str, missing: Missing, base: str | None, *, is_keyed:
 def no_more_trades(request: Request, body: bytes, missing: Missing) -> None:
     """End missing trades with their first page: `next_trades` of venues that tell the newest trades alone, or none."""
     del request, body, missing
+
+
+def seconds_of(missing: Missing) -> tuple[int, int]:
+    """Tell the whole seconds that missing trades lie in, as first and last instant, whether or not that one counts.
+
+    >>> seconds_of(Missing(venue_symbol="", first_id=0, last_id=0, after_time_us=1_999_999, until_time_us=3_000_000))
+    (1, 4)
+    """
+    return missing.after_time_us // 1_000_000, missing.until_time_us // 1_000_000 + 1
 
 
 def no_depth_request(market: str, venue_symbol: str, base: str | None, books: int) -> Request:

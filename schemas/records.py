@@ -326,6 +326,7 @@ class ControlCommand(Record, frozen=True, kw_only=True, gc=False):
     from_sequence: int = 0
     to_sequence: int = 0
     from_time_us: int = 0
+    to_time_us: int = 0
 
 
 class ControlWanted(Record, frozen=True, kw_only=True, gc=False):

@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from processors.outliers import DEVIATIONS, FEWEST, PRICES, Outliers, OutliersPiece
+from processors.outliers import DEVIATIONS, FEWEST, PRICES, Outliers, OutliersPiece, verdicts
 from schemas.records import Tick
 from tickerplant.recordings import read_recording
 
@@ -274,6 +274,32 @@ def test_what_comes_late_or_is_fetched_later_is_judged_too(spot: Any) -> None:
     assert {number: flags[number] for number in flags if flags[number]} == {
         "101": "LATE", "102": "LATE,OUTLIER", "103": "BACKFILL,LATE", "104": "BACKFILL,LATE,OUTLIER"
     }  # fmt: skip
+
+
+def test_restored_trades_of_hours_ago_are_judged_by_those_around_them(spot: Any) -> None:
+    first_ms, last, bad = spot.feed.recv_time_us // 1000, 500, 300
+
+    def time_ms(number: int) -> int:
+        return first_ms + number * 20_000
+
+    spot.take(spot.feed.message("btcusdt@trade", t=1, T=time_ms(1), p="60000.00"))
+    spot.feed.recv_time_us = time_ms(last) * 1000
+    spot.take(spot.feed.message("btcusdt@trade", t=last, T=time_ms(last), p="60000.00"))
+    body = {"qty": "1", "quoteQty": "1", "isBuyerMaker": True, "isBestMatch": True}
+    prices = {number: "61000" if number == bad else f"{60_000 + number % 2}" for number in range(1, last + 1)}
+    rows = [body | {"id": number, "price": prices[number], "time": time_ms(number)} for number in prices]
+    request = "https://api.example/api/v3/historicalTrades?symbol=BTCUSDT&fromId=1&limit=1000"
+    spot.take(spot.feed.frame(json.dumps(rows).encode(), "HTTP", request=request))
+
+    restored = [each for each in spot.of(Tick) if "BACKFILL" in each.flags]
+    assert len(restored) == last - 2
+    assert [each.trade_id for each in restored if "OUTLIER" in each.flags] == [str(bad)]
+
+
+def test_of_trades_that_followed_one_another_the_first_are_not_judged() -> None:
+    found = verdicts(((100.0 + n % 2 / 100, START_US + n * SECOND_US) for n in range(60)), None)
+
+    assert found == [None] * (FEWEST + 1) + [False] * (60 - FEWEST - 1)
 
 
 def test_one_trade_that_lies_minutes_ahead_hides_no_outlier(spot: Any) -> None:

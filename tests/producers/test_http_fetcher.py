@@ -87,9 +87,10 @@ async def test_a_key_goes_with_requests_that_want_one_and_nowhere_else(
     keyless = Fetcher(client, "BINANCE", Address(6000, 300), now_us=now_us)
     wanted = Request(url=f"{url}/a", weight=1, key_header="X-KEY")
     await keyed.fetch(wanted)
-    await keyed.fetch(Request(url=f"{url}/b", weight=1))
+    await keyed.fetch(Request(url=f"{url}/b", weight=1, headers=(("X-Size-Decimal", "1"),)))
     await keyless.fetch(wanted)
 
     assert [b"X-KEY: our-key" in head for head in heads] == [True, False, False]
+    assert [b"X-Size-Decimal: 1" in head for head in heads] == [False, True, False]
     assert (keyed.is_keyed, keyless.is_keyed) == (True, False)
     assert "key" not in wanted.name

@@ -5,7 +5,9 @@ Source: https://docs.bitfinex.com/docs/ws-general
 Source: https://docs.bitfinex.com/docs/ws-public
 """
 
+import re
 from typing import Final
+from urllib.parse import unquote
 
 import msgspec
 
@@ -19,8 +21,8 @@ from processors.items import (
 )
 from processors.memory import Memory
 from processors.venues import bitfinex_wire as wire
-from processors.venues.bitfinex_channels import CHANNELS, Place, change_of
-from processors.wire import LAST_MS, MALFORMED, notice, time_us
+from processors.venues.bitfinex_channels import CHANNELS, Place, change_of, past_trades_of
+from processors.wire import LAST_MS, MALFORMED, asked, notice, number, time_us, trades_of_time, unknown_answer
 from schemas.records import Frame
 
 NAME: Final = "BITFINEX"
@@ -31,16 +33,19 @@ FACTS: Final[dict[str, Facts]] = {
         times="mts of trades and candles, ms; of the connection by flag TIMESTAMP",
         sizes="base currency",
         since="2021, API v2",
+        past_trades="`GET /v2/trades/{symbol}/hist`, by time",
     ),
     "derivatives": Facts(
         side="sign of the amount: above 0 → BUY",
         times="mts of trades and candles, ms; of the connection by flag TIMESTAMP",
         sizes="base currency",
         since="2021, API v2",
+        past_trades="`GET /v2/trades/{symbol}/hist`, by time",
     ),
 }
 RULE: Final = CountedRule(checksum=wire.BitfinexChecksum(), is_numbered_by_connection=True)
 ONE_LEVEL: Final = "1"
+PAST_TRADES: Final = re.compile(r".*/trades/([^/]+)/hist")
 BOOK_OF: Final = "book - "  # stands before the symbol in what a channel carries
 SAID_AGAIN: Final = "tu"  # a trade that was told by "te" when it was executed
 TRADE_WORDS: Final = frozenset({"te", SAID_AGAIN})
@@ -61,7 +66,7 @@ def trades_are_counted(market: str) -> bool:
 
 
 def parse(market: str, frame: Frame, memory: Memory) -> Items:
-    """Parse a MESSAGE frame; answers to our own requests yield nothing.
+    """Parse a MESSAGE or HTTP frame; answers on the connection yield nothing.
 
     Raises:
         FrameError: malformed, or not a message we know.
@@ -69,7 +74,7 @@ def parse(market: str, frame: Frame, memory: Memory) -> Items:
     if market not in MARKETS:
         raise FrameError(f"Bitfinex has no market {market!r}")
     if frame.kind == "HTTP":
-        return _http(frame.request)
+        return _http(frame)
     level = wire.level(frame.payload)
     if level is not None:
         subscribed = memory.names.get(level.channel, "")
@@ -176,8 +181,18 @@ def _subscription(event: wire.Event) -> str:
     return " ".join(words)
 
 
-def _http(request: str) -> Items:
-    """Leave out other lists than those of instruments, which recorders have asked for."""
-    if "/conf/" in request:
+def _http(frame: Frame) -> Items:
+    """Parse trades of some time; leave out other lists than those of instruments, which recorders have asked for."""
+    path, query = asked(frame.request)
+    if "/conf/" in path:
         return []
-    raise FrameError(f"answer to a request we do not know: {request[:80]!r}")
+    found = PAST_TRADES.fullmatch(path)
+    if found is None:
+        raise unknown_answer(frame.request)
+    try:
+        trades = past_trades_of(unquote(found[1]), wire.PAST_TRADES.decode(frame.payload))
+    except MALFORMED as error:
+        raise FrameError(f"trades: {error}") from error
+    times = (number(query.get("start", "")) * 1000, number(query.get("end", "")) * 1000 - 1)
+    is_full = len(trades) >= number(query.get("limit", "0"))
+    return [trades_of_time(unquote(found[1]), trades, times, is_full=is_full)]

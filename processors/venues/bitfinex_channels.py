@@ -7,7 +7,7 @@ Source: https://docs.bitfinex.com/reference/ws-public-candles
 Source: https://docs.bitfinex.com/reference/ws-public-status
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import Final, NamedTuple
 
 import msgspec
@@ -66,14 +66,19 @@ class Place(NamedTuple):
 def _trades(place: Place, body: msgspec.Raw, _memory: Memory) -> Items:
     found, _ = wire.rows(body)
     trades = sorted((wire.TRADE.decode(row) for row in found), key=lambda row: row.id)
-    return [_trade(place, row) for row in trades]
+    return [_trade(place.symbol, row) for row in trades]
 
 
-def _trade(place: Place, row: wire.TradeRow) -> Trade:
+def past_trades_of(symbol: str, rows: Iterable[wire.TradeRow]) -> list[Trade]:
+    """Make trades of rows that came by REST, in their order."""
+    return [_trade(symbol, row) for row in rows]
+
+
+def _trade(symbol: str, row: wire.TradeRow) -> Trade:
     text = digits(row.amount)
     side: Side = "SELL" if text.startswith("-") else "BUY"
     price, size = positive(digits(row.price)), positive(text.removeprefix("-"))
-    return Trade(place.symbol, time_us(row.time), row.id, price, size, side)
+    return Trade(symbol, time_us(row.time), row.id, price, size, side)
 
 
 def _book(place: Place, body: msgspec.Raw, _memory: Memory) -> Items:

@@ -4,6 +4,7 @@ Source: https://docs.cdp.coinbase.com/exchange/websocket-feed/channels
 Source: https://docs.cdp.coinbase.com/coinbase-app/advanced-trade-apis/websocket/websocket-channels
 """
 
+from collections.abc import Callable
 from typing import Final
 
 from processors.book_rules import BookRule, CountedRule
@@ -11,9 +12,9 @@ from processors.errors import FrameError
 from processors.facts import Facts
 from processors.items import AnyItem
 from processors.memory import Memory
+from processors.venues import coinbase_advanced, coinbase_exchange
 from processors.venues.coinbase_advanced import parse_advanced
-from processors.venues.coinbase_exchange import parse_answer, parse_exchange
-from processors.wire import unknown_answer
+from processors.venues.coinbase_exchange import parse_exchange
 from schemas.records import Frame
 
 NAME: Final = "COINBASE"
@@ -31,7 +32,12 @@ FACTS: Final[dict[str, Facts]] = {
         times="`time` of trades, `event_time` of levels, `timestamp`, ISO 8601 to ns",
         sizes="base currency",
         since="2023",
+        past_trades="`GET /market/products/{id}/ticker`, by time",
     ),
+}
+ANSWERS: Final[dict[str, Callable[[Frame], list[AnyItem]]]] = {
+    "exchange": coinbase_exchange.parse_answer,
+    "advanced": coinbase_advanced.parse_answer,
 }
 BOOK_RULES: Final[dict[str, BookRule]] = {
     "exchange": CountedRule(is_in_time=True),
@@ -56,9 +62,7 @@ def parse(market: str, frame: Frame, memory: Memory) -> list[AnyItem]:
         FrameError: malformed, or not a message we know.
     """
     if frame.kind == "HTTP":
-        if market == "exchange":
-            return parse_answer(frame)
-        raise unknown_answer(frame.request)
+        return ANSWERS[market](frame)
     if market == "exchange":
         return parse_exchange(frame.payload)
     if market == "advanced":

@@ -3,8 +3,10 @@
 Source: https://docs.cdp.coinbase.com/coinbase-app/advanced-trade-apis/websocket/websocket-channels
 """
 
+import re
 from collections.abc import Callable
 from typing import Final
+from urllib.parse import unquote
 
 import msgspec
 
@@ -20,9 +22,23 @@ from processors.venues.coinbase_common import (
     quotes,
     sides_of,
 )
-from processors.wire import MOST_ID_DIGITS, NOTICE_CHARS, amount, maybe, positive, seconds_us
+from processors.wire import (
+    MOST_ID_DIGITS,
+    NOTICE_CHARS,
+    amount,
+    asked,
+    asked_seconds,
+    maybe,
+    number,
+    positive,
+    seconds_us,
+    trades_of_time,
+    unknown_answer,
+)
+from schemas.records import Frame
 
 CANDLE_US: Final = 300_000_000
+PAST_TRADES: Final = re.compile(r".*/market/products/([^/]+)/ticker")
 
 
 def parse_advanced(payload: bytes, memory: Memory) -> Items:
@@ -45,6 +61,26 @@ def parse_advanced(payload: bytes, memory: Memory) -> Items:
             memory.counts_on(envelope.sequence_num)
         raise
     return _in_order(envelope.sequence_num, memory, [*items, *unknown])
+
+
+def parse_answer(frame: Frame) -> Items:
+    """Parse trades of some seconds that were asked for, newest first; their side is read as the stream's is.
+
+    Raises:
+        FrameError: malformed, or no answer we know.
+    """
+    path, query = asked(frame.request)
+    found = PAST_TRADES.fullmatch(path)
+    if found is None:
+        raise unknown_answer(frame.request)
+    product = unquote(found[1])
+    unknown: Unknown = []
+    rows = wire.PAST_ADVANCED_TRADES.decode(wire.PAST_ADVANCED.decode(frame.payload, unknown).trades, unknown)
+    if any(row.product_id != product for row in rows):
+        raise FrameError("trades of another product than was asked for")
+    is_full = len(rows) >= number(query.get("limit", "0"))
+    times = asked_seconds(query, "start", "end")
+    return [trades_of_time(product, [_trade(row) for row in rows], times, is_full=is_full), *unknown]
 
 
 def _items(envelope: wire.Envelope, unknown: Unknown) -> Items:

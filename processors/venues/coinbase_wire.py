@@ -179,6 +179,22 @@ class PastTradeData(Struct, gc=False, kw_only=True, forbid_unknown_fields=True):
     time: str
 
 
+class PastAdvanced(Struct, gc=False, kw_only=True, forbid_unknown_fields=True):
+    """Body of REST `/market/products/{id}/ticker`."""
+
+    trades: Raw
+    best_bid: Any = None
+    best_ask: Any = None
+
+
+class PastAdvancedTrade(AdvancedTrade, gc=False, kw_only=True, forbid_unknown_fields=True):
+    """A row of it."""
+
+    bid: Any = None
+    ask: Any = None
+    exchange: Any = None
+
+
 MATCH: Final = Wire(MatchData, "matches")
 PAST_TRADES: Final = Rows(PastTradeData, "trades")
 EXCHANGE_TICKER: Final = Wire(ExchangeTicker, "ticker")
@@ -191,6 +207,8 @@ LEVELS_EVENTS: Final = Rows(LevelsEvent, "level2")
 LEVELS: Final = Rows(Level, "level2", is_quoted=True)
 TRADES_EVENTS: Final = Rows(TradesEvent, "market_trades")
 TRADES: Final = Rows(AdvancedTrade, "market_trades")
+PAST_ADVANCED: Final = Wire(PastAdvanced, "past trades")
+PAST_ADVANCED_TRADES: Final = Rows(PastAdvancedTrade, "past trades")
 TICKERS_EVENTS: Final = Rows(TickersEvent, "ticker")
 TICKERS: Final = Rows(AdvancedTicker, "ticker")
 CANDLES_EVENTS: Final = Rows(CandlesEvent, "candles")

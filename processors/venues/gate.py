@@ -2,6 +2,7 @@
 
 Source: https://www.gate.io/docs/developers/apiv4/ws/en/
 Source: https://www.gate.io/docs/developers/futures/ws/en/
+Source: https://www.gate.com/docs/developers/apiv4/en/#query-market-transaction-records
 """
 
 from collections.abc import Callable
@@ -21,6 +22,7 @@ from processors.items import (
     CandleItem,
     DerivativeItem,
     Liquidation,
+    PastTrades,
     Quote,
     TickerItem,
     Trade,
@@ -31,15 +33,19 @@ from processors.venues import gate_wire as wire
 from processors.wire import (
     MALFORMED,
     amount,
+    asked,
+    asked_seconds,
     digits,
     levels,
     maybe,
     millis_us,
     notice,
+    number,
     positive,
     seconds_us,
     signed,
     time_us,
+    trades_of_time,
 )
 from schemas.records import DerivativeKind, Frame, Side
 from schemas.venues.gate import is_inverse
@@ -52,18 +58,21 @@ FACTS: Final[dict[str, Facts]] = {
         times="`create_time_ms` with a fraction, `t`, ms",
         sizes="base currency",
         since="2021-06, v4 (retired: v3)",
+        past_trades="`GET /spot/trades`, by time",
     ),
     "futures": Facts(
         side="sign of `size`: below 0 → SELL",
         times="`create_time_ms`, `t`, ms",
         sizes="contracts, decimals since 2026",
         since="2021, v4",
+        past_trades="`GET /futures/usdt/trades`, by time",
     ),
     "inverse": Facts(
         side="sign of `size`: below 0 → SELL",
         times="`create_time_ms`, `t`, ms",
         sizes="contracts of 1 USD",
         since="2021, v4",
+        past_trades="`GET /futures/btc/trades`, by time",
     ),
 }
 RULE: Final = FirstIdRule()
@@ -99,7 +108,9 @@ def parse(market: str, frame: Frame, memory: Memory) -> Items:
     del memory
     unknown: Unknown = []
     if frame.kind == "HTTP":
-        return [_snapshot(market, frame, unknown), *unknown]
+        is_book = not asked(frame.request)[0].endswith("/trades")
+        found = _snapshot(market, frame, unknown) if is_book else _past_trades(market, frame, unknown)
+        return [found, *unknown]
     if BOOK_UPDATE in frame.payload[:CHANNEL_BYTES]:
         try:
             data = wire.CHANGE.decode(frame.payload).result
@@ -133,12 +144,33 @@ def _trades(market: str, envelope: wire.Envelope, unknown: Unknown) -> Items:
             price, size, instant = positive(spot.price), amount(spot.size), millis_us(digits(spot.time))
             items.append(Trade(spot.symbol, instant, spot.trade_id, price, size, SIDES[spot.side]))
             continue
-        data = wire.FUTURES_TRADE.decode(row, unknown)
-        size, side = _taken(data.size)
-        instant = millis_us(digits(data.time_ms)) if data.time_ms else seconds_us(digits(data.time_s))
-        price = positive(digits(data.price))
-        items.append(Trade(data.symbol, instant, data.trade_id, price, size, side, data.is_internal))
+        items.append(_futures_trade(wire.FUTURES_TRADE.decode(row, unknown)))
     return items
+
+
+def _futures_trade(data: wire.FuturesTrade) -> Trade:
+    size, side = _taken(data.size)
+    instant = _instant_us(digits(data.time_ms or data.time_s))
+    return Trade(data.symbol, instant, data.trade_id, positive(digits(data.price)), size, side, data.is_internal)
+
+
+def _past_trades(market: str, frame: Frame, unknown: Unknown) -> PastTrades:
+    """Parse trades of some seconds, newest first."""
+    _, query = asked(frame.request)
+    symbol = query.get("currency_pair") or query.get("contract", "")
+    if market == "spot":
+        trades = [_past_trade(row) for row in wire.PAST_SPOT_TRADES.decode(frame.payload, unknown)]
+    else:
+        trades = [_futures_trade(row) for row in wire.PAST_FUTURES_TRADES.decode(frame.payload, unknown)]
+    if any(each.symbol != symbol for each in trades):
+        raise FrameError("trades of another symbol than was asked for")
+    is_full = len(trades) >= number(query.get("limit", "0"))
+    return trades_of_time(symbol, trades, asked_seconds(query, "from", "to"), is_full=is_full)
+
+
+def _past_trade(row: wire.PastSpotTrade) -> Trade:
+    price, size, instant = positive(row.price), amount(row.size), millis_us(digits(row.time))
+    return Trade(row.symbol, instant, number(row.trade_id), price, size, SIDES[row.side])
 
 
 def _taken(raw: msgspec.Raw) -> tuple[float, Side]:
@@ -282,8 +314,12 @@ def _liquidations(_market: str, envelope: wire.Envelope, unknown: Unknown) -> It
 
 
 def _forced_us(data: wire.LiquidationData) -> int:
-    """Tell when an order was forced, in ms or, told apart by their size, seconds; 0 = that is not told."""
-    text = digits(data.time_ms or data.time or msgspec.Raw(b"0"))
+    """Tell when an order was forced; 0 = that is not told."""
+    return _instant_us(digits(data.time_ms or data.time or msgspec.Raw(b"0")))
+
+
+def _instant_us(text: str) -> int:
+    """Read a time in ms or, told apart by their size, seconds: streams and REST call either the same."""
     return millis_us(text) if len(text.partition(".")[0]) > SECONDS_DIGITS else seconds_us(text)
 
 

@@ -5,7 +5,7 @@ from typing import Annotated, Any, Final, Literal
 import msgspec
 from msgspec import Meta, Raw, Struct, field
 
-from processors.wire import LAST_MS, Id, Instant, NamedLevels, Wire
+from processors.wire import LAST_MS, Id, Instant, NamedLevels, Rows, Wire
 
 
 class Failure(Struct, gc=False):
@@ -53,6 +53,28 @@ class FuturesTrade(Struct, gc=False, kw_only=True, forbid_unknown_fields=True):
     size: Raw
     price: Raw
     is_internal: bool = False
+
+
+class PastSpotTrade(Struct, gc=False, kw_only=True, forbid_unknown_fields=True):
+    """A row of REST `/spot/trades`; accounts of others are not told."""
+
+    trade_id: str = field(name="id")
+    time: Raw = field(name="create_time_ms")
+    side: Literal["buy", "sell"]
+    symbol: str = field(name="currency_pair")
+    size: str = field(name="amount")
+    price: str
+    create_time: Any = None
+    sequence_id: Any = None
+    role: Any = None
+    order_id: Any = None
+    fee: Any = None
+    fee_currency: Any = None
+    point_fee: Any = None
+    gt_fee: Any = None
+    amend_text: Any = None
+    text: Any = None
+    deal: Any = None
 
 
 class QuoteData(Struct, gc=False, kw_only=True, forbid_unknown_fields=True):
@@ -179,6 +201,8 @@ ROWS: Final = msgspec.json.Decoder(list[Raw])
 FUTURES_LEVELS: Final = NamedLevels("p", "s")
 SPOT_TRADE: Final = Wire(SpotTrade, "trades")
 FUTURES_TRADE: Final = Wire(FuturesTrade, "trades")
+PAST_SPOT_TRADES: Final = Rows(PastSpotTrade, "past trades")
+PAST_FUTURES_TRADES: Final = Rows(FuturesTrade, "past trades")
 QUOTE: Final = Wire(QuoteData, "book_ticker")
 BOOK: Final = Wire(BookData, "order_book_update")
 SNAPSHOT: Final = Wire(SnapshotData, "order_book")

@@ -1,10 +1,13 @@
 """HTX frames (spot, linear swaps, coin swaps), gzip and all → items.
 
 Source: https://www.htx.com/en-us/opend/newApiPages/?id=7ec53241-7773-11ed-9966-0242ac110003
+Source: https://huobiapi.github.io/docs/spot/v1/en/#get-the-most-recent-trades
+Source: https://huobiapi.github.io/docs/usdt_swap/v1/en/#general-query-a-batch-of-trade-records-of-a-contract
 Source: https://www.htx.com/en-us/opend/newApiPages/?id=8cb7de1c-77b5-11ed-9966-0242ac110003
 """
 
 from collections.abc import Callable
+from operator import attrgetter
 from typing import Final, NamedTuple
 
 import msgspec
@@ -20,6 +23,7 @@ from processors.items import (
     CandleItem,
     DerivativeItem,
     Liquidation,
+    PastTrades,
     Quote,
     TickerItem,
     Trade,
@@ -31,6 +35,7 @@ from processors.wire import (
     MALFORMED,
     NULL,
     amount,
+    asked,
     digits,
     levels,
     maybe_digits,
@@ -40,6 +45,7 @@ from processors.wire import (
     seconds_us,
     signed,
     time_us,
+    unknown_answer,
 )
 from schemas.records import DerivativeKind, Frame, Side
 
@@ -51,18 +57,21 @@ FACTS: Final[dict[str, Facts]] = {
         times="`ts`, `quoteTime`, ms",
         sizes="base currency",
         since="2021",
+        past_trades="`GET /market/history/trade`, the newest 2,000",
     ),
     "linear": Facts(
         side="`direction`, the taker's; empty = unknown",
         times="`ts`, ms",
         sizes="contracts; of trades, candles and tickers those of both sides, halved",
         since="2021",
+        past_trades="`GET /linear-swap-ex/market/history/trade`, the newest 2,000",
     ),
     "coin": Facts(
         side="`direction`, the taker's; empty = unknown",
         times="`ts`, ms",
         sizes="contracts of 100 or 10 USD; of trades, candles and tickers those of both sides, halved",
         since="2021",
+        past_trades="`GET /swap-ex/market/history/trade`, the newest 2,000",
     ),
 }
 RULES: Final[dict[str, BookRule]] = {
@@ -70,6 +79,7 @@ RULES: Final[dict[str, BookRule]] = {
     "linear": FirstIdRule(ids_are_shared=False),  # version + 1
     "coin": FirstIdRule(ids_are_shared=False),
 }
+PAST_PATH: Final = "/market/history/trade"
 SIDES_SUMMED: Final = {"spot": 1, "linear": 2, "coin": 2}
 """How often what is traded is counted: of contracts the buyer's and the seller's; books and liquidations count once."""
 SIDES: Final[dict[str, Side]] = {"buy": "BUY", "sell": "SELL", "": "UNKNOWN"}
@@ -102,14 +112,14 @@ def trades_are_counted(market: str) -> bool:
 
 
 def parse(market: str, frame: Frame, memory: Memory) -> Items:
-    """Parse a MESSAGE frame, compressed or not; answers, pings and acknowledgements yield nothing.
+    """Parse a MESSAGE frame, compressed or not, or HTTP; answers on the connection, and pings, yield nothing.
 
     Raises:
         FrameError: malformed, or not a message we know.
     """
     del memory
     if frame.kind == "HTTP":
-        raise FrameError("answer to a request we do not know")
+        return _past_trades(market, frame)
     payload = inflated(frame.payload)
     try:
         envelope = wire.ENVELOPE.decode(payload)
@@ -143,15 +153,37 @@ def _stream(market: str, envelope: wire.Envelope, unknown: Unknown) -> Items:
 
 
 def _trades(stream: Stream, envelope: wire.Envelope, unknown: Unknown) -> Items:
-    items: Items = []
-    for row in wire.TRADES.decode(envelope.tick, unknown).data:
-        data = wire.TRADE.decode(row, unknown)
-        name = digits(data.id if data.trade_id == NULL else data.trade_id)
-        if not name.isdigit():
-            raise FrameError(f"trade.detail: {name!r} is no id")
-        price, size = positive(digits(data.price)), amount(digits(data.amount)) / SIDES_SUMMED[stream.market]
-        items.append(Trade(stream.symbol, time_us(data.time), 0, price, size, SIDES[data.direction], name=name))
-    return items
+    rows = [wire.TRADE.decode(row, unknown) for row in wire.TRADES.decode(envelope.tick, unknown).data]
+    return [_trade(stream.market, stream.symbol, row) for row in rows]
+
+
+def _trade(market: str, symbol: str, data: wire.TradeData | wire.PastSpotTrade) -> Trade:
+    name = digits(data.id if data.trade_id == NULL else data.trade_id)
+    if not name.isdigit():
+        raise FrameError(f"trade.detail: {name!r} is no id")
+    price, size = positive(digits(data.price)), amount(digits(data.amount)) / SIDES_SUMMED[market]
+    return Trade(symbol, time_us(data.time), 0, price, size, SIDES[data.direction], name=name)
+
+
+def _past_trades(market: str, frame: Frame) -> Items:
+    """Parse the newest trades, those of the newest order first; their ids tell no holes."""
+    path, query = asked(frame.request)
+    if not path.endswith(PAST_PATH):
+        raise unknown_answer(frame.request)
+    try:
+        body = wire.PAST_BODY.decode(frame.payload)
+    except MALFORMED as error:
+        raise FrameError(f"past trades: {error}") from error
+    if body.status != "ok":
+        return [notice(frame.payload)]
+    unknown: Unknown = []
+    read: Callable[[msgspec.Raw, Unknown], wire.TradeData | wire.PastSpotTrade]
+    read = wire.PAST_SPOT_TRADE.decode if market == "spot" else wire.TRADE.decode
+    symbol = query.get("symbol") or query.get("contract_code", "")
+    orders = (wire.TRADES.decode(order, unknown).data for order in body.data)
+    trades = [_trade(market, symbol, read(row, unknown)) for rows in orders for row in rows]
+    trades.sort(key=attrgetter("exchange_time_us"))
+    return [PastTrades(symbol, 0, trades), *unknown] if trades else list(unknown)
 
 
 def _mbp(stream: Stream, envelope: wire.Envelope, unknown: Unknown) -> Items:

@@ -46,6 +46,24 @@ class TradeData(Struct, gc=False, kw_only=True, forbid_unknown_fields=True, rena
     trade_turnover: Any = field(name="trade_turnover", default=None)
 
 
+class PastBody(Struct, gc=False):
+    """Body of REST `history/trade`: trades by the order that made them, each part as a stream's `trade.detail`."""
+
+    data: list[Raw] = []
+    status: str = ""
+
+
+class PastSpotTrade(Struct, gc=False, kw_only=True, forbid_unknown_fields=True):
+    """A trade of spot in it; `trade-id` is what the stream calls tradeId."""
+
+    id: Raw
+    time: Instant = field(name="ts")
+    trade_id: Raw = field(name="trade-id", default=NULL)
+    amount: Raw
+    price: Raw
+    direction: Literal["buy", "sell", ""]
+
+
 class MbpData(Struct, gc=False, kw_only=True, forbid_unknown_fields=True, rename="camel"):
     """`mbp`; a side that did not change may be absent; a snapshot has no previous sequence."""
 
@@ -151,6 +169,8 @@ ROWS: Final = msgspec.json.Decoder(list[Raw])
 PRICE: Final = msgspec.json.Decoder(PriceCandle)
 TRADES: Final = Wire(Trades, "trade.detail")
 TRADE: Final = Wire(TradeData, "trade.detail")
+PAST_BODY: Final = msgspec.json.Decoder(PastBody)
+PAST_SPOT_TRADE: Final = Wire(PastSpotTrade, "past trades")
 MBP: Final = Wire(MbpData, "mbp")
 DEPTH: Final = Wire(DepthData, "depth")
 SPOT_QUOTE: Final = Wire(SpotQuote, "bbo")

@@ -38,6 +38,7 @@ FACTS: Final[dict[str, Facts]] = {
         times="`time`, `timestamp`, ms",
         sizes="contracts (USD of inverse ones)",
         since="2021",
+        past_trades="`GET /api/v3/history`, the newest 100, numbered by those around them",
     ),
 }
 SPOT_RULE: Final = CountedRule(checksum=KrakenChecksum())
@@ -76,4 +77,6 @@ def parse(market: str, frame: Frame, memory: Memory) -> list[AnyItem]:
         return read(frame.payload, memory)
     if market == "spot":
         return kraken_spot.parse_answer(frame)
+    if market == "futures":
+        return kraken_futures.parse_answer(frame)
     raise unknown_answer(frame.request)

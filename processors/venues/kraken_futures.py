@@ -3,6 +3,7 @@
 Source: https://docs.kraken.com/api/docs/futures-api/websocket/book
 Source: https://docs.kraken.com/api/docs/futures-api/websocket/trade
 Source: https://docs.kraken.com/api/docs/futures-api/websocket/ticker
+Source: https://docs.kraken.com/api-reference/market-data/get-trade-history
 """
 
 from collections.abc import Callable
@@ -19,6 +20,7 @@ from processors.items import (
     DerivativeItem,
     Liquidation,
     MarkPrice,
+    PastTrades,
     Quote,
     TickerItem,
     Trade,
@@ -28,21 +30,26 @@ from processors.memory import Memory
 from processors.wire import (
     LAST_MS,
     MALFORMED,
+    NO_ID,
     Id,
     Instant,
     Millis,
     Price,
+    Rows,
     Size,
     Wire,
     amount,
+    asked,
     checked_levels,
     digits,
+    iso_us,
     notice,
     positive,
     time_us,
+    unknown_answer,
 )
 from processors.wire import signed as signed_number
-from schemas.records import Side
+from schemas.records import Frame, Side
 
 SIDES: Final[dict[str, Side]] = {"buy": "BUY", "sell": "SELL"}
 ON_BOOK: Final = frozenset({"fill", "liquidation"})  # others: block, termination, assignment, unwind
@@ -118,6 +125,38 @@ class TradeData(Struct, gc=False, kw_only=True, forbid_unknown_fields=True):
     uid: str = ""  # since 2019
 
 
+class PastAnswer(Struct, gc=False, kw_only=True, forbid_unknown_fields=True):
+    """Body of REST `/history`."""
+
+    result: str = ""
+    history: Raw = NONE
+    error: Any = None
+    server_time: Any = field(name="serverTime", default=None)
+
+
+class PastTradeData(Struct, gc=False, kw_only=True, forbid_unknown_fields=True):
+    """A row of it; `trade_id` counts the rows of some answer, not trades."""
+
+    uid: Annotated[str, msgspec.Meta(min_length=1)]
+    time: str
+    price: Raw
+    size: Raw
+    side: Literal["buy", "sell"]
+    type: str
+    trade_id: Any = None
+    instrument_identification_type: Any = None
+    isin: Any = None
+    execution_venue: Any = None
+    price_notation: Any = None
+    price_currency: Any = None
+    notional_amount: Any = None
+    notional_currency: Any = None
+    publication_time: Any = None
+    publication_venue: Any = None
+    transaction_identification_code: Any = None
+    to_be_cleared: Any = None
+
+
 class TradesData(Struct, gc=False, kw_only=True, forbid_unknown_fields=True):
     """`trade_snapshot`: the last hundred, the newest first."""
 
@@ -166,6 +205,8 @@ SNAPSHOT: Final = Wire(SnapshotData, "book_snapshot")
 TRADE: Final = Wire(TradeData, "trade")
 TRADES: Final = Wire(TradesData, "trade_snapshot")
 TICKER: Final = Wire(TickerData, "ticker")
+PAST_ANSWER: Final = Wire(PastAnswer, "past trades")
+PAST_TRADES: Final = Rows(PastTradeData, "past trades")
 _LEVEL = msgspec.json.Decoder(LevelData)
 _HEAD = msgspec.json.Decoder(Head)
 
@@ -184,6 +225,32 @@ def parse(payload: bytes, _memory: Memory) -> Items:
     if data.side == "buy":
         return [BookDelta(symbol, instant, number, number, 0, [data.price], [data.qty], [], [])]
     return [BookDelta(symbol, instant, number, number, 0, [], [], [data.price], [data.qty])]
+
+
+def parse_answer(frame: Frame) -> Items:
+    """Parse the newest trades that were asked for: they have the names of the stream, and not its numbers.
+
+    Raises:
+        FrameError: malformed, or no answer we know.
+    """
+    path, query = asked(frame.request)
+    symbol = query.get("symbol", "").upper()
+    if not path.endswith("/api/v3/history") or not symbol:
+        raise unknown_answer(frame.request)
+    unknown: Unknown = []
+    answer = PAST_ANSWER.decode(frame.payload, unknown)
+    if answer.result != "success":
+        return [notice(frame.payload), *unknown]
+    trades = [_past_trade(symbol, row) for row in PAST_TRADES.decode(answer.history, unknown)]
+    if not trades:
+        return list(unknown)
+    is_rising = trades[-1].exchange_time_us > trades[0].exchange_time_us
+    return [PastTrades(symbol, 0, trades if is_rising else trades[::-1], is_unnumbered=True), *unknown]
+
+
+def _past_trade(symbol: str, row: PastTradeData) -> Trade:
+    price, size = positive(digits(row.price)), amount(digits(row.size))
+    return Trade(symbol, iso_us(row.time), NO_ID, price, size, SIDES[row.side], row.type not in ON_BOOK, row.uid)
 
 
 def _message(payload: bytes) -> Items:

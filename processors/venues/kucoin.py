@@ -7,6 +7,7 @@ Source: https://www.kucoin.com/docs/websocket/futures-trading/public-channels/le
 
 from collections.abc import Callable
 from functools import lru_cache
+from operator import attrgetter
 from typing import Final
 from urllib.parse import parse_qs, urlsplit
 
@@ -19,6 +20,7 @@ from processors.items import (
     BookSnapshot,
     CandleItem,
     DerivativeItem,
+    PastTrades,
     Quote,
     TickerItem,
     Trade,
@@ -30,6 +32,7 @@ from processors.wire import (
     MALFORMED,
     NULL,
     amount,
+    asked,
     digits,
     maybe_digits,
     notice,
@@ -52,18 +55,22 @@ FACTS: Final[dict[str, Facts]] = {
         times="`time`: ns of trades, ms of books and quotes",
         sizes="base currency",
         since="2021",
+        past_trades="`GET /api/v1/market/histories`, the newest 100",
     ),
     "futures": Facts(
         side="`side`, the taker's",
         times="`ts` in ns, `timestamp` in ms",
         sizes="contracts",
         since="2021",
+        past_trades="`GET /api/v1/trade/history`, the newest 100",
     ),
 }
 RULE: Final = FirstIdRule()
 SIDES: Final[dict[str, Side]] = {"buy": "BUY", "sell": "SELL"}
 INTERVALS: Final = {"hour": "h", "day": "d", "week": "w", "month": "M", "min": "m"}
 ANSWERS: Final = frozenset({"welcome", "ack", "pong"})
+PAST_PATHS: Final = ("/market/histories", "/trade/history")
+DONE: Final = "200000"
 BOOK_PATHS: Final = ("/orderbook/level2", "/orderbook/level2_100", "/level2/snapshot")
 
 Items = list[AnyItem]
@@ -92,7 +99,8 @@ def parse(market: str, frame: Frame, memory: Memory) -> Items:
     del memory
     unknown: Unknown = []
     if frame.kind == "HTTP":
-        return [_snapshot(market, frame, unknown), *unknown]
+        is_book = not asked(frame.request)[0].endswith(PAST_PATHS)
+        return [_snapshot(market, frame, unknown), *unknown] if is_book else _past_trades(market, frame)
     try:
         envelope = wire.ENVELOPE.decode(frame.payload)
     except MALFORMED as error:
@@ -119,6 +127,35 @@ def _futures_trade(envelope: wire.Envelope, _argument: str, unknown: Unknown) ->
     data = wire.FUTURES_TRADE.decode(envelope.data, unknown)
     price, size = positive(digits(data.price)), amount(digits(data.size))
     return [Trade(data.symbol, ns_us(data.ts), 0, price, size, SIDES[data.side], name=data.trade_id)]
+
+
+def _past_trades(market: str, frame: Frame) -> Items:
+    """Parse the newest trades, newest first; their ids tell no holes."""
+    _, query = asked(frame.request)
+    symbol = query.get("symbol", "")
+    try:
+        body = wire.PAST_BODY.decode(frame.payload)
+    except MALFORMED as error:
+        raise FrameError(f"past trades: {error}") from error
+    if body.code != DONE:
+        return [notice(frame.payload)]
+    unknown: Unknown = []
+    if market == "spot":
+        trades = [_past_spot_trade(symbol, row) for row in wire.PAST_SPOT_TRADES.decode(body.data, unknown)]
+    else:
+        trades = [_past_futures_trade(symbol, row) for row in wire.PAST_FUTURES_TRADES.decode(body.data, unknown)]
+    trades.sort(key=attrgetter("exchange_time_us"))
+    return [PastTrades(symbol, 0, trades), *unknown] if trades else list(unknown)
+
+
+def _past_spot_trade(symbol: str, row: wire.PastSpotTrade) -> Trade:
+    price, size, instant = positive(row.price), amount(row.size), ns_us(row.time)
+    return Trade(symbol, instant, 0, price, size, SIDES[row.side], name=row.trade_id)
+
+
+def _past_futures_trade(symbol: str, row: wire.PastFuturesTrade) -> Trade:
+    price, size = positive(digits(row.price)), amount(digits(row.size))
+    return Trade(symbol, ns_us(row.ts), 0, price, size, SIDES[row.side], name=row.trade_id)
 
 
 def _spot_quote(envelope: wire.Envelope, argument: str, unknown: Unknown) -> Items:

@@ -5,7 +5,7 @@ from typing import Any, Final, Literal
 import msgspec
 from msgspec import Raw, Struct, field
 
-from processors.wire import NULL, Id, Instant, Wire
+from processors.wire import NULL, Id, Instant, Rows, Wire
 
 
 class Envelope(Struct, gc=False):
@@ -44,6 +44,38 @@ class FuturesTrade(Struct, gc=False, kw_only=True, forbid_unknown_fields=True, r
     sequence: Any = None
     maker_user_id: Any = None
     taker_user_id: Any = None
+    maker_order_id: Any = None
+    taker_order_id: Any = None
+    trade_type: Any = None
+
+
+class PastBody(Struct, gc=False):
+    """Body of REST trades; `code` is 200000 where all is well."""
+
+    data: Raw = NULL
+    code: Any = None
+
+
+class PastSpotTrade(Struct, gc=False, kw_only=True, forbid_unknown_fields=True):
+    """A row of REST `/market/histories`: its sequence is what the stream calls tradeId as well."""
+
+    trade_id: str = field(name="sequence")
+    side: Literal["buy", "sell"]
+    size: str
+    price: str
+    time: int  # ns
+
+
+class PastFuturesTrade(Struct, gc=False, kw_only=True, forbid_unknown_fields=True, rename="camel"):
+    """A row of REST `/trade/history`."""
+
+    trade_id: str
+    side: Literal["buy", "sell"]
+    size: Raw
+    price: Raw
+    ts: int  # ns
+    sequence: Any = None
+    contract_id: Any = None
     maker_order_id: Any = None
     taker_order_id: Any = None
     trade_type: Any = None
@@ -191,6 +223,9 @@ SNAPSHOT_BODY: Final = msgspec.json.Decoder(SnapshotBody)
 TICKER_INSIDE: Final = msgspec.json.Decoder(SpotTicker)
 SPOT_TRADE: Final = Wire(SpotTrade, "match")
 FUTURES_TRADE: Final = Wire(FuturesTrade, "execution")
+PAST_BODY: Final = msgspec.json.Decoder(PastBody)
+PAST_SPOT_TRADES: Final = Rows(PastSpotTrade, "past trades")
+PAST_FUTURES_TRADES: Final = Rows(PastFuturesTrade, "past trades")
 SPOT_QUOTE: Final = Wire(SpotQuote, "ticker")
 FUTURES_QUOTE: Final = Wire(FuturesQuote, "tickerV2")
 SPOT_BOOK: Final = Wire(SpotBook, "level2")

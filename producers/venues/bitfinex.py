@@ -3,10 +3,12 @@
 Source: https://docs.bitfinex.com/docs/ws-general
 Source: https://docs.bitfinex.com/docs/ws-public
 Source: https://docs.bitfinex.com/reference/rest-public-conf
+Source: https://docs.bitfinex.com/reference/rest-public-trades
 """
 
 from collections.abc import Sequence
 from typing import Any, Final
+from urllib.parse import quote
 
 import msgspec
 
@@ -16,14 +18,13 @@ from producers.wire import (
     Ask,
     Dialogue,
     Limits,
+    Missing,
     Request,
     SnapshotBy,
     Stream,
     kind_of,
     no_depth_request,
     no_door,
-    no_more_trades,
-    no_past_trades,
     one_page,
     same_url,
 )
@@ -36,6 +37,7 @@ SHARED_CHANNELS: Final = frozenset({"liquidation"})
 STREAM_URL: Final = "wss://api-pub.bitfinex.com"
 REST_URL: Final = "https://api-pub.bitfinex.com"
 LISTS: Final = {"spot": "pub:list:pair:exchange", "derivatives": "pub:list:pair:futures"}
+PAST_TRADES: Final = 5000  # of a page; the venue gives up to 10,000
 FLAGS: Final = 32_768 + 65_536 + 131_072  # time and number of each message, checksums of books
 
 _LIMITS: Final = Limits(
@@ -211,6 +213,39 @@ def dialogue(market: str, ticket: bytes) -> Dialogue:
     return BitfinexTalk(LIMITS[market])
 
 
+class _PastTrade(msgspec.Struct, frozen=True, array_like=True):
+    id: int
+    time_ms: int
+
+
+_PAST_TRADES = msgspec.json.Decoder(list[_PastTrade])
+
+
+def trades_request(market: str, missing: Missing, base: str | None, *, is_keyed: bool) -> Request | None:
+    """Make the request for the trades of the time in which some are missing; None = it is not known."""
+    del market, is_keyed
+    if not missing.after_time_us or not missing.until_time_us:
+        return None
+    end_ms = missing.until_time_us // 1000 + 1
+    path = f"/v2/trades/{quote(missing.venue_symbol, safe=':')}/hist"
+    head = f"{base or REST_URL}{path}?limit={PAST_TRADES}&sort=1&end={end_ms}"
+    return Request(url=f"{head}&start={missing.after_time_us // 1000}", weight=1)
+
+
+def next_trades(request: Request, body: bytes, missing: Missing) -> Request | None:
+    """Make the request for the page that follows, from the last time of this one on; None = that was the last.
+
+    Raises:
+        ValueError: the body holds no trades.
+    """
+    del missing
+    trades = _PAST_TRADES.decode(body)
+    head, _, start = request.url.partition("&start=")
+    if len(trades) < PAST_TRADES or trades[-1].time_ms <= int(start):
+        return None
+    return Request(url=f"{head}&start={trades[-1].time_ms}", weight=1)
+
+
 def list_requests(market: str, symbols: Sequence[str], base: str | None) -> list[Request]:
     """Make the request for a list of pairs, with the venue's own names of currencies; it comes whole."""
     del symbols
@@ -221,5 +256,3 @@ depth_request = no_depth_request
 door = no_door
 connect_url = same_url
 next_page = one_page
-trades_request = no_past_trades
-next_trades = no_more_trades

@@ -6,6 +6,7 @@ Source: https://docs.cdp.coinbase.com/coinbase-app/advanced-trade-apis/websocket
 """
 
 from collections.abc import Iterable, Sequence
+from datetime import datetime
 from typing import Final
 from urllib.parse import quote, urlencode
 
@@ -25,6 +26,7 @@ from producers.wire import (
     no_door,
     one_page,
     same_url,
+    seconds_of,
 )
 
 NAME: Final = "COINBASE"
@@ -39,6 +41,7 @@ REST_URLS: Final = {"exchange": "https://api.exchange.coinbase.com", "advanced":
 ADVANCED_LIST: Final = "/api/v3/brokerage/market/products"
 LIST_SYMBOLS: Final = 50  # asked for by name in one request; more are asked for with the whole list
 PAST_TRADES: Final = 1000  # of a page
+SECONDS_CHARS: Final = len("2026-01-01T00:00:00")
 LIFE_S: Final = 24 * 3600.0  # the venue names no limit
 OWN_NAMES: Final = {
     "exchange": {"trade": "matches", "quote": "ticker", "ticker": "ticker", "depth": "level2_batch"},
@@ -120,8 +123,17 @@ class _PastTrade(msgspec.Struct, frozen=True):
     trade_id: int
 
 
+class _AdvancedTrade(msgspec.Struct, frozen=True):
+    time: str
+
+
+class _AdvancedTrades(msgspec.Struct, frozen=True):
+    trades: list[_AdvancedTrade]
+
+
 _REPLY = msgspec.json.Decoder(_Reply)
 _PAST_TRADES = msgspec.json.Decoder(list[_PastTrade])
+_ADVANCED_TRADES = msgspec.json.Decoder(_AdvancedTrades)
 _EVENTS = msgspec.json.Decoder(list[_Event])
 
 
@@ -206,15 +218,22 @@ def dialogue(market: str, ticket: bytes) -> Dialogue:
 
 
 def trades_request(market: str, missing: Missing, base: str | None, *, is_keyed: bool) -> Request | None:
-    """Make the request for missing trades, from the last one backwards; None = Advanced Trade is not asked.
+    """Make the request for missing trades, from the last one backwards; None = it is not known when some are missing.
 
+    Advanced Trade tells them by time.
     Source: https://docs.cdp.coinbase.com/api-reference/exchange-api/rest-api/products/get-product-trades
+    Source: https://docs.cdp.coinbase.com/api-reference/advanced-trade-api/rest-api/public/get-public-market-trades
     """
     del is_keyed
-    if market != "exchange":
+    root, product = base or REST_URLS[market], quote(missing.venue_symbol, safe="")
+    if market == "exchange":
+        url = f"{root}/products/{product}/trades?limit={PAST_TRADES}"
+        return Request(url=f"{url}&after={missing.last_id + 1}", weight=1)
+    if not missing.after_time_us or not missing.until_time_us:
         return None
-    url = f"{base or REST_URLS[market]}/products/{quote(missing.venue_symbol, safe='')}/trades?limit={PAST_TRADES}"
-    return Request(url=f"{url}&after={missing.last_id + 1}", weight=1)
+    start_s, end_s = seconds_of(missing)
+    url = f"{root}{ADVANCED_LIST}/{product}/ticker?limit={PAST_TRADES}&start={start_s}"
+    return Request(url=f"{url}&end={end_s}", weight=1)
 
 
 def next_trades(request: Request, body: bytes, missing: Missing) -> Request | None:
@@ -223,11 +242,23 @@ def next_trades(request: Request, body: bytes, missing: Missing) -> Request | No
     Raises:
         ValueError: the body holds no trades.
     """
-    ids = [each.trade_id for each in _PAST_TRADES.decode(body)]
     head, _, after = request.url.partition("&after=")
+    if not after:
+        return _older_trades(request, body)
+    ids = [each.trade_id for each in _PAST_TRADES.decode(body)]
     if not ids or min(ids) <= missing.first_id or min(ids) >= int(after):
         return None
     return Request(url=f"{head}&after={min(ids)}", weight=1)
+
+
+def _older_trades(request: Request, body: bytes) -> Request | None:
+    """Make the request of Advanced Trade for older ones, with those of the oldest second once more."""
+    times = [each.time for each in _ADVANCED_TRADES.decode(body).trades]
+    head, _, end_s = request.url.partition("&end=")
+    if len(times) < PAST_TRADES:
+        return None
+    oldest_s = int(datetime.fromisoformat(f"{min(times)[:SECONDS_CHARS]}+00:00").timestamp())
+    return Request(url=f"{head}&end={oldest_s + 1}", weight=1) if oldest_s + 1 < int(end_s) else None
 
 
 def list_requests(market: str, symbols: Sequence[str], base: str | None) -> list[Request]:

@@ -2,6 +2,7 @@
 
 Source: https://www.gate.io/docs/developers/apiv4/ws/en/
 Source: https://www.gate.io/docs/developers/futures/ws/en/
+Source: https://www.gate.com/docs/developers/apiv4/en/#query-market-transaction-records
 """
 
 from collections.abc import Sequence
@@ -16,14 +17,14 @@ from producers.wire import (
     Dialogue,
     Door,
     Limits,
+    Missing,
     Request,
     SnapshotBy,
     Stream,
     kind_of,
-    no_more_trades,
-    no_past_trades,
     one_page,
     same_url,
+    seconds_of,
 )
 
 NAME: Final = "GATE"
@@ -40,6 +41,7 @@ STREAM_PATHS: Final = {"spot": "/ws/v4/", "futures": "/v4/ws/usdt", "inverse": "
 REST_URL: Final = "https://api.gateio.ws"
 REST_PATHS: Final = {"spot": "/api/v4/spot", "futures": "/api/v4/futures/usdt", "inverse": "/api/v4/futures/btc"}
 DEPTH_LEVELS: Final = 100
+PAST_TRADES: Final = 1000  # of a page
 DECIMAL_SIZES: Final = {"X-Gate-Size-Decimal": "1"}
 
 
@@ -136,8 +138,6 @@ def door(market: str, base: str | None) -> Door:
 
 connect_url = same_url
 next_page = one_page
-trades_request = no_past_trades
-next_trades = no_more_trades
 
 
 class GateTalk(Talk):
@@ -209,9 +209,39 @@ def dialogue(market: str, ticket: bytes) -> Dialogue:
 def depth_request(market: str, venue_symbol: str, base: str | None, books: int) -> Request:
     """Make the request for a depth snapshot, with its update id."""
     del books
-    name = "currency_pair" if market == "spot" else "contract"
-    url = f"{_rest(market, base)}/order_book?{name}={quote(venue_symbol)}&limit={DEPTH_LEVELS}&with_id=true"
-    return Request(url=url, weight=1)
+    url = f"{_rest(market, base)}/order_book?{_named(market, venue_symbol)}&limit={DEPTH_LEVELS}&with_id=true"
+    return Request(url=url, weight=1, headers=_sizes(market))
+
+
+class _PastTrade(msgspec.Struct, frozen=True):
+    create_time: msgspec.Raw  # seconds, of spot as text, of contracts with a fraction
+
+
+_PAST_TRADES = msgspec.json.Decoder(list[_PastTrade])
+
+
+def trades_request(market: str, missing: Missing, base: str | None, *, is_keyed: bool) -> Request | None:
+    """Make the request for the newest trades of the time in which some are missing; None = it is not known."""
+    del is_keyed
+    if not missing.after_time_us or not missing.until_time_us:
+        return None
+    first_s, end_s = seconds_of(missing)
+    url = f"{_rest(market, base)}/trades?{_named(market, missing.venue_symbol)}&limit={PAST_TRADES}&from={first_s}"
+    return Request(url=f"{url}&to={end_s}", weight=1, headers=_sizes(market))
+
+
+def next_trades(request: Request, body: bytes, missing: Missing) -> Request | None:
+    """Make the request for older ones, with those of the oldest second once more; None = that was the last.
+
+    Raises:
+        ValueError: the body holds no trades.
+    """
+    del missing
+    seconds = [int(bytes(each.create_time).strip(b'"').partition(b".")[0]) for each in _PAST_TRADES.decode(body)]
+    head, _, end_s = request.url.partition("&to=")
+    if len(seconds) < PAST_TRADES or min(seconds) + 1 >= int(end_s):
+        return None
+    return Request(url=f"{head}&to={min(seconds) + 1}", weight=1, headers=request.headers)
 
 
 def list_requests(market: str, symbols: Sequence[str], base: str | None) -> list[Request]:
@@ -219,6 +249,14 @@ def list_requests(market: str, symbols: Sequence[str], base: str | None) -> list
     del symbols
     path = "/currency_pairs" if market == "spot" else "/contracts"
     return [Request(url=_rest(market, base) + path, weight=1)]
+
+
+def _named(market: str, venue_symbol: str) -> str:
+    return f"{'currency_pair' if market == 'spot' else 'contract'}={quote(venue_symbol)}"
+
+
+def _sizes(market: str) -> tuple[tuple[str, str], ...]:
+    return () if market == "spot" else tuple(DECIMAL_SIZES.items())
 
 
 def _rest(market: str, base: str | None) -> str:

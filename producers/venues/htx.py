@@ -6,6 +6,7 @@ Source: https://www.htx.com/en-us/opend/newApiPages/?id=8cb7de1c-77b5-11ed-9966-
 
 from collections.abc import Sequence
 from typing import Final
+from urllib.parse import quote
 
 import msgspec
 
@@ -15,6 +16,7 @@ from producers.wire import (
     Ask,
     Dialogue,
     Limits,
+    Missing,
     Request,
     SnapshotBy,
     Stream,
@@ -22,7 +24,6 @@ from producers.wire import (
     no_depth_request,
     no_door,
     no_more_trades,
-    no_past_trades,
     one_page,
     same_url,
 )
@@ -40,6 +41,13 @@ LIST_PATHS: Final = {
     "linear": "/linear-swap-api/v1/swap_contract_info?business_type=all",
     "coin": "/swap-api/v1/swap_contract_info",
 }
+
+PAST_TRADES: Final = {
+    "spot": "/market/history/trade?symbol=",
+    "linear": "/linear-swap-ex/market/history/trade?contract_code=",
+    "coin": "/swap-ex/market/history/trade?contract_code=",
+}
+NEWEST: Final = 2000  # trades, the most that are told
 
 _LIMITS: Final = Limits(
     streams_per_connection=100,
@@ -139,7 +147,6 @@ door = no_door
 connect_url = same_url
 next_page = one_page
 depth_request = no_depth_request
-trades_request = no_past_trades
 next_trades = no_more_trades
 
 
@@ -196,6 +203,13 @@ def dialogue(market: str, ticket: bytes) -> Dialogue:
     """Begin the dialogue of one connection."""
     del ticket
     return HtxTalk(LIMITS[market])
+
+
+def trades_request(market: str, missing: Missing, base: str | None, *, is_keyed: bool) -> Request:
+    """Make the request for the newest trades: older ones are not told."""
+    del is_keyed
+    path = f"{PAST_TRADES[market]}{quote(missing.venue_symbol)}&size={NEWEST}"
+    return Request(url=(base or REST_URLS[market]) + path, weight=1)
 
 
 def list_requests(market: str, symbols: Sequence[str], base: str | None) -> list[Request]:

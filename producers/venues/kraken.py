@@ -148,11 +148,14 @@ _LAST = msgspec.json.Decoder(str)
 def trades_request(market: str, missing: Missing, base: str | None, *, is_keyed: bool) -> Request | None:
     """Make the request for missing trades by the time of the one before them; None = the venue tells none.
 
-    The first API of spot has no ids, answers of futures have others than their streams. What follows # is not sent: it
-    names the pair as the stream does, for whoever reads the answer.
+    The first API of spot has no ids, of futures the newest are told. What follows # is not sent: it names the pair as
+    the stream does, for whoever reads the answer.
     Source: https://docs.kraken.com/api/docs/rest-api/get-recent-trades
+    Source: https://docs.kraken.com/api-reference/market-data/get-trade-history
     """
     del is_keyed
+    if market == "futures":
+        return Request(url=f"{base or FUTURES_REST_URL}/api/v3/history?symbol={quote(missing.venue_symbol)}", weight=1)
     if market != "spot" or not missing.after_time_us:
         return None
     names = (OLD_NAMES.get(each, each) for each in missing.venue_symbol.partition("/")[::2])
@@ -166,6 +169,8 @@ def next_trades(request: Request, body: bytes, missing: Missing) -> Request | No
     Raises:
         ValueError: the body holds no trades.
     """
+    if "#" not in request.url:
+        return None
     result = _PAST.decode(body).result
     last = int(_LAST.decode(result.pop("last", msgspec.Raw(b""))))
     trades = [each for rows in result.values() for each in _PAST_TRADES.decode(rows)]

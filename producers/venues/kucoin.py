@@ -2,6 +2,8 @@
 
 Source: https://www.kucoin.com/docs-new/websocket-api/base-info/introduction
 Source: https://www.kucoin.com/docs-new/rate-limit
+Source: https://www.kucoin.com/docs-new/rest/spot-trading/market-data/get-trade-history
+Source: https://www.kucoin.com/docs-new/rest/futures-trading/market-data/get-trade-history
 """
 
 from collections.abc import Sequence
@@ -16,12 +18,12 @@ from producers.wire import (
     Dialogue,
     Door,
     Limits,
+    Missing,
     Request,
     SnapshotBy,
     Stream,
     kind_of,
     no_more_trades,
-    no_past_trades,
     one_page,
 )
 
@@ -34,6 +36,8 @@ STREAM_URLS: Final = {"spot": "wss://ws-api-spot.kucoin.com", "futures": "wss://
 REST_URLS: Final = {"spot": "https://api.kucoin.com", "futures": "https://api-futures.kucoin.com"}
 BULLET_WEIGHT: Final = 10
 DEPTH_WEIGHTS: Final = {"spot": 2, "futures": 3}
+PAST_TRADES: Final = {"spot": "/api/v1/market/histories", "futures": "/api/v1/trade/history"}
+PAST_WEIGHTS: Final = {"spot": 3, "futures": 5}
 
 _LIMITS: Final = Limits(
     streams_per_connection=300,
@@ -154,7 +158,6 @@ def connect_url(url: str, ticket: bytes, connection: str) -> str:
 
 
 next_page = one_page
-trades_request = no_past_trades
 next_trades = no_more_trades
 
 
@@ -217,6 +220,13 @@ def depth_request(market: str, venue_symbol: str, base: str | None, books: int) 
     path = "/api/v1/market/orderbook/level2_100" if market == "spot" else "/api/v1/level2/snapshot"
     url = f"{base or REST_URLS[market]}{path}?symbol={quote(venue_symbol)}"
     return Request(url=url, weight=DEPTH_WEIGHTS[market])
+
+
+def trades_request(market: str, missing: Missing, base: str | None, *, is_keyed: bool) -> Request:
+    """Make the request for the newest trades, a hundred: older ones are not told."""
+    del is_keyed
+    url = f"{base or REST_URLS[market]}{PAST_TRADES[market]}?symbol={quote(missing.venue_symbol)}"
+    return Request(url=url, weight=PAST_WEIGHTS[market])
 
 
 def list_requests(market: str, symbols: Sequence[str], base: str | None) -> list[Request]:

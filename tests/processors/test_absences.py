@@ -73,7 +73,8 @@ def test_after_a_lost_connection_the_newest_trades_are_asked_for_and_what_lies_w
     linear.take(answer(linear, {number: now_ms + each for number, each in after_ms.items()}))
 
     [command] = linear.commands
-    assert (command.command, command.from_sequence, command.from_time_us) == ("backfill", 0, (now_ms + 5) * 1000)
+    assert (command.command, command.from_sequence) == ("backfill", 0)
+    assert (command.from_time_us, command.to_time_us) == ((now_ms + 5) * 1000, (now_ms + 50) * 1000)
     assert ids(linear) == [1, 2, 6, 3, 4, 5]
     restored = [each for each in linear.of(Tick) if "BACKFILL" in each.flags]
     assert [(each.side, each.event_time_us - each.exchange_time_us) for each in restored] == [
@@ -180,12 +181,91 @@ def test_a_second_loss_before_a_trade_is_the_same_one() -> None:
     absences.note("d", 40, 1000)
 
     assert absences.next_us == 1000 + ASK_AFTER_US
-    assert list(absences.due(absences.next_us)) == [Ask(0, 0, 10)]
+    assert list(absences.due(absences.next_us)) == [Ask(0, 0, 10, 40)]
     assert absences.take([("d", 40), ("c", 20), ("b", 10), ("a", 10), ("0", 5)]) == (
         {"b", "c"},
         [Closed(0, 0, 2, 0, "trades of 10 to 40")],
     )
     assert absences.next_us == 0
+
+
+def lost_between(first_us: int, last_us: int) -> Absences:
+    """Lose trades between one that is known at the first time, and one at the last."""
+    absences = Absences()
+    absences.note("first", first_us, 0)
+    absences.begin()
+    absences.note("last", last_us, 0)
+    return absences
+
+
+def test_pages_by_time_close_a_loss_once_they_have_told_all_of_it() -> None:
+    absences = lost_between(10, 40)
+
+    assert absences.take([("b", 30), ("last", 40)], 26, 50) == ({"b"}, [])
+    assert absences.take([("a", 20), ("b", 30)], 21, 30) == ({"a"}, [])
+    assert list(absences.due(ASK_AFTER_US)) == [Ask(0, 0, 10, 20)]
+    assert absences.take([("a2", 20), ("a", 20), ("first", 10)], 0, 20) == (
+        {"a2"},
+        [Closed(0, 0, 3, 0, "trades of 10 to 40")],
+    )
+
+
+def test_a_page_that_lacks_the_trade_which_is_known_at_an_end_is_of_no_use() -> None:
+    """The venue has not written all of it yet, or REST calls trades otherwise than the stream."""
+    absences = lost_between(10, 40)
+
+    assert absences.take([("first", 10), ("a", 20)], 10, 50) == (set(), [])
+    assert absences.take([("other", 10), ("a", 20), ("another", 40)], 10, 50) == (set(), [])
+    assert absences.take([("other", 10), ("a", 20), ("another", 40)]) == (set(), [])
+    assert absences.take([("first", 10), ("a", 20), ("last", 40)], 10, 50)[0] == {"a"}
+
+
+def test_a_time_of_which_the_venue_has_no_trades_is_told_as_well() -> None:
+    absences = lost_between(10, 40)
+
+    assert absences.take([], 15, 35) == (set(), [])
+    assert list(absences.due(ASK_AFTER_US)) == [Ask(0, 0, 10, 40)]
+    assert absences.take([("first", 10)], 0, 14) == (set(), [])
+    assert absences.take([("last", 40)], 36, 45) == (set(), [Closed(0, 0, 0, 0, "trades of 10 to 40")])
+
+
+def test_a_first_trade_that_is_older_than_the_loss_need_not_be_on_a_page() -> None:
+    absences = lost_between(10, 5)
+
+    assert absences.take([("first", 10)], 10, 20) == (set(), [Closed(0, 0, 0, 0, "trades of 10 to 10")])
+
+
+def test_many_restored_trades_push_out_none_that_another_connection_repeats_and_come_no_second_time(
+    new_run: Callable[..., Any],
+) -> None:
+    """Pages by time hold more than is remembered of the stream; state is captured and restored in between."""
+    run, kept = new_run("spot", "BITFINEX"), dict[str, list[bytes]]()
+    run.say({"event": "subscribed", "channel": "trades", "chanId": 7, "symbol": "tBTCUSD", "pair": "BTCUSD"})
+    now_ms, last = start(run), 4000
+
+    def row(number: int) -> list[Any]:
+        return [number, now_ms + number, 0.5, 100 + number % 7]
+
+    def told(number: int) -> Any:
+        return run.feed.frame(json.dumps([7, "te", row(number)]).encode())
+
+    def page() -> Any:
+        query = f"limit=5000&sort=1&end={now_ms + last + 1}&start={now_ms + 100}"
+        body = json.dumps([row(number) for number in range(100, last + 1)]).encode()
+        return run.feed.frame(body, "HTTP", request=f"https://host/v2/trades/tBTCUSD/hist?{query}")
+
+    run.take(*(told(number) for number in range(101)), lost(run))
+    run.say({"event": "subscribed", "channel": "trades", "chanId": 7, "symbol": "tBTCUSD", "pair": "BTCUSD"})
+    run.take(told(last), *clocks(run, 3))
+    run.take(page(), page())
+    run.capture(kept)
+    run.resume(kept, Pipeline("BITFINEX", "raw.bitfinex", 0, assume_instruments=True))
+    run.say({"event": "subscribed", "channel": "trades", "chanId": 7, "symbol": "tBTCUSD", "pair": "BTCUSD"})
+    run.take(*(told(number) for number in (*range(50, 60), *range(200, 300), last)))
+
+    stored = [int(each.trade_id) for each in run.of(Tick)]
+    assert sorted(stored) == list(range(last + 1))
+    assert [each.count for each in run.of(QualityEvent, kind="HEALED")] == [last - 101]
 
 
 def test_times_that_stand_still_fill_no_memory(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -251,6 +251,47 @@ def test_holes_that_lie_near_each_other_are_asked_for_at_once() -> None:
     assert healing.next_us == ASK_AFTER_US + AGAIN_US[0]
 
 
+def futures_trade(run: Any, number: int) -> Any:
+    message = {"feed": "trade", "product_id": "PF_XBTUSD", "uid": f"id-{number}", "side": "buy", "type": "fill",
+               "seq": number, "time": run.feed.recv_time_us // 1000, "qty": 1, "price": 100 + number % 7}  # fmt: skip
+    return run.feed.frame(json.dumps(message).encode())
+
+
+def history(run: Any, numbers: list[int]) -> Any:
+    """The newest trades of Kraken futures: their names, and no numbers."""
+    rows = [{"time": "2024-08-08T23:54:00.000Z", "trade_id": place, "price": 100 + number % 7, "size": 1, "side": "buy",
+             "type": "fill", "uid": f"id-{number}"} for place, number in enumerate(reversed(numbers))]  # fmt: skip
+    body = json.dumps({"result": "success", "history": rows, "serverTime": "2024-08-08T23:54:20.000Z"}).encode()
+    return run.feed.frame(body, "HTTP", request="https://host/derivatives/api/v3/history?symbol=PF_XBTUSD")
+
+
+def test_trades_without_numbers_get_those_that_lie_between_their_neighbours(new_run: Callable[..., Any]) -> None:
+    run = new_run("futures", "KRAKEN")
+    run.take(*(futures_trade(run, number) for number in (1, 2, 5, 6, 8)), clock(run), clock(run), clock(run))
+    kept: dict[str, list[bytes]] = {}
+    run.capture(kept)
+    run.resume(kept, Pipeline("KRAKEN", "raw.kraken", 0, assume_instruments=True))
+
+    run.take(history(run, [2, 3, 4, 5]), history(run, [5, 6, 7, 8, 9]), history(run, [2, 3, 4, 5, 6, 7, 8, 9]))
+
+    assert [command.command for command in run.commands] == ["backfill"]
+    assert ids(run) == Counter(f"id-{number}" for number in range(1, 9))
+    assert {each.trade_id: each.venue_sequence for each in run.of(Tick) if each.flags} == {
+        "id-3": 3, "id-4": 4, "id-7": 7
+    }  # fmt: skip
+    assert told(run, "HEALED") == [(3, 4, 2), (7, 7, 1)]
+
+
+@pytest.mark.parametrize("numbers", [[2, 3, 5], [3, 4, 5], [2, 3, 4], [2, 33, 3, 4, 5]])
+def test_trades_without_numbers_are_left_out_where_an_end_is_missing_or_others_are_between(
+    new_run: Callable[..., Any], numbers: list[int]
+) -> None:
+    run = new_run("futures", "KRAKEN")
+    run.take(*(futures_trade(run, number) for number in (1, 2, 5)), history(run, numbers))
+
+    assert ids(run) == Counter(["id-1", "id-2", "id-5"])
+
+
 def test_the_oldest_of_too_many_holes_is_given_up() -> None:
     healing = Healing()
     given_up = [healing.open(Span(first, first), 0, 0) for first in range(MOST_HOLES + 1)]

@@ -130,7 +130,9 @@ def test_requests_and_urls() -> None:
     assert gate.door("futures", None).headers == {"X-Gate-Size-Decimal": "1"}
     assert gate.snapshot_by("depth") == "rest"
     assert gate.depth_request("futures", "BTC_USDT", "http://host", 1) == Request(
-        url="http://host/api/v4/futures/usdt/order_book?contract=BTC_USDT&limit=100&with_id=true", weight=1
+        url="http://host/api/v4/futures/usdt/order_book?contract=BTC_USDT&limit=100&with_id=true",
+        weight=1,
+        headers=(("X-Gate-Size-Decimal", "1"),),
     )
     assert [each.url for each in gate.list_requests("spot", (), "http://host")] == [
         "http://host/api/v4/spot/currency_pairs"

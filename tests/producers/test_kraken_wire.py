@@ -259,8 +259,16 @@ def test_missing_trades_are_asked_for_by_the_time_of_the_one_before_them() -> No
     assert kraken.next_trades(second, body, missing) is None
     assert kraken.next_trades(first, body.replace(b"1099", b"1500"), missing) is None
     assert kraken.next_trades(first, b'{"error":[],"result":{"XXBTZUSD":[],"last":"9"}}', missing) is None
-    for market in ("spot_v1", "futures"):
-        assert kraken.trades_request(market, missing, None, is_keyed=False) is None
+    assert kraken.trades_request("spot_v1", missing, None, is_keyed=False) is None
+
+
+def test_of_futures_the_newest_trades_are_asked_for_once() -> None:
+    missing = Missing(venue_symbol="PF_XBTUSD", first_id=100, last_id=1500)
+    request = kraken.trades_request("futures", missing, "http://host", is_keyed=False)
+
+    assert request is not None
+    assert request.url == "http://host/api/v3/history?symbol=PF_XBTUSD"
+    assert kraken.next_trades(request, b'{"result":"success","history":[]}', missing) is None
 
 
 @pytest.mark.parametrize(

@@ -2,6 +2,7 @@
 
 from contextlib import suppress
 from dataclasses import dataclass, field
+from itertools import pairwise
 from typing import Any
 
 from msgspec import structs
@@ -32,6 +33,7 @@ class ParsedCount(RawCount):
     _last: dict[tuple[str, str], Quote] = field(default_factory=dict)
     _leads: dict[tuple[str, str], str] = field(default_factory=dict)  # who brought the last one; gone = nobody
     _from: dict[tuple[Any, ...], str] = field(default_factory=dict)
+    _numbers_by_name: dict[tuple[str, str], dict[str, int]] = field(default_factory=dict)
 
     def add(self, raw: RawFrames) -> None:
         """Count the market data of one raw record; answers and heartbeats are none."""
@@ -49,11 +51,23 @@ class ParsedCount(RawCount):
         """Count trades that were asked for, where they were missing; what cannot be read is a dead letter."""
         with suppress(FrameError):
             for item in VENUES[self.venue].parse(market, frame, Memory()):
+                if isinstance(item, PastTrades) and item.is_unnumbered:
+                    self._add_unnumbered(market, item)
+                    continue
                 for trade in item.trades if isinstance(item, PastTrades) else ():
                     if VENUES[self.venue].trades_are_counted(market):
                         self._restore(market, trade.symbol, trade.trade_id)
                     else:
                         self.answered.add((market, trade.symbol, trade.name or trade.trade_id))
+
+    def _add_unnumbered(self, market: str, page: PastTrades) -> None:
+        """Count trades without numbers that lie between two of the stream, where their numbers can be but one."""
+        known = self._numbers_by_name.get((market, page.symbol), {})
+        places = [(place, known[each.name]) for place, each in enumerate(page.trades) if each.name in known]
+        for (place, number), (next_place, next_number) in pairwise(places):
+            if next_number - number == next_place - place:
+                for between in range(number + 1, next_number):
+                    self._restore(market, page.symbol, between)
 
     def _add_frame(self, source: Source, frame: Frame) -> None:
         memory = self._memories.setdefault((source.market, source.connection), Memory())
@@ -85,6 +99,8 @@ class ParsedCount(RawCount):
         match item:
             case Trade():
                 self._count_trade(market, item.symbol, item.name or item.trade_id, item.trade_id)
+                if item.name and VENUES[self.venue].trades_are_counted(market):
+                    self._numbers_by_name.setdefault((market, item.symbol), {})[item.name] = item.trade_id
             case AggTrade():
                 self.aggregates.add((market, item.symbol, item.name or item.trade_id))
             case BookDelta():

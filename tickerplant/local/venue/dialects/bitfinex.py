@@ -42,6 +42,7 @@ from tickerplant.local.venue.dialect import (
 from tickerplant.local.venue.dialect import Market as Symbols
 from tickerplant.local.venue.listings import Asset, Listing, price_decimals
 from tickerplant.local.venue.numbers import numbers_of
+from tickerplant.local.venue.past import trades_of_time, whole_number
 from tickerplant.local.venue.text import signed_crc32
 
 NAME: Final = "BITFINEX"
@@ -58,6 +59,7 @@ STATUS_MS: Final = 1000
 HEARTBEAT_S: Final = 15.0
 MOST_CHANNELS: Final = 25
 TRADES_AT_FIRST: Final = 30
+PAST_DEFAULT, PAST_MOST = 125, 10_000
 TOP: Final = 25  # levels of each side that a checksum is made of
 LENGTHS: Final = ("1", "25", "100", "250")
 INTERVALS_MS: Final = {
@@ -99,7 +101,9 @@ def routes(market: str) -> list[Route]:
     """List the REST addresses: what is listed stands in the path."""
     kind = "futures" if market == "derivatives" else "exchange"
     paths = (f"/v2/conf/pub:list:pair:{kind}", f"/v2/conf/pub:list:pair:{kind},pub:map:currency:sym")
-    return [Route(path=path, answer=lambda ask: _pairs(market, ask), counts_as="instruments") for path in paths]
+    lists = [Route(path=path, answer=lambda ask: _pairs(market, ask), counts_as="instruments") for path in paths]
+    past = Route(path="/v2/trades/{symbol}/hist", answer=lambda ask: _past_trades(market, ask), counts_as="trades")
+    return [*lists, past]
 
 
 def converse(handshake: Handshake) -> Conversation:
@@ -413,6 +417,17 @@ def _levels(levels: Levels, *, is_ask: bool) -> list[str]:
 
 def _trade(made: Print) -> str:
     return f"[{made.number},{made.time_ms},{'' if made.is_buy else '-'}{plain(made.size)},{plain(made.price)}]"
+
+
+def _past_trades(market: str, ask: Ask) -> Answer:
+    """Answer with trades of some time, the newest first unless `sort` is 1."""
+    times_ms = (whole_number(ask.query.get("start", ""), 0), whole_number(ask.query.get("end", ""), ask.now_ms) + 1)
+    found = trades_of_time(ask, market, ask.path["symbol"], times_ms)
+    if found is None:
+        return Answer(b'["error",10020,"symbol: invalid"]', status=500)
+    in_order = found if ask.query.get("sort") == "1" else found[::-1]
+    limit = min(PAST_MOST, whole_number(ask.query.get("limit", ""), PAST_DEFAULT))
+    return Answer(f"[{','.join(map(_trade, in_order[:limit]))}]".encode())
 
 
 def _data(text: str, now_ms: int) -> bytes:

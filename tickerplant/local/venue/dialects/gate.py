@@ -38,6 +38,7 @@ from tickerplant.local.venue.dialect import (
 from tickerplant.local.venue.dialect import Market as Symbols
 from tickerplant.local.venue.listings import Asset, Listing, price_decimals, quarter_end_ms, with_a_future
 from tickerplant.local.venue.numbers import numbers_of
+from tickerplant.local.venue.past import trades_of_time, whole_number
 
 NAME: Final = "GATE"
 MARKETS: Final = {
@@ -61,6 +62,7 @@ INTERVALS_MS: Final = {
 BOOK_SPEEDS_MS: Final = {"20ms": 20, "100ms": 100, "1000ms": 1000}
 WORTH: Final = {"BTC": 0.0001, "ETH": 0.01}
 DEPTH_DEFAULT: Final = 10
+PAST_DEFAULT, PAST_MOST = 100, 1000
 UNKNOWN_PAIR: Final = 2
 BAD_REQUEST: Final = 1
 
@@ -78,6 +80,7 @@ def routes(market: str) -> list[Route]:
     prefix = REST_PATHS[market]
     return [
         Route(path=f"{prefix}/order_book", answer=lambda ask: _order_book(market, ask), counts_as="snapshot"),
+        Route(path=f"{prefix}/trades", answer=lambda ask: _past_trades(market, ask), counts_as="trades"),
         Route(
             path=prefix + ("/currency_pairs" if market == "spot" else "/contracts"),
             answer=lambda ask: _list(market, ask),
@@ -278,6 +281,13 @@ class GateWriter(Writer):
             "contract": self._symbol,
         }
 
+    def past_trades(self, prints: Iterable[Print]) -> list[dict[str, Any]]:
+        """Write trades as REST tells them: ids of spot as text, times of contracts in seconds."""
+        if self._is_spot:
+            own = [self._spot_trade(each) for each in prints]
+            return [each | {"id": str(each["id"]), "create_time": str(each["create_time"])} for each in own]
+        return [self._futures_trade(each) | {"create_time_ms": each.time_ms / 1000} for each in prints]
+
     def _message(self, stream: Stream, result: object, now_ms: int) -> bytes:
         message = {
             "time": now_ms // 1000,
@@ -338,6 +348,20 @@ def _order_book(market: str, ask: Ask) -> Answer:
     if book is None:
         return _failed("INVALID_CURRENCY_PAIR", symbol)
     return Answer(book.recorded or _book_body(market, book, ask))
+
+
+def _past_trades(market: str, ask: Ask) -> Answer:
+    """Answer with trades of some seconds, newest first."""
+    symbol = ask.query.get("currency_pair" if market == "spot" else "contract", "")
+    first_s = whole_number(ask.query.get("from", ""), 0)
+    end_s = whole_number(ask.query.get("to", ""), ask.now_ms // 1000 + 1)
+    limit = min(PAST_MOST, whole_number(ask.query.get("limit", ""), PAST_DEFAULT))
+    listing = ask.market.listing(market, symbol)
+    found = trades_of_time(ask, market, symbol, (first_s * 1000, end_s * 1000))
+    if found is None or listing is None:
+        return _failed("INVALID_CURRENCY_PAIR", symbol)
+    newest = found[::-1][:limit]
+    return Answer(msgspec.json.encode(GateWriter(listing).past_trades(newest)))
 
 
 def _book_body(market: str, book: Book, ask: Ask) -> bytes:

@@ -43,6 +43,7 @@ from tickerplant.local.venue.dialect import (
 from tickerplant.local.venue.dialect import Market as Symbols
 from tickerplant.local.venue.listings import Asset, Listing, price_decimals
 from tickerplant.local.venue.numbers import numbers_of
+from tickerplant.local.venue.past import newest_first, whole_number
 
 NAME: Final = "HTX"
 MARKETS: Final = {
@@ -62,6 +63,13 @@ LISTS: Final = {
     "linear": "/linear-swap-api/v1/swap_contract_info",
     "coin": "/swap-api/v1/swap_contract_info",
 }
+
+PAST_TRADES: Final = {
+    "spot": "/market/history/trade",
+    "linear": "/linear-swap-ex/market/history/trade",
+    "coin": "/swap-ex/market/history/trade",
+}
+PAST_MOST: Final = 2000
 
 NAMED: Final = re.compile(
     r"market\.(?P<symbol>[^.]+)\.(?P<rest>trade\.detail|bbo|detail|(?P<mbp>mbp)\.(?P<levels>5|20|150|400)"
@@ -91,7 +99,10 @@ def listings(market: str, assets: Sequence[Asset], now_ms: int) -> list[Listing]
 
 def routes(market: str) -> list[Route]:
     """List the REST addresses."""
-    return [Route(path=LISTS[market], answer=lambda ask: _list(market, ask), counts_as="instruments")]
+    return [
+        Route(path=LISTS[market], answer=lambda ask: _list(market, ask), counts_as="instruments"),
+        Route(path=PAST_TRADES[market], answer=lambda ask: _past_trades(market, ask), counts_as="trades"),
+    ]
 
 
 def converse(handshake: Handshake) -> Conversation:
@@ -310,6 +321,11 @@ class HtxWriter(Writer):
         notice = {"op": "notify", "topic": stream.name, "ts": now_ms, "data": [row]}
         return (Frame(msgspec.json.encode(notice)),)
 
+    def past_trades(self, prints: Iterable[Print]) -> str:
+        """Write trades as REST tells them, each an order's: there the id of spot has a dash."""
+        rows = ((each, self._trade(each).replace('"tradeId"', '"trade-id"')) for each in prints)
+        return ",".join(f'{{"id":{each.number},"ts":{each.time_ms},"data":[{row}]}}' for each, row in rows)
+
     def _trade(self, made: Print) -> str:
         """Write by hand: ids of spot are larger than an encoder takes."""
         direction = "buy" if made.is_buy else "sell"
@@ -394,6 +410,18 @@ def _listing(market: str, asset: Asset) -> Listing:
         contract=worth,
         is_inverse=market == "coin",
     )
+
+
+def _past_trades(market: str, ask: Ask) -> Answer:
+    """Answer with the newest trades, newest first."""
+    symbol = ask.query.get("symbol" if market == "spot" else "contract_code", "")
+    most = min(PAST_MOST, whole_number(ask.query.get("size", ""), 1))
+    found, listing = newest_first(ask, market, symbol, most), ask.market.listing(market, symbol)
+    if found is None or listing is None:
+        return Answer(b'{"status":"error","err-code":"invalid-parameter","err-msg":"invalid symbol"}')
+    rows = HtxWriter(listing).past_trades(found)
+    head = f'"ch":"market.{symbol}.trade.detail","status":"ok","ts":{ask.now_ms}'
+    return Answer(f'{{{head},"data":[{rows}]}}'.encode())
 
 
 def _list(market: str, ask: Ask) -> Answer:

@@ -100,7 +100,10 @@ def listings(market: str, assets: Sequence[Asset], now_ms: int) -> list[Listing]
 def routes(market: str) -> list[Route]:
     """List the REST addresses."""
     if market == kraken_futures.MARKET:
-        return [Route(path="/api/v3/instruments", answer=kraken_futures.instruments, counts_as="instruments")]
+        return [
+            Route(path="/api/v3/instruments", answer=kraken_futures.instruments, counts_as="instruments"),
+            Route(path="/api/v3/history", answer=kraken_futures.past_trades, counts_as="trades"),
+        ]
     return [
         Route(path="/0/public/AssetPairs", answer=lambda ask: _asset_pairs(market, ask), counts_as="instruments"),
         Route(path="/0/public/Trades", answer=lambda ask: _past_trades(market, ask), counts_as="trades"),

@@ -32,6 +32,7 @@ from tickerplant.local.venue.dialect import (
 from tickerplant.local.venue.dialect import Market as Symbols
 from tickerplant.local.venue.listings import Asset, Listing, price_decimals, quarter_end_ms, with_a_future
 from tickerplant.local.venue.numbers import numbers_of
+from tickerplant.local.venue.past import newest_first
 from tickerplant.local.venue.text import iso
 
 MARKET: Final = "futures"
@@ -40,6 +41,7 @@ KINDS: Final[dict[str, Kind]] = {"book": "depth", "trade": "trade", "ticker": "t
 HEARTBEAT: Final = "heartbeat"
 BOOK_MS: Final = 50
 TRADES_AT_FIRST: Final = 100
+PAST_TRADES: Final = 100
 SIZE_DECIMALS: Final = 4
 INVERSE_AT: Final = 3  # in the list, where there are as many: a contract of one dollar
 
@@ -57,6 +59,31 @@ def instruments(ask: Ask) -> Answer:
     """Answer the list of instruments."""
     rows = [_instrument(each) for each in ask.market.listings(MARKET)]
     return Answer(msgspec.json.encode({"result": "success", "instruments": rows}))
+
+
+def past_trades(ask: Ask) -> Answer:
+    """Answer the newest trades, newest first; `trade_id` counts those of the answer."""
+    found = newest_first(ask, MARKET, ask.query.get("symbol", "").upper(), PAST_TRADES)
+    if found is None:
+        return Answer(msgspec.json.encode({"result": "error", "error": "contractNotFound"}))
+    rows = [
+        {
+            "time": iso(each.time_ms, 3),
+            "trade_id": len(found) - place,
+            "price": float(each.price),
+            "size": float(each.size),
+            "side": "buy" if each.is_buy else "sell",
+            "type": "fill",
+            "uid": uid(each.number),
+        }
+        for place, each in enumerate(found)
+    ]
+    return Answer(msgspec.json.encode({"result": "success", "history": rows, "serverTime": iso(ask.now_ms, 3)}))
+
+
+def uid(number: int) -> str:
+    """Write the name of a trade as UUIDs look."""
+    return f"00000000-0000-4000-8000-{number:012d}"
 
 
 class FuturesConversation(Conversation):
@@ -114,8 +141,8 @@ class FuturesWriter(Writer):
     """Writes the feeds of one product; numbers are unquoted."""
 
     def trade_id(self, number: int) -> str:
-        """Write an id as UUIDs look."""
-        return f"00000000-0000-4000-8000-{number:012d}"
+        """Write an id as messages have it."""
+        return uid(number)
 
     def trades(self, stream: Stream, prints: Sequence[Print], now_ms: int) -> Iterable[Frame]:
         """Write a message a trade."""

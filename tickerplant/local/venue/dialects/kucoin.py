@@ -38,6 +38,7 @@ from tickerplant.local.venue.dialect import (
 from tickerplant.local.venue.dialect import Market as Symbols
 from tickerplant.local.venue.listings import Asset, Listing, price_decimals, quarter_end_ms, with_a_future
 from tickerplant.local.venue.numbers import numbers_of
+from tickerplant.local.venue.past import newest_first
 
 NAME: Final = "KUCOIN"
 MARKETS: Final = {"spot": MarketTerms(share=0.5), "futures": MarketTerms(share=0.5, has_marks=True)}
@@ -68,6 +69,7 @@ PING_INTERVAL_MS: Final = 18_000
 QUIET_MOST_S: Final = 60.0
 SNAPSHOT_LEVELS: Final = 100
 NS: Final = 1_000_000
+PAST_TRADES: Final = 100
 
 
 def listings(market: str, assets: Sequence[Asset], now_ms: int) -> list[Listing]:
@@ -85,8 +87,10 @@ def routes(market: str) -> list[Route]:
         book, listed = "/api/v1/market/orderbook/level2_100", "/api/v2/symbols"
     else:
         book, listed = "/api/v1/level2/snapshot", "/api/v1/contracts/active"
+    past = "/api/v1/market/histories" if market == "spot" else "/api/v1/trade/history"
     return [
         token,
+        Route(path=past, answer=lambda ask: _past_trades(market, ask), counts_as="trades"),
         Route(path=book, answer=lambda ask: _snapshot(market, ask), counts_as="snapshot"),
         Route(path=listed, answer=lambda ask: _list(market, ask), counts_as="instruments"),
     ]
@@ -169,10 +173,6 @@ class KucoinWriter(Writer):
         super().__init__(listing)
         self._symbol = listing.symbol
         self._is_spot = listing.market == "spot"
-
-    def trade_id(self, number: int) -> str:
-        """Write a trade's id: hex on spot, digits elsewhere."""
-        return f"62faddff2e113d29{number:08x}" if self._is_spot else str(number)
 
     def trades(self, stream: Stream, prints: Sequence[Print], now_ms: int) -> Iterable[Frame]:
         """Write a message a trade."""
@@ -277,7 +277,7 @@ class KucoinWriter(Writer):
             "side": "buy" if made.is_buy else "sell",
             "takerOrderId": f"{made.number:024x}",
             "makerOrderId": f"{made.number:024x}",
-            "tradeId": self.trade_id(made.number),
+            "tradeId": str(made.number),
         }
         if self._is_spot:
             return trade | {
@@ -288,6 +288,13 @@ class KucoinWriter(Writer):
                 "time": str(made.time_ms * NS),
             }
         return trade | {"sequence": made.number, "size": int(made.size), "price": made.price, "ts": made.time_ms * NS}
+
+    def past_trade(self, made: Print) -> dict[str, Any]:
+        """Write a trade as REST tells it: of spot by its sequence, which is its id."""
+        trade = self._trade(made)
+        if not self._is_spot:
+            return {name: trade[name] for name in trade if name != "symbol"} | {"contractId": 1}
+        return {name: trade[name] for name in ("sequence", "price", "size", "side")} | {"time": made.time_ms * NS}
 
     def _one_change(self, stream: Stream, change: LevelChange, now_ms: int) -> Frame:
         text = f"{change.price},{'buy' if change.is_bid else 'sell'},{change.size}"
@@ -359,6 +366,15 @@ def _snapshot(market: str, ask: Ask) -> Answer:
         for side, levels in (("bids", book.bids), ("asks", book.asks))
     }
     return _answered({"symbol": book.symbol, "sequence": book.last_id, **sides, "ts": ask.now_ms * NS})
+
+
+def _past_trades(market: str, ask: Ask) -> Answer:
+    """Answer with the newest trades, newest first."""
+    symbol = ask.query.get("symbol", "")
+    found, listing = newest_first(ask, market, symbol, PAST_TRADES), ask.market.listing(market, symbol)
+    if found is None or listing is None:
+        return Answer(msgspec.json.encode({"code": "400100", "msg": "symbol not exists"}), status=400)
+    return _answered([KucoinWriter(listing).past_trade(each) for each in found])
 
 
 def _list(market: str, ask: Ask) -> Answer:

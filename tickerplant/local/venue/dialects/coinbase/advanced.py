@@ -164,17 +164,7 @@ class AdvancedWriter(Writer):
         return (self._trades("snapshot", recent, now_ms),) if recent else ()
 
     def _trades(self, kind: str, prints: Sequence[Print], now_ms: int) -> Frame:
-        trades = [
-            {
-                "product_id": self.listing.symbol,
-                "trade_id": str(each.number),
-                "price": each.price,
-                "size": each.size,
-                "time": iso(each.time_ms),
-                "side": MAKER_SIDES[each.is_buy],
-            }
-            for each in reversed(prints)
-        ]
+        trades = [advanced_trade(self.listing.symbol, each) for each in reversed(prints)]
         body = _message("market_trades", [{"type": kind, "trades": trades}], now_ms)
         return Frame(body, prints[0].number, prints[-1].number)
 
@@ -208,6 +198,18 @@ class AdvancedWriter(Writer):
         ]
         event = {"type": kind, "product_id": self.listing.symbol, "updates": updates}
         return Frame(_message("l2_data", [event], now_ms), last_id, last_id)
+
+
+def advanced_trade(product: str, made: Print) -> dict[str, str]:
+    """Write a trade, as the stream and REST have it."""
+    return {
+        "product_id": product,
+        "trade_id": str(made.number),
+        "price": made.price,
+        "size": made.size,
+        "time": iso(made.time_ms),
+        "side": MAKER_SIDES[made.is_buy],
+    }
 
 
 def _stream(channel: str, product: str) -> Stream:

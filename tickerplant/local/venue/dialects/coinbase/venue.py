@@ -20,10 +20,11 @@ from tickerplant.local.venue.dialect import (
     Route,
     Writer,
 )
-from tickerplant.local.venue.dialects.coinbase.advanced import AdvancedConversation, AdvancedWriter
+from tickerplant.local.venue.dialects.coinbase.advanced import AdvancedConversation, AdvancedWriter, advanced_trade
 from tickerplant.local.venue.dialects.coinbase.exchange import ExchangeConversation, ExchangeWriter, past_trade
 from tickerplant.local.venue.listings import Asset, Listing, price_decimals
 from tickerplant.local.venue.numbers import numbers_of
+from tickerplant.local.venue.past import trades_of_time, whole_number
 
 NAME: Final = "COINBASE"
 MARKETS: Final = {"exchange": MarketTerms(share=0.5), "advanced": MarketTerms(share=0.5)}
@@ -58,7 +59,10 @@ def routes(market: str) -> list[Route]:
             Route(path="/products", answer=_products, counts_as="instruments"),
             Route(path="/products/{product}/trades", answer=_past_trades, counts_as="trades"),
         ]
-    return [Route(path="/api/v3/brokerage/market/products", answer=_advanced_products, counts_as="instruments")]
+    return [
+        Route(path="/api/v3/brokerage/market/products", answer=_advanced_products, counts_as="instruments"),
+        Route(path="/api/v3/brokerage/market/products/{product}/ticker", answer=_advanced_trades, counts_as="trades"),
+    ]
 
 
 def converse(handshake: Handshake) -> Conversation:
@@ -86,6 +90,18 @@ def _past_trades(ask: Ask) -> Answer:
         return Answer(b'{"message":"NotFound"}', 404)
     trades = [each for each in newest if not after or each.number < after]
     return Answer(msgspec.json.encode([past_trade(each) for each in reversed(trades)]))
+
+
+def _advanced_trades(ask: Ask) -> Answer:
+    """Answer with trades of some seconds, newest first."""
+    first_s = whole_number(ask.query.get("start", ""), 0)
+    end_s = whole_number(ask.query.get("end", ""), ask.now_ms // 1000 + 1)
+    product, limit = ask.path["product"], min(PAST_TRADES, whole_number(ask.query.get("limit", ""), PAST_TRADES))
+    found = trades_of_time(ask, "advanced", product, (first_s * 1000, end_s * 1000))
+    if found is None:
+        return Answer(b'{"error":"NOT_FOUND","message":"product not found"}', 404)
+    rows = [advanced_trade(product, each) | {"bid": "", "ask": ""} for each in found[::-1][:limit]]
+    return Answer(msgspec.json.encode({"trades": rows, "best_bid": "", "best_ask": ""}))
 
 
 def _product(listing: Listing) -> dict[str, Any]:

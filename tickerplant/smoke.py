@@ -41,6 +41,7 @@ from tickerplant.choices import check_market, chosen_venue
 from tickerplant.clock import now_us
 from tickerplant.errors import UserError
 from tickerplant.settings import Settings, Venue
+from tickerplant.smoke_trades import PastFinding, SeenTrades, check_past_trades
 
 SYMBOLS: Final = 3  # chosen where none are named
 FAVOURITES: Final = ("BTC", "ETH", "SOL", "XRP")
@@ -82,6 +83,7 @@ class Tally:
     unknown_fields: set[str] = field(default_factory=set)
     disconnects: list[str] = field(default_factory=list)
     latencies_us: dict[str, list[int]] = field(default_factory=dict)
+    trades: SeenTrades = field(default_factory=SeenTrades)
     _offset: int = 0
 
     def __post_init__(self) -> None:
@@ -115,6 +117,8 @@ class Tally:
             if record.kind == "UNKNOWN_FIELD":
                 self.unknown_fields.add(f"{record.channel}: {record.detail}")
         elif name:
+            if isinstance(record, Tick):
+                self.trades.add(record)
             self.records[name] += 1
             self._time(name, record)
 
@@ -141,6 +145,7 @@ class Finding:
 
     Args:
         silent: kinds of channels that were subscribed, should speak and did not.
+        past: what REST told of trades that were seen; None = it was not asked.
         problems: each one line; () = all is well.
     """
 
@@ -151,6 +156,7 @@ class Finding:
     tally: Tally
     refused: tuple[str, ...] = ()
     silent: tuple[str, ...] = ()
+    past: PastFinding | None = None
     problems: tuple[str, ...] = ()
 
     def summary(self) -> dict[str, Any]:
@@ -169,6 +175,7 @@ class Finding:
             "unknown_fields": sorted(tally.unknown_fields),
             "refused": list(self.refused),
             "silent": list(self.silent),
+            "past_trades": self.past.summary() if self.past else None,
             "problems": list(self.problems),
         }
 
@@ -185,6 +192,8 @@ class Finding:
             yield f"  {name:<16}{count:>8}  quality events"
         for name in sorted(tally.unknown_fields):
             yield f"  unknown field   {name}"
+        if self.past is not None:
+            yield f"  past trades     {self.past.told:>8}  by REST, {self.past.shared} of them seen in the stream"
         yield from (f"  problem         {each}" for each in self.problems)
 
 
@@ -259,7 +268,9 @@ async def _check_market(
     producer = make_producer(alone, {entry.venue: intake}, client, addresses=addresses)
     tally.heard = producer.take_command
     await _run(producer, options.seconds)
-    return _finding(few, producer.captures[0], tally, options.seconds)
+    named = {each.symbol: each.venue_symbol for each in instruments}
+    past = await check_past_trades(few, fetcher, named, tally.trades)
+    return _finding(few, producer.captures[0], tally, options.seconds, past)
 
 
 async def _run(producer: Producer, seconds: float) -> None:
@@ -276,11 +287,14 @@ async def _run(producer: Producer, seconds: float) -> None:
     await running
 
 
-def _finding(entry: Venue, capture: Capture, tally: Tally, seconds: float) -> Finding:
+def _finding(entry: Venue, capture: Capture, tally: Tally, seconds: float, past: PastFinding | None) -> Finding:
     feeds = capture.feeds
     silent = sorted(set().union(*(feed.silent() for feed in feeds)))
     refused = {name: why for feed in feeds for name, why in feed.refused().items()}
     streams = sum(len(feed.plan.streams) for feed in feeds)
+    problems = [*_problems(capture, tally, seconds, silent, refused)]
+    if past is not None and past.problem():
+        problems.append(past.problem())
     return Finding(
         venue=entry.venue,
         market=entry.market,
@@ -289,7 +303,8 @@ def _finding(entry: Venue, capture: Capture, tally: Tally, seconds: float) -> Fi
         tally=tally,
         refused=tuple(sorted(refused)),
         silent=tuple(silent),
-        problems=tuple(_problems(capture, tally, seconds, silent, refused)),
+        past=past,
+        problems=tuple(problems),
     )
 
 

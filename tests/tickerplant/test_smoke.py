@@ -7,7 +7,8 @@ from typing import Any
 import pytest
 from click.testing import CliRunner
 
-from schemas.records import Instrument
+from processors.items import Trade
+from schemas.records import Instrument, Side, Tick
 from schemas.venues.binance import assumed_instrument
 from tickerplant import smoke
 from tickerplant.cli import cli
@@ -15,6 +16,7 @@ from tickerplant.errors import UserError
 from tickerplant.local.venue import SyntheticOptions, Venue, VenueOptions
 from tickerplant.settings import Producer, Settings
 from tickerplant.smoke import Finding, SmokeOptions, check, favourites
+from tickerplant.smoke_trades import SeenTrades, compare
 
 SETTINGS = Settings(producer=Producer(linger_ms=1.0, backoff_first_s=0.01, backoff_most_s=0.02))
 
@@ -31,7 +33,9 @@ async def checked(venue: Venue, name: str, market: str, **options: Any) -> Findi
     return found
 
 
-@pytest.mark.parametrize(("name", "market"), [("BINANCE", "usdm"), ("BYBIT", "linear"), ("OKX", "swap")])
+@pytest.mark.parametrize(
+    ("name", "market"), [("BINANCE", "usdm"), ("BYBIT", "linear"), ("GATE", "futures"), ("OKX", "swap")]
+)
 async def test_all_channels_of_a_few_symbols_are_captured_and_parsed(name: str, market: str) -> None:
     async with simulated(name, market) as venue:
         found = await checked(venue, name, market)
@@ -42,6 +46,9 @@ async def test_all_channels_of_a_few_symbols_are_captured_and_parsed(name: str, 
     assert found.streams >= 3 * len(found.symbols) > 0
     assert f"{name} {market}" in told
     assert "behind the venue's clock: p50" in told
+    assert found.past is not None
+    assert found.past.shared > 0 == found.past.differing
+    assert not found.past.problem()
     assert json.dumps(found.summary())
 
 
@@ -93,6 +100,34 @@ def test_exit_code_1_and_one_line_where_nothing_comes() -> None:
 async def test_what_is_unknown_is_told_before_any_connection(options: SmokeOptions, text: str) -> None:
     with pytest.raises(UserError, match=text):
         await check(SETTINGS, options)
+
+
+def trade(name: str, side: Side = "BUY") -> Trade:
+    return Trade("BTCUSDT", 1, 0, 100.0, 1.0, side, name=name)
+
+
+@pytest.mark.parametrize(
+    ("told", "problem"),
+    [
+        ([], "none of 0 is called as one of 3 of the stream"),
+        ([trade("x"), trade("y")], "none of 2 is called as one of 3 of the stream"),
+        ([trade("a"), trade("b", "SELL")], "1 of 2 have another price or side"),
+        ([trade("a"), trade("x")], ""),
+    ],
+)
+def test_past_trades_that_are_not_those_of_the_stream_are_a_problem(told: list[Trade], problem: str) -> None:
+    seen = SeenTrades()
+    for name in "abc":
+        seen.add(
+            Tick(
+                event_time_us=1, venue="V", symbol="BTC/USDT", asset_class="CRYPTO", kind="TRADE", price=100.0,
+                quantity=1.0, side="BUY", sequence_id=1, trade_id=name, source_topic="raw.v", source_partition=0,
+            )
+        )  # fmt: skip
+
+    found = compare(seen.busiest(), seen.by_symbol["BTC/USDT"], told)
+
+    assert found.problem().removeprefix("past trades of BTC/USDT by REST: ") == problem
 
 
 def test_favourites_are_different_coins_that_trade() -> None:

@@ -1,7 +1,8 @@
 """docs/performance.md and its picture, made from results.json and the words that stand with each benchmark."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from html import escape
+from itertools import groupby
 from math import log
 from pathlib import Path
 from statistics import median
@@ -42,10 +43,23 @@ def section(title: str, result: Result, words: str) -> str:
     if result.turns:
         lines += ["| work | side | median | lowest to highest | ours / it | aim |", "|---|---|--:|--:|--:|--:|"]
         lines += [row for name, each in result.turns.items() for row in rows(name, each)] + [""]
-    if result.figures:
-        figures = [f"| {name} | {text(value)} |" for name, value in result.figures.items()]
-        lines += ["| figure | value |", "|---|--:|", *figures, ""]
+    for columns, group in groupby(result.figures.items(), key=lambda each: columns_of(each[1])):
+        lines += [*table(columns, group), ""]
     return "\n".join([*lines, words, ""] if words else lines)
+
+
+def columns_of(value: Any) -> tuple[str, ...]:
+    """Name what a group of figures holds; a figure by itself has a column of its own."""
+    return tuple(value) if isinstance(value, dict) else ("value",)
+
+
+def table(columns: Sequence[str], figures: Iterable[tuple[str, Any]]) -> Iterator[str]:
+    """Lay out figures that hold the same, a row each."""
+    yield f"| figure | {' | '.join(columns)} |"
+    yield f"|---{'|--:' * len(columns)}|"
+    for name, value in figures:
+        cells = [value[each] for each in columns] if isinstance(value, dict) else [value]
+        yield f"| {name} | {' | '.join(map(text, cells))} |"
 
 
 def rows(name: str, turns: Turns) -> Iterator[str]:
@@ -56,9 +70,16 @@ def rows(name: str, turns: Turns) -> Iterator[str]:
             continue
         ratios = turns.ratios(side) if side != turns.ours else []
         ratio = f"{median(ratios):.2f}x ({min(ratios):.2f} to {max(ratios):.2f})" if ratios else ""
-        aim = f"{turns.aims[side]:g}x" if side in turns.aims else ""
+        aim = f"{turns.aims[side]:g}x" if side in turns.aims else goal(turns) if side == turns.ours else ""
         spread = f"{text(min(values))} to {text(max(values))}"
         yield f"| {name} | {side} | {text(median(values))} {turns.unit} | {spread} | {ratio} | {aim} |"
+
+
+def goal(turns: Turns) -> str:
+    """Say what ours is to reach by itself."""
+    if turns.goal is None:
+        return ""
+    return f"{'at most' if turns.is_less_better else 'at least'} {text(turns.goal)} {turns.unit}"
 
 
 def text(value: Any) -> str:

@@ -37,7 +37,9 @@ def measured(command: str, machine: str, found: Mapping[str, Any]) -> Result:
 
 
 def read(path: Path = RESULTS) -> dict[str, Result]:
-    """Read all, by title."""
+    """Read all, by title; a file that was removed counts as empty, so that a machine may start anew."""
+    if not path.exists():
+        return {}
     kept = json.loads(path.read_text(encoding="utf-8"))
     return {
         title: Result(**each | {"turns": {name: Turns(**turns) for name, turns in each["turns"].items()}})

@@ -1,13 +1,17 @@
 """Run benchmarks: `make bench` runs all, `python -m benchmarks.run outage startup` these alone.
 
+Each runs in a process of its own, an hour at most; all take about two hours, on a machine that does nothing else.
 Figures go to results.json, and with the words of each benchmark to docs/performance.md and its picture.
 """
 
 import re
+import signal
+import subprocess
 import sys
-import traceback
+import tempfile
 from collections.abc import Callable, Sequence
-from typing import Any
+from pathlib import Path
+from typing import Any, Final
 
 from benchmarks import (
     books,
@@ -42,6 +46,16 @@ from benchmarks import (
     windows,
 )
 from benchmarks.inputs import AbsentError
+
+ONE: Final = "--one"
+LIMIT_S: Final = 3600.0
+ENDING_S: Final = 120.0
+ABSENT_CODE: Final = 3
+
+
+class NoFiguresError(Exception):
+    """A benchmark failed, or took too long."""
+
 
 BENCHMARKS: dict[str, tuple[str, Callable[[], dict[str, Any]]]] = {
     "Encoding and decoding a tick": ("python -m benchmarks.codec", codec.measure),
@@ -171,21 +185,78 @@ def main(names: Sequence[str] = ()) -> None:
     Args:
         names: words of the commands of those that are to run; the figures of others stay. None = all.
     """
+    if unknown := set(names) - names_there_are():
+        sys.exit(f"there is no benchmark {min(unknown)!r}: choose of {', '.join(sorted(names_there_are()))}")
     kept, failed = results.read(), list[str]()
-    for title, (command, measure) in BENCHMARKS.items():
-        if not names or set(names) & set(re.split(r"[ .]", command)):
+    for title in BENCHMARKS:
+        if not names or set(names) & words_of(title):
             print(title, "...", flush=True)
-            where = results.machine()
             try:
-                kept[title] = results.measured(command, where, measure())
+                kept[title] = apart(title)
             except AbsentError as error:
                 print(f"left out: {error}")
-            except (Exception, SystemExit) as error:  # noqa: BLE001  # whatever it is, the others go on
-                traceback.print_exception(error)
-                failed.append(command)
+            except NoFiguresError as error:
+                print(f"no figures: {error}", file=sys.stderr)
+                failed.append(BENCHMARKS[title][0])
             write(kept)
     if failed:
         sys.exit(f"no figures of: {'; '.join(failed)}")
+
+
+def words_of(title: str) -> set[str]:
+    """Tell the words by which a benchmark may be named."""
+    return set(re.split(r"[ .]", BENCHMARKS[title][0])[3:])
+
+
+def names_there_are() -> set[str]:
+    """Tell all words by which benchmarks may be named."""
+    return set().union(*map(words_of, BENCHMARKS))
+
+
+def apart(title: str) -> results.Result:
+    """Measure in a process of its own, which stops what it started where it takes too long.
+
+    Raises:
+        AbsentError: what it needs is not on this machine.
+        NoFiguresError: it failed, as was printed, or took too long.
+    """
+    with tempfile.TemporaryDirectory(prefix="bench") as folder:
+        out = Path(folder) / "results.json"
+        child = subprocess.Popen([sys.executable, "-m", "benchmarks.run", ONE, title, str(out)])
+        try:
+            code = child.wait(LIMIT_S)
+        except subprocess.TimeoutExpired:
+            end(child)
+            raise NoFiguresError(f"not done in {LIMIT_S:g} s") from None
+        except KeyboardInterrupt:  # the child has it, too
+            end(child)
+            raise
+        if code == ABSENT_CODE:
+            raise AbsentError(out.read_text(encoding="utf-8"))
+        if code:
+            raise NoFiguresError(f"it ended with code {code}")
+        return results.read(out)[title]
+
+
+def end(child: subprocess.Popen[bytes]) -> None:
+    """Interrupt a process, so that it stops its servers."""
+    child.send_signal(signal.SIGINT)
+    try:
+        child.wait(ENDING_S)
+    except subprocess.TimeoutExpired:
+        child.kill()
+        child.wait()
+
+
+def one(title: str, out: Path) -> None:
+    """Measure one, in this process, and write its figures to a file; its reason where something is absent."""
+    command, measure = BENCHMARKS[title]
+    where = results.machine()
+    try:
+        results.write({title: results.measured(command, where, measure())}, out)
+    except AbsentError as error:
+        out.write_text(str(error), encoding="utf-8")
+        sys.exit(ABSENT_CODE)
 
 
 def write(kept: dict[str, results.Result]) -> None:
@@ -201,5 +272,7 @@ def write(kept: dict[str, results.Result]) -> None:
 if __name__ == "__main__":
     if sys.argv[1:] == ["--page"]:
         write(results.read())
+    elif sys.argv[1:2] == [ONE]:
+        one(sys.argv[2], Path(sys.argv[3]))
     else:
         main(sys.argv[1:])

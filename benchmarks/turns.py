@@ -22,12 +22,14 @@ class Turns:
         sides: values of each round by side, ours first. A side without values cannot do this.
         aims: by peer, how many times as good as it ours is to be.
         is_less_better: for times and bytes.
+        goal: what ours is to reach by itself, in the unit; None = nothing is asked for.
     """
 
     unit: str
     sides: Mapping[str, list[float]]
     aims: Mapping[str, float] = field(default_factory=dict)
     is_less_better: bool = False
+    goal: float | None = None
 
     @property
     def ours(self) -> str:

@@ -58,7 +58,7 @@ def main() -> None:
                     fastavro.schemaless_writer(stream, schema, tick)
                     key = f"{tick['venue']}|{tick['symbol']}".encode()
                     producer.produce(todo.out, stream.getvalue(), key)
-            producer.poll(0)
+        producer.poll(0)
         if time.monotonic() - committed_s > COMMIT_S:
             producer.flush()
             consumer.commit(asynchronous=True)

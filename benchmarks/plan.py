@@ -20,6 +20,7 @@ from benchmarks.results import Result
 PAGE: Final = Path(__file__).parents[1] / "docs" / "scaling.md"
 BUDGET: Final = "A tick through all processes"
 FEED: Final = "One connection, socket to raw record"
+TO_KAFKA: Final = "frame_to_kafka_us"
 STARTUP: Final = "Start-up and memory by process"
 TICKS_PER_S: Final = 1_000_000
 RATES: Final = (10_000, 100_000, TICKS_PER_S)
@@ -144,10 +145,10 @@ class Plan(NamedTuple):
 
 def figures(found: Mapping[str, Result]) -> Figures | None:
     """Pick what is needed out of the results; None = it was not measured yet."""
-    if BUDGET not in found or FEED not in found:
+    if BUDGET not in found or FEED not in found or TO_KAFKA not in found[FEED].figures:
         return None
     budget, feed = found[BUDGET].figures, found[FEED].figures
-    cost_us = {"produce": feed["frame_us"], **budget["us_per_tick"]}
+    cost_us = {"produce": feed[TO_KAFKA], **budget["us_per_tick"]}
     producer = found[STARTUP].figures.get("produce", {}) if STARTUP in found else {}
     memory_mb = {"produce": producer.get("load_mb", UNKNOWN_MB), **budget["memory_mb"]}
     return Figures(cost_us, budget["bytes_per_tick"], memory_mb)

@@ -1,20 +1,32 @@
-"""Encoding and decoding a tick: functions made from its schema beside fastavro walking it, in turns in one process.
+"""Encoding and decoding a tick: functions made from its schema beside fastavro and cavro walking it, in turns.
+
+fastavro runs in our process, cavro in its own. Ours and fastavro begin with a record, cavro with its fields; ours and
+fastavro decode to fields, cavro to a record of its own.
 
 Run: python -m benchmarks.codec
 """
 
 import json
-import statistics
+import sys
+import tempfile
 import timeit
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, closing, contextmanager
+from functools import partial
 from io import BytesIO
+from pathlib import Path
+from typing import Any
 
 import fastavro
 import msgspec
 
-from schemas.codec import Decoder, Encoder, schema_text
+from benchmarks import peers
+from benchmarks.page import rows
+from benchmarks.turns import Turns, in_turns
+from schemas.codec import HEADER, Decoder, Encoder, schema_text
 from schemas.records import Tick
 
+OURS = "tickerplant"
 ROUNDS = 9
 CALLS = 20_000
 TICK = Tick(
@@ -39,38 +51,54 @@ TICK = Tick(
 )
 
 
-def measure() -> dict[str, float]:
-    """Measure µs a record of both ways, medians of alternating rounds, and the median of their ratios."""
-    schema = fastavro.parse_schema(json.loads(schema_text(Tick)))
+def measure() -> dict[str, Turns]:
+    """Measure µs a record of each way, in turns; what each makes of the tick is compared before."""
+    schema, fields = json.loads(schema_text(Tick)), msgspec.structs.asdict(TICK)
+    parsed = fastavro.parse_schema(schema)
 
-    def theirs() -> bytes:
+    def written() -> bytes:
         out = BytesIO()
-        fastavro.schemaless_writer(out, schema, msgspec.structs.asdict(TICK))
+        fastavro.schemaless_writer(out, parsed, msgspec.structs.asdict(TICK))
         return out.getvalue()
 
     encoder, framed = Encoder(Tick, 1), Encoder(Tick, 1).encode(TICK)
-    decode = Decoder(Tick, lambda _id: schema_text(Tick)).decode_fields
-    assert framed[5:] == theirs()
-    assert decode(framed) == fastavro.schemaless_reader(BytesIO(framed[5:]), schema, None)
-    return compare("encode", lambda: encoder.encode(TICK), theirs) | compare(
-        "decode", lambda: decode(framed), lambda: fastavro.schemaless_reader(BytesIO(framed[5:]), schema, None)
-    )
-
-
-def compare(name: str, ours: Callable[[], object], theirs: Callable[[], object]) -> dict[str, float]:
-    """Time both in turns."""
-    pairs = [(seconds(ours), seconds(theirs)) for _ in range(ROUNDS)]
-    return {
-        f"{name}_us": round(statistics.median(each for each, _ in pairs), 2),
-        f"{name}_fastavro_us": round(statistics.median(other for _, other in pairs), 2),
-        f"{name}_ratio": round(statistics.median(other / each for each, other in pairs), 2),
+    decode, value = Decoder(Tick, lambda _id: schema_text(Tick)).decode_fields, framed[HEADER.size :]
+    assert value == written()
+    assert decode(framed) == fastavro.schemaless_reader(BytesIO(value), parsed, None)
+    encoding = {OURS: lambda: us(lambda: encoder.encode(TICK)), "fastavro": lambda: us(written)}
+    decoding = {
+        OURS: lambda: us(lambda: decode(framed)),
+        "fastavro": lambda: us(lambda: fastavro.schemaless_reader(BytesIO(value), parsed, None)),
     }
+    with cavro({"schema": schema, "fields": fields, "value": value.hex()}) as ask:
+        if ask is not None:
+            encoding["cavro"], decoding["cavro"] = partial(ask, "encode"), partial(ask, "decode")
+        return {
+            "a tick encoded": Turns(unit="µs", sides=in_turns(encoding, ROUNDS), is_less_better=True),
+            "a tick decoded": Turns(unit="µs", sides=in_turns(decoding, ROUNDS), is_less_better=True),
+        }
 
 
-def seconds(call: Callable[[], object]) -> float:
-    """Time one call, in µs."""
+@contextmanager
+def cavro(given: dict[str, Any]) -> Iterator[Callable[[str], Any] | None]:
+    """Start cavro; yields what asks it, None = it cannot be had, or makes something else of the tick."""
+    with tempfile.TemporaryDirectory(prefix="bench") as folder, ExitStack() as ending:
+        path = Path(folder) / "tick.json"
+        path.write_text(json.dumps(given), encoding="utf-8")
+        try:
+            peer = ending.enter_context(closing(peers.asked("cavro", "play_cavro.py", str(path))))
+            says_same = peer.ask("check") == [given["value"], given["fields"]]
+        except peers.PeerError as error:
+            print(f"cavro is left out: {error}", file=sys.stderr)
+            says_same = False
+        yield peer.ask if says_same else None
+
+
+def us(call: Callable[[], object]) -> float:
+    """Time one call."""
     return timeit.timeit(call, number=CALLS) / CALLS * 1e6
 
 
 if __name__ == "__main__":
-    print("codec", measure())
+    for name, turns in measure().items():
+        print(*rows(name, turns), sep="\n")

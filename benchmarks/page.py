@@ -25,6 +25,7 @@ else.
 """
 ROW: Final = 18
 LEFT, WIDTH, RIGHT = 430, 360, 110
+MOST_COLUMNS: Final = 9
 MOST: Final = 16.0  # times as good, at the right edge
 
 
@@ -44,21 +45,22 @@ def section(title: str, result: Result, words: str) -> str:
         lines += ["| work | side | median | lowest to highest | ours / it | aim |", "|---|---|--:|--:|--:|--:|"]
         lines += [row for name, each in result.turns.items() for row in rows(name, each)] + [""]
     for columns, group in groupby(result.figures.items(), key=lambda each: columns_of(each[1])):
-        lines += [*table(columns, group), ""]
+        lines += [*table(columns, list(group)), ""]
     return "\n".join([*lines, words, ""] if words else lines)
 
 
 def columns_of(value: Any) -> tuple[str, ...]:
-    """Name what a group of figures holds; a figure by itself has a column of its own."""
-    return tuple(value) if isinstance(value, dict) else ("value",)
+    """Name what a group of figures holds; empty = it is a figure by itself."""
+    return tuple(value) if isinstance(value, dict) and len(value) <= MOST_COLUMNS else ()
 
 
-def table(columns: Sequence[str], figures: Iterable[tuple[str, Any]]) -> Iterator[str]:
-    """Lay out figures that hold the same, a row each."""
-    yield f"| figure | {' | '.join(columns)} |"
-    yield f"|---{'|--:' * len(columns)}|"
+def table(columns: Sequence[str], figures: Sequence[tuple[str, Any]]) -> Iterator[str]:
+    """Lay out figures, a row each; several that hold the same have columns of their own."""
+    heads = columns if len(figures) > 1 and columns else ("value",)
+    yield f"| figure | {' | '.join(heads)} |"
+    yield f"|---{'|--:' * len(heads)}|"
     for name, value in figures:
-        cells = [value[each] for each in columns] if isinstance(value, dict) else [value]
+        cells = [value[each] for each in columns] if heads is columns else [value]
         yield f"| {name} | {' | '.join(map(text, cells))} |"
 
 

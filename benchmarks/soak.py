@@ -30,7 +30,7 @@ def measure(minutes: float = MINUTES) -> dict[str, Any]:
     samples: dict[str, list[tuple[float, float]]] = {}
     with (
         tempfile.TemporaryDirectory(prefix="bench") as folder,
-        running(Path(folder), ROLES, Load(rate=RATE_HZ)) as (settings, supervisor),
+        running(Path(folder), ROLES, Load(rate=RATE_HZ, is_rate_heard=True)) as (settings, supervisor),
     ):
         venue, began_s = SimulatedVenue(settings), time.monotonic()
         served = int(venue.status()["frames_served"])

@@ -22,6 +22,7 @@ PATIENCE_S: Final = 600.0
 # What is installed for each: the newest release of the peer that its users get, pinned.
 PACKAGES: Final = {
     "aiokafka": ("aiokafka==0.14.0", "cramjam==2.14.0", "fastavro==1.13.1", "orjson==3.13.0", "uvloop==0.23.0"),
+    "cavro": ("cavro==1.0.0",),
     "ccxt": ("ccxt==4.5.90",),
     "clickhouse-connect": ("clickhouse-connect==1.12.0", "confluent-kafka[avro,schemaregistry]==2.16.0"),
     "cryptofeed": ("cryptofeed==2.4.1",),

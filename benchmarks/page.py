@@ -1,6 +1,6 @@
 """docs/performance.md and its picture, made from results.json and the words that stand with each benchmark."""
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from html import escape
 from itertools import groupby
 from math import log

@@ -351,6 +351,8 @@ class Pipeline:
             return False
         memory = self._memories.get(connection)
         if memory is None:
+            if source.market not in self._facts:
+                raise FrameError(f"{self._venue} has no market {source.market[:80]!r} that is known")
             memory = self._memories[connection] = Memory()
         try:
             items = self._parse(source.market, frame, memory)

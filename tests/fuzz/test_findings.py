@@ -305,6 +305,21 @@ def test_what_runs_under_one_symbol_is_not_renamed_by_a_list(new_pipeline: Pipel
     assert [(each.symbol, each.sequence_id) for each in again if isinstance(each, Tick)] == [("BTC/USDT", 2)]
 
 
+def test_a_message_of_a_market_that_is_not_known_is_a_dead_letter() -> None:
+    payload = (
+        b'{"ch":"market.btcusdt.trade.detail","ts":1,"tick":{"data":[{"id":1,"ts":1,"amount":1,"price":1,'
+        b'"direction":"buy"}]}}'
+    )
+    frame = Frame(source=0, number=0, kind="MESSAGE", recv_time_us=NOW_US, payload=payload)
+    sources = [Source(market="moon", connection="c")]
+    pipeline = Pipeline("HTX", "raw.htx", 0, assume_instruments=True)
+    records = pipeline.process(0, RawFrames(venue="HTX", event_time_us=NOW_US, sources=sources, frames=[frame])).records
+
+    assert [each.reason for each in records if isinstance(each, DeadLetter)] == [
+        "HTX has no market 'moon' that is known"
+    ]
+
+
 def test_settings_nested_beyond_the_stack_are_a_users_mistake(tmp_path: Path) -> None:
     path = tmp_path / "settings.toml"
     path.write_text("symbols = " + "[" * 5000)

@@ -52,7 +52,8 @@ class SignedHistogram(Histogram):
 TICKS: Final = Counter("ingestion_ticks_total", "Ticks written to cleaned.tick.", ["venue", "symbol", "asset_class"])
 LATENCY: Final = SignedHistogram(
     "ingestion_latency_seconds",
-    "End to end: taken in - exchange time, of every tick but those fetched later.",
+    "End to end: taken in - exchange time, of every tick but trades of the past (fetched later, or of before the "
+    "connection).",
     ["venue", "asset_class"],
     buckets=END_TO_END_BUCKETS_S,
 )
@@ -76,7 +77,8 @@ CLOCK_OFFSET: Final = Gauge(
 )
 WHOLE_WAY: Final = SignedHistogram(
     "pipeline_latency_seconds",
-    "The whole way: acknowledged by the store - exchange time, of every row that has one.",
+    "The whole way: acknowledged by the store - exchange time, of every row that has one, but trades of the past, "
+    "whole books that repeat what stands, and features.",
     ["store", "table", "venue"],
     buckets=WHOLE_WAY_BUCKETS_S,
 )

@@ -2,9 +2,11 @@
 
 from typing import Any
 
+import msgspec
 import pytest
 from prometheus_client import REGISTRY
 
+from schemas.records import Depth, Signal
 from sinks.observe import Observer, latencies
 
 NOW_US = 1_800_000_000_000_000
@@ -46,6 +48,47 @@ def test_trades_that_were_fetched_later_tell_no_whole_way(chunk: Any, rows: list
 
     assert whole == {"BINANCE": [1.0, 2.0], "OKX": [3.0]}
     assert processing == {"BINANCE": [0.1, 0.2], "OKX": [0.3, 0.4, 0.5]}
+
+
+def test_trades_of_before_the_connection_tell_no_whole_way(chunk: Any, rows: list[Any], tick: Any) -> None:
+    past = tick(4, venue="OKX", flags="PAST", exchange_time_us=NOW_US - 10**12)
+    found = {venue: list(seconds) for venue, seconds in latencies(chunk([*rows, past]), "exchange_time_us", NOW_US)}
+
+    assert found == {"BINANCE": [1.0, 2.0], "OKX": [3.0]}
+
+
+def test_a_book_that_is_repeated_tells_no_whole_way_however_long_ago_it_changed(chunk: Any) -> None:
+    times = {"event_time_us": NOW_US, "exchange_time_us": NOW_US - 2 * 10**6, "recv_time_us": NOW_US - 10**6}
+    sides = {name: [1.0] for name in ("bid_prices", "bid_sizes", "ask_prices", "ask_sizes")}
+    place = {"venue": "OKX", "symbol": "A/B", "source_topic": "raw.okx"}
+    change = Depth(**times, **place, **sides, is_snapshot=False, snapshot_id=1)
+    keyframe = msgspec.structs.replace(
+        change, is_snapshot=True, is_keyframe=True, exchange_time_us=NOW_US - 600 * 10**6, source_offset=1
+    )
+    stored = chunk([change, keyframe], topic="cleaned.depth")
+
+    assert {venue: list(each) for venue, each in latencies(stored, "exchange_time_us", NOW_US)} == {"OKX": [2.0]}
+    assert {venue: list(each) for venue, each in latencies(stored, "recv_time_us", NOW_US)} == {"OKX": [1.0, 1.0]}
+
+
+def test_features_tell_no_whole_way_for_they_wait_until_their_second_is_over(chunk: Any) -> None:
+    empty: dict[str, Any] = {each.name: [] for each in msgspec.structs.fields(Signal) if each.required}
+    times = {"event_time_us": NOW_US, "exchange_time_us": NOW_US - 10**6, "recv_time_us": NOW_US - 5 * 10**5}
+    signal = Signal(**empty | times | {"venue": "OKX", "symbol": "A/B"})
+    whole, processing = (
+        {venue: list(seconds) for venue, seconds in latencies(chunk([signal], topic="features.signal"), name, NOW_US)}
+        for name in ("exchange_time_us", "recv_time_us")
+    )
+
+    assert (whole, processing) == ({}, {"OKX": [0.5]})
+
+
+def test_the_first_dead_letter_of_a_sink_is_seen_to_rise() -> None:
+    Observer("test_letters")
+
+    for venue in ("OKX", ""):
+        labels = {"stage": "sink.test_letters", "venue": venue}
+        assert REGISTRY.get_sample_value("stage_dead_letters_total", labels) == 0.0
 
 
 def test_a_table_without_that_time_tells_nothing(chunk: Any, rows: list[Any]) -> None:

@@ -128,7 +128,7 @@ LATENCY: Final = Row(
     panels=[
         Panel(
             title="End to end: taken in - exchange",
-            description="event_time_us - exchange_time_us of the newest tick of each raw record. Aim: p99 below 0.5 s.",
+            description="event_time_us - exchange_time_us of each tick. Aim: p99 below 0.5 s.",
             queries=quantiles("ingestion_latency_seconds", "venue", "asset_class", selector=VENUE),
             unit="s",
             warn=0.5,
@@ -149,7 +149,7 @@ LATENCY: Final = Row(
         ),
         Panel(
             title="Whole way: stored - exchange",
-            description="Every row with an exchange time; includes waiting for chunks (1 s) and files (10 s).",
+            description="Rows that tell when they were sent; includes waiting for chunks (1 s) and files (10 s).",
             queries=quantiles("pipeline_latency_seconds", "store", "table", selector=VENUE),
             unit="s",
         ),

@@ -127,7 +127,7 @@ LATENCY: Final = Row(
         *(
             Panel(
                 title=f"Exchange to {name}",
-                description="The whole way: acknowledged by the store - exchange, every row that has an exchange time.",
+                description="The whole way: acknowledged by the store - exchange, where a row tells when it was sent.",
                 queries=heat("pipeline_latency_seconds", f'{{venue=~"$venue",store="{store}"}}'),
                 unit="s",
                 kind="heatmap",

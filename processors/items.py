@@ -22,6 +22,7 @@ class Trade(Item, frozen=True, gc=False):
         trade_id: by which trades are told apart and, where the rule says so, counted.
         name: the venue's own id, where it is not that number (UUIDs, ETH-123).
         is_summed: it sums up several, and its id is the last one's: where trades are counted, such are not.
+        is_past: it is one of the last trades of before, which a venue tells as a stream begins.
     """
 
     trade_id: int
@@ -31,6 +32,7 @@ class Trade(Item, frozen=True, gc=False):
     is_off_book: bool = False
     name: str = ""
     is_summed: bool = False
+    is_past: bool = False
 
 
 class PastTrades(Item, frozen=True, gc=False):

@@ -28,6 +28,7 @@ from processors.flags import (
     LOCKED,
     OFF_BOOK,
     OUTLIER,
+    PAST,
     UNJOINED,
     Lateness,
     is_ahead,
@@ -150,7 +151,7 @@ class SymbolState:
         elif self._is_new(batch, self.trades, trade.trade_id, TRADE, trade.name):
             if trade.name and trade.trade_id == self.trades.high:
                 self.trade_name = trade.name
-            self._add_trade(batch, "TRADE", trade, OFF_BOOK if trade.is_off_book else "")
+            self._add_trade(batch, "TRADE", trade, _flags_of(trade) if trade.is_off_book or trade.is_past else "")
 
     def on_past_trades(self, batch: Batch, page: PastTrades) -> None:
         """Add those trades that are missing; others on the page are known, or will come by themselves."""
@@ -427,7 +428,7 @@ class SymbolState:
             self.trade_line.lead = batch.connection
             if self.absences is not None and not is_ahead(trade.exchange_time_us, batch.recv_time_us):
                 self.absences.note(number, trade.exchange_time_us, batch.recv_time_us)
-            self._add_trade(batch, "TRADE", trade, OFF_BOOK if trade.is_off_book else "")
+            self._add_trade(batch, "TRADE", trade, _flags_of(trade) if trade.is_off_book or trade.is_past else "")
         elif self.trade_line.lead == batch.connection:
             self.note(batch, "DUPLICATE", TRADE)
         else:
@@ -643,10 +644,10 @@ class SymbolState:
         if self.ticks_pulse.moved_us != self._watermark.beat_us:
             self.ticks_pulse.move(self._watermark.beat_us)
         outliers = self.outliers[kind]
-        if flag:
+        if flag and flag != PAST:  # these are judged in their order, as those that follow
             flag = _judged(outliers, (price, exchange_us or batch.recv_time_us), flag, was_far)
         elif outliers.is_outlier(price, exchange_us or batch.recv_time_us):
-            flag = OUTLIER
+            flag = join_flags(OUTLIER, flag)
             if outliers.is_burst:
                 self.note(batch, "OUTLIER_BURST", TRADE if kind == "TRADE" else AGG_TRADE)
         self.sequence_id += 1
@@ -828,6 +829,10 @@ class SymbolState:
         )
         if self.features is not None and report.kind == "BOOK_RESET":
             self.features.on_reset(batch)
+
+
+def _flags_of(trade: Trade) -> str:
+    return join_flags(OFF_BOOK if trade.is_off_book else "", PAST if trade.is_past else "")
 
 
 def _judged(outliers: Outliers, place: tuple[float, int], flag: str, was_far: bool | None) -> str:

@@ -9,7 +9,7 @@ from typing import Final
 from processors.batch import Batch
 from processors.clock_offset import ClockOffset
 from processors.errors import FrameError
-from processors.flags import BACKFILL, CLOCK_STEP
+from processors.flags import BACKFILL, CLOCK_STEP, PAST
 from processors.latency import observe_ticks
 from processors.outputs import Outputs
 from processors.pieces import HEAD, HeadPiece, OutputsPiece, decode_piece
@@ -28,6 +28,8 @@ from tickerplant.tally import DeadLetterLimit
 METRIC_STAGE: Final = "process"
 US: Final = 1_000_000
 LEASE_US: Final = 8 * US  # below the session: who was paused for longer than that does not go on as if nothing were
+UNTIMED: Final = frozenset({BACKFILL, CLOCK_STEP, PAST})
+"""Flags of ticks whose exchange time tells no latency."""
 
 
 class OffsetError(TickerplantError):
@@ -285,7 +287,7 @@ class PartitionWorker:
                 if record.flags:
                     named = record.flags.split(",")
                     flags.update(named)
-                    if CLOCK_STEP in named or BACKFILL in named:
+                    if not UNTIMED.isdisjoint(named):
                         continue
                 if record.exchange_time_us:
                     timed[record.asset_class].append(record)

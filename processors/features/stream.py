@@ -22,7 +22,7 @@ SILENT_S: Final = 60
 """A quote or book that did not change for so many seconds is not known any more; no rows after so much silence."""
 
 DEFAULT_WINDOWS_S: Final = (1, 10, 60, 300)
-LEFT_OUT: Final = ("BACKFILL", "OFF_BOOK")
+LEFT_OUT: Final = ("BACKFILL", "OFF_BOOK", "PAST")
 """Trades with these flags are no part of what happened on the book at that time."""
 
 SHIFTED: Final = "SHIFTED"

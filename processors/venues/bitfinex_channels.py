@@ -64,9 +64,9 @@ class Place(NamedTuple):
 
 
 def _trades(place: Place, body: msgspec.Raw, _memory: Memory) -> Items:
-    found, _ = wire.rows(body)
+    found, is_past = wire.rows(body)
     trades = sorted((wire.TRADE.decode(row) for row in found), key=lambda row: row.id)
-    return [_trade(place.symbol, row) for row in trades]
+    return [_trade(place.symbol, row, is_past=is_past) for row in trades]
 
 
 def past_trades_of(symbol: str, rows: Iterable[wire.TradeRow]) -> list[Trade]:
@@ -74,11 +74,11 @@ def past_trades_of(symbol: str, rows: Iterable[wire.TradeRow]) -> list[Trade]:
     return [_trade(symbol, row) for row in rows]
 
 
-def _trade(symbol: str, row: wire.TradeRow) -> Trade:
+def _trade(symbol: str, row: wire.TradeRow, *, is_past: bool = False) -> Trade:
     text = digits(row.amount)
     side: Side = "SELL" if text.startswith("-") else "BUY"
     price, size = positive(digits(row.price)), positive(text.removeprefix("-"))
-    return Trade(symbol, time_us(row.time), row.id, price, size, side)
+    return Trade(symbol, time_us(row.time), row.id, price, size, side, is_past=is_past)
 
 
 def _book(place: Place, body: msgspec.Raw, _memory: Memory) -> Items:

@@ -118,11 +118,15 @@ def _levels(events: msgspec.Raw, sent_us: int, unknown: Unknown) -> Items:
 
 def _trades(events: msgspec.Raw, _sent_us: int, unknown: Unknown) -> Items:
     found = wire.TRADES_EVENTS.decode(events, unknown)
-    trades = [_trade(data) for event in found for data in wire.TRADES.decode(event.trades, unknown)]
+    trades = [
+        _trade(data, is_past=event.type == "snapshot")
+        for event in found
+        for data in wire.TRADES.decode(event.trades, unknown)
+    ]
     return [*sorted(trades, key=lambda trade: (trade.exchange_time_us, trade.trade_id))]
 
 
-def _trade(data: wire.AdvancedTrade) -> Trade:
+def _trade(data: wire.AdvancedTrade, *, is_past: bool) -> Trade:
     is_number = data.trade_id.isascii() and data.trade_id.isdigit() and len(data.trade_id) < MOST_ID_DIGITS
     return Trade(
         data.product_id,
@@ -132,6 +136,7 @@ def _trade(data: wire.AdvancedTrade) -> Trade:
         amount(data.size),
         AGGRESSORS[data.side],
         name="" if is_number else data.trade_id,
+        is_past=is_past,
     )
 
 

@@ -88,7 +88,8 @@ def _past_trade(product: str, row: wire.PastTradeData) -> Trade:
 def _match(payload: bytes, unknown: Unknown) -> Items:
     data = wire.MATCH.decode(payload, unknown)
     price, size, side = positive(data.price), amount(data.size), AGGRESSORS[data.side]
-    return [Trade(data.product_id, instant_us(data.time), data.trade_id, price, size, side)]
+    is_past = data.type == "last_match"
+    return [Trade(data.product_id, instant_us(data.time), data.trade_id, price, size, side, is_past=is_past)]
 
 
 def _ticker(payload: bytes, unknown: Unknown) -> Items:

@@ -292,14 +292,15 @@ def _trade(payload: bytes, unknown: Unknown) -> Items:
 
 def _trades(payload: bytes, unknown: Unknown) -> Items:
     trades = [TRADE.decode(row, unknown) for row in TRADES.decode(payload, unknown).trades]
-    return [item for trade in sorted(trades, key=lambda each: each.seq) for item in _one_trade(trade)]
+    ordered = sorted(trades, key=lambda each: each.seq)
+    return [item for trade in ordered for item in _one_trade(trade, is_past=True)]
 
 
-def _one_trade(data: TradeData) -> Items:
+def _one_trade(data: TradeData, *, is_past: bool = False) -> Items:
     """Make a trade; one by which a position was liquidated is that fact as well."""
     name, instant, side = _name(data), time_us(data.time), SIDES[data.side]
     price, size = positive(digits(data.price)), amount(digits(data.qty))
-    trade = Trade(name, instant, data.seq, price, size, side, data.type not in ON_BOOK, data.uid)
+    trade = Trade(name, instant, data.seq, price, size, side, data.type not in ON_BOOK, data.uid, is_past=is_past)
     return [trade, Liquidation(name, instant, price, size, side)] if data.type == "liquidation" else [trade]
 
 

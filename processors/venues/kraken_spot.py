@@ -259,10 +259,11 @@ def _past_trade(pair: str, row: PastTrade) -> Trade:
 
 def _trades(message: Message, _memory: Memory, unknown: Unknown) -> Items:
     items: Items = []
+    is_past = message.type == "snapshot"
     for row in _rows(message):
         data = TRADE.decode(row, unknown)
-        price, size = positive(digits(data.price)), amount(digits(data.qty))
-        items.append(Trade(data.symbol, iso_us(data.timestamp), data.trade_id, price, size, SIDES[data.side]))
+        instant, price, size = iso_us(data.timestamp), positive(digits(data.price)), amount(digits(data.qty))
+        items.append(Trade(data.symbol, instant, data.trade_id, price, size, SIDES[data.side], is_past=is_past))
     return items
 
 

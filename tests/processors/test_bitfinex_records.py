@@ -56,12 +56,13 @@ def test_a_trade_is_told_when_it_is_executed_and_not_again(spot: Any) -> None:
     assert not spot.of(QualityEvent, kind="DUPLICATE")
 
 
-def test_the_trades_a_channel_begins_with_come_oldest_first(spot: Any) -> None:
-    said(spot, "trades")
+def test_the_trades_a_channel_begins_with_come_oldest_first_and_are_of_the_past(spot: Any) -> None:
+    said(spot, "trades", "trade")
 
     assert [fields(tick, "trade_id", "side", "quantity") for tick in spot.of(Tick)] == [
-        ("1569", "SELL", 0.25), ("1570", "BUY", 0.5),
+        ("1569", "SELL", 0.25), ("1570", "BUY", 0.5), ("1571", "SELL", 0.005),
     ]  # fmt: skip
+    assert ["PAST" in tick.flags for tick in spot.of(Tick)] == [True, True, False]
 
 
 def test_a_book_gives_the_book_then_what_changed_and_stands_by_its_checksum(spot: Any) -> None:

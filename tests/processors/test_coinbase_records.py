@@ -49,10 +49,10 @@ def test_the_side_of_a_match_is_turned_round_since_it_is_the_makers(say: Any) ->
     assert trade == ("BTC/USD", 60000.5, 0.025, "BUY", "901", START_US + 144_123)
 
 
-def test_the_match_before_the_subscription_is_a_trade_and_told_once(say: Any) -> None:
-    assert [(each.trade_id, each.side) for each in say("exchange", "trade", "last", "last").of(Tick)] == [
-        ("901", "BUY"),
-        ("902", "SELL"),
+def test_the_match_before_the_subscription_is_a_trade_of_the_past_and_told_once(say: Any) -> None:
+    assert [(each.trade_id, each.side, each.flags) for each in say("exchange", "trade", "last", "last").of(Tick)] == [
+        ("901", "BUY", ""),
+        ("902", "SELL", "PAST"),
     ]
 
 
@@ -201,10 +201,11 @@ def test_trades_that_the_first_message_of_a_channel_repeats_are_told_once(new_ru
 def test_ids_that_are_no_numbers_are_kept(new_run: Any) -> None:
     message = numbered("trades", 0)
     message["events"][0]["trades"][0]["trade_id"] = "ab-1"
+    message["events"][0]["type"] = "snapshot"
     run = new_run("advanced", "COINBASE")
     run.say(message)
 
-    assert [each.trade_id for each in run.of(Tick)] == ["901", "ab-1"]
+    assert [(each.trade_id, each.flags) for each in run.of(Tick)] == [("901", "PAST"), ("ab-1", "PAST")]
 
 
 def test_a_book_of_advanced_trade_has_the_newest_time_of_its_levels(say: Any) -> None:

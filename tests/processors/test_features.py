@@ -258,7 +258,7 @@ def test_trades_without_a_price_are_passed_over(price: float) -> None:
     assert run(trade(0.1, price)) == {}
 
 
-@pytest.mark.parametrize("flags", ["OFF_BOOK", "BACKFILL,LATE"])
+@pytest.mark.parametrize("flags", ["OFF_BOOK", "BACKFILL,LATE", "PAST"])
 def test_trades_that_did_not_happen_on_the_book_at_that_time_are_passed_over(flags: str) -> None:
     assert run(trade(0.1, 10.0, flags=flags)) == {}
 

@@ -1,6 +1,7 @@
 """Kraken: documented messages of each channel, and the records they give, computed by hand."""
 
 import json
+from datetime import UTC, datetime
 from typing import Any
 
 import pytest
@@ -36,6 +37,11 @@ def said(market: str, *names: str) -> list[Any]:
     return [messages("KRAKEN")[market][name] for name in names]
 
 
+def now_of(run: Any) -> str:
+    """Write the time of the feed as the venue does."""
+    return datetime.fromtimestamp(run.feed.recv_time_us / 1e6, UTC).isoformat()
+
+
 @pytest.fixture
 def spot(new_run: Any) -> Any:
     return new_run("spot", "KRAKEN")
@@ -59,6 +65,26 @@ def test_spot_trades_have_the_takers_side_and_ids_that_count(spot: Any) -> None:
         ("BTC/USD", 1_795_168_800_123_456, 45000.5, 0.25, "SELL", "71001"),
         ("BTC/USD", 1_795_168_800_123_456, 45000.6, 1e-8, "BUY", "71002"),
     ]
+
+
+def test_the_trades_that_a_stream_begins_with_are_of_the_past_and_mark_no_other(spot: Any) -> None:
+    (first,) = said("spot", "trade")
+    row = first["data"][0] | {"timestamp": now_of(spot)}
+    past = [row | {"trade_id": number} for number in (71001, 71002)]
+    spot.say(first | {"type": "snapshot", "data": past}, first | {"data": [row | {"trade_id": 71003}]})
+
+    assert [fields(tick, "trade_id", "flags") for tick in spot.of(Tick)] == [
+        ("71001", "PAST"), ("71002", "PAST"), ("71003", ""),
+    ]  # fmt: skip
+
+
+def test_the_first_trade_is_judged_by_those_that_the_stream_began_with(spot: Any) -> None:
+    (first,) = said("spot", "trade")
+    row = first["data"][0] | {"timestamp": now_of(spot)}
+    rows = [row | {"trade_id": number, "price": 45000 + number % 2 / 10} for number in range(1, 52)]
+    spot.say(first | {"type": "snapshot", "data": rows[:-1]}, first | {"data": [rows[-1] | {"price": 46000}]})
+
+    assert [tick.flags for tick in spot.of(Tick)] == ["PAST"] * 50 + ["OUTLIER"]
 
 
 def test_a_hole_in_the_ids_of_trades_is_a_gap(spot: Any) -> None:
@@ -285,7 +311,9 @@ def test_a_liquidation_is_a_trade_and_a_fact_of_its_own(futures: Any) -> None:
 def test_a_snapshot_of_trades_comes_oldest_first_and_blocks_are_off_the_book(futures: Any) -> None:
     futures.say(*said("futures", "trade_snapshot"))
 
-    assert [fields(tick, "price", "flags") for tick in futures.of(Tick)] == [(34891.0, "OFF_BOOK"), (34893.0, "")]
+    assert [fields(tick, "price", "flags") for tick in futures.of(Tick)] == [
+        (34891.0, "OFF_BOOK,PAST"), (34893.0, "PAST"),
+    ]  # fmt: skip
     assert not futures.of(QualityEvent, kind="OUT_OF_ORDER")
 
 

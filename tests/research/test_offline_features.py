@@ -26,7 +26,7 @@ Make = Callable[[int, int, int], Item]
 sizes = st.sampled_from([0.0, 0.25, 1.0, 3.0, 1e9])
 prices = st.sampled_from([1.0, 9.5, 10.0, 10.5, 11.0, 12.0])
 bad_prices = st.sampled_from([None, math.nan, 0.0, -1.0])
-flags = st.sampled_from(["", "", "", "LATE", "OFF_BOOK", "BACKFILL,LATE"])
+flags = st.sampled_from(["", "", "", "LATE", "OFF_BOOK", "BACKFILL,LATE", "PAST"])
 levels = st.dictionaries(prices, sizes, max_size=4)
 
 
@@ -80,7 +80,7 @@ depths: st.SearchStrategy[Make] = st.builds(
             *(recv_us, offset, bids, {price + 1.5: size for price, size in asks.items()}),
             exchange_time_us=exchange_us,
             is_snapshot=is_snapshot,
-            snapshot_id=number,
+            snapshot_id=number or int(is_snapshot),  # a book that stands has an id
             is_keyframe=is_keyframe and is_snapshot,
         )
     ),

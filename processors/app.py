@@ -525,7 +525,7 @@ class Processor:
         """Tell how far the venues' clocks are from ours; venues of which nothing comes are told no more."""
         offsets_us: dict[str, int] = {}
         for tp, worker in self._workers.items():
-            offset_us, venue = worker.clock_offset.offset_us, self.venues[tp.topic]
+            offset_us, venue = worker.clock_offset.lately_us(worker.pipeline.clock_us), self.venues[tp.topic]
             if offset_us is not None:
                 offsets_us[venue] = min(offset_us, offsets_us.get(venue, offset_us))
         metrics.CLOCK_OFFSET.clear()

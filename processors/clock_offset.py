@@ -22,9 +22,13 @@ class ClockOffset:
 
     @property
     def offset_us(self) -> int | None:
-        """Least time from exchange to socket; None = nothing came lately."""
+        """Least time from exchange to socket, as of the newest item; None = there was none."""
         known = [each for each in (self._least_us, self._before_us) if each is not None]
         return min(known, default=None)
+
+    def lately_us(self, now_us: int) -> int | None:
+        """Tell the offset at a time of the raw log; None = nothing came for a minute or so."""
+        return self.offset_us if now_us // HALF_US - self._half <= 1 else None
 
     def add(self, recv_time_us: int, exchange_time_us: int) -> int:
         """Take in an item that tells both times; returns by how much it took longer than the least, 0 or more.

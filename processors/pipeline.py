@@ -228,6 +228,11 @@ class Pipeline:
         valid = sum(keeper.is_valid for keeper in keepers)
         return valid, len(keepers) - valid
 
+    @property
+    def clock_us(self) -> int:
+        """The newest CLOCK of a producer that is there; 0 = there is none."""
+        return max(self._clocks.values(), default=0)
+
     def leads(self) -> Counter[str]:
         """Count the streams that each producer brings first, or alone, by the name of its run."""
         connections = (line.sole or line.lead for state in self._ordered for line in state.lines())

@@ -34,6 +34,14 @@ def test_a_clock_that_is_set_is_believed_after_a_minute() -> None:
             assert offset.offset_us == 40_000
 
 
+def test_a_venue_that_fell_silent_has_no_offset_after_a_minute() -> None:
+    offset = ClockOffset()
+    assert offset.lately_us(NOW_US) is None
+
+    offset.add(NOW_US, NOW_US - 700)
+    assert [offset.lately_us(NOW_US + after_us) for after_us in (0, HALF_US, 2 * HALF_US)] == [700, 700, None]
+
+
 def test_receive_times_that_go_back_begin_anew() -> None:
     offset = ClockOffset()
     offset.add(NOW_US, NOW_US + 500)

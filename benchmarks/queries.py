@@ -63,7 +63,7 @@ TIMES: Final = ("exchange_time_us", "recv_time_us", "event_time_us")
 QUOTE_COLUMNS: Final = (*TIMES, "bid", "ask", "bid_size", "ask_size", "sequence_id", "flags")
 BAR_COLUMNS: Final = (
     *("open_time_us", "interval", "open", "high", "low", "close", "volume", "quote_volume", "buy_volume", "vwap"),
-    *("trade_count", "revision", "flags"),
+    *("trade_count", "first_trade_id", "last_trade_id", "revision", "flags"),
 )
 TRADE_JOINED: Final = ("exchange_time_us", "price")
 QUOTE_JOINED: Final = ("exchange_time_us", "bid", "ask")

@@ -32,3 +32,27 @@ def check_market(venue: str, given: str, known: Iterable[str]) -> None:
     markets = tuple(known)
     if given not in markets:
         raise UserError(f"{venue.upper()} has no market {given or repr(given)}: choose of {', '.join(markets)}")
+
+
+def check_symbol(given: str) -> None:
+    """Make sure that a symbol is written as ours are; whether a venue lists it is another matter.
+
+    Raises:
+        UserError: it is not.
+    """
+    pair = given.partition(":")[0]
+    if not all(pair.partition("/")) or pair != pair.upper():
+        how = "BTC/USDT, ETH/USDT:PERP, BTC/USD:20261225"
+        raise UserError(f"symbol {given or repr(given)} is not written as ours are: {how}")
+
+
+def check_options(given: Iterable[str], known: Iterable[str]) -> None:
+    """Make sure that each named option is one that there is.
+
+    Raises:
+        UserError: one is not.
+    """
+    names = sorted(known)
+    for name in given:
+        if name not in names:
+            raise UserError(f"there is no option {name}: there are {', '.join(names)}")

@@ -30,6 +30,7 @@ from schemas.records import (
 from schemas.topics import Topic, catalogue
 from schemas.venues import SYMBOLOGIES
 from sinks.position import Position, PositionError, read_position
+from tickerplant.choices import check_options, check_symbol, chosen_venue
 from tickerplant.errors import DependencyError, TickerplantError, UserError
 from tickerplant.kafka import (
     Consumer,
@@ -461,22 +462,33 @@ def subscribe(topic: str, **options: Unpack[Options]) -> Subscription[Any]:
             settings: or the path of a settings file; None = TICKERPLANT_CONFIG and the environment.
 
     Raises:
-        UserError: no such topic, or `from_` is no time.
+        UserError: no such topic, option, venue or symbol, or `from_` is no time.
         DependencyError: Kafka does not answer.
     """
-    settings, symbols, venue = options.get("settings"), options.get("symbols", ()), options.get("venue")
+    check_options(options, Options.__annotations__)
+    settings, venue = options.get("settings"), options.get("venue")
+    symbols = _symbols_of(options.get("symbols", ()))
+    if venue:
+        chosen_venue(venue, SYMBOLOGIES)
     if not isinstance(settings, Settings):
         settings = load_settings(Path(settings) if settings is not None else None)
     wish = Wish(
         topic=find_topic(topic),
         venue=venue.upper() if venue else None,
-        symbols=frozenset([symbols] if isinstance(symbols, str) else symbols),
+        symbols=symbols,
         start=start_of(options.get("from_", "latest")),
         group=options.get("group"),
         follows=options.get("follow", True),
         idle_s=options.get("idle_s"),
     )
     return Subscription(settings, wish)
+
+
+def _symbols_of(given: Collection[str]) -> frozenset[str]:
+    symbols = frozenset([given] if isinstance(given, str) else given)
+    for symbol in sorted(symbols):
+        check_symbol(symbol)
+    return symbols
 
 
 def find_topic(name: str) -> Topic:

@@ -68,6 +68,8 @@ def bar(number: int) -> Bar:
         close=2.0,
         volume=10.0 + revision,
         trade_count=7,
+        first_trade_id="t",
+        last_trade_id=f"t{number}",
         revision=revision,
     )
 

@@ -94,6 +94,7 @@ def test_bars_are_told_once_in_their_newest_revision(store: str, stores: dict[st
 
     assert bars["open_time_us"].to_pylist() == [us(60 * minute) for minute in range(8)]
     assert bars["revision"].to_pylist() == [1, 0, 0, 1, 0, 0, 1, 0]
+    assert bars["last_trade_id"].to_pylist() == [f"t{number}" for number in (9, 1, 2, 10, 4, 5, 11, 7)]
     assert bars["volume"].to_pylist() == [10.0 + revision for revision in bars["revision"].to_pylist()]
     assert tickerplant.bars("A/B", "okx", us(0), us(480), interval="5m", **options(stores, store)).num_rows == 0
 
@@ -196,7 +197,7 @@ def test_bars_are_written_by_exchange_symbol_and_timeframe_a_day_a_file(
     store: str, stores: dict[str, list[str]], tmp_path: Path
 ) -> None:
     """The third minute begins another day; what is written again is whole again."""
-    arguments = ["bars", "--venue", "okx", "--symbol", "A/B", "--symbol", "none", "--json", *stores[store]]
+    arguments = ["bars", "--venue", "okx", "--symbol", "A/B", "--symbol", "N/ONE", "--json", *stores[store]]
     place = ["--from", since(0), "--to", since(480), "--out", str(tmp_path / "out")]
     done = [CliRunner().invoke(cli, [*arguments, *place]) for _ in range(2)]
     found = ds.dataset(tmp_path / "out", partitioning="hive").to_table().to_pylist()
@@ -224,12 +225,12 @@ def test_bars_of_many_days_are_read_once_a_symbol_and_up_to_today(
         return read(rows, name, span, *more)
 
     monkeypatch.setattr(LakeRows, "read", noted)
-    arguments = ["bars", "--venue", "okx", "--symbol", "A/B", "--symbol", "none", "--json", *stores["parquet"]]
+    arguments = ["bars", "--venue", "okx", "--symbol", "A/B", "--symbol", "N/ONE", "--json", *stores["parquet"]]
     arguments += ["--from", "2026-11-21", "--to", "9999-12-31", "--out", str(tmp_path)]
     done = CliRunner().invoke(cli, arguments, catch_exceptions=False)
 
     assert json.loads(done.stdout)["files"] == 2
-    assert [each.symbol for each in spans] == ["A/B", "none"]
+    assert [each.symbol for each in spans] == ["A/B", "N/ONE"]
     assert {each.to_us - soon_after for each in spans} == {86_400_000_000 - 300_000_000}, "the midnight that comes"
 
 

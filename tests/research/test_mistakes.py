@@ -1,7 +1,8 @@
-"""What a person gives the research calls by mistake: told in one line, before any store is asked."""
+"""What a person gives the research calls by mistake: told in one line, before any store is frames."""
 
 from collections.abc import Callable
 from datetime import UTC, date, datetime
+from math import inf
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +12,7 @@ import pytest
 from tickerplant.errors import UserError
 from tickerplant.research import frames
 from tickerplant.research.compute import check_windows
-from tickerplant.subscription import start_of
+from tickerplant.subscription import start_of, subscribe
 
 TIME_US = 1_795_219_200_000_000  # 2026-11-21
 AROUND = (TIME_US, TIME_US + 1)
@@ -53,10 +54,24 @@ def test_what_is_no_time_is_told(time: Any, told: str) -> None:
         (lambda lake: frames.trades("X", "binnance", *AROUND, lake=lake), "venue binnance is not known"),
         (lambda lake: frames.bars("X", "", *AROUND, lake=lake), "venue '' is not known"),
         (lambda lake: frames.book_at("X", "binnance", TIME_US, lake=lake), "venue binnance is not known"),
-        (lambda lake: frames.quotes("X", "binance", TIME_US, TIME_US, lake=lake), "is not before"),
+        (lambda lake: frames.trades("BTCUSDT", "binance", *AROUND, lake=lake), "symbol BTCUSDT is not written as"),
+        (lambda lake: frames.bars("btc/usdt", "binance", *AROUND, lake=lake), "btc/usdt is not written as ours"),
+        (lambda lake: frames.book_at("", "binance", TIME_US, lake=lake), "symbol '' is not written as ours are: BTC"),
+        (lambda lake: frames.trades("A/B", "okx", *AROUND, lakes=lake), "no option lakes: there are columns, database"),
+        (lambda lake: frames.books("A/B", "okx", *AROUND, columns=[], lake=lake), "no option columns: there are datab"),
+        (lambda lake: frames.book_at("A/B", "okx", TIME_US, levels=0, lake=lake), "of one level or more, not of 0"),
+        (lambda lake: frames.books("A/B", "okx", *AROUND, every_s=inf, lake=lake), "every 0.001 s or more"),
+        (lambda lake: frames.quotes("A/B", "okx", *AROUND, library="Pandas", lake=lake), "polars, not of Pandas"),
+        (lambda lake: frames.quotes("A/B", "okx", *AROUND, lake=lake, database="x"), "x is a file of DuckDB, and parq"),
+        (lambda _lake: frames.trades("A/B", "okx", *AROUND, store="click"), "no store click: choose of clickhouse,"),
+        (lambda lake: frames.features("A/B", "okx", *AROUND, labels_s=[-5], lake=lake), "whole seconds ahead, not -5"),
+        (lambda _lake: subscribe("cleaned.tick", venue="binnance"), "venue binnance is not known"),
+        (lambda _lake: subscribe("cleaned.tick", symbols=["BTC/USDT", "X"]), "symbol X is not written as ours"),
+        (lambda _lake: subscribe("cleaned.tick", since="earliest"), "no option since: there are follow, from_, group"),
+        (lambda lake: frames.quotes("A/B", "binance", TIME_US, TIME_US, lake=lake), "is not before"),
     ],
-)
-def test_what_is_not_there_to_be_read_is_told(call: Callable[[Any], Any], told: str, tmp_path: Path) -> None:
+)  # fmt: skip
+def test_what_is_not_there_to_be_asked_for_is_told(call: Callable[[Any], Any], told: str, tmp_path: Path) -> None:
     with pytest.raises(UserError, match=told):
         call(tmp_path)
 

@@ -6,7 +6,7 @@ from rich.table import Table
 
 from processors.divergence import band_of
 from schemas.venues import SYMBOLOGIES
-from tickerplant.choices import chosen_venue
+from tickerplant.choices import check_symbol, chosen_venue
 from tickerplant.clock import now_us
 from tickerplant.console import make_console
 from tickerplant.quality import coverage, divergence, findings
@@ -46,11 +46,13 @@ def make_wish(*, since: str, venue: str | None, symbol: str | None) -> Wish:
     """Read what a person gave; the range ends now.
 
     Raises:
-        UserError: `since` is no time that is over, or the venue is not known.
+        UserError: `since` is no time that is over, the symbol is none, or the venue is not known.
     """
     end_us = now_us()
     if venue is not None:
         chosen_venue(venue, SYMBOLOGIES)
+    if symbol is not None:
+        check_symbol(symbol)
     return Wish(start_us=past_us(since, end_us), end_us=end_us, venue=(venue or "").upper(), symbol=symbol or "")
 
 

@@ -26,7 +26,7 @@ from botocore.exceptions import (  # type: ignore[import-untyped]  # comes with 
 from processors.bars import LENGTHS_US
 from schemas.venues import SYMBOLOGIES
 from sinks.places import s3_options
-from tickerplant.choices import chosen_venue
+from tickerplant.choices import check_symbol, chosen_venue
 from tickerplant.clock import now_us as epoch_us
 from tickerplant.errors import DependencyError, UserError
 from tickerplant.research.frames import BAR_COLUMNS
@@ -53,13 +53,15 @@ def wish_of(*, venue: str, symbols: Sequence[str], start: str, end: str) -> Wish
     """Make the wish of what the command was given; days that are touched are taken whole, none after today.
 
     Raises:
-        UserError: a time is none, the range is empty or still to come, or the venue is not known.
+        UserError: a time or symbol is none, the range is empty or still to come, or the venue is not known.
     """
     now_us = epoch_us()
     from_us, to_us = past_us(start, now_us), since_us(end, now_us)
     if from_us >= to_us:
         raise UserError(f"--from {start} is not before --to {end}")
     chosen_venue(venue, SYMBOLOGIES)
+    for symbol in symbols:
+        check_symbol(symbol)
     first_us, end_us = from_us // DAY_US * DAY_US, -(-min(to_us, now_us + 1) // DAY_US) * DAY_US
     return Wish(venue=venue.upper(), symbols=tuple(dict.fromkeys(symbols)), from_us=first_us, to_us=end_us)
 

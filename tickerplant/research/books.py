@@ -1,12 +1,12 @@
 """Stored changes of a book → the book at a time, or at each of evenly spaced times, by the exchange's clock.
 
-A change counts from the exchange's time on, or that of reading where the venue sends none; changes follow one another
-as they came, so a time that steps back holds nothing up.
+A change counts from the exchange's time on, or that of reading where the venue sends none, or one that lies far from it
+(a recording that is played back); changes follow one another as they came, so a time that steps back holds nothing up.
 """
 
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
-from itertools import chain
+from itertools import chain, pairwise
 from typing import Final
 
 import pyarrow as pa
@@ -20,8 +20,10 @@ from tickerplant.research.rows import Rows, Span, chunks
 DEFAULT_LEVELS: Final = 20
 LINES_AT_ONCE: Final = 10_000
 STRETCH_US: Final = 3600 * 1_000_000
-LOOK_BACK_US: Final = tuple(seconds * 1_000_000 for seconds in (60, 600, 3600, 86_400))
+LOOK_BACK_US: Final = tuple(seconds * 1_000_000 for seconds in (12, 60, 600, 3600, 86_400))
 """How far back a whole book is looked for, further each time: where books are kept, one is stored every ten seconds."""
+AHEAD_US: Final = (2_000_000, 60_000_000, LATE_US)
+"""How far ahead what was taken in late is looked for, further each time, until something comes that counts later."""
 
 SIDES: Final = ("bid_prices", "bid_sizes", "ask_prices", "ask_sizes")
 SCHEMA: Final = pa.schema([("time_us", pa.int64()), *((name, pa.list_(pa.float64())) for name in SIDES)])
@@ -62,12 +64,13 @@ class Replay:
 
     def apply(self, item: BookItem) -> None:
         """Apply a change, or give the book up."""
-        time_us = self.time_us(item)
-        if item.depth is None:
+        depth, self.changed_us, self.has_begun = item.depth, self.time_us(item), True
+        if depth is None:
             self._books.reset()
-        else:
-            self._books.apply(item.depth)
-        self.changed_us, self.has_begun = time_us, True
+            return
+        if depth.is_keyframe and self.book is None and depth.exchange_time_us:  # it has not changed since
+            self.changed_us = min(self.changed_us, depth.exchange_time_us)
+        self._books.apply(depth)
 
     def is_change(self, item: BookItem) -> bool:
         """Tell whether an item changes the book as it stands."""
@@ -82,15 +85,22 @@ class Replay:
                 self.apply(item)
 
     def time_us(self, item: BookItem) -> int:
-        """Tell from when on an item counts."""
-        exchange_us = item.depth.exchange_time_us if item.depth else 0
-        return max(exchange_us or item.recv_us, self.changed_us)
+        """Tell from when on an item counts; what repeats the book that stands counts at once."""
+        depth = item.depth
+        if depth is not None and depth.is_keyframe and self.book is not None:
+            return self.changed_us
+        exchange_us = depth.exchange_time_us if depth else 0
+        is_near = abs(exchange_us - item.recv_us) <= LATE_US
+        return max(exchange_us if is_near else item.recv_us, self.changed_us)
 
 
 def book_before(rows: Rows, span: Span, levels: int | None) -> BookView | None:
     """Tell the book at the end of a span; None = none stood there. Raises as `Rows`."""
-    replay = _begun(rows, span)
-    replay.apply_until(span.to_us, _items(rows, span.between(span.to_us, span.to_us + LATE_US)))
+    replay = _begun(rows, span, AHEAD_US[0])
+    for from_us, to_us in pairwise(AHEAD_US):
+        if replay.waiting:
+            break
+        replay.apply_until(span.to_us, _items(rows, span.between(span.to_us + from_us, span.to_us + to_us)))
     book = replay.book
     if book is None:
         return None
@@ -126,12 +136,16 @@ def books_of(rows: Rows, span: Span, every_us: int, levels: int) -> pa.Table:
     return pa.concat_tables([*tables, pa.Table.from_pylist(lines, SCHEMA)])
 
 
-def _begun(rows: Rows, span: Span) -> Replay:
-    """Replay what was taken in before the end of a span, from a whole book on, as far as it counts by then."""
+def _begun(rows: Rows, span: Span, ahead_us: int = 0) -> Replay:
+    """Replay what was taken in up to the end of a span, and so long after it, as far as it counts by that end.
+
+    It begins far enough back for a whole book.
+    """
     replay = Replay()
     for back_us in LOOK_BACK_US:
         replay = Replay()
-        replay.apply_until(span.to_us, _items(rows, span.between(max(0, span.to_us - back_us), span.to_us)))
+        read = span.between(max(0, span.to_us - back_us), span.to_us + ahead_us)
+        replay.apply_until(span.to_us, _items(rows, read))
         if replay.has_begun:
             break
     return replay

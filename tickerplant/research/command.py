@@ -12,7 +12,7 @@ import pyarrow.parquet as pq
 
 from processors.features.stream import DEFAULT_WINDOWS_S
 from schemas.venues import SYMBOLOGIES
-from tickerplant.choices import chosen_venue
+from tickerplant.choices import check_symbol, chosen_venue
 from tickerplant.clock import now_us as epoch_us
 from tickerplant.errors import UserError
 from tickerplant.research.compute import Wish, check_windows, compute
@@ -35,13 +35,14 @@ def wish_of(
     """Make the wish of what the command was given.
 
     Raises:
-        UserError: a time is none, the range is empty, or the venue is not known.
+        UserError: a time or symbol is none, the range is empty, or the venue is not known.
     """
     now_us = epoch_us()
     from_us, to_us = since_us(start, now_us), since_us(end, now_us)
     if from_us >= to_us:
         raise UserError(f"--from {start} is not before --to {end}")
     chosen_venue(venue, SYMBOLOGIES)
+    check_symbol(symbol)
     return Wish(
         span=Span(venue=venue.upper(), symbol=symbol, from_us=from_us, to_us=to_us),
         windows_s=check_windows(windows_s or DEFAULT_WINDOWS_S),

@@ -25,6 +25,7 @@ LATE_US: Final = 15 * 60 * SECOND_US
 """What a producer took in this long after it had read it is not missed."""
 SPARE_S: Final = 60
 LONGEST_S: Final = 3600
+FURTHEST_S: Final = 86_400
 DEPTH_COLUMNS: Final = (
     *("exchange_time_us", "recv_time_us", "is_snapshot", "is_keyframe", "snapshot_id"),
     *("bid_prices", "bid_sizes", "ask_prices", "ask_sizes", "source_offset", "source_index"),
@@ -65,22 +66,31 @@ def check_windows(windows_s: Sequence[int]) -> tuple[int, ...]:
     return tuple(sorted({int(each) for each in windows_s}))
 
 
+def check_labels(labels_s: Sequence[int]) -> tuple[int, ...]:
+    """Sort distances ahead.
+
+    Raises:
+        UserError: one is not 1 to 86,400 whole seconds.
+    """
+    if not all(1 <= each <= FURTHEST_S and int(each) == each for each in labels_s):
+        raise UserError(f"labels are 1 to {FURTHEST_S} whole seconds ahead, not {', '.join(map(str, labels_s))}")
+    return tuple(sorted({int(each) for each in labels_s}))
+
+
 def compute(rows: Rows, wish: Wish) -> Iterator[pa.Table]:
     """Compute features of each second of a range, a table for each stretch; see `feature_columns` for columns.
 
     Raises:
-        UserError: a window is too long, or the store refuses.
+        UserError: a window or label is none, or the store refuses.
         DependencyError: the store does not answer.
     """
-    windows_s = check_windows(wish.windows_s)
+    windows_s, labels_s = check_windows(wish.windows_s), check_labels(wish.labels_s)
     before_us = round((windows_s[-1] + 2 * SILENT_S + wish.keyframe_s + SPARE_S) * SECOND_US)
-    after_us = LATE_US + max(wish.labels_s, default=0) * SECOND_US
+    after_us = LATE_US + max(labels_s, default=0) * SECOND_US
     for from_us, to_us in chunks(wish.span.from_us, wish.span.to_us, STRETCH_US):
         span = wish.span.between(max(0, from_us - before_us), to_us + after_us)
-        tables = [
-            _labelled(blocks, windows_s, wish.labels_s) for blocks in _streams(rows, span, windows_s, wish.has_book)
-        ]
-        empty = _labelled([], windows_s, wish.labels_s)
+        tables = [_labelled(blocks, windows_s, labels_s) for blocks in _streams(rows, span, windows_s, wish.has_book)]
+        empty = _labelled([], windows_s, labels_s)
         yield _within(pa.concat_tables([empty, *tables]), from_us, to_us)
 
 

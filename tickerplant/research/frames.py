@@ -8,7 +8,7 @@ from contextlib import closing, contextmanager
 from datetime import datetime
 from numbers import Integral
 from pathlib import Path
-from typing import Any, Final, Literal, TypedDict, Unpack
+from typing import Any, Final, Literal, TypedDict, Unpack, get_args
 
 import numpy as np
 import pyarrow as pa
@@ -17,26 +17,28 @@ import pyarrow.compute as pc
 from processors.bars import LENGTHS_US
 from processors.features.stream import DEFAULT_WINDOWS_S
 from schemas.venues import SYMBOLOGIES
-from tickerplant.choices import chosen_venue
+from tickerplant.choices import check_options, check_symbol, chosen_venue
 from tickerplant.errors import UserError
 from tickerplant.extras import need_library
 from tickerplant.research.books import DEFAULT_LEVELS, BookView, book_before, books_of
-from tickerplant.research.compute import Wish, compute
+from tickerplant.research.compute import Wish, check_labels, check_windows, compute
 from tickerplant.research.rows import Name, Rows, Span, Store, open_rows
 from tickerplant.settings import Settings, load_settings
 from tickerplant.since import since_us
 
 Time = datetime | str | int | np.datetime64
-ENDS_US: Final = 253_402_300_800_000_000  # 10000-01-01
 """With a zone; ISO 8601 (UTC where it names no zone); µs since the epoch."""
+ENDS_US: Final = 253_402_300_800_000_000  # 10000-01-01
+DAY_S: Final = 86_400.0
 
 Library = Literal["arrow", "pandas", "polars"]
+LIBRARIES: Final = get_args(Library)
 
 TIMES: Final = ("exchange_time_us", "recv_time_us", "event_time_us")
 TRADE_COLUMNS: Final = (*TIMES, "price", "quantity", "side", "trade_id", "sequence_id", "flags")
 BAR_COLUMNS: Final = (
     *("open_time_us", "interval", "open", "high", "low", "close", "volume", "quote_volume", "buy_volume", "vwap"),
-    *("trade_count", "revision", "flags"),
+    *("trade_count", "first_trade_id", "last_trade_id", "revision", "flags"),
 )
 QUOTE_COLUMNS: Final = (*TIMES, "bid", "ask", "bid_size", "ask_size", "sequence_id", "flags")
 
@@ -61,13 +63,16 @@ class Options(TypedDict, total=False):
     settings: Settings | Path | str | None
 
 
+OPTIONS: Final = frozenset(Options.__annotations__)
+
+
 def trades(symbol: str, venue: str, start: Time, end: Time, **options: Unpack[Options]) -> Any:
     """Read trades that were taken in from one time up to another, in the venue's order.
 
     The first column, `time`, is the exchange's time, or that of reading where the venue sends none.
 
     Raises:
-        UserError: a time is none, a library is not installed, or the store refuses.
+        UserError: a time, symbol or option is none, a library is not installed, or the store refuses.
         DependencyError: the store does not answer.
     """
     return _ticks("TRADE", TRADE_COLUMNS, _span(symbol, venue, start, end), options)
@@ -84,6 +89,7 @@ def bars(symbol: str, venue: str, start: Time, end: Time, *, interval: str = "1m
     Args:
         interval: 1m, 5m, 15m, 1h, 4h or 1d.
     """
+    _check(options, has_columns=True)
     if interval not in LENGTHS_US:
         raise UserError(f"there are no bars of {interval}: choose of {', '.join(LENGTHS_US)}")
     span = _span(symbol, venue, start, end)
@@ -111,8 +117,11 @@ def book_at(
         UserError: as `trades`.
         DependencyError: as `trades`.
     """
+    _check(options)
+    _check_place(symbol, venue)
     time_us = instant_us(time)
-    chosen_venue(venue, SYMBOLOGIES)
+    if levels is not None and levels < 1:
+        raise UserError(f"a book is told of one level or more, not of {levels}")
     with _opened(options) as rows:
         return book_before(rows, Span(venue=venue.upper(), symbol=symbol, from_us=0, to_us=time_us), levels)
 
@@ -137,8 +146,9 @@ def books(
         UserError: as `trades`.
         DependencyError: as `trades`.
     """
-    if every_s < 0.001 or levels < 1:
-        raise UserError("books are told every 0.001 s or more, of one level or more")
+    _check(options)
+    if not 0.001 <= every_s <= DAY_S or levels < 1:
+        raise UserError("books are told every 0.001 s or more, once a day at least, of one level or more")
     with _opened(options) as rows:
         found = books_of(rows, _span(symbol, venue, start, end), round(every_s * 1_000_000), levels)
     return _given(_timed(found, ("time_us",)), options)
@@ -166,11 +176,12 @@ def features(
         UserError: as `trades`.
         DependencyError: as `trades`.
     """
+    _check(options)
     settings = _settings(options)
     wish = Wish(
         span=_span(symbol, venue, start, end),
-        windows_s=tuple(windows_s),
-        labels_s=tuple(labels_s),
+        windows_s=check_windows(windows_s),
+        labels_s=check_labels(labels_s),
         has_book=has_book,
         keyframe_s=settings.processor.keyframe_s,
     )
@@ -205,8 +216,23 @@ def instant_us(time: Time) -> int:
     return time_us
 
 
-def _span(symbol: str, venue: str, start: Time, end: Time) -> Span:
+def _check(options: Options, *, has_columns: bool = False) -> None:
+    """Refuse what no option is; else a slip of the pen would be passed over."""
+    check_options(options, OPTIONS if has_columns else OPTIONS - {"columns"})
+    library = options.get("library", LIBRARIES[0])
+    if library not in LIBRARIES:
+        raise UserError(f"frames are of {', '.join(LIBRARIES)}, not of {library}")
+    if library != LIBRARIES[0]:
+        need_library(library)
+
+
+def _check_place(symbol: str, venue: str) -> None:
     chosen_venue(venue, SYMBOLOGIES)
+    check_symbol(symbol)
+
+
+def _span(symbol: str, venue: str, start: Time, end: Time) -> Span:
+    _check_place(symbol, venue)
     span = Span(venue=venue.upper(), symbol=symbol, from_us=instant_us(start), to_us=instant_us(end))
     if span.from_us >= span.to_us:
         raise UserError(f"{start} is not before {end}")
@@ -214,6 +240,7 @@ def _span(symbol: str, venue: str, start: Time, end: Time) -> Span:
 
 
 def _ticks(kind: str, columns: Sequence[str], span: Span, options: Options) -> Any:
+    _check(options, has_columns=True)
     name: Name = "tick"
     with _opened(options) as rows:
         chosen = _chosen(columns, options)
@@ -239,14 +266,11 @@ def _timed(table: pa.Table, names: Sequence[str]) -> pa.Table:
 
 
 def _given(table: pa.Table, options: Options) -> Any:
-    library = options.get("library", "arrow")
-    if library == "arrow":
-        return table
-    if library not in {"pandas", "polars"}:
-        raise UserError(f"frames are of arrow, pandas or polars, not {library}")
-    need_library(library)
+    library = options.get("library")
     if library == "pandas":
         return table.to_pandas()
+    if library != "polars":
+        return table
     import polars as pl  # noqa: PLC0415  # an extra
 
     return pl.from_arrow(table)

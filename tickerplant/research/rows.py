@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Final, Literal, Protocol
+from typing import Final, Literal, Protocol, get_args
 
 import numpy as np
 import pyarrow as pa
@@ -10,12 +10,14 @@ import pyarrow.compute as pc
 
 from schemas import records
 from schemas.arrow import arrow_schema
+from tickerplant.errors import UserError
 from tickerplant.research.streams import ID
 from tickerplant.settings import Settings
 
 Name = Literal["tick", "depth", "quality", "bar"]
 Clock = Literal["event_time_us", "open_time_us"]
 Store = Literal["clickhouse", "parquet", "duckdb"]
+STORES: Final = get_args(Store)
 Only = Mapping[str, str]
 """Columns of text with the value that rows are to have."""
 
@@ -72,8 +74,12 @@ def open_rows(settings: Settings, store: Store, database: str | None = None) -> 
 
     Raises:
         DependencyError: it does not answer.
-        UserError: it refuses us, or the file is missing.
+        UserError: there is no such store, it refuses us, or the file is missing.
     """
+    if store not in STORES:
+        raise UserError(f"there is no store {store}: choose of {', '.join(STORES)}")
+    if database is not None and store != "duckdb":
+        raise UserError(f"{database} is a file of DuckDB, and {store} was to be read: choose the store duckdb")
     if store == "clickhouse":
         from tickerplant.research.clickhouse_rows import ClickHouseRows  # noqa: PLC0415  # each reads by other libraries
 

@@ -15,6 +15,17 @@ NOT_THERE: Final = frozenset({16, 47, 60, 81})
 """Server errors: no such column, name, table, database.
 Source: https://github.com/ClickHouse/ClickHouse/blob/master/src/Common/ErrorCodes.cpp"""
 Row = dict[str, Any]
+MID: Final = "(bids[1].1 + asks[1].1) / 2"
+"""Of a row of `market_data.depth` that is a whole book with two sides."""
+
+
+def near_mid(bps: float) -> str:
+    """Write the levels of a book that lie within so many bps of `mid`, as an array, and one of size 0 at `mid` itself.
+
+    So each book counts for one, and thousands of levels far away are not looked at one by one.
+    """
+    within = f"abs(each.1 / mid - 1) < {bps * 1.001 / 10_000:.8f}"
+    return f"arrayConcat([(mid, 0.)], arrayFilter(each -> {within}, arrayConcat(bids, asks)))"
 
 
 class Questions:

@@ -2,19 +2,15 @@
 
 import json
 import shutil
-import subprocess
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import pytest
 
-from tickerplant.local.archives import exclusive
-from tickerplant.local.server import cache_folder
-from tickerplant.settings import Settings
+from tests.debian import NotToBeHadError, unpacked
 
 ROOT = Path(__file__).parents[2]
 GRAFANA = ROOT / "grafana"
-PACKAGE = "prometheus"
 
 
 class Tools(NamedTuple):
@@ -30,35 +26,11 @@ def prometheus_tools() -> Tools:
     installed = shutil.which("prometheus"), shutil.which("promtool")
     if all(installed):
         return Tools(*(Path(each) for each in installed if each))
-    folder = cache_folder(Settings()) / PACKAGE
-    found = Tools(folder / "usr/bin/prometheus", folder / "usr/bin/promtool")
-    if not all(each.exists() for each in found):
-        reason = fetch(folder)
-        if reason:
-            pytest.skip(f"no prometheus: not installed, and Debian's package cannot be fetched: {reason}")
-    return found
-
-
-def fetch(folder: Path) -> str:
-    """Fetch and unpack Debian's package, which apt checks by its signed lists; returns why not (empty = done)."""
-    apt, dpkg = shutil.which("apt-get"), shutil.which("dpkg-deb")
-    if not (apt and dpkg):
-        return "no apt-get and dpkg-deb on this machine"
-    with exclusive(folder.with_suffix(".lock")):
-        part = folder.with_suffix(".part")
-        shutil.rmtree(part, ignore_errors=True)
-        part.mkdir(parents=True)
-        got = subprocess.run(
-            [apt, "download", PACKAGE], cwd=part, capture_output=True, text=True, timeout=50, check=False
-        )
-        if got.returncode:
-            return (got.stderr.strip().splitlines() or ["apt-get says nothing"])[-1]
-        [package] = part.glob("*.deb")
-        subprocess.run([dpkg, "-x", package, part / "all"], check=True, capture_output=True)
-        shutil.rmtree(folder, ignore_errors=True)
-        (part / "all").rename(folder)
-        shutil.rmtree(part)
-    return ""
+    try:
+        folder = unpacked("prometheus") / "usr" / "bin"
+    except NotToBeHadError as error:
+        pytest.skip(f"no prometheus: not installed, and Debian's package cannot be fetched: {error}")
+    return Tools(folder / "prometheus", folder / "promtool")
 
 
 @pytest.fixture(scope="session")

@@ -32,6 +32,7 @@ def rows_of_a_market() -> Iterator[tuple[str, dict[str, Any]]]:
             yield "market_data.tick", tick(second, venue, kind="QUOTE", bid=mid - 0.5, ask=mid + 0.5)
             yield "market_data.tick", tick(second, venue, kind="TRADE", price=mid, sequence_id=1)
     yield "market_data.tick", tick(2, "OKX", kind="TRADE", price=500.0, flags="LATE,OUTLIER", sequence_id=2)
+    yield "market_data.tick", tick(2, "OKX", kind="AGG_TRADE", price=500.0, flags="OUTLIER", sequence_id=3)
     levels = {"bids": [(99.99, 2.0), (99.95, 4.0)], "asks": [(100.01, 1.0), (100.5, 9.0)]}
     for second in (0, 1):
         yield "market_data.depth", tick(second, "OKX", is_snapshot=True, **levels)
@@ -158,4 +159,4 @@ def test_what_is_missing_is_told_by_symbol_and_by_connection(ask: Ask) -> None:
         ("OKX missing", 2),
         ("OKX still missing", 2),
     ]
-    assert [(row["covered"], row["ticks"]) for row in ask("Seconds with ticks", venue="OKX")] == [(0.75, 7)]
+    assert [(row["covered"], row["ticks"]) for row in ask("Seconds with ticks", venue="OKX")] == [(0.75, 8)]

@@ -3,6 +3,7 @@
 from typing import Final
 
 from tickerplant.quality.coverage import holes
+from tickerplant.questions import MID, near_mid
 
 WITHIN: Final = "event_time_us >= ${__from} * 1000 AND event_time_us < ${__to} * 1000"
 """Within the range shown, which Grafana tells in ms."""
@@ -27,7 +28,7 @@ ORDER BY time, series"""  # noqa: S608  # own text; values are Grafana's, of lis
 OUTLIERS: Final = f"""SELECT fromUnixTimestamp64Micro(event_time_us, 'UTC') AS time,
     concat(venue, ' ', symbol, ' outlier') AS series, price
 FROM market_data.tick
-WHERE has(splitByChar(',', flags), 'OUTLIER') AND {WITHIN} AND {CHOSEN}
+WHERE kind = 'TRADE' AND has(splitByChar(',', flags), 'OUTLIER') AND {WITHIN} AND {CHOSEN}
 ORDER BY time, series
 LIMIT 10000"""  # noqa: S608  # likewise
 
@@ -91,9 +92,9 @@ def book() -> str:
     {sums}
 FROM
 (
-    SELECT {time_of()} AS time, (venue, symbol, event_time_us) AS book,
-        arrayJoin(arrayConcat(bids, asks)) AS level, level.1 * level.2 AS size,
-        10000 * (level.1 / ((bids[1].1 + asks[1].1) / 2) - 1) AS bps
+    SELECT {time_of()} AS time, (venue, symbol, event_time_us) AS book, {MID} AS mid,
+        arrayJoin({near_mid(BOOK_STEP_BPS * BOOK_BUCKETS // 2)}) AS level, level.1 * level.2 AS size,
+        10000 * (level.1 / mid - 1) AS bps
     FROM market_data.depth
     WHERE is_snapshot AND notEmpty(bids) AND notEmpty(asks) AND {WITHIN} AND {CHOSEN}
 )

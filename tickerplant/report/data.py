@@ -4,10 +4,10 @@ from dataclasses import dataclass, field, replace
 from typing import Any, Final
 
 from processors.bars import LENGTHS_US
-from processors.flags import BACKFILL, CLOCK_STEP
+from processors.flags import BACKFILL, CLOCK_STEP, PAST
 from tickerplant.quality import coverage, findings
 from tickerplant.quality.wish import WHERE, Wish
-from tickerplant.questions import Questions, Row
+from tickerplant.questions import MID, Questions, Row, near_mid
 
 COLUMNS: Final = 180  # of a chart over time
 BOOK_COLUMNS: Final = 90
@@ -22,8 +22,8 @@ LATENCY_EDGES_MS: Final = (
 """Lower edges; the first takes in all below as well."""
 
 IS_TIMED: Final = f"""exchange_time_us > 0 AND recv_time_us > 0
-    AND NOT hasAny(splitByChar(',', flags), ['{BACKFILL}', '{CLOCK_STEP}'])"""
-"""As the latency metrics: what was fetched later, and what has a wrong time, tells no latency."""
+    AND NOT hasAny(splitByChar(',', flags), ['{BACKFILL}', '{CLOCK_STEP}', '{PAST}'])"""
+"""As the latency metrics: trades of the past, and what has a wrong time, tell no latency."""
 RANGE: Final = f"""
 SELECT min(event_time_us) AS first_us, max(event_time_us) AS last_us, count() AS ticks
 FROM market_data.tick@ WHERE {WHERE}"""  # noqa: S608  # own text, as all that follows; values are escaped by the driver
@@ -64,6 +64,7 @@ DEEPEST: Final = f"""
 SELECT venue, symbol, count() AS books FROM market_data.depth@
 WHERE is_snapshot AND notEmpty(bids) AND notEmpty(asks) AND (venue, symbol) IN %(busiest)s AND {WHERE}
 GROUP BY venue, symbol ORDER BY books DESC, venue, symbol LIMIT 1"""  # noqa: S608
+NEAR_MID: Final = near_mid(BOOK_ROWS // 2 * BOOK_STEP_BPS)
 BOOK: Final = f"""
 SELECT time_us, bucket, sum(size) / any(books) AS value
 FROM
@@ -73,7 +74,7 @@ FROM
         uniqExact(event_time_us) OVER (PARTITION BY time_us) AS books
     FROM
     (
-        SELECT event_time_us, (bids[1].1 + asks[1].1) / 2 AS mid, arrayJoin(arrayConcat(bids, asks)) AS level
+        SELECT event_time_us, {MID} AS mid, arrayJoin({NEAR_MID}) AS level
         FROM market_data.depth@
         WHERE is_snapshot AND notEmpty(bids) AND notEmpty(asks) AND {WHERE}
     )

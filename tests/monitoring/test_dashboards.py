@@ -168,7 +168,19 @@ def test_each_alert_says_how_bad_it_is_what_happened_and_what_to_do(grafana: Pat
         assert rule["labels"]["severity"] in {"warning", "critical"}
         assert rule["annotations"]["summary"], rule["alert"]
         assert rule["annotations"]["description"], rule["alert"]
+        assert rule["annotations"]["runbook"].endswith("."), rule["alert"]
         assert rule["annotations"]["runbook_url"] in headings
+
+
+def test_what_runbooks_name_in_stars_is_a_panel_or_a_dashboard(dashboards: Dashboards, grafana: Path) -> None:
+    titles = {panel["title"] for each in dashboards.values() for panel in each["panels"]}
+    titles |= {each["title"] for each in dashboards.values()}
+    texts = [rule["annotations"]["runbook"] for rule in rules(grafana) if "alert" in rule]
+    texts.append((ROOT / "docs" / "monitoring.md").read_text(encoding="utf-8").partition("## Alerts")[2])
+    named = {name for text in texts for name in re.findall(r"(?<!\*)\*([A-Z][^*]+)\*(?!\*)", text)}
+
+    assert len(named) > 8
+    assert named <= titles
 
 
 def test_names_are_told_from_functions_labels_and_keywords() -> None:

@@ -647,7 +647,7 @@ class SymbolState:
         if flag and flag != PAST:  # these are judged in their order, as those that follow
             flag = _judged(outliers, (price, exchange_us or batch.recv_time_us), flag, was_far)
         elif outliers.is_outlier(price, exchange_us or batch.recv_time_us):
-            flag = join_flags(OUTLIER, flag)
+            flag = join_flags(OUTLIER, flag) if flag else OUTLIER
             if outliers.is_burst:
                 self.note(batch, "OUTLIER_BURST", TRADE if kind == "TRADE" else AGG_TRADE)
         self.sequence_id += 1

@@ -126,7 +126,7 @@ def _trades(events: msgspec.Raw, _sent_us: int, unknown: Unknown) -> Items:
     return [*sorted(trades, key=lambda trade: (trade.exchange_time_us, trade.trade_id))]
 
 
-def _trade(data: wire.AdvancedTrade, *, is_past: bool) -> Trade:
+def _trade(data: wire.AdvancedTrade, *, is_past: bool = False) -> Trade:
     is_number = data.trade_id.isascii() and data.trade_id.isdigit() and len(data.trade_id) < MOST_ID_DIGITS
     return Trade(
         data.product_id,

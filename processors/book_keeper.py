@@ -15,6 +15,7 @@ from processors.book_rules import BookRule
 from processors.dedupe import Holes
 from processors.items import BookChecksum, BookDelta, BookSnapshot
 from schemas.records import Instrument
+from schemas.symbology import partition_of
 
 MOST_BUFFERED_DELTAS: Final = 2_000
 MOST_BUFFERED_LEVELS: Final = 40_000
@@ -67,12 +68,16 @@ LOCKED: Final = Report("LOCKED")
 STALE: Final = Report("STALE")
 
 
+PHASES: Final = 61
+"""Into which first keyframes are spread; none of a partition's count, which symbols are chosen by as well."""
+
+
 class BookKeeper:
     """Keeps one book.
 
     Args:
         rule: how the venue's update ids chain.
-        keyframe_us: how often the whole of a valid book is published.
+        keyframe_us: how often the whole of a valid book is published; first after half of that or more, by symbol.
         instrument: what it is; replaced when the venue's list changes.
     """
 
@@ -90,6 +95,8 @@ class BookKeeper:
         self._rule = rule
         self._is_timeless = not (rule.is_in_time or rule.stale_after_us)
         self._keyframe_us = keyframe_us
+        # Books that began together shall not be published together for ever.
+        self._first_keyframe_us = keyframe_us - keyframe_us * partition_of(instrument.symbol, PHASES) // (2 * PHASES)
         self.plain: Sequence[Effect] = (UNJOINED,)  # what comes back for a delta that is to be published as it is
         self._plain_id = 0
         self.is_joined = False  # a delta was applied after the snapshot
@@ -424,7 +431,7 @@ class BookKeeper:
         self.is_valid, self.is_joined, self.is_denied = True, False, False
         self.stood_time_us = now_us
         self.snapshot_id += 1
-        self.next_keyframe_us = now_us + self._keyframe_us
+        self.next_keyframe_us = now_us + self._first_keyframe_us
         self.request_at_us = self.last_request_us + self.request_wait_us if self.last_request_us else 0
         self.reason = "no snapshot came"
 

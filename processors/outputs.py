@@ -1,8 +1,8 @@
 """Derived records → Kafka: encoded, keyed, with their source in the headers, counted until they are delivered."""
 
 from collections import Counter
-from collections.abc import Mapping
-from typing import Any, Final
+from collections.abc import Callable, Mapping
+from typing import Any, Final, NamedTuple
 
 from processors.batch import Batch
 from schemas.codec import Encoder
@@ -66,6 +66,23 @@ class Encoders:
         return self._found[record]
 
 
+class Way(NamedTuple):
+    """How records of a class go to their topic."""
+
+    topic: str
+    encode: Callable[[Any], bytes]
+    key: Callable[[Any], bytes]
+    deliveries: Deliveries
+
+
+KEYS: Final[dict[type[Derived], Callable[[Any], bytes]]] = {
+    Instrument: lambda record: f"{record.venue}|{record.market}|{record.venue_symbol}".encode(),
+    DeadLetter: lambda record: record.venue.encode(),
+    Bar: lambda record: f"{record.venue}|{record.symbol}|{record.interval}".encode(),
+}
+"""Keys as the topic catalogue says, of what is not keyed by venue and symbol."""
+
+
 class Outputs:
     """Writes what one raw partition gives to the same partition of each topic.
 
@@ -89,20 +106,22 @@ class Outputs:
         self._source = f"{topic}:{partition}:"
         self._first_ends = dict(ends or {})
         self._deliveries: dict[str, Deliveries] = {}
+        self._ways: dict[type[Derived], Way] = {}
         self._keys: dict[tuple[str, str], bytes] = {}
 
     def send(self, batch: Batch) -> Counter[str]:
         """Queue all records and commands of a batch; returns how many went to each topic."""
-        counts: Counter[str] = Counter()
         source = f"{self._source}{batch.offset}:"
+        ways, partition, send = self._ways, self._partition, self.publisher.send
         for record in batch.records:
+            way = ways.get(type(record)) or self._way(type(record))
             headers: Headers = [("source", f"{source}{record.source_index}".encode())]
-            topic, encoder = self._encoders.of(type(record))
-            self._queue(topic, self._partition, self._key(record), encoder.encode(record), headers)
-            counts[topic] += 1
+            way.deliveries.sent += 1
+            send(way.topic, partition, way.key(record), way.encode(record), headers, way.deliveries)
         for command in batch.commands:
             self._send_command(command)
-        return counts
+        kinds = Counter(map(type, batch.records))
+        return Counter({ways[kind].topic: count for kind, count in kinds.items()})
 
     def write(self, topic: str, key: bytes, value: bytes | None) -> None:
         """Queue a record of another kind to the same partition; None = a tombstone."""
@@ -124,25 +143,28 @@ class Outputs:
     def _queue(
         self, topic: str, partition: int, key: bytes, value: bytes | None, headers: Headers | None = None
     ) -> None:
+        deliveries = self._deliveries_to(topic)
+        deliveries.sent += 1
+        self.publisher.send(topic, partition, key, value, headers, deliveries)
+
+    def _deliveries_to(self, topic: str) -> Deliveries:
         deliveries = self._deliveries.get(topic)
         if deliveries is None:
             deliveries = self._deliveries[topic] = Deliveries(self._first_ends.get(topic, 0))
-        deliveries.sent += 1
-        self.publisher.send(topic, partition, key, value, headers, deliveries)
+        return deliveries
+
+    def _way(self, kind: type[Derived]) -> Way:
+        topic, encoder = self._encoders.of(kind)
+        way = self._ways[kind] = Way(topic, encoder.encode, KEYS.get(kind, self._key), self._deliveries_to(topic))
+        return way
 
     def _send_command(self, command: ControlCommand) -> None:
         topic, encoder = self._encoders.of(ControlCommand)
         self._queue(topic, 0, command.venue.encode(), encoder.encode(command))
 
-    def _key(self, record: Derived) -> bytes:
-        """Key a record as the topic catalogue says."""
-        if isinstance(record, Instrument):
-            return f"{record.venue}|{record.market}|{record.venue_symbol}".encode()
-        if isinstance(record, DeadLetter):
-            return record.venue.encode()
-        if isinstance(record, Bar):
-            return f"{record.venue}|{record.symbol}|{record.interval}".encode()
-        names: tuple[str, str] = (record.venue, record.symbol)  # type: ignore[attr-defined]  # all others have both
+    def _key(self, record: Any) -> bytes:
+        """Key a record by venue and symbol."""
+        names: tuple[str, str] = record.venue, record.symbol
         key = self._keys.get(names)
         if key is None:
             if len(self._keys) >= MOST_KEYS:

@@ -85,12 +85,12 @@ class Encoder(Generic[R]):
     """Encodes records of one class under one schema id."""
 
     def __init__(self, record: type[R], schema_id: int) -> None:
-        self._body = encoder_of(schema_text(record))
-        self._header = HEADER.pack(0, schema_id)
+        self._encode = encoder_of(schema_text(record), HEADER.pack(0, schema_id))
 
-    def encode(self, record: R) -> bytes:
-        """Frame and encode one record."""
-        return self._header + self._body(record)
+    @property
+    def encode(self) -> Callable[[R], bytes]:
+        """What frames and encodes one record."""
+        return self._encode
 
 
 class Decoder(Generic[R]):

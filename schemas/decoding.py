@@ -12,12 +12,13 @@ import struct
 from collections.abc import Callable, Iterator
 from functools import cache
 from itertools import groupby
-from typing import Any, Final
+from typing import Any, Final, get_args, get_type_hints
 
 from msgspec import Struct
 from msgspec.structs import replace
 
 MEMORY_ENTRIES: Final = 10_000
+FIELD: Final = "field_"  # before the names of the variables of fields
 LAST_BYTE: Final = 0x80  # of a number: the first byte that is below
 LOW_BITS: Final = 14
 SEVEN_BITS: Final = 0x7F
@@ -93,6 +94,10 @@ elif (third := data[at + 2]) < {LAST_BYTE}:
     number = first & {SEVEN_BITS} | (second & {SEVEN_BITS}) << 7 | third << {LOW_BITS}
     FIELD = (number >> 1) ^ -(number & 1)
     at += 3
+elif (fourth := data[at + 3]) < {LAST_BYTE}:
+    number = first & {SEVEN_BITS} | (second & {SEVEN_BITS}) << 7 | (third & {SEVEN_BITS}) << {LOW_BITS} | fourth << 21
+    FIELD = (number >> 1) ^ -(number & 1)
+    at += 4
 elif (high := high_of_instant(data[at + 2:at + {INSTANT_BYTES}])) is not None and not first & 1:
     FIELD = (first & {SEVEN_BITS}) >> 1 | (second & {SEVEN_BITS}) << 6 | high
     at += {INSTANT_BYTES}
@@ -118,6 +123,21 @@ else:
     FIELD, at = read_text(data, at)
 """
 
+BYTES: Final = f"""
+first = data[at]
+if first & 1:
+    raise IndexError(at)
+if first < {LAST_BYTE}:
+    end = at + 1 + (first >> 1)
+    FIELD = data[at + 1:end]
+    at = end
+elif (second := data[at + 1]) < {LAST_BYTE}:
+    end = at + 2 + ((first & {SEVEN_BITS} | second << 7) >> 1)
+    FIELD = data[at + 2:end]
+    at = end
+else:
+    FIELD, at = read_bytes(data, at)
+"""
 CHOICE: Final = """
 FIELD = CHOICES[data[at]]
 at += 1
@@ -126,7 +146,7 @@ SIMPLE: Final = {
     '"long"': NUMBER,
     '"int"': NUMBER + INT,
     '"string"': TEXT,
-    '"bytes"': "FIELD, at = read_bytes(data, at)",
+    '"bytes"': BYTES,
     '"boolean"': CHOICE.replace("CHOICES", "BOOLEANS"),
 }
 """Type, as JSON → the statements that decode a field of it."""
@@ -156,12 +176,12 @@ def decoder_of(schema: str, begin: int, make: type[Struct] | None = None) -> Cal
         "IS_THERE": {0: False, 2: True},
     }
     try:
-        body = [line for kind, names_ in _runs(avro) for line in _lines(kind, names_, names)]
+        body = [line for kind, names_ in _runs(avro) for line in _lines(kind, names_, names, make)]
     except KeyError:
         return None
     fields = [field["name"] for field in avro["fields"]]
     if make is None:
-        result = f"{{{', '.join(f'{name!r}: field_{name}' for name in fields)}}}"
+        result = _fields(fields)
     else:
         result, names["blank"], names["replace"] = _replaced(fields), make(**dict.fromkeys(fields)), replace
     lines = [f"at = {begin}", *body, "if at != len(data): raise IndexError(at)", f"return {result}"]
@@ -169,6 +189,11 @@ def decoder_of(schema: str, begin: int, make: type[Struct] | None = None) -> Cal
     exec(source, names)  # noqa: S102  # made of our own schema files, never of input
     made: Callable[[bytes], Any] = names["decode"]
     return made
+
+
+def _fields(fields: list[str], prefix: str = FIELD) -> str:
+    """Write the dictionary of fields."""
+    return f"{{{', '.join(f'{name!r}: {prefix}{name}' for name in fields)}}}"
 
 
 def _replaced(fields: list[str]) -> str:
@@ -183,21 +208,51 @@ def _replaced(fields: list[str]) -> str:
     return result
 
 
-def _runs(avro: dict[str, Any]) -> Iterator[tuple[Any, list[str]]]:
+def _runs(avro: dict[str, Any], prefix: str = FIELD) -> Iterator[tuple[Any, list[str]]]:
     """Give types with the variables of the fields that have them, neighbours together."""
     for text, fields in groupby(avro["fields"], lambda field: json.dumps(field["type"])):
-        yield json.loads(text), [f"field_{field['name']}" for field in fields]
+        yield json.loads(text), [f"{prefix}{field['name']}" for field in fields]
 
 
-def _lines(kind: Any, fields: list[str], names: dict[str, Any]) -> Iterator[str]:
+def _lines(kind: Any, fields: list[str], names: dict[str, Any], make: type[Struct] | None) -> Iterator[str]:
     """Write the statements that decode neighbours of one type; raises KeyError for a type that is left to fastavro."""
     if kind == "double":
         yield from _doubles(fields, f"<{len(fields)}d", names)
     elif kind == ["null", "double"]:
         yield from _nullable_doubles(fields, names)
+    elif isinstance(kind, dict) and isinstance(kind.get("items"), dict):
+        for field in fields:
+            yield from _records(kind["items"], field, names, make)
     else:
         for field in fields:
             yield from _line(kind, field, names)
+
+
+def _records(avro: dict[str, Any], field: str, names: dict[str, Any], make: type[Struct] | None) -> Iterator[str]:
+    """Take records in one block, of few plain fields each; they become what the field of `make` holds, or dictionaries.
+
+    Raises:
+        KeyError: they have many fields, or records in them.
+    """
+    inner, prefix = [each["name"] for each in avro["fields"]], f"{avro['name']}_"
+    runs = list(_runs(avro, prefix))
+    if len(inner) > MOST_KEYWORDS or any(isinstance(kind, dict) and "items" in kind for kind, _ in runs):
+        raise KeyError(avro["name"])
+    if make is None:
+        made = _fields(inner, prefix)
+    else:
+        (names[avro["name"]],) = get_args(get_type_hints(make)[field.removeprefix(FIELD)])
+        made = f"{avro['name']}({', '.join(f'{name}={prefix}{name}' for name in inner)})"
+    yield f"{field} = []"
+    yield "count, at = read_long(data, at)"
+    yield "if count < 0: raise IndexError(at)"
+    yield "if count:"
+    yield "    for _ in range(count):"
+    for kind, fields in runs:
+        yield from (f"        {line}" for line in _lines(kind, fields, names, None))
+    yield f"        {field}.append({made})"
+    yield "    if data[at]: raise IndexError(at)"
+    yield "    at += 1"
 
 
 def _doubles(fields: list[str], layout: str, names: dict[str, Any]) -> Iterator[str]:

@@ -19,6 +19,8 @@ MEMORY_ENTRIES = 10_000
 LOW_BITS = 14
 LOW_MASK = (1 << LOW_BITS) - 1
 LONG_BITS = 63
+FROM_LARGE, MOST_LARGE = 1 << 27, 1 << 62
+"""Numbers whose zigzag has more than two groups of 14 bits, and surely fits."""
 
 
 def _plain_varint(number: int) -> bytes:
@@ -90,25 +92,29 @@ _STRINGS = _Memory(lambda text: encode_bytes(text.encode()))
 
 
 @cache
-def encoder_of(schema: str) -> Callable[[Record], bytes]:
-    """Make the function that encodes the records of an Avro schema (JSON text, as registered).
+def encoder_of(schema: str, header: bytes = b"") -> Callable[[Record], bytes]:
+    """Make the function that encodes the records of an Avro schema (JSON text, as registered), behind a header.
 
     It raises AttributeError, KeyError, TypeError, struct.error or OverflowError where a field does not fit the schema.
     """
-    return _compile(json.loads(schema))
+    return _compile(json.loads(schema), header)
 
 
-def _compile(avro: dict[str, Any]) -> Callable[[Any], bytes]:
+def _compile(avro: dict[str, Any], header: bytes = b"") -> Callable[[Any], bytes]:
     """Write the function's source and make it: `lambda record: b"".join((field, field, ...))`."""
     names: dict[str, Any] = {
         "long": encode_long,
+        "last": LAST,
+        "more": MORE,
+        "high": _HIGH,
         "again": _AGAIN,
         "strings": _STRINGS,
         "data": encode_bytes,
         "double": DOUBLE,
         "doubles": encode_doubles,
     }
-    parts = ", ".join(_parts(avro["fields"], names))
+    first = [repr(header)] if header else []
+    parts = ", ".join([*first, *_parts(avro["fields"], names)])
     source = f"lambda record: b''.join(({parts},))"
     compiled: Callable[[Any], bytes] = eval(source, names)  # noqa: S307  # made of our own schema files, never of input
     return compiled
@@ -143,12 +149,21 @@ def _part(avro: Any, value: str, names: dict[str, Any]) -> str:
         return _named_part(avro, value, names)
     return {
         "boolean": f"(b'\\1' if {value} else b'\\0')",
-        "int": f"long({value})",
-        "long": f"long({value})",
+        "int": _long_part(value),
+        "long": _long_part(value),
         "double": f"double({value})",
         "string": f"strings[{value}]",
         "bytes": f"data({value})",
     }[avro]
+
+
+def _long_part(value: str) -> str:
+    """Write the expression that encodes a long: small ones by a look, large ones in three, others by `encode_long`."""
+    large = f"more[number << 1 & {LOW_MASK}] + more[number >> 13 & {LOW_MASK}] + high[number >> 27]"
+    if value.endswith("_time_us"):
+        return f"({large} if {FROM_LARGE} <= (number := {value}) < {MOST_LARGE} else long(number))"
+    small = f"last[number << 1] if 0 <= (number := {value}) <= {LOW_MASK >> 1}"
+    return f"({small} else {large} if {FROM_LARGE} <= number < {MOST_LARGE} else long(number))"
 
 
 def _named_part(avro: dict[str, Any], value: str, names: dict[str, Any]) -> str:

@@ -1,9 +1,11 @@
 """Join rules with each of their boundaries, gaps, requests, keyframes."""
 
+from collections import Counter
 from itertools import pairwise
 from typing import Any
 
 import pytest
+from msgspec import structs
 
 from processors import book_keeper
 from processors.book_keeper import UNJOINED, BookKeeper, PublishDelta, PublishSnapshot, Report, Resnapshot
@@ -292,9 +294,23 @@ def test_the_buffer_is_bounded_in_levels(spot: BookKeeper, monkeypatch: pytest.M
 def test_keyframes_come_at_their_pace_by_deltas_and_clock(spot: BookKeeper) -> None:
     feed(spot, snapshot(100), now_us=0)
 
-    assert feed(spot, delta(101, 101), now_us=9 * SECOND_US) == [PublishDelta(1)]
+    assert feed(spot, delta(101, 101), now_us=5 * SECOND_US) == [PublishDelta(1)]
     assert feed(spot, delta(102, 102), now_us=10 * SECOND_US) == [PublishDelta(1), PublishSnapshot(is_keyframe=True)]
     assert feed(spot, delta(103, 103), now_us=11 * SECOND_US) == [PublishDelta(2)]
     assert list(spot.on_clock(19 * SECOND_US)) == []
     assert list(spot.on_clock(20 * SECOND_US)) == [PublishSnapshot(is_keyframe=True)]
     assert spot.snapshot_id == 3
+
+
+def test_first_keyframes_of_books_that_began_together_are_spread_over_half_a_period() -> None:
+    keepers = [
+        BookKeeper(FirstIdRule(), 10 * SECOND_US, structs.replace(INSTRUMENT, symbol=f"S{number}/USDT"))
+        for number in range(500)
+    ]
+    for each in keepers:
+        feed(each, snapshot(100), now_us=0)
+
+    seconds = Counter(each.next_keyframe_us // SECOND_US for each in keepers)
+
+    assert set(seconds) <= set(range(5, 11))
+    assert max(seconds.values()) < 150

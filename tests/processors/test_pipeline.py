@@ -173,7 +173,7 @@ def test_the_clock_publishes_keyframes_of_quiet_symbols(new_run: Any) -> None:
     run = new_run("spot", keyframe_us=10 * SECOND_US)
     run.take(run.feed.snapshot(100, [["1.0", "1"]]))
     run.feed.market, run.feed.connection = "", "clock"
-    for _ in range(25):
+    for _ in range(20):
         run.take(run.feed.frame(b"", "CLOCK", after_us=SECOND_US))
 
     assert [(each.is_keyframe, each.snapshot_id) for each in run.of(Depth)] == [(False, 1), (True, 2), (True, 3)]

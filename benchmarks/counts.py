@@ -14,6 +14,7 @@ from typing import Any, Final, NamedTuple
 ROOT: Final = Path(__file__).parents[1]
 OURS: Final = tuple(f"{ROOT / name}/" for name in ("schemas", "producers", "processors", "sinks", "tickerplant"))
 GENERATED: Final = "<string>"  # where code that we made of schemas says it stands
+ENCODERS: Final = "schemas.encoding.encoder_of"  # whose functions are called by whoever asked for them
 HEAVY: Final = frozenset(
     {"crc32", "decode", "decompress", "deepcopy", "dumps", "encode", "extend", "join", "loads"}
     | {"max", "min", "remove", "replace", "sort", "sorted", "split", "sum", "update"}
@@ -160,8 +161,9 @@ class _Counter:
 
     def _named(self, frame: FrameType) -> str:
         code, caller = frame.f_code, frame.f_back
-        if code.co_filename == GENERATED and caller is not None and self._name(caller):
-            return f"{self._name(caller)} (generated)"
+        if code.co_filename == GENERATED and caller is not None:
+            by = self._name(caller) or (ENCODERS if code.co_name == "<lambda>" else "")
+            return by and f"{by} (generated)"
         if not code.co_filename.startswith(OURS):
             return ""
         path = code.co_filename.removeprefix(f"{ROOT}/").removesuffix(".py").removesuffix("/__init__")

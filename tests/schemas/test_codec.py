@@ -174,7 +174,7 @@ def test_damage_is_not_decoded_to_anything_else_than_fastavro_would(
 def test_what_flows_most_is_decoded_without_fastavro() -> None:
     body = Encoder(records.Tick, SCHEMA_ID).encode(tick(recv_time_us=1_700_000_000_000_321, trade_id="12"))
 
-    assert {records.Tick, records.Depth, records.Candle} <= QUICK.keys()
+    assert {records.RawFrames, records.Tick, records.Depth, records.Candle} <= QUICK.keys()
     assert [read_by_both(records.Tick, body[HEADER.size :]) for _ in range(2)] == [True, True]
 
 

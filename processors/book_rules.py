@@ -141,6 +141,21 @@ class CountedRule(FirstIdRule):
 
     Where neither is sent, what came late shows by its time, and what is lost by a book that is crossed. Books that are
     watched for standing still are whole each time: there a message that is lost costs nothing.
+class OverlappingRule(PreviousIdRule):
+    """The same of a venue that cuts the stream of updates differently on each connection, at ids that all share.
+
+    An update may begin before the last id that is known: sizes are absolute, so it tells all that came after that one.
+    """
+
+    def joins(self, snapshot_sequence: int, delta: BookDelta) -> bool:
+        """Check pu <= L, or U <= L."""
+        return delta.previous_sequence <= snapshot_sequence or delta.first_sequence <= snapshot_sequence
+
+    def follows(self, last_sequence: int, delta: BookDelta) -> bool:
+        """Check pu == last u, or U <= last u."""
+        return delta.previous_sequence == last_sequence or delta.first_sequence <= last_sequence
+
+
 
     Two connections cannot be compared, so each has a book of its own.
     """

@@ -11,7 +11,7 @@ from typing import Final
 
 import msgspec
 
-from processors.book_rules import BookRule, FirstIdRule, PreviousIdRule
+from processors.book_rules import BookRule, FirstIdRule, OverlappingRule
 from processors.errors import FrameError
 from processors.facts import Facts
 from processors.items import (
@@ -72,7 +72,7 @@ FACTS: Final[dict[str, Facts]] = {
         past_trades="`GET /dapi/v1/trades`, the newest 1,000; with a key `historicalTrades`, by id",
     ),
 }
-BOOK_RULES: Final[dict[str, BookRule]] = {"spot": FirstIdRule(), "usdm": PreviousIdRule(), "coinm": PreviousIdRule()}
+BOOK_RULES: Final[dict[str, BookRule]] = {"spot": FirstIdRule(), "usdm": OverlappingRule(), "coinm": OverlappingRule()}
 BEST_LEVELS: Final = {"depth5": 5, "depth10": 10, "depth20": 20}
 PAST_TRADES: Final = frozenset({"historicalTrades", "trades"})
 ON_BOOK: Final = "MARKET"  # other kinds of futures trades: INSURANCE_FUND, ADL, NA

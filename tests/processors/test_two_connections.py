@@ -446,3 +446,29 @@ def test_what_waits_for_another_connection_waits_no_longer_where_the_clock_is_se
         pair.clock()
 
     assert pair.trade_ids() == [1, 3]
+
+
+def test_connections_of_futures_that_cut_the_updates_differently_give_one_book(new_run: Callable[..., Any]) -> None:
+    """One tells 101 to 110 at once, the other in two, at another place each time: nothing is missing on either."""
+    pair = Pair(new_run, "usdm")
+    stream = "btcusdt@depth@0ms"
+    pair.snapshot(100)
+    for start in (100, 110, 120):
+        cuts = {"a": (start, start + 10), "b": (start, start + 4, start + 10)}
+        for connection, at in (("b", 1), ("a", 1), ("b", 2)):
+            previous, last = cuts[connection][at - 1], cuts[connection][at]
+            pair.message(connection, stream, U=previous + 1, u=last, pu=previous, b=[["1.0", str(last)]], a=[])
+
+    assert pair.sequences() == [104, 110, 114, 120, 124, 130]
+    assert pair.kinds() == []
+    assert pair.redundant["b"] == 3
+
+
+def test_an_update_of_futures_that_leaves_some_out_is_a_gap(new_run: Callable[..., Any]) -> None:
+    pair = Pair(new_run, "usdm")
+    pair.snapshot(100)
+    pair.message("a", "btcusdt@depth@0ms", U=101, u=110, pu=100)
+    pair.message("a", "btcusdt@depth@0ms", U=115, u=120, pu=112)
+
+    (gap,) = pair.run.of(QualityEvent, kind="GAP")
+    assert (gap.from_sequence, gap.to_sequence) == (111, 112)

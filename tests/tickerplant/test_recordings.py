@@ -213,3 +213,22 @@ def test_every_recorded_cryptofeed_session_is_read_without_damage(recordings: Pa
 
         assert frames == sorted(frames, key=lambda frame: frame.recv_time_us)
         assert sum(frame.kind == "CONNECT" for frame in frames) == 1
+
+
+def test_messages_with_their_times_are_read_and_snapshots_among_them_are_answers(tmp_path: Path) -> None:
+    line = b'{"stream":"btcusdt@depthSnapshot","generated":true,"data":{"lastUpdateId":7,"bids":[],"asks":[]}}'
+    told = b'{"localTimestamp":"2024-08-08T23:54:13.937Z","message":' + line + b"}"
+    asked = line.replace(b"depthSnapshot", b"openInterest")
+    path = write(tmp_path / "btcusdt.jsonl", line, told, asked, TRADE, b"2024-08-08T23:54:13.9370851Z " + TRADE)
+
+    url = "https://fapi.binance.com/fapi/v1/depth?symbol=BTCUSDT"
+    frames = list(read_recording(path, "usdm"))
+    assert [(each.kind, each.request, each.payload) for each in frames] == [
+        ("HTTP", url, SNAPSHOT),
+        ("HTTP", url, SNAPSHOT),
+        ("HTTP", url.replace("depth", "openInterest"), SNAPSHOT),
+        ("MESSAGE", "", TRADE),
+        ("MESSAGE", "", TRADE),
+    ]
+    assert [each.recv_time_us for each in frames] == [0, 1_723_161_253_937_000, 0, 0, 1_723_161_253_937_085]
+    assert next(read_recording(path, "swap")).kind == "MESSAGE"

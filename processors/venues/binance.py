@@ -20,6 +20,7 @@ from processors.items import (
     BookDelta,
     BookSnapshot,
     CandleItem,
+    DerivativeItem,
     Liquidation,
     MarkPrice,
     Notice,
@@ -74,6 +75,9 @@ FACTS: Final[dict[str, Facts]] = {
 }
 BOOK_RULES: Final[dict[str, BookRule]] = {"spot": FirstIdRule(), "usdm": OverlappingRule(), "coinm": OverlappingRule()}
 BEST_LEVELS: Final = {"depth5": 5, "depth10": 10, "depth20": 20}
+INTERVALS: Final = frozenset(
+    {"1s", "1m", "3m", "5m", "15m", "30m", "1h", "2h", "4h", "6h", "8h", "12h", "1d", "3d", "1w", "1M"}
+)
 PAST_TRADES: Final = frozenset({"historicalTrades", "trades"})
 ON_BOOK: Final = "MARKET"  # other kinds of futures trades: INSURANCE_FUND, ADL, NA
 
@@ -107,7 +111,7 @@ def _message(market: str, payload: bytes) -> Items:
     try:
         envelope = wire.ENVELOPE.decode(payload)
     except MALFORMED:
-        return _answer(payload)
+        return _bare(market, payload)
     unknown: Unknown = []
     items = _channel(envelope.stream)(market, envelope.data, unknown)
     return [*items, *unknown] if unknown else items
@@ -115,8 +119,8 @@ def _message(market: str, payload: bytes) -> Items:
 
 @lru_cache(maxsize=65536)
 def _channel(stream: str) -> "Channel":
-    """Find the parser of `btcusdt@depth@100ms`, `btcusdt@kline_1m`, `!serverShutdown` ..."""
-    name = stream.split("@")[1] if "@" in stream else stream
+    """Find the parser of `btcusdt@depth@100ms`, `btcusdt@kline_1m`, `!ticker@arr`, `!serverShutdown` ..."""
+    name = stream.partition("@")[0] if stream.startswith("!") or "@" not in stream else stream.split("@")[1]
     if name in BEST_LEVELS:
         return partial(_best_levels, stream.partition("@")[0].upper(), BEST_LEVELS[name])
     found = CHANNELS.get("kline" if name.startswith("kline_") else name)
@@ -125,14 +129,18 @@ def _channel(stream: str) -> "Channel":
     return found
 
 
-def _answer(payload: bytes) -> Items:
-    """Parse what has no stream: answers to subscriptions, errors, notices."""
+def _bare(market: str, payload: bytes) -> Items:
+    """Parse what has no envelope: answers to subscriptions, errors, notices, messages of `/ws/<stream>`."""
     try:
         answer = wire.ANSWER.decode(payload)
     except MALFORMED as error:
         raise FrameError(f"not a combined-stream message or an answer: {error}") from error
     if answer.event == "serverShutdown":
         return [Notice("serverShutdown")]
+    read = EVENTS.get(answer.event) or (_quote if answer.is_quote else None)
+    if read is not None:
+        unknown: Unknown = []
+        return [*read(market, msgspec.Raw(payload), unknown), *unknown]
     if answer.error is not None or answer.code is not None:
         return [notice(payload)]
     if answer.result is msgspec.UNSET or answer.id is msgspec.UNSET:
@@ -230,6 +238,8 @@ def _ticker(market: str, body: msgspec.Raw, unknown: Unknown) -> Items:
 def _kline(market: str, body: msgspec.Raw, unknown: Unknown) -> Items:
     event = wire.KLINE_EVENT.decode(body, unknown)
     data = wire.KLINE.decode(event.kline, unknown)
+    if data.interval not in INTERVALS:
+        raise FrameError(f"kline: interval {data.interval[:20]!r} is not known")
     is_contracts = market == "coinm"
     base, buy_base = amount(data.quote_volume), amount(data.taker_buy_quote_volume)
     return [
@@ -265,12 +275,28 @@ def _mark_price(_market: str, body: msgspec.Raw, unknown: Unknown) -> Items:
     ]
 
 
+def _index_price(_market: str, body: msgspec.Raw, unknown: Unknown) -> Items:
+    """Give the index of a pair, which a stream of its own told until mark prices did, to the pair's perpetual."""
+    data = wire.INDEX_PRICE.decode(body, unknown)
+    symbol, price = f"{data.pair_name}_PERP", positive(data.price)
+    return [DerivativeItem(symbol, time_us(data.event_time), "INDEX_PRICE", price)]
+
+
 def _force_order(_market: str, body: msgspec.Raw, unknown: Unknown) -> Items:
     event = wire.FORCE_ORDER.decode(body, unknown)
     data = wire.FORCED.decode(event.order, unknown)
     price = amount(data.average_price) or positive(data.price)
     size = amount(data.filled_size) or amount(data.size)
     return [Liquidation(data.symbol, time_us(data.time), price, size, data.side)]
+
+
+def _each(read: "Channel", market: str, body: msgspec.Raw, unknown: Unknown) -> Items:
+    """Read what a stream of a whole market tells of its symbols."""
+    try:
+        rows = wire.ROWS.decode(body)
+    except MALFORMED as error:
+        raise FrameError(f"not a list: {error}") from error
+    return [item for row in rows for item in read(market, row, unknown)]
 
 
 def _shutdown(_market: str, _body: msgspec.Raw, _unknown: Unknown) -> Items:
@@ -284,7 +310,16 @@ def _http(frame: Frame) -> Items:
         return _snapshot(frame, symbol)
     if what in PAST_TRADES:
         return _past_trades(frame, symbol, number(query["fromId"]) if "fromId" in query else NO_ID)
+    if what == "openInterest":
+        return _open_interest(frame)
     raise unknown_answer(frame.request)
+
+
+def _open_interest(frame: Frame) -> Items:
+    """Read what no stream tells: recorders ask for it."""
+    unknown: Unknown = []
+    data = wire.OPEN_INTEREST.decode(frame.payload, unknown)
+    return [DerivativeItem(data.symbol, time_us(data.time), "OPEN_INTEREST", amount(data.open_interest)), *unknown]
 
 
 def _past_trades(frame: Frame, symbol: str, from_id: int) -> Items:
@@ -339,7 +374,24 @@ CHANNELS: Final[dict[str, Channel]] = {
     "kline": _kline,
     "ticker": _ticker,
     "markPrice": _mark_price,
+    "indexPrice": _index_price,
     "forceOrder": _force_order,
+    "!bookTicker": _quote,
+    "!forceOrder": _force_order,
+    "!markPrice": partial(_each, _mark_price),
+    "!ticker": partial(_each, _ticker),
     "!serverShutdown": _shutdown,
 }
 """By the part of a stream's name after the symbol, speed and interval left out."""
+EVENTS: Final[dict[str, Channel]] = {
+    "trade": _trade,
+    "aggTrade": _agg_trade,
+    "bookTicker": _quote,
+    "depthUpdate": _depth,
+    "kline": _kline,
+    "24hrTicker": _ticker,
+    "markPriceUpdate": _mark_price,
+    "indexPriceUpdate": _index_price,
+    "forceOrder": _force_order,
+}
+"""The same by what a message calls itself; partial depth of spot does not say of what it is."""

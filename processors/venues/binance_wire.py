@@ -27,6 +27,13 @@ class Answer(Struct, gc=False):
     error: Any = None
     code: int | None = None
     event: str = field(name="e", default="")
+    sequence: Any = field(name="u", default=None)
+    bid: Any = field(name="b", default=None)
+
+    @property
+    def is_quote(self) -> bool:
+        """Tell whether it is the best quote of spot, which has no event."""
+        return not self.event and self.sequence is not None and self.bid is not None
 
 
 class Message(Struct, gc=False, kw_only=True, forbid_unknown_fields=True):
@@ -171,6 +178,15 @@ class MarkPriceData(Message, gc=False, kw_only=True):
     next_funding_time: Instant = field(name="T", default=0)
 
 
+class IndexPriceData(Message, gc=False, kw_only=True):
+    """`@indexPrice` of COIN-M, of a pair."""
+
+    event: Literal["indexPriceUpdate"] = field(name="e")
+    event_time: Instant = field(name="E")
+    pair_name: str = field(name="i")
+    price: str = field(name="p")
+
+
 class ForceOrderEvent(Message, gc=False, kw_only=True):
     """`@forceOrder`."""
 
@@ -221,7 +237,18 @@ class PastTradeData(Struct, gc=False, kw_only=True, forbid_unknown_fields=True):
     is_rpi: Any = field(name="isRPITrade", default=None)  # USD-M
 
 
+class OpenInterestData(Struct, gc=False, kw_only=True, forbid_unknown_fields=True):
+    """Body of a REST `openInterest` answer; in contracts."""
+
+    symbol: str
+    open_interest: str = field(name="openInterest")
+    time: Instant = 0
+    pair: Any = None
+    contract_type: Any = field(name="contractType", default=None)
+
+
 ENVELOPE: Final = msgspec.json.Decoder(Envelope)
+ROWS: Final = msgspec.json.Decoder(list[Raw])
 ANSWER: Final = msgspec.json.Decoder(Answer)
 TRADE: Final = Wire(TradeData, "trade")
 AGG_TRADE: Final = Wire(AggTradeData, "aggTrade")
@@ -231,7 +258,9 @@ KLINE_EVENT: Final = Wire(KlineEvent, "kline")
 KLINE: Final = Wire(KlineData, "kline")
 TICKER: Final = Wire(TickerData, "ticker")
 MARK_PRICE: Final = Wire(MarkPriceData, "markPrice")
+INDEX_PRICE: Final = Wire(IndexPriceData, "indexPrice")
 FORCE_ORDER: Final = Wire(ForceOrderEvent, "forceOrder")
 FORCED: Final = Wire(ForcedOrder, "forceOrder")
 SNAPSHOT: Final = Wire(SnapshotData, "depth snapshot")
+OPEN_INTEREST: Final = Wire(OpenInterestData, "openInterest")
 PAST_TRADES: Final = Rows(PastTradeData, "historicalTrades")

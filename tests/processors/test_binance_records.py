@@ -336,3 +336,69 @@ def test_a_snapshot_of_another_symbol_than_asked_for_is_refused(coinm: Any) -> N
     coinm.take(coinm.feed.frame(json.dumps(body).encode(), "HTTP", request=url))
 
     assert "ETHUSD_PERP" in only(coinm.of(DeadLetter)).reason
+
+
+@pytest.mark.parametrize("market", ["spot", "usdm", "coinm"])
+def test_messages_of_raw_streams_are_read_as_those_of_combined_ones(new_run: Any, messages: Any, market: str) -> None:
+    combined, raw = new_run(market), new_run(market)
+    for (of, stream), data in messages.items():
+        if of == market and not (market == "spot" and "lastUpdateId" in data):
+            combined.take(combined.feed.message(stream))
+            raw.take(raw.feed.frame(json.dumps(data).encode()))
+
+    assert raw.records == combined.records
+    assert not raw.of(DeadLetter)
+
+
+def test_an_update_that_holds_a_snapshots_id_joins_it_whichever_it_names_before(coinm: Any) -> None:
+    """As recorded in 2020: U <= L <= u, and pu above L."""
+    coinm.take(coinm.feed.message("btcusd_perp@depth@0ms", U=100, u=103, pu=101, b=[], a=[]))
+    coinm.take(coinm.feed.snapshot(100, [["1.0", "1"]], [["9.0", "1"]]))
+
+    assert only(coinm.of(QualityEvent, kind="BOOK_READY")).to_sequence == 103
+
+
+def test_open_interest_that_a_recorder_asked_for(coinm: Any) -> None:
+    body = b'{"symbol":"BTCUSD_PERP","pair":"BTCUSD","openInterest":"15004","time":1723161253937}'
+    request = "https://dapi.binance.com/dapi/v1/openInterest?symbol=BTCUSD_PERP"
+    coinm.take(coinm.feed.frame(body, "HTTP", request=request))
+
+    fact = only(coinm.of(Derivative))
+    assert (fact.kind, fact.value, fact.exchange_time_us) == ("OPEN_INTEREST", 1_500_400.0, 1_723_161_253_937_000)
+
+
+def test_the_index_of_a_pair_is_that_of_its_perpetual(coinm: Any) -> None:
+    data = {"e": "indexPriceUpdate", "E": 1_723_161_253_937, "i": "BTCUSD", "p": "60001.5"}
+    coinm.say({"stream": "btcusd@indexPrice@1s", "data": data})
+
+    fact = only(coinm.of(Derivative))
+    assert (fact.kind, fact.symbol, fact.value) == ("INDEX_PRICE", "BTC/USD:PERP", 60001.5)
+
+
+@pytest.mark.parametrize(
+    ("market", "stream", "of_all"),
+    [
+        ("spot", "btcusdt@ticker", "!ticker@arr"),
+        ("usdm", "btcusdt@markPrice@1s", "!markPrice@arr@1s"),
+        ("usdm", "btcusdt@forceOrder", "!forceOrder@arr"),
+        ("usdm", "btcusdt@bookTicker", "!bookTicker"),
+    ],
+)
+def test_streams_of_all_symbols_are_read(new_run: Any, messages: Any, market: str, stream: str, of_all: str) -> None:
+    data, run = json.dumps(messages[market, stream]), new_run(market)
+    both = [json.loads(data), json.loads(data.replace("BTCUSDT", "ETHUSDT"))]
+    is_list = of_all in {"!ticker@arr", "!markPrice@arr@1s"}
+    run.say(*({"stream": of_all, "data": each} for each in ([both] if is_list else both)))
+
+    told = [each for each in run.records if isinstance(each, Ticker | Derivative | Tick)]
+    assert {each.symbol.removesuffix(":PERP") for each in told} == {"BTC/USDT", "ETH/USDT"}
+    assert not run.of(DeadLetter)
+
+
+@pytest.mark.parametrize("interval", ["", "5", "1H"])
+def test_a_candle_of_an_interval_that_is_not_known_is_refused(spot: Any, messages: Any, interval: str) -> None:
+    data = messages["spot", "btcusdt@kline_1m"]
+    spot.say({"stream": "btcusdt@kline_1m", "data": data | {"k": data["k"] | {"i": interval}}})
+
+    assert only(spot.of(DeadLetter)).reason == f"kline: interval {interval!r} is not known"
+    assert not spot.of(Candle)

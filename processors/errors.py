@@ -2,7 +2,8 @@
 
 ProcessorError
 ├── FrameError   a frame that cannot be used; it goes to the dead letters with its reason
-│   └── OtherFrameError   it is seen to tell nothing of a book
+│   ├── OtherFrameError   it is seen to tell nothing of a book
+│   └── PartlyUsedError   what it tells of other symbols was used
 └── StateError   a piece of state that this version cannot read
     └── StateVersionError   a newer program wrote it
 """
@@ -22,6 +23,10 @@ class OtherFrameError(FrameError):
     """A frame cannot be used, but changes no book, whatever it tells."""
 
     may_change_books = False
+
+
+class PartlyUsedError(FrameError):
+    """A frame tells of symbols that no list names, and of others, which was used."""
 
 
 class StateError(ProcessorError):

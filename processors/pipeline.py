@@ -11,7 +11,7 @@ from typing import Any, Final, NoReturn
 from msgspec import structs
 
 from processors.batch import Batch, bad_record
-from processors.errors import FrameError, StateError
+from processors.errors import FrameError, PartlyUsedError, StateError
 from processors.items import (
     AggTrade,
     AnyItem,
@@ -171,9 +171,13 @@ class Pipeline:
         for frame in raw.frames:
             try:
                 good += self._process_frame(batch, raw.sources, frame)
+            except PartlyUsedError as error:
+                good += 1
+                self._bury(batch, frame, str(error))
             except FrameError as error:
                 self._count_good(good)
                 good = 0
+                self._limit.add_bad(self.tally)
                 self._bury(batch, frame, str(error))
         self._count_good(good)
         batch.seal()
@@ -363,7 +367,7 @@ class Pipeline:
             items = self._parse(source.market, frame, memory)
         except FrameError as error:
             if error.may_change_books and frame.kind == "MESSAGE":
-                self._doubt_books(batch)
+                self._doubt_books(batch, frame.payload)
             raise
         self._use_items(batch, items)
         return True
@@ -372,9 +376,9 @@ class Pipeline:
         """Use each item by itself: one of an unknown symbol holds back none of the others.
 
         Raises:
-            FrameError: what the first such item lacks; all others are used.
+            FrameError: what the first such item lacks; a PartlyUsedError where there are others, which are used.
         """
-        refused: FrameError | None = None
+        refused: list[FrameError] = []
         states = self._states[batch.market]
         for item in items:
             use = ON_ITEM.get(type(item))
@@ -384,16 +388,22 @@ class Pipeline:
             symbol = item.symbol  # type: ignore[union-attr]  # those that have none do not
             state = states.get(symbol)
             if state is None:
+                if isinstance(item, DerivativeItem) and item.is_optional and not self._is_known(batch.market, symbol):
+                    continue
                 try:
                     state = self._new_state(batch, symbol)
                 except FrameError as error:
-                    refused = refused or error
+                    refused.append(error)
                     continue
             if state.instrument.symbol not in self._touched:
                 self._touch(state)
             use(state, batch, item)
-        if refused is not None:
-            raise refused
+        if refused:
+            is_partly_used = len(refused) < sum(type(each) in ON_ITEM for each in items)
+            raise PartlyUsedError(str(refused[0])) if is_partly_used else refused[0]
+
+    def _is_known(self, market: str, venue_symbol: str) -> bool:
+        return self._symbology.find(market, venue_symbol) is not None
 
     def _use_other(self, batch: Batch, item: UnknownField | Notice | ConnectionGap) -> None:
         if isinstance(item, UnknownField):
@@ -483,13 +493,17 @@ class Pipeline:
                 self._touch(state)
                 state.on_loss(batch, f"{count} messages of the connection are missing")
 
-    def _doubt_books(self, batch: Batch) -> None:
-        """Give up books that a message which could not be read may have changed, where nothing else shows it."""
-        for state in self._ordered:
-            instrument = state.instrument
-            if state.is_blind and instrument.market == batch.market and state.is_carried_by(batch.connection):
-                self._touch(state)
-                state.on_unread(batch)
+    def _doubt_books(self, batch: Batch, payload: bytes) -> None:
+        """Give up books that a message which could not be read may have changed, where nothing else shows it.
+
+        Those are the books of the symbols that it names; where it names none that is known, all of its connection.
+        """
+        blind = [each for each in self._ordered if each.is_blind and each.instrument.market == batch.market]
+        doubted = [each for each in blind if each.is_carried_by(batch.connection)]
+        named = [each for each in doubted if f'"{each.instrument.venue_symbol}"'.encode() in payload]
+        for state in named or doubted:
+            self._touch(state)
+            state.on_unread(batch)
 
     def _on_instruments(self, batch: Batch, frame: Frame) -> None:
         try:
@@ -639,7 +653,6 @@ class Pipeline:
             self.tally.good(count)
 
     def _bury(self, batch: Batch, frame: Frame, reason: str) -> None:
-        self._limit.add_bad(self.tally)
         batch.dead_letter(frame, reason[:REASON_CHARS])
         self._note(batch, What("DEAD_LETTER", batch.market), reason)
 

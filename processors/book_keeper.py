@@ -324,7 +324,7 @@ class BookKeeper:
         if rule is None or not isinstance(self.book, TextBook):
             return True
         best = self.book.best_texts(rule.levels)
-        return best is None or rule.of(*best, self.instrument) == checksum
+        return best is None or rule.fits(*best, self.instrument, checksum)
 
     def _deny(self, checksum: int, now_us: int) -> Sequence[Effect]:
         """Give up a book that does not have its checksum."""

@@ -1,7 +1,7 @@
 """How a venue's books hold together: does a delta join a snapshot, does it follow the one before, what is missing."""
 
 from collections.abc import Sequence
-from typing import ClassVar, Protocol
+from typing import ClassVar
 
 from processors.items import BookDelta
 from schemas.records import Instrument
@@ -10,13 +10,18 @@ TextLevel = tuple[str, str]
 """Price and size in the digits that were sent."""
 
 
-class Checksum(Protocol):
+class Checksum:
     """A venue's checksum of the best levels of a book."""
 
-    levels: int  # of each side
+    levels: ClassVar[int]  # of each side
 
     def of(self, bids: Sequence[TextLevel], asks: Sequence[TextLevel], instrument: Instrument) -> int:
         """Make it of the best levels, the best first."""
+        raise NotImplementedError
+
+    def fits(self, bids: Sequence[TextLevel], asks: Sequence[TextLevel], instrument: Instrument, checksum: int) -> bool:
+        """Tell whether these best levels have a checksum."""
+        return self.of(bids, asks, instrument) == checksum
 
 
 class BookRule:
@@ -136,11 +141,6 @@ class PreviousIdRule(BookRule):
         return delta.previous_sequence + 1
 
 
-class CountedRule(FirstIdRule):
-    """Updates have no ids: they are counted as they come, and what is lost shows by checksums or on the connection.
-
-    Where neither is sent, what came late shows by its time, and what is lost by a book that is crossed. Books that are
-    watched for standing still are whole each time: there a message that is lost costs nothing.
 class OverlappingRule(PreviousIdRule):
     """The same of a venue that cuts the stream of updates differently on each connection, at ids that all share.
 
@@ -156,6 +156,11 @@ class OverlappingRule(PreviousIdRule):
         return delta.previous_sequence == last_sequence or delta.first_sequence <= last_sequence
 
 
+class CountedRule(FirstIdRule):
+    """Updates have no ids: they are counted as they come, and what is lost shows by checksums or on the connection.
+
+    Where neither is sent, what came late shows by its time, and what is lost by a book that is crossed. Books that are
+    watched for standing still are whole each time: there a message that is lost costs nothing.
 
     Two connections cannot be compared, so each has a book of its own.
     """

@@ -12,7 +12,7 @@ from typing import Annotated, Any, Final
 import msgspec
 from msgspec import Meta, Raw, Struct, field
 
-from processors.book_rules import TextLevel
+from processors.book_rules import Checksum, TextLevel
 from processors.errors import FrameError
 from processors.wire import (
     LAST_MS,
@@ -194,7 +194,7 @@ LIQUIDATION: Final = msgspec.json.Decoder(LiquidationRow)
 _LEVEL = msgspec.json.Decoder(LevelMessage)
 
 
-class BitfinexChecksum:
+class BitfinexChecksum(Checksum):
     """CRC32 over the 25 best levels, bids and asks by turns, in the digits sent: asks with their sign."""
 
     levels = 25

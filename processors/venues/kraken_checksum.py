@@ -10,21 +10,27 @@ from decimal import Decimal
 from functools import lru_cache
 from typing import Final
 
-from processors.book_rules import TextLevel
+from processors.book_rules import Checksum, TextLevel
 from schemas.records import Instrument
 
 MOST_WRITTEN: Final = 16_384
 
 
-class KrakenChecksum:
-    """Made of the digits as they were sent; zeros that a number lacks to the pair's precision are put behind it."""
+class KrakenChecksum(Checksum):
+    """Made of the digits as they were sent, which are all there are.
+
+    Where a recorder wrote numbers anew, zeros that one lacks to the pair's precision are put behind it.
+    """
 
     levels = 10
 
     def of(self, bids: Sequence[TextLevel], asks: Sequence[TextLevel], instrument: Instrument) -> int:
-        """Make it of the best levels, the best first."""
-        write = _written(instrument.tick_size, instrument.lot_size).__getitem__
-        return zlib.crc32("".join(map(write, (*asks[:10], *bids[:10]))).encode())
+        """Make it of the best levels, the best first, with the zeros."""
+        return _crc(bids, asks, _written(instrument.tick_size, instrument.lot_size))
+
+    def fits(self, bids: Sequence[TextLevel], asks: Sequence[TextLevel], instrument: Instrument, checksum: int) -> bool:
+        """Try the digits as they were sent; a list of an hour ago may tell a precision that is over."""
+        return _crc(bids, asks, AS_SENT) == checksum or self.of(bids, asks, instrument) == checksum
 
 
 class Written(dict[TextLevel, str]):
@@ -42,6 +48,10 @@ class Written(dict[TextLevel, str]):
         return text
 
 
+def _crc(bids: Sequence[TextLevel], asks: Sequence[TextLevel], written: "Written") -> int:
+    return zlib.crc32("".join(map(written.__getitem__, (*asks[:10], *bids[:10]))).encode())
+
+
 def plain(number: str, least_decimals: int) -> str:
     """Write a number without point and leading zeros.
 
@@ -52,6 +62,9 @@ def plain(number: str, least_decimals: int) -> str:
         number = format(Decimal(number), "f")
     whole, _, fraction = number.partition(".")
     return (whole + fraction.ljust(least_decimals, "0")).lstrip("0")
+
+
+AS_SENT: Final = Written(0, 0)
 
 
 @lru_cache(maxsize=256)

@@ -13,7 +13,7 @@ from zlib import crc32
 
 import msgspec
 
-from processors.book_rules import BookRule, PreviousIdRule, TextLevel
+from processors.book_rules import BookRule, Checksum, PreviousIdRule, TextLevel
 from processors.errors import FrameError
 from processors.facts import Facts
 from processors.items import (
@@ -91,7 +91,7 @@ Items = list[AnyItem]
 Unknown = list[UnknownField]
 
 
-class Crc32:
+class Crc32(Checksum):
     """CRC32 of the 25 best levels, bid and ask in turns; venue messages carried it until 2026."""
 
     levels = 25

@@ -8,7 +8,7 @@ from msgspec import structs
 
 from fuzz.seeds import whole_messages
 from processors.batch import Batch
-from processors.book_rules import BookRule, CountedRule, FirstIdRule
+from processors.book_rules import BookRule, Checksum, CountedRule, FirstIdRule
 from processors.items import BookChecksum, BookDelta, BookSnapshot, Texts, Trade
 from processors.pieces import SymbolPiece, capture_symbol, decode_piece, restore_symbol
 from processors.symbol_state import SymbolState
@@ -20,7 +20,7 @@ KEYFRAME_US: Final = 3600 * SECOND_US
 INSTRUMENT: Final = binance.assumed_instrument("spot", "BTCUSDT", 0)
 
 
-class PriceSum:
+class PriceSum(Checksum):
     """CRC32 of the prices of the best level of each side."""
 
     levels = 1

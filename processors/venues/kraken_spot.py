@@ -340,7 +340,7 @@ def _candles(message: Message, _memory: Memory, unknown: Unknown) -> Items:
                 close=positive(digits(data.close)),
                 volume=amount(digits(data.volume)),
                 trade_count=data.trades,
-                is_closed=now_us >= end_us,
+                is_closed=now_us >= end_us or None,  # trades alone make it tell of a candle: not that one has ended
             )
         )
     return items
@@ -385,4 +385,5 @@ CHANNELS: Final[dict[str, Callable[[Message, Memory, Unknown], Items]]] = {
     "ohlc": _candles,
     "status": _status,
     "heartbeat": _nothing,
+    "instrument": _nothing,  # instruments come by REST
 }

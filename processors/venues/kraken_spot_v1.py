@@ -277,7 +277,7 @@ def _candle(pair: str, detail: str, parts: list[Raw], _unknown: Unknown) -> Item
             close=positive(row.close),
             volume=amount(row.volume),
             trade_count=row.count,
-            is_closed=now_us >= end_us,
+            is_closed=now_us >= end_us or None,
         )
     ]
 

@@ -120,6 +120,23 @@ def test_zeros_that_were_not_sent_are_put_back_where_a_list_tells_the_precision(
     assert only(spot.of(QualityEvent, kind="BOOK_READY"))
 
 
+def test_digits_as_they_were_sent_count_whatever_precision_a_list_tells(spot: Any) -> None:
+    finer = LIST.replace(b'"pair_decimals":1', b'"pair_decimals":2').replace(b'"0.1"', b'"0.01"')
+    spot.take(spot.feed.frame(finer, "INSTRUMENTS"))
+    spot.say(EXAMPLE)
+
+    assert not spot.of(QualityEvent, kind="CHECKSUM")
+    assert only(spot.of(QualityEvent, kind="BOOK_READY"))
+
+
+def test_a_message_that_cannot_be_read_costs_the_book_that_it_names_alone(spot: Any) -> None:
+    other = EXAMPLE.replace(b"BTC/USD", b"ETH/USD")
+    spot.say(EXAMPLE, other, other.replace(b"45285.2", b"null"))
+
+    assert only(spot.of(QualityEvent, kind="BOOK_RESET")).symbol == "ETH/USD"
+    assert [(each.command, each.venue_symbol) for each in spot.commands] == [("resnapshot", "ETH/USD")]
+
+
 def test_a_level_that_falls_out_of_the_depth_is_published_as_removed(spot: Any) -> None:
     """Eleven bids in a depth of ten: the venue says nothing of the last one."""
     update = EXAMPLE.split(b'"bids":[')[0].replace(b"snapshot", b"update")
@@ -190,6 +207,26 @@ def test_a_candle_whose_interval_is_over_is_closed(spot: Any) -> None:
     assert only(spot.of(Candle)).is_closed
 
 
+@pytest.mark.parametrize("market", ["spot", "spot_v1"])
+def test_a_candle_that_a_later_one_follows_is_compared_with_our_bar(new_run: Any, market: str) -> None:
+    """Trades alone make Kraken tell of a candle, so that none is told once it has ended."""
+    run = new_run(market, "KRAKEN")
+    handed_on: list[Any] = []
+    run.feed.recv_time_us = 1_795_168_860_000_000
+    (first,) = said(market, "ohlc")
+    run.say(first)
+    (state,) = run.pipeline.states()
+    state.timed.on_added_candle = handed_on.append
+    if market == "spot":
+        run.say(first | {"data": [first["data"][0] | {"interval_begin": "2026-11-20T10:01:00.000000000Z"}]})
+    else:
+        row = [str(float(each) + 60) for each in first[1][:2]]
+        run.say([first[0], [*row, *first[1][2:]], *first[2:]])
+
+    assert [each.is_closed for each in run.of(Candle)] == [False, False]
+    assert [each.open_time_us for each in handed_on if each.is_closed] == [run.of(Candle)[0].open_time_us]
+
+
 @pytest.mark.parametrize("name", ["status", "refused"])
 def test_what_spot_says_about_itself_is_a_notice(spot: Any, name: str) -> None:
     spot.say(*said("spot", name))
@@ -201,6 +238,7 @@ def test_what_spot_says_about_itself_is_a_notice(spot: Any, name: str) -> None:
     ("market", "message"),
     [
         ("spot", {"channel": "heartbeat"}),
+        ("spot", {"channel": "instrument", "type": "snapshot", "data": {"assets": [], "pairs": []}}),
         ("spot", {"method": "pong", "req_id": 5, "time_in": "2026-11-20T10:00:00Z"}),
         ("spot", {"channel": "status", "type": "update", "data": [{"system": "online", "version": "2.0.9"}]}),
         ("spot_v1", {"event": "heartbeat"}),

@@ -199,11 +199,15 @@ class DerivativeItem(Item, frozen=True, gc=False, tag=True):
     """One fact about a contract: funding rate (`next_time_us` = when it is due), mark or index price, open interest.
 
     `value` of OPEN_INTEREST is in the venue's unit, as sizes are.
+
+    Args:
+        is_optional: the venue may list no such symbol; then it is of nobody.
     """
 
     kind: DerivativeKind
     value: float
     next_time_us: int = 0
+    is_optional: bool = False
 
 
 class Liquidation(Item, frozen=True, gc=False):

@@ -30,6 +30,9 @@ KnownInstant = Annotated[int, msgspec.Meta(gt=0, lt=LAST_MS * 1000)]
 Millis = Annotated[int, msgspec.Meta(ge=0, lt=LAST_MS)]
 """ms since the UTC epoch alone; 0 = the venue tells none."""
 
+Name = Annotated[str, msgspec.Meta(min_length=1)]
+"""An id that is no number: by what trades are told apart."""
+
 LEAST_AMOUNT: Final = 1e-30
 MOST_AMOUNT: Final = 1e30
 """Prices and sizes lie between, or are 0: products and quotients of three of them are still finite."""
@@ -192,6 +195,11 @@ def trades_of_time(symbol: str, trades: list[Trade], asked: tuple[int, int], *, 
 def notice(payload: bytes | msgspec.Raw) -> Notice:
     """Pass on what a venue says of its service, or of a request, as it stands, cut to `NOTICE_CHARS`."""
     return Notice(bytes(payload).decode(errors="replace")[:NOTICE_CHARS])
+
+
+def left_out(book: str) -> Notice:
+    """Say that a book is not used, since its connection brings a deeper one of the same symbol."""
+    return Notice(f"{book[:80]} is left out: a deeper book of the same symbol is kept")
 
 
 def time_us(instant: int) -> int:

@@ -8,6 +8,7 @@ Source: https://bybit-exchange.github.io/docs/v5/websocket/public/all-liquidatio
 """
 
 from collections.abc import Callable
+from functools import lru_cache
 from typing import Final
 
 import msgspec
@@ -34,6 +35,7 @@ from processors.wire import (
     MALFORMED,
     amount,
     asked,
+    left_out,
     levels,
     maybe,
     notice,
@@ -77,6 +79,8 @@ INTERVALS: Final = {
     "1": "1m", "3": "3m", "5": "5m", "15": "15m", "30": "30m", "60": "1h", "120": "2h", "240": "4h", "360": "6h",
     "720": "12h", "D": "1d", "W": "1w", "M": "1M",
 }  # fmt: skip
+TYPES: Final = frozenset({"snapshot", "delta"})
+MOST_DEPTH_DIGITS: Final = 6
 RETIRED: Final = (
     "trade",
     "instrument_info",
@@ -180,16 +184,27 @@ def _trades(_market: str, envelope: wire.Envelope, _memory: Memory, unknown: Unk
 
 def _book(_market: str, envelope: wire.Envelope, memory: Memory, unknown: Unknown) -> Items:
     data = wire.BOOK.decode(envelope.data, unknown)
-    if envelope.type not in {"snapshot", "delta"}:
+    if envelope.type not in TYPES:
         raise FrameError(f"orderbook: type {envelope.type[:40]!r} is not known")
     is_snapshot = envelope.type == "snapshot" or data.update_id == 1
     instant = time_us(envelope.cts or envelope.ts)
-    bids, asks = levels(data.bids), levels(data.asks)
-    if envelope.topic.startswith("orderbook.1."):
+    depth, bids, asks = _depth(envelope.topic), levels(data.bids), levels(data.asks)
+    if depth == 1:
         return _quote(data, instant, (bids, asks), memory, is_snapshot=is_snapshot)
+    if not memory.keeps_book(data.symbol, depth, instant, is_whole=is_snapshot):
+        return [left_out(envelope.topic)] if is_snapshot else []
     if is_snapshot:
         return [BookSnapshot(data.symbol, instant, data.update_id, *bids, *asks, is_in_stream=True)]
     return [BookDelta(data.symbol, instant, data.update_id, data.update_id, 0, *bids, *asks)]
+
+
+@lru_cache(maxsize=65536)
+def _depth(topic: str) -> int:
+    """Tell of how many levels the book of a topic is: 200 of `orderbook.200.BTCUSDT`."""
+    level, _, symbol = topic.removeprefix("orderbook.").partition(".")
+    if not (symbol and level.isascii() and level.isdigit()) or len(level) > MOST_DEPTH_DIGITS:
+        raise FrameError(f"topic {topic[:80]!r} is not known")
+    return int(level)
 
 
 def _quote(
@@ -222,9 +237,11 @@ def _quote(
     return [Quote(data.symbol, instant, data.sequence or instant, *best)]
 
 
-def _ticker(market: str, envelope: wire.Envelope, _memory: Memory, unknown: Unknown) -> Items:
+def _ticker(market: str, envelope: wire.Envelope, memory: Memory, unknown: Unknown) -> Items:
     data = wire.TICKER.decode(envelope.data, unknown)
     instant = time_us(envelope.ts)
+    if envelope.type not in TYPES:
+        raise FrameError(f"tickers: type {envelope.type[:40]!r} is not known")
     is_whole = envelope.type == "snapshot"
     volume, turnover = _told(data.volume24h), _told(data.turnover24h)
     is_inverse = market == "inverse"
@@ -251,10 +268,19 @@ def _ticker(market: str, envelope: wire.Envelope, _memory: Memory, unknown: Unkn
         ("MARK_PRICE", data.mark_price), ("INDEX_PRICE", data.index_price), ("OPEN_INTEREST", data.open_interest),
     )  # fmt: skip
     items += [DerivativeItem(data.symbol, instant, kind, amount(text)) for kind, text in facts if text]
+    next_us = _next_funding_us(data, memory)
     if data.funding_rate:
-        next_us = time_us(number(data.next_funding_time)) if data.next_funding_time else 0
         items.append(DerivativeItem(data.symbol, instant, "FUNDING_RATE", signed(data.funding_rate), next_us))
     return items
+
+
+def _next_funding_us(data: wire.TickerData, memory: Memory) -> int:
+    """Tell when the next funding is due, told now or before: it changes less often than its rate; 0 = never told."""
+    name = f"funding {data.symbol}"
+    if not data.next_funding_time:
+        return memory.counts.get(name, 0)
+    memory.counts[name] = next_us = time_us(number(data.next_funding_time))
+    return next_us
 
 
 def _told(text: str | msgspec.UnsetType) -> float | None:

@@ -5,7 +5,7 @@ from typing import Any, Final, Literal
 import msgspec
 from msgspec import UNSET, Raw, Struct, UnsetType, field
 
-from processors.wire import Id, Instant, KnownInstant, Rows, Wire
+from processors.wire import Id, Instant, KnownInstant, Name, Rows, Wire
 
 
 class Envelope(Struct, gc=False):
@@ -36,7 +36,7 @@ class TradeData(Struct, gc=False, kw_only=True, forbid_unknown_fields=True):
     size: str = field(name="v")
     price: str = field(name="p")
     tick_direction: Any = field(name="L", default=None)
-    trade_id: str = field(name="i")
+    trade_id: Name = field(name="i")
     is_block_trade: bool = field(name="BT", default=False)
     is_rpi: Any = field(name="RPI", default=None)
     sequence: Any = field(name="seq", default=None)
@@ -112,7 +112,7 @@ class CandleData(Struct, gc=False, kw_only=True, forbid_unknown_fields=True):
 class PastTradeData(Struct, gc=False, kw_only=True, forbid_unknown_fields=True):
     """A row of REST `recent-trade`."""
 
-    trade_id: str = field(name="execId")
+    trade_id: Name = field(name="execId")
     symbol: str
     price: str
     size: str

@@ -34,8 +34,10 @@ from processors.venues import okx_wire as wire
 from processors.wire import (
     MALFORMED,
     NO_ID,
+    NO_LEVELS,
     amount,
     asked,
+    left_out,
     maybe,
     notice,
     number,
@@ -44,7 +46,6 @@ from processors.wire import (
     signed,
     time_us,
     unknown_answer,
-    wide_levels,
 )
 from schemas.records import Frame, Instrument, Side
 from schemas.venues.okx import is_inverse
@@ -83,8 +84,9 @@ FACTS: Final[dict[str, Facts]] = {
 }
 SIDES: Final[dict[str, Side]] = {"buy": "BUY", "sell": "SELL"}
 RETIRED: Final = b'{"table":"'
-BOOKS: Final = frozenset({"books", "books-l2-tbt", "books50-l2-tbt"})
+BOOKS: Final = {"books50-l2-tbt": 50, "books": 400, "books-l2-tbt": 401}  # how deep; of equal ones the faster
 BESTS: Final = frozenset({"bbo-tbt", "books5"})
+CONFIRMED: Final[tuple[list[str], ...]] = (["0"], ["1"], [])  # none until 2022
 HOUR_INTERVALS: Final = {"H": "h", "D": "d", "W": "w"}
 
 Items = list[AnyItem]
@@ -192,10 +194,12 @@ def _fills(_market: str, _envelope: wire.Envelope, row: msgspec.Raw, _memory: Me
 
 def _book(_market: str, envelope: wire.Envelope, row: msgspec.Raw, memory: Memory, unknown: Unknown) -> Items:
     data = wire.BOOK.decode(row, unknown)
-    symbol, instant = envelope.arg.inst_id, _time_us(data.time)
-    bids, asks = wide_levels(data.bids), wide_levels(data.asks)
+    symbol, instant, is_whole = envelope.arg.inst_id, _time_us(data.time), envelope.action == "snapshot"
+    bids, asks = _levels(data.bids), _levels(data.asks)
+    if not memory.keeps_book(symbol, BOOKS[envelope.arg.channel], instant, is_whole=is_whole):
+        return [left_out(f"{envelope.arg.channel} {symbol}")] if is_whole else []
     texts, checksum = (_texts(data), data.checksum) if data.checksum else (None, None)
-    if envelope.action == "snapshot":
+    if is_whole:
         sequence = memory.count(symbol, 1) if data.seq_id is None else _id(data.seq_id)
         return [
             BookSnapshot(
@@ -217,7 +221,7 @@ def _book(_market: str, envelope: wire.Envelope, row: msgspec.Raw, memory: Memor
 def _best(_market: str, envelope: wire.Envelope, row: msgspec.Raw, _memory: Memory, unknown: Unknown) -> Items:
     data = wire.BOOK.decode(row, unknown)
     instant = _time_us(data.time)
-    (bids, bid_sizes), (asks, ask_sizes) = wide_levels(data.bids), wide_levels(data.asks)
+    (bids, bid_sizes), (asks, ask_sizes) = _levels(data.bids), _levels(data.asks)
     best = [each[0] if each else 0.0 for each in (bids, bid_sizes, asks, ask_sizes)]
     return [Quote(envelope.arg.inst_id, instant, instant, *best)]
 
@@ -254,6 +258,8 @@ def _candle(_market: str, envelope: wire.Envelope, row: msgspec.Raw, _memory: Me
     if len(texts) not in {7, 9}:
         raise FrameError(f"candle: {len(texts)} fields, not 7 or 9")
     symbol, open_time_us = envelope.arg.inst_id, _time_us(texts[0])
+    if not open_time_us or texts[8:] not in CONFIRMED:
+        raise FrameError(f"candle: it opened at {texts[0]}, and is over: {texts[8:]}")
     volume, other = amount(texts[5]), amount(texts[6])
     is_spot = symbol.count("-") == 1
     quote_volume = amount(texts[7]) if len(texts) > 7 else other if is_spot else None
@@ -271,7 +277,7 @@ def _candle(_market: str, envelope: wire.Envelope, row: msgspec.Raw, _memory: Me
             volume=volume,
             base_volume=other if is_inverse(symbol) else None,
             quote_volume=quote_volume,
-            is_closed=len(texts) > 8 and texts[8] == "1",
+            is_closed=texts[8:] == ["1"],
         )
     ]
 
@@ -299,11 +305,15 @@ def _mark_price(_market: str, _envelope: wire.Envelope, row: msgspec.Raw, _memor
 
 
 def _index(market: str, _envelope: wire.Envelope, row: msgspec.Raw, _memory: Memory, unknown: Unknown) -> Items:
-    """Give the price of an index to the swap that is named after it."""
+    """Give the price of an index to the swaps that are named after it, whatever their margin."""
     data = wire.INDEX.decode(row, unknown)
     if market != "swap":
         return []
-    return [DerivativeItem(f"{data.inst_id}-SWAP", _time_us(data.time), "INDEX_PRICE", positive(data.index_price))]
+    instant, price = _time_us(data.time), positive(data.index_price)
+    items: Items = [DerivativeItem(f"{data.inst_id}-SWAP", instant, "INDEX_PRICE", price)]
+    if data.inst_id.endswith("-USD"):
+        items.append(DerivativeItem(f"{data.inst_id}_UM-SWAP", instant, "INDEX_PRICE", price, is_optional=True))
+    return items
 
 
 def _liquidations(market: str, _envelope: wire.Envelope, row: msgspec.Raw, _memory: Memory, unknown: Unknown) -> Items:
@@ -326,9 +336,19 @@ def _interval(channel: str) -> str:
     return text[:-1] + HOUR_INTERVALS.get(text[-1], text[-1])
 
 
+def _levels(body: msgspec.Raw) -> tuple[list[float], list[float]]:
+    if body == NO_LEVELS:
+        return [], []
+    try:
+        rows = wire.LEVELS.decode(body)
+    except MALFORMED as error:
+        raise FrameError(f"book levels: {error}") from error
+    return [row.price for row in rows], [row.size for row in rows]
+
+
 def _texts(data: wire.BookData) -> Texts:
     try:
-        bids, asks = wire.LEVELS.decode(data.bids), wire.LEVELS.decode(data.asks)
+        bids, asks = wire.LEVEL_TEXTS.decode(data.bids), wire.LEVEL_TEXTS.decode(data.asks)
     except MALFORMED as error:
         raise FrameError(f"book levels: {error}") from error
     return Texts([row[0] for row in bids], [row[1] for row in bids], [row[0] for row in asks], [row[1] for row in asks])

@@ -5,7 +5,7 @@ from typing import Any, Final, Literal
 import msgspec
 from msgspec import Raw, Struct, field
 
-from processors.wire import Rows, Wire
+from processors.wire import Price, Rows, Size, Wire
 
 
 class Argument(Struct, gc=False, rename="camel"):
@@ -51,6 +51,15 @@ class TradeData(Struct, gc=False, kw_only=True, forbid_unknown_fields=True, rena
     count: Any = None
     source: Any = None
     seq_id: Any = None
+
+
+class Level(Struct, array_like=True, gc=False):
+    """A level of a book: one that lacks an element is none, since its size may stand at the place of the price."""
+
+    price: Price
+    size: Size
+    liquidated: Any
+    orders: Any
 
 
 class BookData(Struct, gc=False, kw_only=True, forbid_unknown_fields=True, rename="camel"):
@@ -166,7 +175,8 @@ class LiquidationDetail(Struct, gc=False, kw_only=True, forbid_unknown_fields=Tr
 ENVELOPE: Final = msgspec.json.Decoder(Envelope)
 ANSWER: Final = msgspec.json.Decoder(Answer)
 CANDLE: Final = msgspec.json.Decoder(list[str])
-LEVELS: Final = msgspec.json.Decoder(list[list[str]])
+LEVELS: Final = msgspec.json.Decoder(list[Level], strict=False)
+LEVEL_TEXTS: Final = msgspec.json.Decoder(list[list[str]])
 TRADE: Final = Wire(TradeData, "trades")
 PAST_ANSWER: Final = Wire(PastAnswer, "history-trades")
 PAST_TRADES: Final = Rows(TradeData, "history-trades")

@@ -29,7 +29,6 @@ from producers.wire import (
     one_page,
     same_url,
 )
-from schemas.venues.okx import margin_of
 
 NAME: Final = "OKX"
 MARKETS: Final[tuple[str, ...]] = ("spot", "swap", "futures", "option")
@@ -97,23 +96,23 @@ def full_channel(market: str, channel: str) -> str | None:
 def stream_name(venue_symbol: str, full_channel: str) -> str:
     """Name the stream of a symbol: channel and what it is of.
 
-    An index is told of the contract named after it alone, and funding of those that never expire.
+    An index is told of the swaps named after it, whatever their margin, and funding of those that never expire.
 
     >>> stream_name("BTC-USDT-SWAP", "depth"), stream_name("BTC-USDT-SWAP", "index")
     ('books:BTC-USDT-SWAP', 'index-tickers:BTC-USDT')
     >>> stream_name("BTC-USDT-SWAP", "liquidation@SWAP"), stream_name("BTC-USDT", "candle_1h")
     ('liquidation-orders:SWAP', 'candle1H:BTC-USDT')
     >>> stream_name("BTC-USD_UM-SWAP", "index"), stream_name("BTC-USD-261225", "funding")
-    ('', '')
+    ('index-tickers:BTC-USD', '')
     """
     kind = kind_of(full_channel)
     if kind == "liquidation":
         return f"liquidation-orders:{full_channel.removeprefix('liquidation@')}"
     if kind == "candle":
         return f"candle{INTERVALS[full_channel.removeprefix('candle_')]}:{venue_symbol}"
-    if (kind == "index" and margin_of(venue_symbol)) or (kind == "funding" and DATED.fullmatch(venue_symbol)):
+    if kind == "funding" and DATED.fullmatch(venue_symbol):
         return ""
-    of = "-".join(venue_symbol.split("-")[:2]) if kind == "index" else venue_symbol
+    of = "-".join(venue_symbol.split("-")[:2]).partition("_")[0] if kind == "index" else venue_symbol
     return f"{OWN_NAMES[full_channel]}:{of}"
 
 

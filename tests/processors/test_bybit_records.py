@@ -250,3 +250,65 @@ def test_a_protocol_that_was_retired_is_named_in_the_dead_letter(new_run: Any, m
     run.say(message)
 
     assert "before v5" in only(run.of(DeadLetter), "reason")[0]
+
+
+def book(depth: int, kind: str, update_id: int, ask: str, ms: int = 0) -> Any:
+    """A message of a book of so many levels, each of which is numbered by itself."""
+    data = {"s": "BTCUSDT", "b": [["60000", "1"]], "a": [[ask, "2"]], "u": update_id, "seq": update_id}
+    times = {"ts": 1_795_910_400_200 + ms, "cts": 1_795_910_400_200 + ms}
+    return {"topic": f"orderbook.{depth}.BTCUSDT", "type": kind, "data": data} | times
+
+
+def test_of_several_depths_on_one_connection_the_deepest_is_the_book(new_run: Any) -> None:
+    run = new_run("linear", "BYBIT")
+    run.feed.recv_time_us = NOW_US
+    run.say(book(50, "snapshot", 900, "60001"), book(500, "snapshot", 70, "60001"), book(50, "snapshot", 901, "60001"))
+    for step in range(1, 4):
+        run.say(book(50, "delta", 901 + step, "60002"), book(500, "delta", 70 + step, f"6000{step}"))
+
+    assert [each.sequence for each in run.of(Depth, is_snapshot=False)] == [71, 72, 73]
+    assert [each.sequence for each in run.of(Depth, is_snapshot=True)] == [900, 70]
+    assert not run.of(QualityEvent, kind="GAP")
+    assert only(run.of(QualityEvent, kind="VENUE_NOTICE"), "detail") == (
+        "orderbook.50.BTCUSDT is left out: a deeper book of the same symbol is kept",
+    )
+    assert not run.commands
+
+
+def test_a_shallower_book_takes_over_from_one_that_comes_no_more(new_run: Any) -> None:
+    run = new_run("linear", "BYBIT")
+    run.feed.recv_time_us = NOW_US
+    run.say(book(500, "snapshot", 70, "60001"), book(50, "snapshot", 900, "60002", 9_999))
+    run.say(book(50, "snapshot", 905, "60003", 10_000), book(50, "delta", 906, "60003", 10_100))
+
+    assert [each.sequence for each in run.of(Depth)] == [70, 905, 906]
+
+
+@pytest.mark.parametrize("topic", ["orderbook.rpi.BTCUSDT", "orderbook.BTCUSDT", "orderbook.1234567.BTCUSDT"])
+def test_a_book_of_no_depth_is_a_dead_letter(new_run: Any, topic: str) -> None:
+    run = new_run("linear", "BYBIT")
+    run.say(book(50, "snapshot", 1, "60001") | {"topic": topic})
+
+    assert only(run.of(DeadLetter), "reason") == (f"topic {topic!r} is not known",)
+
+
+def test_a_change_of_funding_is_due_when_it_was_told_before(say: Any) -> None:
+    run = say("linear", "ticker")
+    change = MESSAGES["linear"]["ticker change"]
+    run.say(change | {"data": {"symbol": "BTCUSDT", "fundingRate": "0.0002"}})
+
+    assert [(each.value, each.next_time_us) for each in run.of(Derivative, kind="FUNDING_RATE")] == [
+        (-0.0001, 1_795_939_200_000_000),
+        (0.0002, 1_795_939_200_000_000),
+    ]
+
+
+@pytest.mark.parametrize(("name", "changes"), [("ticker", {"type": ""}), ("trade", {"data": [{"i": ""}]})])
+def test_what_lacks_by_what_it_is_told_apart_is_refused(new_run: Any, name: str, changes: Any) -> None:
+    run = new_run("linear", "BYBIT")
+    message = MESSAGES["linear"][name] | changes
+    if "data" in changes:
+        message["data"] = [MESSAGES["linear"][name]["data"][0] | changes["data"][0]]
+    run.say(message)
+
+    assert [type(each) for each in run.records if not isinstance(each, QualityEvent)] == [DeadLetter]

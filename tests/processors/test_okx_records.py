@@ -1,5 +1,6 @@
 """OKX: one documented message a channel, and the record it gives, computed by hand."""
 
+import copy
 import json
 from typing import Any
 
@@ -259,3 +260,80 @@ def test_answers_of_rest_that_are_none_are_told(new_run: Any) -> None:
 
     assert len(run.of(QualityEvent, kind="VENUE_NOTICE")) == 1
     assert len(run.of(DeadLetter)) == 2
+
+
+def book(channel: str, action: str, sequence: int, previous: int) -> Any:
+    level = [["60001", str(sequence), "0", "1"]]
+    row = {"asks": level, "bids": [], "ts": "1795910400144", "seqId": sequence, "prevSeqId": previous}
+    return {"arg": {"channel": channel, "instId": "BTC-USDT"}, "action": action, "data": [row]}
+
+
+def test_of_several_depths_on_one_connection_the_deepest_is_the_book(new_run: Any) -> None:
+    run = new_run("spot", "OKX")
+    run.feed.recv_time_us = NOW_US
+    run.say(book("books50-l2-tbt", "snapshot", 10, -1), book("books", "snapshot", 12, -1))
+    run.say(book("books50-l2-tbt", "update", 14, 10), book("books", "update", 20, 12))
+    run.say(book("books50-l2-tbt", "update", 16, 14), book("books", "update", 22, 20))
+
+    assert [each.sequence for each in run.of(Depth)] == [10, 12, 20, 22]
+    assert gaps(run) == []
+    assert not run.commands
+
+
+def test_an_index_is_that_of_a_swap_with_another_margin_where_there_is_one(new_run: Any) -> None:
+    run = new_run("swap", "OKX")
+    run.feed.recv_time_us = NOW_US
+    row = {"instId": "BTC-USD", "idxPx": "60002", "ts": "1795910400144"}
+    index = {"arg": {"channel": "index-tickers", "instId": "BTC-USD"}, "data": [row]}
+    trade = MESSAGES["swap"]["trade"]["data"][0] | {"instId": "BTC-USD_UM-SWAP"}
+    run.say(index, {"arg": {"channel": "trades-all", "instId": "BTC-USD_UM-SWAP"}, "data": [trade]})
+    run.say({**index, "data": [row | {"ts": "1795910400145"}]})
+
+    assert [each.symbol for each in run.of(Derivative)] == ["BTC/USD:PERP", "BTC/USD:PERP", "BTC/USD:PERP:UM"]
+    assert not run.of(DeadLetter)
+
+
+def test_a_symbol_that_no_list_names_costs_the_others_of_its_message_nothing(new_run: Any) -> None:
+    run = new_run("swap", "OKX", assume_instruments=False)
+    run.feed.recv_time_us = NOW_US
+    listed = {"instId": "BTC-USDT-SWAP", "instType": "SWAP", "uly": "BTC-USDT", "ctVal": "0.01", "ctType": "linear"}
+    run.take(run.feed.frame(json.dumps({"code": "0", "data": [listed]}).encode(), "INSTRUMENTS"))
+    message = MESSAGES["swap"]["liquidation"]
+    other = message["data"][0] | {"instId": "NEW-USDT-SWAP"}
+    run.say(message | {"data": [other, *message["data"]]})
+
+    assert only(run.of(Derivative), "symbol") == ("BTC/USDT:PERP",)
+    assert only(run.of(QualityEvent, kind="UNKNOWN_SYMBOL"), "detail") == ("NEW-USDT-SWAP",)
+    assert len(run.of(DeadLetter)) == 1
+    assert (run.pipeline.tally.in_a_row, run.pipeline.tally.bad) == (0, 0)
+
+    run.say(message | {"data": [other]})
+    assert (run.pipeline.tally.in_a_row, run.pipeline.tally.bad) == (1, 1)
+
+
+@pytest.mark.parametrize("name", ["quote", "book", "change"])
+@pytest.mark.parametrize("missing", range(4))
+def test_a_level_that_lacks_an_element_is_refused_since_its_size_may_stand_for_its_price(
+    new_run: Any, name: str, missing: int
+) -> None:
+    run = new_run("spot", "OKX")
+    message = copy.deepcopy(MESSAGES["spot"][name])
+    del message["data"][0]["bids"][0][missing]
+    run.say(message)
+
+    assert len(run.of(DeadLetter)) == 1
+    assert not run.of(Depth)
+    assert not run.of(Tick)
+
+
+@pytest.mark.parametrize(("at", "value"), [(0, "0"), (8, "true")])
+def test_a_candle_of_no_time_or_of_which_is_not_known_whether_it_is_over_is_refused(
+    new_run: Any, at: int, value: str
+) -> None:
+    run = new_run("spot", "OKX")
+    message = copy.deepcopy(MESSAGES["spot"]["candle"])
+    message["data"][0][at] = value
+    run.say(message)
+
+    assert len(run.of(DeadLetter)) == 1
+    assert not run.of(Candle)

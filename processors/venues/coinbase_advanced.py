@@ -51,7 +51,7 @@ def parse_advanced(payload: bytes, memory: Memory) -> Items:
     envelope = wire.ENVELOPE.decode(payload, unknown)
     if envelope.type == "error":
         return [Notice(envelope.message[:NOTICE_CHARS])]
-    if envelope.sequence_num is None:
+    if envelope.sequence_num is None or not envelope.events:
         raise FrameError("neither a channel's message nor an error")
     try:
         items = _items(envelope, unknown)
@@ -154,9 +154,9 @@ def _ticker(data: wire.AdvancedTicker, sent_us: int) -> Items:
         high=maybe(data.high),
         low=maybe(data.low),
         volume=amount(data.volume),
-        bid=maybe(data.best_bid),
+        bid=maybe(data.best_bid or ""),
         bid_size=maybe(data.best_bid_quantity),
-        ask=maybe(data.best_ask),
+        ask=maybe(data.best_ask or ""),
         ask_size=maybe(data.best_ask_quantity),
         is_stamped=True,
     )
@@ -171,6 +171,8 @@ def _candles(events: msgspec.Raw, sent_us: int, unknown: Unknown) -> Items:
 
 def _candle(data: wire.CandleData, sent_us: int) -> CandleItem:
     open_us = seconds_us(data.start)
+    if not open_us:
+        raise FrameError("candles: one that began at no time")
     return CandleItem(
         data.product_id,
         sent_us,

@@ -7,7 +7,9 @@ from processors.items import AnyItem, Quote, UnknownField
 from processors.wire import amount, checked_levels, iso_us, maybe
 from schemas.records import Side
 
-AGGRESSORS: Final[dict[str, Side]] = {"buy": "SELL", "sell": "BUY", "BUY": "SELL", "SELL": "BUY"}
+AGGRESSORS: Final[dict[str, Side]] = {
+    "buy": "SELL", "sell": "BUY", "BUY": "SELL", "SELL": "BUY", "UNKNOWN_ORDER_SIDE": "UNKNOWN",
+}  # fmt: skip
 """By the maker's side, which is what both feeds send."""
 NO_TIMES: Final = ("0001-", "1970-01-01T00:00:00")
 """What times begin with where there is none: in a few updates of 2020, and in snapshots of Advanced Trade."""
@@ -17,10 +19,10 @@ Unknown = list[UnknownField]
 Sides = tuple[list[float], list[float], list[float], list[float]]
 
 
-def quotes(place: tuple[str, int, int], best: tuple[str, str, str, str]) -> Items:
-    """Make a quote of best prices and sizes, "" = not told; none of a ticker that tells no prices."""
+def quotes(place: tuple[str, int, int], best: tuple[str | None, str, str | None, str]) -> Items:
+    """Make a quote of best prices ("" = that side is empty) and sizes ("" = not told); none where one is not told."""
     bid, bid_size, ask, ask_size = best
-    if not (bid or ask):
+    if bid is None or ask is None or not (bid or ask):
         return []
     return [Quote(*place, amount(bid or "0"), maybe(bid_size), amount(ask or "0"), maybe(ask_size))]
 

@@ -109,9 +109,9 @@ def _ticker(payload: bytes, unknown: Unknown) -> Items:
             high=maybe(data.high_24h),
             low=maybe(data.low_24h),
             volume=amount(data.volume_24h),
-            bid=maybe(data.best_bid),
+            bid=maybe(data.best_bid or ""),
             bid_size=maybe(data.best_bid_size),
-            ask=maybe(data.best_ask),
+            ask=maybe(data.best_ask or ""),
             ask_size=maybe(data.best_ask_size),
         )
         items.append(ticker)

@@ -5,9 +5,9 @@ from typing import Annotated, Any, Final, Literal
 import msgspec
 from msgspec import Raw, Struct, field
 
-from processors.wire import Id, Rows, Wire
+from processors.wire import Id, Name, Rows, Wire
 
-MakerSide = Literal["buy", "sell", "BUY", "SELL"]
+MakerSide = Literal["buy", "sell", "BUY", "SELL", "UNKNOWN_ORDER_SIDE"]
 SequenceNumber = Annotated[int, msgspec.Meta(ge=0, le=2**62)]
 
 
@@ -46,9 +46,9 @@ class ExchangeTicker(Struct, gc=False, kw_only=True, forbid_unknown_fields=True)
     volume_24h: str = ""
     low_24h: str = ""
     high_24h: str = ""
-    best_bid: str = ""
+    best_bid: str | None = None
     best_bid_size: str = ""
-    best_ask: str = ""
+    best_ask: str | None = None
     best_ask_size: str = ""
     last_size: str = ""
     volume_30d: Any = None
@@ -81,7 +81,7 @@ class Envelope(Struct, gc=False, kw_only=True, forbid_unknown_fields=True):
     channel: str = ""
     sequence_num: SequenceNumber | None = None
     timestamp: str = ""
-    events: Raw = Raw(b"[]")
+    events: Raw = Raw(b"")
     type: str = ""
     message: str = ""
     client_id: Any = None
@@ -114,7 +114,7 @@ class TradesEvent(Struct, gc=False, kw_only=True, forbid_unknown_fields=True):
 class AdvancedTrade(Struct, gc=False, kw_only=True, forbid_unknown_fields=True):
     """A trade; ids of derivatives need not be numbers."""
 
-    trade_id: str
+    trade_id: Name
     product_id: str
     price: str
     size: str
@@ -137,9 +137,9 @@ class AdvancedTicker(Struct, gc=False, kw_only=True, forbid_unknown_fields=True)
     volume: str = field(name="volume_24_h")
     low: str = field(name="low_24_h", default="")
     high: str = field(name="high_24_h", default="")
-    best_bid: str = ""
+    best_bid: str | None = None
     best_bid_quantity: str = ""
-    best_ask: str = ""
+    best_ask: str | None = None
     best_ask_quantity: str = ""
     type: Any = None
     low_52_w: Any = None

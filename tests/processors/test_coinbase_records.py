@@ -340,3 +340,35 @@ def test_answers_to_other_requests_are_dead_letters(new_run: Any) -> None:
         run = new_run(market, "COINBASE")
         run.take(run.feed.frame(b"[]", "HTTP", request=f"https://host{path}"))
         assert len(run.of(DeadLetter)) == 1
+
+
+def test_a_trade_whose_side_the_venue_does_not_know_is_a_trade(new_run: Any) -> None:
+    run = new_run("advanced", "COINBASE")
+    message = numbered("trades", 0)
+    message["events"][0]["trades"][0]["side"] = "UNKNOWN_ORDER_SIDE"
+    run.say(message)
+
+    assert "UNKNOWN" in [each.side for each in run.of(Tick)]
+    assert not run.of(DeadLetter)
+
+
+@pytest.mark.parametrize("missing", ["best_bid", "best_ask"])
+@pytest.mark.parametrize("market", ["exchange", "advanced"])
+def test_a_price_that_is_not_told_empties_no_side(new_run: Any, market: str, missing: str) -> None:
+    run = new_run(market, "COINBASE")
+    message = copy.deepcopy(MESSAGES[market]["ticker"])
+    del (message if market == "exchange" else message["events"][0]["tickers"][0])[missing]
+    run.say(message)
+
+    assert not run.of(Tick)
+    assert len(run.of(Ticker)) == 1
+
+
+def test_a_message_of_a_channel_without_events_is_refused_and_missed(new_run: Any) -> None:
+    run = new_run("advanced", "COINBASE")
+    message = numbered("change", 1)
+    del message["events"]
+    run.say(numbered("book", 0), message, numbered("change", 2))
+
+    assert len(run.of(DeadLetter)) == 1
+    assert only(run.of(QualityEvent, kind="GAP"), "from_sequence", "to_sequence") == (1, 1)

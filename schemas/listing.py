@@ -17,6 +17,7 @@ MOST_SIZE: Final = 1e15
 FIRST_MS: Final = 946_684_800_000  # 2000-01-01
 LAST_MS: Final = 4_102_444_800_000  # 2100-01-01
 ENTRY_CHARS: Final = 80
+EXPIRING: Final = frozenset({"FUTURE", "OPTION"})
 
 
 class Listing(NamedTuple):
@@ -91,9 +92,13 @@ def make_instrument(
 
     Raises:
         SymbolError: base or quote cannot stand in a symbol.
-        ValueError: the multiplier is no size.
+        ValueError: the multiplier is no size, or what tells a contract from others is missing.
     """
     venue, market, venue_symbol = place
+    if contract.kind in EXPIRING and not contract.expiry_time_us:
+        raise ValueError(f"a contract of the kind {contract.kind} that never expires")
+    if contract.kind == "OPTION" and not (contract.strike and contract.right):
+        raise ValueError("an option without strike or right")
     if not LEAST_SIZE <= contract.multiplier <= MOST_SIZE:
         raise ValueError(f"{contract.multiplier} is no contract size")
     return Instrument(

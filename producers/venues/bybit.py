@@ -190,7 +190,7 @@ def list_requests(market: str, symbols: Sequence[str], base: str | None) -> list
 
 
 class _Result(msgspec.Struct, frozen=True, rename="camel"):
-    next_page_cursor: str = ""
+    next_page_cursor: str | None = None
 
 
 class _Page(msgspec.Struct, frozen=True, rename="camel"):

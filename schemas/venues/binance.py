@@ -19,7 +19,7 @@ VENUE: Final = "BINANCE"
 MARKETS: Final[tuple[str, ...]] = ("spot", "usdm", "coinm")
 LIST_PATHS: Final[tuple[str, ...]] = ("/exchangeInfo",)
 SPOT_QUOTES: Final = (
-    "USDT", "USDC", "FDUSD", "TUSD", "BUSD", "USD1", "USDP", "USDS", "USD", "DAI", "PAX", "UST", "VAI",
+    "USDT", "USDC", "FDUSD", "TUSD", "BUSD", "RLUSD", "USD1", "USDP", "USDS", "USD", "U", "DAI", "PAX", "UST", "VAI",
     "BTC", "ETH", "BNB", "SOL", "XRP", "TRX", "DOGE", "DOT",
     "AEUR", "EURI", "EUR", "TRY", "GBP", "AUD", "BRL", "RUB", "UAH", "NGN", "ZAR", "JPY", "MXN", "PLN", "RON", "ARS",
     "COP", "CZK", "IDRT", "BIDR", "IDR", "BKRW", "BVND", "GYEN",
@@ -57,7 +57,7 @@ class _Entry(msgspec.Struct, rename="camel", frozen=True):
     contract_status: str = ""  # COIN-M
     contract_type: str = ""
     delivery_date: int = 0  # ms
-    contract_size: Annotated[float, msgspec.Meta(gt=0, le=MOST_SIZE)] = 1.0
+    contract_size: Annotated[float, msgspec.Meta(gt=0, le=MOST_SIZE)] | None = None  # COIN-M
     underlying_type: str = ""
     filters: list[_Filter] = []
 
@@ -142,6 +142,8 @@ def _expiry_time_us(name: str, day: str) -> int:
 def _instrument(market: str, entry: _Entry, event_time_us: int) -> Instrument:
     kind = _kind(market, entry)
     expiry_time_us = entry.delivery_date * 1000 if kind == "FUTURE" else 0
+    if market == "coinm" and entry.contract_size is None:
+        raise ValueError(f"{entry.symbol}: it is not told what a contract is worth")
     if kind == "FUTURE" and not FIRST_MS <= entry.delivery_date < LAST_MS:
         raise ValueError(f"delivery date {entry.delivery_date} of {entry.symbol} is not in this century")
     return Instrument(
@@ -160,7 +162,7 @@ def _instrument(market: str, entry: _Entry, event_time_us: int) -> Instrument:
         expiry_time_us=expiry_time_us,
         tick_size=size(_filter(entry, "PRICE_FILTER").tick_size),
         lot_size=size(_filter(entry, "LOT_SIZE").step_size),
-        contract_multiplier=entry.contract_size if market == "coinm" else 1.0,
+        contract_multiplier=(market == "coinm" and entry.contract_size) or 1.0,
         is_inverse=market == "coinm",
         is_trading="TRADING" in {entry.status, entry.contract_status},
     )

@@ -19,7 +19,7 @@ from schemas.listing import (
     read_entries,
     size,
 )
-from schemas.records import Instrument
+from schemas.records import AssetClass, Instrument
 from schemas.symbology import SymbolError, split_pair
 
 VENUE: Final = "BYBIT"
@@ -30,6 +30,8 @@ QUOTES: Final = ("USDT", "USDC", "USDE", "USD1", "USDQ", "USDR", "DAI", "BRZ", "
 MONTHS: Final = dict(zip("FGHJKMNQUVXZ", range(1, 13), strict=True))
 DATED_USDC = re.compile(r"(?P<base>[A-Z0-9]+)(?P<quote>USDT)?-(?P<day>\d{1,2}[A-Z]{3}\d\d)")
 DATED_INVERSE = re.compile(r"(?P<base>[A-Z0-9]+)USD(?P<month>[FGHJKMNQUVXZ])(?P<year>\d\d)")
+
+CLASSES: Final[dict[str, AssetClass]] = {"stock": "EQUITY", "xstocks": "EQUITY", "commodity": "COMMODITY"}
 
 Name = Annotated[str, msgspec.Meta(min_length=1)]
 
@@ -48,6 +50,7 @@ class _Entry(msgspec.Struct, rename="camel", frozen=True):
     contract_type: str = ""
     status: str = ""
     delivery_time: str = ""
+    symbol_type: str = ""
     price_filter: _Filter = _Filter()
     lot_size_filter: _Filter = _Filter()
 
@@ -129,7 +132,9 @@ def _named_linear(name: str) -> Contract:
 def _instrument(market: str, entry: _Entry, event_time_us: int) -> Instrument:
     is_spot = market == "spot"
     is_dated = "Futures" in entry.contract_type
-    quote = entry.settle_coin if market == "linear" and entry.settle_coin else entry.quote_coin
+    if not (is_spot or (entry.settle_coin and (is_dated or "Perpetual" in entry.contract_type))):
+        raise ValueError(f"{entry.symbol}: a contract of type {entry.contract_type[:40]!r} in {entry.settle_coin!r}")
+    quote = entry.settle_coin if market == "linear" else entry.quote_coin
     contract = Contract(
         entry.base_coin,
         quote,
@@ -137,6 +142,7 @@ def _instrument(market: str, entry: _Entry, event_time_us: int) -> Instrument:
         ms_us(entry.delivery_time) if is_dated else 0,
         "" if is_spot else entry.settle_coin,
         is_inverse=market == "inverse",
+        asset_class=CLASSES.get(entry.symbol_type, "CRYPTO"),
     )
     return make_instrument(
         (VENUE, market, entry.symbol),

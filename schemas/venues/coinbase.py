@@ -146,5 +146,7 @@ def _contract(entry: _AdvancedProduct) -> Contract:
     base, worth = future.contract_root_unit, float(future.contract_size)
     if future.contract_expiry_type == "PERPETUAL":
         return Contract(base, quote, "PERPETUAL", settle=quote, multiplier=worth)
+    if not future.contract_code:
+        raise ValueError(f"{entry.product_id}: a future without a code")
     expiry_ms = int(datetime.fromisoformat(future.contract_expiry or "").timestamp()) * 1000
     return Contract(base, quote, "FUTURE", ms_us(expiry_ms), quote, multiplier=worth, suffix=future.contract_code)

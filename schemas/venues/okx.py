@@ -25,6 +25,7 @@ ASSUMED_WORTH: Final = {
 }  # fmt: skip
 """Of a contract, where no list tells; inverse ones of other coins are worth 10 USD, linear ones 1 of the coin."""
 ASSUMED_INVERSE_WORTH: Final = 10.0
+SORTS: Final = frozenset({"linear", "inverse"})
 OPTION_WORTH: Final = {"BTC": 0.01, "ETH": 0.1}
 NAME = re.compile(
     r"(?P<base>[A-Z0-9$]+)-(?P<quote>[A-Z0-9]+)(_(?P<margin>[A-Z_]+))?"
@@ -151,6 +152,8 @@ def _instrument(market: str, entry: _Entry, event_time_us: int) -> Instrument:
     base, _, quote = (entry.uly or family or f"{entry.base_ccy}-{entry.quote_ccy}").partition("-")
     if kind == "SPOT":
         base, quote = entry.base_ccy, entry.quote_ccy
+    elif not entry.ct_val or (not entry.ct_mult if kind == "OPTION" else entry.ct_type not in SORTS):
+        raise ValueError(f"{entry.inst_id}: it is not told what a contract is worth")
     contract = Contract(
         base,
         quote,
@@ -159,7 +162,7 @@ def _instrument(market: str, entry: _Entry, event_time_us: int) -> Instrument:
         entry.settle_ccy,
         entry.stk,
         entry.opt_type,
-        float(entry.ct_val or 1) * float(entry.ct_mult or 1) if kind != "SPOT" else 1.0,
+        float(entry.ct_val) * float(entry.ct_mult or 1) if kind != "SPOT" else 1.0,
         is_inverse=entry.ct_type == "inverse" and kind != "OPTION",
         suffix=margin_of(entry.inst_id),
     )

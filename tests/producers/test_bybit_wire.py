@@ -144,7 +144,7 @@ def test_spot_is_listed_in_one_page() -> None:
     (request,) = bybit.list_requests("spot", [], None)
 
     assert request.url == "https://api.bybit.com/v5/market/instruments-info?category=spot"
-    assert bybit.next_page(request, b'{"retCode":0,"result":{"category":"spot","list":[]}}') is None
+    assert bybit.next_page(request, b'{"retCode":0,"result":{"list":[],"nextPageCursor":null}}') is None
 
 
 @pytest.mark.parametrize("body", [b"<html>", b'{"retCode":10006,"retMsg":"Too many visits!","result":{}}', b"[]"])

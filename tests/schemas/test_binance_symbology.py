@@ -191,3 +191,10 @@ def test_recorded_list_is_read_whole_and_names_alone_tell_nearly_the_same(
     assert len(listed) == count
     assert binance.read_list(market, recorded, 0).unreadable == []
     assert sum(alike) / count >= least_alike
+
+
+def test_a_coinm_contract_without_its_worth_is_left_out() -> None:
+    listing = binance.read_list("coinm", body({**coinm_entry(), "contractSize": None}, coinm_entry()), 0)
+
+    assert [each.contract_multiplier for each in listing.instruments] == [100.0]
+    assert len(listing.unreadable) == 1

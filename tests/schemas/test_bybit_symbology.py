@@ -8,6 +8,8 @@ import pytest
 from schemas.symbology import SymbolError
 from schemas.venues import bybit
 
+SETTLED_OR_SORTED = ({"settleCoin": "USDC"}, {"contractType": "LinearPerpetual"})
+
 
 def body(category: str, *entries: Any) -> bytes:
     return json.dumps({"retCode": 0, "result": {"category": category, "list": entries, "nextPageCursor": ""}}).encode()
@@ -16,6 +18,23 @@ def body(category: str, *entries: Any) -> bytes:
 def entry(symbol: str, base: str, quote: str, **more: Any) -> dict[str, Any]:
     known = {"symbol": symbol, "baseCoin": base, "quoteCoin": quote, "status": "Trading"}
     return known | {"priceFilter": {"tickSize": "0.5"}, "lotSizeFilter": {"qtyStep": "0.001"}} | more
+
+
+def test_a_contract_of_which_is_not_told_whether_it_expires_or_in_what_it_is_settled_is_left_out() -> None:
+    entries = [entry("BTCPERP", "BTC", "USD", **each) for each in SETTLED_OR_SORTED]
+    listing = bybit.read_list("linear", body("linear", *entries), 0)
+
+    assert (listing.instruments, len(listing.unreadable)) == ([], 2)
+
+
+@pytest.mark.parametrize(
+    ("sort", "asset_class"), [("stock", "EQUITY"), ("commodity", "COMMODITY"), ("innovation", "CRYPTO"), ("", "CRYPTO")]
+)
+def test_what_is_no_coin_is_told_so(sort: str, asset_class: str) -> None:
+    listed = entry("TSLAUSDT", "TSLA", "USDT", settleCoin="USDT", contractType="LinearPerpetual", symbolType=sort)
+    (instrument,) = bybit.read_list("linear", body("linear", listed), 0).instruments
+
+    assert instrument.asset_class == asset_class
 
 
 @pytest.mark.parametrize(

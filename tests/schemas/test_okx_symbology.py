@@ -79,6 +79,21 @@ def test_an_entry_of_unknown_shape_is_left_out_and_named() -> None:
     assert len(okx.read_list("spot", listed, 0).unreadable) == 3
 
 
+@pytest.mark.parametrize(
+    ("entry", "field"),
+    [
+        (SWAP, "ctVal"),
+        (INVERSE, "ctType"),
+        (FUTURE, "expTime"),
+        *((OPTION, each) for each in ("ctMult", "stk", "optType")),
+    ],
+)
+def test_a_contract_of_which_is_not_told_what_it_is_is_left_out(entry: dict[str, str], field: str) -> None:
+    listing = okx.read_list("swap", body({name: each for name, each in entry.items() if name != field}), 0)
+
+    assert (listing.instruments, len(listing.unreadable)) == ([], 1)
+
+
 @pytest.mark.parametrize("text", [b"", b"[]", b"{}", b'{"data":1}', b"\xff"])
 def test_what_is_no_list_is_refused(text: bytes) -> None:
     with pytest.raises(ValueError, match="public/instruments"):

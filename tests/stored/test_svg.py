@@ -1,5 +1,6 @@
 """Charts are well-formed, hold what they were given, and nothing that a hostile name could bring in."""
 
+from itertools import pairwise
 from math import inf, nan
 from xml.etree import ElementTree as ET
 
@@ -85,6 +86,19 @@ def test_ticks_are_few_and_within(low: float, high: float) -> None:
 
     assert 1 <= len(found) <= 6
     assert all(low - 1e-9 <= each <= high + 1e-9 for each in found)
+
+
+@pytest.mark.parametrize("span_s", [0, 1, 59, 1800, 3601, 86_400, 90_000, 40 * 86_400, 2_000 * 86_400])
+def test_times_of_an_axis_are_round_few_and_within(span_s: int) -> None:
+    low = 1_795_262_461_500_000
+    found = svg.instants(low, low + span_s * 1e6)
+    steps = {right - left for left, right in pairwise(found)}
+
+    assert 1 <= len(found) <= 8
+    assert all(low <= each <= low + span_s * 1e6 for each in found)
+    assert not span_s or all(each % 1e6 == 0 for each in found)
+    assert len(steps) <= 1
+    assert all(each % step == 0 for each in found for step in steps)
 
 
 @pytest.mark.parametrize(

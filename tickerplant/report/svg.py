@@ -14,9 +14,12 @@ from typing import Final
 WIDTH: Final = 900
 HEIGHT: Final = 260
 LEFT, RIGHT, TOP, BOTTOM = 70, 12, 10, 34
+LABEL: Final = 70  # widest of a time
 COLOURS: Final = ("#2f6fb0", "#d1702c", "#3a9a5b", "#b8405e", "#7a5bb5", "#8a6d3b", "#2a9d9d", "#666666")
 MOST_SERIES: Final = len(COLOURS)
 STEPS: Final = (1.0, 2.0, 5.0, 10.0)
+SECONDS: Final = (1, 2, 5, 10, 15, 30, 60, 120, 300, 600, 900, 1800, 3600, 7200, 10800, 21600, 43200, 86400)
+"""Round times are as far apart, or a number of days."""
 PRICE_DIGITS: Final = 10
 BREAK: Final = 2.5  # a line is broken where points are further apart than so many times the usual
 
@@ -159,6 +162,18 @@ def ticks(low: float, high: float, most: int = 5) -> list[float]:
     return [number * step for number in range(ceil(low / step), floor(high / step) + 1)]
 
 
+def instants(low_us: float, high_us: float, most: int = 7) -> list[float]:
+    """Give round times (UTC) between two, at most so many and one; one alone where there is no round one.
+
+    >>> instants(61_000_000, 200_000_000)
+    [90000000.0, 120000000.0, 150000000.0, 180000000.0]
+    """
+    span_s = (high_us - low_us) / 1e6
+    step_s = next((each for each in SECONDS if span_s <= each * most), ceil(span_s / SECONDS[-1] / most) * SECONDS[-1])
+    step_us = step_s * 1e6
+    return [number * step_us for number in range(ceil(low_us / step_us), floor(high_us / step_us) + 1)] or [low_us]
+
+
 def spaced(value: float, step: float) -> str:
     """Write a value of an axis so that it can be told from the next one.
 
@@ -211,8 +226,8 @@ def _y_scale(ys: Sequence[float], *, from_zero: bool) -> Scale:
 
 
 def _axes(x_scale: Scale, y_scale: Scale, x_label: Label, y_label: Label) -> str:
-    places = [x_scale.low + (x_scale.high - x_scale.low) * part / 6 for part in range(7)]
-    texts = [_text(x_scale(each), HEIGHT - BOTTOM + 16, x_label(each), "middle") for each in places[1:-1]]
+    places = [(each, x_scale(each)) for each in instants(x_scale.low, x_scale.high)]
+    texts = [_text(x, HEIGHT - BOTTOM + 16, x_label(each), "middle") for each, x in places if x < WIDTH - LABEL / 2]
     return _y_axis(y_scale, y_label) + "".join(texts)
 
 

@@ -14,8 +14,6 @@ store down                 consumption is paused, polling goes on (the membershi
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from itertools import groupby
-from operator import itemgetter
 from typing import Final, NamedTuple, Protocol
 
 import numpy as np
@@ -28,7 +26,7 @@ from sinks.commits import Commits, is_told, sink_commit
 from sinks.letters import Letters, refused_letter
 from sinks.observe import Observer
 from sinks.position import Position
-from sinks.rows import Entry, RowReader
+from sinks.rows import Entry, RowReader, Run
 from sinks.store import Refused, Store, StoreBusyError
 from sinks.tables import table_of
 from tickerplant.clock import NowUs, now_us
@@ -41,7 +39,6 @@ from tickerplant.tally import DeadLetterLimit, Tally
 POLL_ENTRIES: Final = 4000
 POLL_S: Final = 0.05
 TOGETHER_LEAST: Final = 64
-PLACE: Final = itemgetter(0, 1)
 HELD_BYTES: Final = 48 * 1024 * 1024
 """Encoded bytes in all buffers together; above, the largest chunk is written before its time."""
 SHOW_S: Final = 1.0
@@ -94,8 +91,8 @@ class Log(Protocol):
     def subscribe(self, listener: Listener) -> None:
         """Ask for partitions; the listener is told from within `poll` which ones are ours."""
 
-    def poll(self, most: int, timeout_s: float) -> Sequence[Entry]:
-        """Wait for up to so many entries (empty = none came in time), each partition's in offset order."""
+    def poll(self, most: int, timeout_s: float) -> Sequence[Run]:
+        """Wait for up to so many records (empty = none came in time), each partition's in offset order."""
 
     def commit(self, positions: Mapping[Place, Position]) -> bool:
         """Commit positions; blocks. False = not all were accepted (a rebalance, the broker is away)."""
@@ -148,7 +145,7 @@ class Tools:
     Args:
         is_stopping: asked while waiting for a store; True ends the wait, uncommitted.
         now_s: a clock that never goes back, seconds.
-        together_least: so many entries of a partition are decoded together; with fewer, one by one is as quick.
+        together_least: so many records of a partition are decoded together; with fewer, one by one is as quick.
     """
 
     reader: RowReader
@@ -164,7 +161,7 @@ class Tools:
 
 
 class Drain:
-    """Moves entries of a log into a store; not thread-safe."""
+    """Moves records of a log into a store; not thread-safe."""
 
     def __init__(self, log: Log, store: Store, tools: Tools) -> None:
         self._log = log
@@ -272,57 +269,55 @@ class Drain:
         return lane is not None
 
     def _fill(self, timeout_s: float) -> int:
-        """Poll once; returns how many entries came."""
-        entries = self._log.poll(POLL_ENTRIES, timeout_s)
+        """Poll once; returns how many records came."""
+        runs, count = self._log.poll(POLL_ENTRIES, timeout_s), 0
         now_s = self._tools.now_s()
-        for (topic, partition), of_place in groupby(entries, PLACE):
-            run = list(of_place)
-            self._note_hole((topic, partition), run)
-            sizes = [len(entry.value or b"") for entry in run]
-            self._take_run((topic, partition), run, sizes, now_s)
-            self._observer.received(topic, len(run), sum(sizes))
-        return len(entries)
+        for run in runs:
+            self._note_hole(run)
+            sizes = [len(value) if value else 0 for value in run.values]
+            self._take_run(run, sizes, now_s)
+            self._observer.received(run.topic, run.length, sum(sizes))
+            count += run.length
+        return count
 
-    def _note_hole(self, place: Place, entries: Sequence[Entry]) -> None:
+    def _note_hole(self, run: Run) -> None:
         """Tell of records that expired before they could be stored; what is compacted has holes by its nature."""
-        lane = self._lanes.get(place)
+        lane = self._lanes.get((run.topic, run.partition))
         if lane is None or lane.is_blocked:
             return
-        end, first = entries[-1].offset + 1, lane.due_offset
+        end, first = run.offsets[-1] + 1, lane.due_offset
         lane.due_offset = end
-        if first is None or end - first <= len(entries) or self._tools.reader.name(place[0]) in COMPACTED:
+        if first is None or end - first <= run.length or self._tools.reader.name(run.topic) in COMPACTED:
             return
-        count, log = end - first - len(entries), f"{place[0]} [{place[1]}]"
+        count, log = end - first - run.length, f"{run.topic} [{run.partition}]"
         self._observer.failed(LOST)
         self._logger.error(
             "records expired before they were stored", log=log, first=first, count=count, rebuild=REBUILD
         )
 
-    def _take_run(self, place: Place, entries: Sequence[Entry], sizes: Sequence[int], now_s: float) -> None:
-        """Take entries of one partition: together where they can be decoded so, else by halves, a few one by one."""
-        lane, reader = self._lanes.get(place), self._tools.reader
+    def _take_run(self, run: Run, sizes: Sequence[int], now_s: float) -> None:
+        """Take records of one partition: together where they can be decoded so, else by halves, a few one by one."""
+        lane, reader = self._lanes.get((run.topic, run.partition)), self._tools.reader
         if lane is None or lane.is_blocked:
             return  # revoked by the same poll that brought them, or they stand behind one that stops us
-        is_one_by_one = len(entries) < max(2, self._tools.together_least) or not reader.reads_many(place[0])
-        rows = None if is_one_by_one else reader.read_many(entries)
+        is_one_by_one = run.length < max(2, self._tools.together_least) or not reader.reads_many(run.topic)
+        rows = None if is_one_by_one else reader.read_many(run)
         if is_one_by_one:
-            for entry, size_bytes in zip(entries, sizes, strict=True):
-                self._take(entry, size_bytes, now_s)
-            return
-        if rows is None:
-            half = len(entries) // 2
-            self._take_run(place, entries[:half], sizes[:half], now_s)
-            self._take_run(place, entries[half:], sizes[half:], now_s)
-            return
-        offsets = np.fromiter((entry.offset for entry in entries), np.int64, len(entries))
-        lane.buffer.add_all(offsets, rows, sizes=np.array(sizes, np.int64), now_s=now_s)
-        last = entries[-1]
-        lane.progress.next_offset, lane.progress.written_us = last.offset + 1, last.written_us
+            for entry, size_bytes in zip(run.entries(), sizes, strict=True):
+                self._take(lane, entry, size_bytes, now_s)
+        elif rows is None:
+            half = run.length // 2
+            self._take_run(run.part(0, half), sizes[:half], now_s)
+            self._take_run(run.part(half, run.length), sizes[half:], now_s)
+        else:
+            offsets = np.array(run.offsets, np.int64)
+            lane.buffer.add_all(offsets, rows, sizes=np.array(sizes, np.int64), now_s=now_s)
+            lane.progress.next_offset = run.offsets[-1] + 1
+        lane.progress.written_us = run.written_us
 
-    def _take(self, entry: Entry, size_bytes: int, now_s: float) -> None:
-        lane = self._lanes.get((entry.topic, entry.partition))
-        if lane is None or lane.is_blocked:
-            return  # revoked by the same poll that brought it, or it stands behind one that stops us
+    def _take(self, lane: Lane, entry: Entry, size_bytes: int, now_s: float) -> None:
+        if lane.is_blocked:
+            return  # it stands behind one that stops us
         try:
             found = self._tools.reader.read(entry)
             if isinstance(found, DeadLetter):
@@ -332,7 +327,7 @@ class Drain:
         except UserError as error:
             lane.is_blocked, self._stop = True, self._stop or error
         else:
-            lane.progress.next_offset, lane.progress.written_us = entry.offset + 1, entry.written_us
+            lane.progress.next_offset = entry.offset + 1
 
     def _take_letter(self, lane: Lane, entry: Entry, letter: DeadLetter, now_s: float) -> None:
         tally = lane.buffer.unread.copy()

@@ -1,15 +1,16 @@
 """Kafka as a `Log`: consumer group, positions in offset commits, pause and resume."""
 
 import time
-from collections.abc import Collection, Iterable, Mapping, Sequence
-from typing import Final
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from itertools import groupby
+from typing import Any, Final
 
 from schemas.topics import DEAD_SINK, STORED, Topic
 from sinks.columns import Place
 from sinks.drain import Assigned, Listener
 from sinks.member import Member
 from sinks.position import Position, PositionError, read_position
-from sinks.rows import Entry
+from sinks.rows import Run
 from tickerplant.errors import DependencyError, UserError
 from tickerplant.kafka import (
     OFFSET_BEGINNING,
@@ -35,6 +36,8 @@ CONFIG: Final[dict[str, str | float | bool]] = {
     # Memory: what librdkafka fetches ahead comes on top of our own buffers.
     "queued.max.messages.kbytes": 8 * 1024,
     "queued.min.messages": 20_000,
+    # What is queued lasts for a tenth of a second; librdkafka would wait for a whole one before it fetches again.
+    "fetch.queue.backoff.ms": 50,
     # Chunks wait for far longer: few large fetches spare the broker, and with it the latency of those before us.
     "fetch.min.bytes": 128 * 1024,
     "topic.metadata.refresh.interval.ms": 30_000,  # a new venue's raw topic is found within this time
@@ -69,18 +72,14 @@ class KafkaLog:
         self._listener = listener
         self._join(listener)
 
-    def poll(self, most: int, timeout_s: float) -> list[Entry]:
-        """Wait for entries; raises UserError where the broker refuses us for good."""
+    def poll(self, most: int, timeout_s: float) -> list[Run]:
+        """Wait for records; raises UserError where the broker refuses us for good."""
         messages = self._member.fetch(most, timeout_s)
         if any(map(Message.error, messages)):
             messages = [message for message in messages if self._is_record(message)]
-        # By maps, since this is done for every record.
-        places = map(Message.topic, messages), map(Message.partition, messages), map(Message.offset, messages)
-        written_us = (time_ms * 1000 for _kind, time_ms in map(Message.timestamp, messages))
-        entries = list(map(Entry._make, zip(*places, map(Message.value, messages), written_us, strict=True)))
         if self._told.refused is not None:
             self._told.check()
-        return entries
+        return list(runs_of(messages))
 
     def commit(self, positions: Mapping[Place, Position]) -> bool:
         """Commit positions and wait for the broker; False = try again, or the partitions are not ours any more.
@@ -232,6 +231,21 @@ def subscription(suffix: str, chosen: Sequence[str] = ()) -> list[str]:
 def stored_topics() -> Sequence[Topic]:
     """List the catalogue's topics that are stored, raw ones aside."""
     return STORED
+
+
+def runs_of(messages: Sequence[Message]) -> Iterator[Run]:
+    """Cut messages where the partition changes; column by column, since this is done for every record."""
+    if not messages:
+        return
+    places: list[Any] = list(zip(map(Message.topic, messages), map(Message.partition, messages), strict=True))
+    lengths = [len(places)] if places.count(places[0]) == len(places) else [len(list(of)) for _, of in groupby(places)]
+    offsets: list[Any] = list(map(Message.offset, messages))
+    values, at = list(map(Message.value, messages)), 0
+    for length in lengths:
+        each = slice(at, at + length)
+        (topic, partition), (_kind, written_ms) = places[at], messages[at + length - 1].timestamp()
+        yield Run(topic, partition, offsets[each], values[each], written_ms * 1000)
+        at += length
 
 
 def _offset(place: Place, position: Position) -> TopicPartition:

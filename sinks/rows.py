@@ -1,6 +1,6 @@
 """Bytes of a topic's records → rows of its table."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
 import pyarrow as pa
@@ -17,13 +17,42 @@ MakeDecoder = Callable[[type[Record]], Decoder[Any]]
 
 
 class Entry(NamedTuple):
-    """A record as it lies in a log; value None = a tombstone, `written_us` = when it was written, 0 = not known."""
+    """A record as it lies in a log; value None = a tombstone."""
 
     topic: str
     partition: int
     offset: int
     value: bytes | None
+
+
+class Run(NamedTuple):
+    """Records of one partition as they lie in a log, one after the other: at least one, an offset and a value each.
+
+    Args:
+        values: None = a tombstone.
+        written_us: when the last one was written; 0 = not known.
+    """
+
+    topic: str
+    partition: int
+    offsets: Sequence[int]
+    values: Sequence[bytes | None]
     written_us: int = 0
+
+    @property
+    def length(self) -> int:
+        """How many records."""
+        return len(self.offsets)
+
+    def entries(self) -> Iterator[Entry]:
+        """Give them one by one."""
+        for offset, value in zip(self.offsets, self.values, strict=True):
+            yield Entry(self.topic, self.partition, offset, value)
+
+    def part(self, first: int, end: int) -> "Run":
+        """Take those from one number up to another."""
+        each = slice(first, end)
+        return self._replace(offsets=self.offsets[each], values=self.values[each])
 
 
 class RowReader:
@@ -58,18 +87,16 @@ class RowReader:
         return topic.removesuffix(self._suffix)
 
     def reads_many(self, topic: str) -> bool:
-        """Tell whether entries of a topic may be decoded together."""
+        """Tell whether records of a topic may be decoded together."""
         return columns_decoder_of(table_of(self.name(topic)).record) is not None
 
-    def read_many(self, entries: Sequence[Entry]) -> pa.RecordBatch | None:
-        """Decode entries of one topic to columns, a row each; None = they are to be read one by one."""
-        topic = entries[0].topic
-        decode = columns_decoder_of(table_of(self.name(topic)).record)
-        values = [entry.value for entry in entries]
-        if decode is None or None in values:
+    def read_many(self, run: Run) -> pa.RecordBatch | None:
+        """Decode records to columns, a row each; None = they are to be read one by one."""
+        decode = columns_decoder_of(table_of(self.name(run.topic)).record)
+        if decode is None or None in run.values:
             return None
-        decoder = self._decoders.get(topic) or self._decoder(topic)
-        return decode(values, decoder.own_headers)  # type: ignore[arg-type]  # None is not in values
+        decoder = self._decoders.get(run.topic) or self._decoder(run.topic)
+        return decode(run.values, decoder.own_headers)  # type: ignore[arg-type]  # None is not in values
 
     def read(self, entry: Entry) -> list[Row] | DeadLetter:
         """Decode to rows (none for a tombstone), or tell why not as a dead letter.

@@ -20,7 +20,7 @@ from sinks import chunk as chunk_module
 from sinks.chunk import Chunk, Limits
 from sinks.drain import Assigned, Drain, Listener, Tools
 from sinks.position import Position, read_position
-from sinks.rows import Entry, RowReader
+from sinks.rows import RowReader, Run
 from sinks.store import Refused, StoreBusyError
 from tickerplant.health import Health
 
@@ -196,7 +196,7 @@ class Sink:
         self._listener = listener
         self.world.join(self)
 
-    def poll(self, _most: int, timeout_s: float) -> Sequence[Entry]:
+    def poll(self, _most: int, timeout_s: float) -> Sequence[Run]:
         self._gate("before poll")
         assert self._listener
         if self not in self.world.members:
@@ -209,10 +209,10 @@ class Sink:
         if self.is_held:
             self.world.clock_s += timeout_s
             return []
-        entries = [entry for place in sorted(self._positions) for entry in self._take(place)]
-        if not entries:
+        runs = [run for place in sorted(self._positions) for run in self._take(place)]
+        if not runs:
             self.world.clock_s += timeout_s
-        return entries
+        return runs
 
     is_held = False
 
@@ -240,12 +240,12 @@ class Sink:
         self._positions[place] = max(0, offset)
         return Assigned(position=position, generation="", end_offset=len(self.world.values.get(place, [])))
 
-    def _take(self, place: Place) -> list[Entry]:
+    def _take(self, place: Place) -> list[Run]:
         """Give some of what is there: polls end anywhere."""
         start = self._positions[place]
         values = self.world.values.get(place, [])[start : start + 2]
         self._positions[place] = start + len(values)
-        return [Entry(*place, offset, value) for offset, value in enumerate(values, start)]
+        return [Run(*place, range(start, start + len(values)), values)] if values else []
 
     # the store: a span that it knows changes nothing; ClickHouse forgets spans, and is asked for what is doubtful
 

@@ -15,7 +15,7 @@ from sinks.chunk import Buffer, Chunk, Limits
 from sinks.columns import frame_rows
 from sinks.drain import Assigned, Drain, Listener, Tools
 from sinks.position import Position, read_position
-from sinks.rows import Entry, RowReader
+from sinks.rows import RowReader, Run
 from sinks.store import Refused, Store, StoreBusyError
 from sinks.tables import table_of
 from tickerplant.health import Health
@@ -74,16 +74,16 @@ class MemoryLog:
     def subscribe(self, listener: Listener) -> None:
         self._listener = listener
 
-    def poll(self, most: int, timeout_s: float) -> list[Entry]:
+    def poll(self, _most: int, timeout_s: float) -> list[Run]:
         self.polls += 1
         self.on_poll()
         if not self._is_joined:
             self._is_joined = True
             self.assign(self.broker.values)
-        entries = [] if self.is_held else [entry for place in sorted(self._positions) for entry in self._take(place)]
-        if not entries:
+        runs = [] if self.is_held else [run for place in sorted(self._positions) for run in self._take(place)]
+        if not runs:
             self.clock[0] += timeout_s
-        return entries[:most]
+        return runs
 
     def assign(self, places: Iterable[Place]) -> None:
         found = {}
@@ -123,11 +123,10 @@ class MemoryLog:
     def end_offset(self, place: Place) -> int | None:
         return len(self.broker.values[place])
 
-    def _take(self, place: Place) -> list[Entry]:
-        start = self._positions[place]
-        self._positions[place] = len(self.broker.values[place])
-        entries = list(enumerate(self.broker.values[place]))[start:]
-        return [Entry(*place, offset, value) for offset, value in entries]
+    def _take(self, place: Place) -> list[Run]:
+        start, values = self._positions[place], self.broker.values[place]
+        self._positions[place] = len(values)
+        return [Run(*place, range(start, len(values)), values[start:])] if len(values) > start else []
 
 
 class MemoryStore:

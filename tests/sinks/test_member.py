@@ -68,11 +68,15 @@ class Group:
             self.given.pop(place, None)
         self.changes.append("revoked")
 
+    def take(self, most: int, timeout_s: float) -> None:
+        runs = self.log.poll(most, timeout_s)
+        self.entries += [each for run in runs if run.topic.startswith(TICK.name) for each in run.entries()]
+
     def poll_until(self, holds: Callable[[], object]) -> None:
         until_s = time.monotonic() + 60
         while not holds():
             assert time.monotonic() < until_s, self.changes
-            self.entries += [each for each in self.log.poll(500, 0.1) if each.topic.startswith(TICK.name)]
+            self.take(500, 0.1)
 
 
 @pytest.fixture
@@ -93,7 +97,7 @@ def test_what_comes_while_a_commit_is_waited_for_is_handed_over_in_order(group: 
     commits = 0
     while len(group.entries) < COUNT:
         group.poll_until(lambda: True)
-        group.entries += group.log.poll(100, 1.0)
+        group.take(100, 1.0)
         commits += group.log.commit({place: Position(offset=len(group.entries))})
 
     assert [entry.offset for entry in group.entries] == list(range(COUNT))

@@ -4,9 +4,10 @@ import pytest
 
 from schemas.codec import Decoder, UnknownSchemaError, schema_text
 from schemas.records import DeadLetter, Frame, RawFrames, Record, Source
-from sinks.kafka_log import subscription
-from sinks.rows import Entry, RowReader
+from sinks.kafka_log import runs_of, subscription
+from sinks.rows import Entry, RowReader, Run
 from tickerplant.errors import UserError
+from tickerplant.kafka import Message
 
 
 @pytest.fixture
@@ -92,3 +93,18 @@ def test_all_raw_topics_of_a_suffix_are_subscribed_to_by_pattern() -> None:
     assert topics[0] == r"^raw\.[a-z0-9_]+-replay\.1$"
     assert "cleaned.tick-replay.1" in topics
     assert "dlq.sink-replay.1" in topics
+
+
+def test_messages_are_cut_where_their_partition_changes() -> None:
+    def message(partition: int, offset: int) -> Message:
+        value = None if offset == 4 else b"%d" % offset
+        return Message(topic="t", partition=partition, offset=offset, value=value, timestamp=(1, 1000 + offset))
+
+    found = list(runs_of([message(0, 3), message(0, 4), message(1, 9), message(0, 5)]))
+
+    assert found == [
+        Run("t", 0, [3, 4], [b"3", None], 1_004_000),
+        Run("t", 1, [9], [b"9"], 1_009_000),
+        Run("t", 0, [5], [b"5"], 1_005_000),
+    ]
+    assert list(runs_of([])) == []

@@ -4,10 +4,10 @@ Run: python -m benchmarks.sinks [ROUNDS]     (peers get Pythons of their own, be
 
 The topic is filled once with ticks of recorded Binance sessions, as the pipeline makes them. The peers: rows decoded
 by confluent-kafka's AvroDeserializer and inserted with clickhouse-connect, 100,000 at a time
-(`play_clickhouse_connect.py`); rows decoded by fastavro and written with pyarrow and s3fs (`play_pyarrow.py`). They
-take the first rows of the topic, since they are slower. All go to the same gateway and the same S3, on the same cores
-as the broker; each is measured warm: ours from the first chunk that is committed to the last, a peer from its first
-batch of messages on.
+(`play_clickhouse_connect.py`); rows decoded by fastavro and written with pyarrow, which is told the types of columns,
+and s3fs (`play_pyarrow.py`). They take the first rows of the topic, since they are slower. All go to the same gateway
+and the same S3, on the same cores as the broker; each is measured warm: ours from the first chunk that is committed to
+the last, a peer from its first batch of messages on.
 
 Before rates count, what each has stored is compared with what was written: rows by symbol and the sum of prices. Ours
 does more: each row once, whatever is killed, repeats dropped, commits of its chunks told, metrics, dead letters.
@@ -276,6 +276,7 @@ def addresses(settings: Settings) -> dict[str, Any]:
         "password": secret.get_secret_value() if secret else "",
         "table": f"market_data.tick{settings.clickhouse.table_suffix}",
         "s3": s3_options(settings.object_store),
+        "columns": {field.name: str(field.type) for field in TABLES[TICK.name].schema},
         "folder": f"{settings.object_store.root.removeprefix('s3://')}/cleaned/tick/venue=BINANCE/date=all",
     }
 

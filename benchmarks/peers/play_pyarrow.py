@@ -1,6 +1,6 @@
 """Records of a topic → Parquet on S3, by a loop as users write it: fastavro, a list of rows, pyarrow, s3fs.
 
-Run: python play_pyarrow.py ADDRESSES ROWS     (ADDRESSES: JSON of `benchmarks/sinks.py`)
+Run: python play_pyarrow.py ADDRESSES ROWS     (ADDRESSES: JSON of `benchmarks/sinks.py`, with the types of columns)
 
 Prints the rows and seconds (by the clock, of processor time) from the first batch of messages on.
 """
@@ -32,6 +32,7 @@ def schema_of(where: dict, value: bytes) -> dict:
 def main(where: dict, most: int) -> None:
     """Move so many records."""
     store = s3fs.S3FileSystem(**where["s3"])
+    columns = pa.schema([(name, pa.type_for_alias(kind)) for name, kind in where["columns"].items()])
     consumer = Consumer(
         {
             "bootstrap.servers": where["bootstrap"],
@@ -54,7 +55,7 @@ def main(where: dict, most: int) -> None:
         taken += len(messages)
         if len(rows) >= BATCH or taken >= most:
             with store.open(f"{where['folder']}/{taken}.parquet", "wb") as file:
-                pq.write_table(pa.Table.from_pylist(rows), file, compression="zstd")
+                pq.write_table(pa.Table.from_pylist(rows, schema=columns), file, compression="zstd")
             consumer.commit(asynchronous=False)
             rows = []
     clock_s, spent_s = time.perf_counter() - began[0], time.process_time() - began[1]

@@ -29,6 +29,8 @@ from tickerplant.settings import Settings
 DAY_US: Final = 24 * 3600 * 1_000_000
 NO_VENUE: Final = "__HIVE_DEFAULT_PARTITION__"
 ROW_GROUP_ROWS: Final = 128 * 1024
+BOOK_ROW_GROUP_ROWS: Final = 16 * 1024
+"""Of rows with levels, of which whoever wants the book at a time needs a few: docs/decisions/0102."""
 ZSTD_LEVEL: Final = 3
 FRAMES_ZSTD_LEVEL: Final = 1
 """Of the texts of venues, which come out larger at 3; docs/decisions/0090-codecs-by-measurement.md."""
@@ -167,7 +169,7 @@ def encode(rows: pa.Table, span: Span) -> pa.Buffer:
         compression_level=FRAMES_ZSTD_LEVEL if is_raw else ZSTD_LEVEL,
         use_dictionary=[*texts, *levels],
         column_encoding=dict.fromkeys(counters, "DELTA_BINARY_PACKED"),
-        row_group_size=ROW_GROUP_ROWS,
+        row_group_size=BOOK_ROW_GROUP_ROWS if levels else ROW_GROUP_ROWS,
         write_statistics=True,
     )
     return out.getvalue()

@@ -1,7 +1,9 @@
 """Listing and reading a lake, on S3 or in a folder."""
 
 import contextlib
-from collections.abc import Collection, Iterator
+import errno
+import os
+from collections.abc import Collection, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -33,6 +35,11 @@ class Lake:
             self._base = str(Path(self._base).absolute())
 
     @property
+    def is_s3(self) -> bool:
+        """Whether each object is an answer of a server, instead of a file."""
+        return self._is_s3
+
+    @property
     def filesystem(self) -> Any:
         """The fsspec file system, for readers of `full_path`."""
         return self._fs
@@ -47,6 +54,31 @@ class Lake:
             found = self._fs.ls(f"{self._base}/{folder}", detail=False, refresh=True)
             return sorted({str(path).rstrip("/").rpartition("/")[2] for path in found})
         return []
+
+    def versions(self, folder: str) -> dict[str, str]:
+        """List what lies directly in a folder, sorted, with what tells one content of a name from another.
+
+        Empty text = not known; no names = nothing, or no such folder.
+        """
+        with self._answering(), contextlib.suppress(FileNotFoundError):
+            found = self._fs.ls(f"{self._base}/{folder}", detail=True, refresh=True)
+            return dict(sorted((str(each["name"]).rstrip("/").rpartition("/")[2], _version(each)) for each in found))
+        return {}
+
+    def open(self, path: str) -> pa.NativeFile:
+        """Open an object, of which parts are to be read; of S3 it is read whole.
+
+        Raises:
+            UserError: there is none.
+        """
+        if self._is_s3:
+            return pa.BufferReader(self.read(path))
+        with self._answering():
+            target = f"{self._base}/{path}"
+            try:
+                return pa.OSFile(target)
+            except FileNotFoundError:  # which names the file within a text alone
+                raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT), target) from None
 
     def read(self, path: str) -> bytes:
         """Read an object.
@@ -104,3 +136,9 @@ class Lake:
             raise UserError(f"{self.root} may not be read: {error}") from None
         except (OSError, BotoCoreError, ClientError) as error:
             raise DependencyError("object store", address, f"{type(error).__name__} {error}") from error
+
+
+def _version(found: Mapping[str, Any]) -> str:
+    if "ETag" in found:
+        return str(found["ETag"])
+    return f"{found['size']} {found['mtime']} {found['ino']}" if "mtime" in found else ""

@@ -261,7 +261,9 @@ def _timed(table: pa.Table, names: Sequence[str]) -> pa.Table:
     """Put a column `time` first: the first of some columns that is not 0."""
     time_us = table[names[0]]
     for name in names[1:]:
-        time_us = pc.if_else(pc.equal(time_us, 0), table[name], time_us)
+        is_none = pc.equal(time_us, 0)
+        if pc.any(is_none).as_py():
+            time_us = pc.if_else(is_none, table[name], time_us)
     return table.add_column(0, "time", time_us.cast(pa.timestamp("us", "UTC")))
 
 

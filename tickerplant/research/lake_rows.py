@@ -1,11 +1,12 @@
 """Rows of a lake as Arrow: the objects of the days asked for, or the files that `tickerplant convert` wrote."""
 
+import os
 from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime
-from typing import Final
+from typing import Final, NamedTuple
 
 import pyarrow as pa
-import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from sinks.parquet import DAY_US
@@ -14,11 +15,22 @@ from sinks.tables import TABLES as STORED
 from tickerplant.errors import UserError
 from tickerplant.replay.lake import Lake
 from tickerplant.replay.manifest import Liveness, Numbered
+from tickerplant.research.parquet_rows import Outline, Wanted, may_hold, outline_of, read_rows
 from tickerplant.research.rows import TABLES, Clock, Name, Only, Span, in_order, schema_of, with_id
 from tickerplant.settings import ObjectStore
 
-TEXTS: Final = ("symbol", "kind", "interval", "side", "flags", "asset_class", "source_topic")
-"""Columns of a few words, which are read as such until rows that are not wanted are left out."""
+ANSWERS: Final = 16
+"""So many objects of S3 are asked for at once; of files as many are read as there are processors."""
+OUTLINES_MOST: Final = 20_000
+"""Of some 2 KB each; a lake that is written every ten seconds has some 9,000 objects a day and partition."""
+_outlines: dict[tuple[str, str], Outline] = {}
+
+
+class Object(NamedTuple):
+    """An object's path below the root, and what tells its content from another; empty = not known."""
+
+    path: str
+    version: str
 
 
 class LakeRows:
@@ -38,20 +50,23 @@ class LakeRows:
         wanted = with_id(columns)
         schema = schema_of(name, wanted)
         conditions = {"symbol": span.symbol} | ({"venue": span.venue} if self._is_converted else {}) | dict(only or {})
-        wish = pq.filters_to_expression(
-            [(by, ">=", span.from_us), (by, "<", span.to_us), *((each, "==", conditions[each]) for each in conditions)]
-        )
-        paths = self._paths(name, span, is_open=by != "event_time_us")
-        tables = [self._read(path, wanted, wish).cast(schema) for path in paths]
-        return in_order(pa.concat_tables([schema.empty_table(), *tables]), columns)
+        wish = Wanted(columns=wanted, by=by, from_us=span.from_us, to_us=span.to_us, only=conditions)
+        objects = list(self._objects(name, span, is_open=by != "event_time_us"))
+        at_once = min(len(objects), ANSWERS if self._lake.is_s3 else os.cpu_count() or 1)
+        with ThreadPoolExecutor(max(1, at_once)) as pool:
+            tables = [each for found in pool.map(lambda each: self._read(each, wish), objects) for each in found]
+        if any(each.schema != tables[0].schema for each in tables):  # of several writers
+            tables = [each.cast(schema) for each in tables]
+        found = pa.concat_tables(tables) if tables else schema.empty_table()
+        return in_order(found, columns).cast(schema_of(name, columns))
 
     def close(self) -> None:
         """Do nothing: no connection is held."""
 
-    def _paths(self, name: Name, span: Span, *, is_open: bool) -> Iterator[str]:
+    def _objects(self, name: Name, span: Span, *, is_open: bool) -> Iterator[Object]:
         """Find the objects of the days of a span; `is_open` = those of later days too."""
         if self._is_converted:
-            yield f"{name}{SUFFIX}"
+            yield Object(f"{name}{SUFFIX}", self._lake.versions("").get(f"{name}{SUFFIX}", ""))
             return
         folder = next(each.folder for each in STORED.values() if each.record is TABLES[name])
         liveness = Liveness(Numbered.newest(self._lake).manifest)
@@ -59,15 +74,33 @@ class LakeRows:
         for day in self._lake.names(f"{folder}/venue={span.venue}"):
             if first <= day and (is_open or day <= last):
                 path = f"{folder}/venue={span.venue}/{day}"
-                names = liveness.live(path, self._lake.names(path))
-                yield from (f"{path}/{each}" for each in names if is_whole(each))
+                versions = self._lake.versions(path)
+                names = liveness.live(path, versions)
+                yield from (Object(f"{path}/{each}", versions[each]) for each in names if is_whole(each))
 
-    def _read(self, path: str, columns: Sequence[str], wish: pc.Expression) -> pa.Table:
-        content = pa.BufferReader(self._lake.read(path))
+    def _read(self, found: Object, wanted: Wanted) -> list[pa.Table]:
+        """Read the rows of an object that are wanted; not even its end, where that was read before and told of none."""
+        key = (self._lake.full_path(found.path), found.version)
+        outline = _outlines.get(key)
+        if outline is not None and not any(may_hold(bounds, wanted) for bounds in outline):
+            return []
         try:
-            return pq.read_table(content, columns=list(columns), filters=wish, read_dictionary=TEXTS)
+            with self._lake.open(found.path) as source:
+                metadata = pq.read_metadata(source)
+                if outline is None:
+                    outline = outline_of(metadata)
+                    _remember(key, outline)
+                return read_rows(source, metadata, outline, wanted)
         except (pa.ArrowException, OSError) as error:
-            raise UserError(f"{self._lake.root}/{path} cannot be read: {str(error).partition(chr(10))[0]}") from None
+            reason = str(error).partition("\n")[0]
+            raise UserError(f"{self._lake.root}/{found.path} cannot be read: {reason}") from None
+
+
+def _remember(key: tuple[str, str], outline: Outline) -> None:
+    if key[1]:
+        if len(_outlines) >= OUTLINES_MOST:
+            _outlines.pop(next(iter(_outlines)), None)
+        _outlines[key] = outline
 
 
 def _date(time_us: int) -> str:

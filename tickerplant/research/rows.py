@@ -106,13 +106,13 @@ def schema_of(name: Name, columns: Sequence[str]) -> pa.Schema:
 
 def in_order(rows: pa.Table, columns: Sequence[str]) -> pa.Table:
     """Sort rows by source id, leave out what is there twice, and keep the columns asked for."""
-    rows = rows.combine_chunks()
     keys = _keys(rows)
-    if not _is_sorted(keys):
+    if not _is_rising(keys):
+        rows = rows.combine_chunks()
         order = np.lexsort(keys[::-1])
-        rows, keys = rows.take(pa.array(order)), [key[order] for key in keys]
-    repeats = _repeats(keys)
-    return (rows.filter(pa.array(~repeats)) if repeats.any() else rows).select(list(columns))
+        repeats = _repeats([key[order] for key in keys])
+        rows = rows.take(pa.array(order[~repeats]))
+    return rows.select(list(columns))
 
 
 def chunks(from_us: int, to_us: int, length_us: int) -> Iterator[tuple[int, int]]:
@@ -129,19 +129,22 @@ def chunks(from_us: int, to_us: int, length_us: int) -> Iterator[tuple[int, int]
 
 def _keys(rows: pa.Table) -> list[np.ndarray]:
     """Give the columns of the source id as numbers that sort alike; those that are one for all rows are left out."""
-    topics = rows[ID[0]].combine_chunks().dictionary_encode()
-    places = pc.rank(topics.dictionary, tiebreaker="dense").to_numpy()
-    keys = [places[topics.indices.to_numpy()], *(rows[name].to_numpy() for name in ID[1:])]
+    topics = rows[ID[0]].dictionary_encode().unify_dictionaries()
+    words = topics.chunk(0).dictionary if topics.num_chunks else pa.array([], pa.string())
+    places = pc.rank(words, tiebreaker="dense").to_numpy()
+    codes = np.concatenate([each.indices.to_numpy() for each in topics.chunks] or [np.zeros(0, np.int32)])
+    keys = [places[codes], *(rows[name].to_numpy() for name in ID[1:])]
     return [key for key in keys if len(key) and (key != key[0]).any()] or [np.zeros(rows.num_rows, np.int8)]
 
 
-def _is_sorted(keys: Sequence[np.ndarray]) -> bool:
-    is_before = np.zeros(max(len(keys[0]) - 1, 0), bool)
-    is_same = ~is_before
+def _is_rising(keys: Sequence[np.ndarray]) -> bool:
+    """Tell whether rows are in order, each once."""
+    is_above = np.zeros(max(len(keys[0]) - 1, 0), bool)
+    is_same = ~is_above
     for key in keys:
-        is_before |= is_same & (key[:-1] < key[1:])
+        is_above |= is_same & (key[:-1] < key[1:])
         is_same &= key[:-1] == key[1:]
-    return bool((is_before | is_same).all())
+    return bool(is_above.all())
 
 
 def _repeats(keys: Sequence[np.ndarray]) -> np.ndarray:

@@ -192,6 +192,22 @@ def test_corrupted_payload_differs_as_its_kind_says(seed: int, kind: str) -> Non
         assert float(readable["data"]["p"]) * float(readable["data"]["q"]) > 0
 
 
+BARE = b'{"channel":"book","data":[{"bids":[[60000.5,2]],"qty":0.25,"timestamp":"2026-11-29T00:00:00.123456Z"}]}'
+TIMES = b'{"ping":1795910400144,"version":"1.2.26"}'
+
+
+@given(st.integers(0, 1000))
+def test_another_value_is_of_a_price_or_size_quoted_or_not_and_else_told_as_what_was_done(seed: int) -> None:
+    how, payload = damage.corrupted(BARE, "value", Random(seed))
+    (row,) = json.loads(payload)["data"]
+    assert how == "value"
+    assert (row["bids"][0][0], row["qty"]) != (60000.5, 0.25)
+    assert row["timestamp"] == "2026-11-29T00:00:00.123456Z"
+
+    how, payload = damage.corrupted(TIMES, "value", Random(seed))
+    assert (how, _read(payload)) == ("json", None)
+
+
 def _read(payload: bytes) -> Any:
     try:
         return json.loads(payload)

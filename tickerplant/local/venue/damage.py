@@ -11,7 +11,7 @@ from typing import Final
 
 from tickerplant.local.venue.dialect import Book
 
-QUOTED_NUMBER: Final = re.compile(rb'"(\d+(?:\.\d+)?)"')
+DECIMAL_NUMBER: Final = re.compile(rb'(?<=[:,"\[])(\d+\.\d+)(?=[,"}\]])')  # a price or size, quoted or bare
 BARE_NUMBER: Final = re.compile(rb'"[Eetau]":(\d+)')
 STRUCTURE: Final = re.compile(rb'[{}\[\]:,"]')
 TEXT: Final = re.compile(rb"[A-Za-z0-9.]+")
@@ -25,8 +25,13 @@ def truncated(payload: bytes, random: Random) -> bytes:
 
 
 def corrupted(payload: bytes, kind: str, random: Random) -> tuple[str, bytes]:
-    """Change bytes; gives what was done (one of CORRUPTIONS) and the result, which always differs."""
+    """Change bytes; gives what was done (one of CORRUPTIONS) and the result, which always differs.
+
+    A message without prices and sizes is made no JSON instead of one with another value.
+    """
     chosen = random.choice(tuple(CORRUPTIONS)) if kind == "any" else kind
+    if chosen == "value" and not DECIMAL_NUMBER.search(payload):
+        chosen = "json"
     return chosen, CORRUPTIONS[chosen](payload, random)
 
 
@@ -76,11 +81,8 @@ def _other_type(payload: bytes, random: Random) -> bytes:
 
 def _other_value(payload: bytes, random: Random) -> bytes:
     """Change a digit of a price or size; it never becomes 0, so that the number can be used."""
-    span = _one(QUOTED_NUMBER, payload, random, 1)
-    digits = [at for at in range(*span) if payload[at : at + 1].isdigit()]
-    if not digits:
-        return _no_json(payload, random)
-    at = random.choice(digits)
+    span = _one(DECIMAL_NUMBER, payload, random, 1)
+    at = random.choice([at for at in range(*span) if payload[at : at + 1].isdigit()])
     others = [digit for digit in b"123456789" if digit != payload[at]]
     return _with(payload, (at, at + 1), bytes((random.choice(others),)))
 

@@ -107,6 +107,20 @@ class Book:
         del bids, asks
         return None
 
+    def cut(self, most: int) -> tuple[list[float], list[float]]:
+        """Remove all but so many best levels a side; returns the prices of bids and asks that are removed."""
+        if len(self.bids) <= most and len(self.asks) <= most:
+            return [], []
+        order = self._order or self._sort()
+        self._kept_for = LOOKED_AT
+        bids, asks = order[0][:-most], order[1][most:]
+        for prices, side in ((bids, self.bids), (asks, self.asks)):
+            for price in prices:
+                del side[price]
+        del order[0][:-most], order[1][most:]
+        self._note((bids, []), (asks, []))
+        return bids, asks
+
     def _sort(self) -> tuple[list[float], list[float]]:
         """Bring prices into order, and keep it up for a while."""
         self._order = order = sorted(self.bids), sorted(self.asks)
@@ -185,7 +199,7 @@ class TextBook(Book):
         return (bids, asks) if is_told else None
 
     def cut(self, most: int) -> tuple[list[float], list[float]]:
-        """Remove all but so many best levels a side; returns the prices of bids and asks that are removed."""
+        """Remove levels as `Book` does, with their digits."""
         bids, asks = self._bid_order[:-most], self._ask_order[most:]
         if bids or asks:
             for prices, side, texts in ((bids, self.bids, self._bid_texts), (asks, self.asks, self._ask_texts)):

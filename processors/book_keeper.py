@@ -164,6 +164,8 @@ class BookKeeper:
         count = len(self.buffer)
         for delta in self.buffer:
             self._apply(delta)
+        if self.most_levels:
+            self.book.cut(self.most_levels)
         self._clear_buffer()
         if self.book.is_crossed():
             self.is_valid, self.request_wait_us = False, wait_us
@@ -252,9 +254,10 @@ class BookKeeper:
         return (PublishSnapshot(is_keyframe=False), Report("BOOK_READY", to_sequence=self.sequence, count=0))
 
     def _take_from_stream(self, snapshot: BookSnapshot, now_us: int) -> Sequence[Effect]:
-        if snapshot.is_top and (self.buffer or (self.is_valid and not self.most_levels)):
+        if snapshot.is_top and (self.buffer or (self.is_valid and not 0 < self.most_levels <= snapshot.most_levels)):
             return ()
-        return (LATE,) if self._is_behind(snapshot) else self._replace(snapshot, now_us)
+        is_late = self._is_behind(snapshot) or self._is_older(snapshot)
+        return (LATE,) if is_late else self._replace(snapshot, now_us)
 
     def _on_other_delta(self, delta: BookDelta, now_us: int) -> Sequence[Effect]:
         """Take in a delta that does not simply follow the one before in a book that stands."""
@@ -310,7 +313,7 @@ class BookKeeper:
 
     def _published(self) -> Sequence[Effect]:
         """Publish the delta just applied, with the levels that it pushed out of the book."""
-        if self.most_levels and isinstance(self.book, TextBook):
+        if self.most_levels:
             bids, asks = self.book.cut(self.most_levels)
             if bids or asks:
                 return (PublishDelta(self.snapshot_id, tuple(bids), tuple(asks)),)
@@ -335,6 +338,11 @@ class BookKeeper:
     def _is_behind(self, item: BookDelta | BookSnapshot) -> bool:
         """Tell whether something is older than the book that stands, at a venue whose times never fall."""
         return self._rule.is_in_time and self.is_valid and 0 < item.exchange_time_us < self.exchange_time_us
+
+    def _is_older(self, snapshot: BookSnapshot) -> bool:
+        """Tell whether a snapshot lies before the book that stands, by number and time: a venue counts anew later."""
+        is_before = snapshot.sequence < self.sequence and 0 < snapshot.exchange_time_us < self.exchange_time_us
+        return self._rule.has_ids and self.is_valid and is_before
 
     def _fall_behind(self, delta: BookDelta, now_us: int) -> Sequence[Effect]:
         """Give up a book whose updates came in another order than they were made."""
@@ -439,6 +447,8 @@ class BookKeeper:
         self.book.apply((delta.bid_prices, delta.bid_sizes), (delta.ask_prices, delta.ask_sizes), delta.texts)
         self.sequence, self.exchange_time_us = delta.sequence, delta.exchange_time_us
         self.is_joined = True
+        if delta.most_levels:
+            self.most_levels = delta.most_levels
 
     def _check(self, now_us: int) -> Sequence[Effect]:
         """Publish a keyframe, unless the book is seen to be wrong."""

@@ -113,6 +113,7 @@ class BookDelta(Item, frozen=True, gc=False):
     Args:
         texts: None = the venue sends no checksum.
         checksum: of the book with this delta; None = none was sent.
+        most_levels: what falls out of so many a side, the venue does not tell; 0 = as the snapshot says.
     """
 
     first_sequence: int
@@ -124,6 +125,7 @@ class BookDelta(Item, frozen=True, gc=False):
     ask_sizes: list[float]
     texts: Texts | None = None
     checksum: int | None = None
+    most_levels: int = 0
 
 
 class BookChecksum(Item, frozen=True, gc=False):
@@ -238,6 +240,18 @@ class ConnectionGap(msgspec.Struct, frozen=True, gc=False):
     last: int
 
 
+class Repeated(msgspec.Struct, frozen=True, gc=False):
+    """A message whose number was passed already: it changes nothing."""
+
+    channel: str
+
+
+class Refused(msgspec.Struct, frozen=True, gc=False):
+    """A part of the message cannot be used, the others are; the message becomes a dead letter all the same."""
+
+    reason: str
+
+
 AnyItem = (
     Trade
     | PastTrades
@@ -254,4 +268,6 @@ AnyItem = (
     | ConnectionGap
     | Notice
     | UnknownField
+    | Repeated
+    | Refused
 )

@@ -41,6 +41,7 @@ def base_delta(instrument: Instrument, delta: BookDelta) -> BookDelta:
         _base_sizes(instrument, delta.ask_prices, delta.ask_sizes),
         delta.texts,
         delta.checksum,
+        delta.most_levels,
     )
 
 

@@ -26,6 +26,8 @@ from processors.items import (
     Notice,
     PastTrades,
     Quote,
+    Refused,
+    Repeated,
     TickerItem,
     Trade,
     UnknownField,
@@ -373,7 +375,7 @@ class Pipeline:
         return True
 
     def _use_items(self, batch: Batch, items: list[AnyItem]) -> None:
-        """Use each item by itself: one of an unknown symbol holds back none of the others.
+        """Use each item by itself: one of an unknown symbol, or that cannot be used, holds back none of the others.
 
         Raises:
             FrameError: what the first such item lacks; a PartlyUsedError where there are others, which are used.
@@ -383,7 +385,10 @@ class Pipeline:
         for item in items:
             use = ON_ITEM.get(type(item))
             if use is None:
-                self._use_other(batch, item)  # type: ignore[arg-type]  # all others stand there
+                if type(item) is Refused:
+                    refused = refused or FrameError(item.reason)
+                else:
+                    self._use_other(batch, item)  # type: ignore[arg-type]  # all others stand there
                 continue
             symbol = item.symbol  # type: ignore[union-attr]  # those that have none do not
             state = states.get(symbol)
@@ -405,9 +410,11 @@ class Pipeline:
     def _is_known(self, market: str, venue_symbol: str) -> bool:
         return self._symbology.find(market, venue_symbol) is not None
 
-    def _use_other(self, batch: Batch, item: UnknownField | Notice | ConnectionGap) -> None:
+    def _use_other(self, batch: Batch, item: UnknownField | Notice | ConnectionGap | Repeated) -> None:
         if isinstance(item, UnknownField):
             self._note(batch, What("UNKNOWN_FIELD", batch.market, item.channel, item.field[:REASON_CHARS]))
+        elif isinstance(item, Repeated):
+            self._note(batch, What("DUPLICATE", batch.market, item.channel))
         elif isinstance(item, Notice):
             self._note(batch, What("VENUE_NOTICE", batch.market, detail=item.text))
         else:

@@ -1,4 +1,4 @@
-"""KuCoin frames (spot, futures) → items.
+"""KuCoin frames (spot, futures) → items; those of its unified feed are read in `kucoin_unified`.
 
 Source: https://www.kucoin.com/docs-new/websocket-api/base-info/introduction
 Source: https://www.kucoin.com/docs/websocket/spot-trading/public-channels/level2-market-data
@@ -10,6 +10,8 @@ from functools import lru_cache
 from operator import attrgetter
 from typing import Final
 from urllib.parse import parse_qs, urlsplit
+
+from msgspec import UNSET
 
 from processors.book_rules import BookRule, FirstIdRule
 from processors.errors import FrameError
@@ -27,6 +29,7 @@ from processors.items import (
     UnknownField,
 )
 from processors.memory import Memory
+from processors.venues import kucoin_unified
 from processors.venues import kucoin_wire as wire
 from processors.wire import (
     MALFORMED,
@@ -54,20 +57,19 @@ FACTS: Final[dict[str, Facts]] = {
         side="`side`, the taker's",
         times="`time`: ns of trades, ms of books and quotes",
         sizes="base currency",
-        since="2021",
+        since="2021; its unified feed, 2026",
         past_trades="`GET /api/v1/market/histories`, the newest 100",
     ),
     "futures": Facts(
         side="`side`, the taker's",
         times="`ts` in ns, `timestamp` in ms",
         sizes="contracts",
-        since="2021",
+        since="2021; its unified feed, 2026",
         past_trades="`GET /api/v1/trade/history`, the newest 100",
     ),
 }
 RULE: Final = FirstIdRule()
 SIDES: Final[dict[str, Side]] = {"buy": "BUY", "sell": "SELL"}
-INTERVALS: Final = {"hour": "h", "day": "d", "week": "w", "month": "M", "min": "m"}
 ANSWERS: Final = frozenset({"welcome", "ack", "pong"})
 PAST_PATHS: Final = ("/market/histories", "/trade/history")
 DONE: Final = "200000"
@@ -105,10 +107,14 @@ def parse(market: str, frame: Frame, memory: Memory) -> Items:
         envelope = wire.ENVELOPE.decode(frame.payload)
     except MALFORMED as error:
         raise FrameError(f"no message of a topic: {error}") from error
-    if envelope.type in ANSWERS:
+    if envelope.unified_topic:
+        return [*kucoin_unified.parse(market, frame.payload, unknown), *unknown]
+    if envelope.type in ANSWERS or envelope.message == "welcome":
         return []
-    if envelope.type == "error":
+    if envelope.type == "error" or envelope.result is False or envelope.result == "false":
         return [notice(frame.payload)]
+    if not envelope.type and envelope.result is not UNSET:
+        return []
     name, _, argument = envelope.topic.partition(":")
     read = CHANNELS.get(name)
     if read is None or envelope.type != "message":
@@ -169,7 +175,34 @@ def _spot_quote(envelope: wire.Envelope, argument: str, unknown: Unknown) -> Ite
 def _futures_quote(envelope: wire.Envelope, _argument: str, unknown: Unknown) -> Items:
     data = wire.FUTURES_QUOTE.decode(envelope.data, unknown)
     raws = (data.best_bid_price, data.best_bid_size, data.best_ask_price, data.best_ask_size)
-    return [Quote(data.symbol, ns_us(data.ts), data.sequence, *(amount(digits(each) or "0") for each in raws))]
+    return [Quote(data.symbol, ns_us(data.ts), data.sequence, *(maybe_digits(each) or 0.0 for each in raws))]
+
+
+def _best_quote(envelope: wire.Envelope, argument: str, unknown: Unknown) -> Items:
+    """Read best quotes that have no sequence: their time serves."""
+    data = wire.BEST.decode(envelope.data, unknown)
+    instant = time_us(data.time)
+    best = [*_level(data.bids), *_level(data.asks)]
+    return [Quote(argument, instant, instant, *best)]
+
+
+def _level(texts: list[str] | None) -> tuple[float, float]:
+    if not texts:
+        return 0.0, 0.0
+    if len(texts) < 2:
+        raise FrameError("level1: a price without a size")
+    return amount(texts[0]), amount(texts[1])
+
+
+def _top(envelope: wire.Envelope, argument: str, unknown: Unknown) -> Items:
+    """Read the best levels alone."""
+    data = wire.TOP.decode(envelope.data, unknown)
+    instant = time_us(data.time)
+    most = int(envelope.topic.partition(":")[0].rpartition("Depth")[2])
+    bids, asks = wide_levels(data.bids), wide_levels(data.asks)
+    sequence = data.sequence or instant
+    top = BookSnapshot(argument, instant, sequence, *bids, *asks, is_in_stream=True, most_levels=most, is_top=True)
+    return [top]
 
 
 def _spot_book(envelope: wire.Envelope, _argument: str, unknown: Unknown) -> Items:
@@ -256,7 +289,7 @@ def _candle(symbol: str, argument: str, fields: list[str], instant: int) -> Cand
     return CandleItem(
         symbol=symbol,
         exchange_time_us=instant,
-        interval=_interval(argument.rpartition("_")[2]),
+        interval=wire.interval(argument.rpartition("_")[2]),
         open_time_us=seconds_us(fields[0]),
         close_time_us=0,
         open=positive(fields[1]),
@@ -332,15 +365,6 @@ def _ns(text: str) -> int:
     return int(text)
 
 
-def _interval(text: str) -> str:
-    """Turn `1min`, `8hour`, `1week` into our words."""
-    count = text.rstrip("abcdefghijklmnopqrstuvwxyz")
-    unit = INTERVALS.get(text[len(count) :])
-    if unit is None or not count.isdigit():
-        raise FrameError(f"interval {text[:20]!r} is not known")
-    return count + unit
-
-
 @lru_cache(maxsize=8192)
 def _book_symbol(request: str) -> str:
     """Take the symbol out of the URL of an order book."""
@@ -358,12 +382,17 @@ Channel = Callable[[wire.Envelope, str, Unknown], Items]
 CHANNELS: Final[dict[str, Channel]] = {
     "/market/match": _spot_trade,
     "/market/ticker": _spot_quote,
+    "/spotMarket/level1": _best_quote,
+    "/spotMarket/level2Depth5": _top,
+    "/spotMarket/level2Depth50": _top,
     "/market/level2": _spot_book,
     "/market/candles": _spot_candle,
     "/market/snapshot": _spot_ticker,
     "/contractMarket/execution": _futures_trade,
     "/contractMarket/tickerV2": _futures_quote,
     "/contractMarket/level2": _futures_book,
+    "/contractMarket/level2Depth5": _top,
+    "/contractMarket/level2Depth50": _top,
     "/contractMarket/limitCandle": _futures_candle,
     "/contractMarket/snapshot": _futures_ticker,
     "/contract/instrument": _instrument,

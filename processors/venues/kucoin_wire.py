@@ -3,18 +3,37 @@
 from typing import Any, Final, Literal
 
 import msgspec
-from msgspec import Raw, Struct, field
+from msgspec import UNSET, Raw, Struct, field
 
+from processors.errors import FrameError
 from processors.wire import NULL, Id, Instant, Rows, Wire
+
+INTERVALS: Final = {"hour": "h", "day": "d", "week": "w", "month": "M", "min": "m"}
+
+
+def interval(text: str) -> str:
+    """Turn `1min`, `8hour`, `1week` into our words.
+
+    Raises:
+        FrameError: it is none.
+    """
+    count = text.rstrip("abcdefghijklmnopqrstuvwxyz")
+    unit = INTERVALS.get(text[len(count) :])
+    if unit is None or not (count.isascii() and count.isdigit()):
+        raise FrameError(f"interval {text[:20]!r} is not known")
+    return count + unit
 
 
 class Envelope(Struct, gc=False):
-    """What all messages share; `data` is decoded by the topic's shape."""
+    """What all messages share; `data` is decoded by the topic's shape. Those of the unified feed have no type."""
 
-    type: str
+    type: str = ""
     topic: str = ""
     subject: str = ""
     data: Raw = Raw(b"null")
+    unified_topic: str = field(name="T", default="")
+    result: Any = UNSET  # of a request on the unified feed
+    message: Any = ""
 
 
 class SpotTrade(Struct, gc=False, kw_only=True, forbid_unknown_fields=True, rename="camel"):
@@ -95,7 +114,7 @@ class SpotQuote(Struct, gc=False, kw_only=True, forbid_unknown_fields=True, rena
 
 
 class FuturesQuote(Struct, gc=False, kw_only=True, forbid_unknown_fields=True, rename="camel"):
-    """`/contractMarket/tickerV2`."""
+    """`/contractMarket/tickerV2`; null = that side is empty."""
 
     symbol: str
     sequence: Id
@@ -104,6 +123,24 @@ class FuturesQuote(Struct, gc=False, kw_only=True, forbid_unknown_fields=True, r
     best_ask_price: Raw
     best_ask_size: Raw
     ts: int  # ns
+
+
+class TopData(Struct, gc=False, kw_only=True, forbid_unknown_fields=True):
+    """`level2Depth5`, `level2Depth50`: the best levels; a sequence of futures alone."""
+
+    bids: Raw
+    asks: Raw
+    time: Instant = field(name="timestamp")
+    sequence: Id = 0
+    ts: Any = None
+
+
+class BestData(Struct, gc=False, kw_only=True, forbid_unknown_fields=True):
+    """`level1`: the best level of each side, [price, size]; null or [] = that side is empty."""
+
+    bids: list[str] | None
+    asks: list[str] | None
+    time: Instant = field(name="timestamp")
 
 
 class Changes(Struct, gc=False):
@@ -228,6 +265,8 @@ PAST_SPOT_TRADES: Final = Rows(PastSpotTrade, "past trades")
 PAST_FUTURES_TRADES: Final = Rows(PastFuturesTrade, "past trades")
 SPOT_QUOTE: Final = Wire(SpotQuote, "ticker")
 FUTURES_QUOTE: Final = Wire(FuturesQuote, "tickerV2")
+TOP: Final = Wire(TopData, "level2Depth")
+BEST: Final = Wire(BestData, "level1")
 SPOT_BOOK: Final = Wire(SpotBook, "level2")
 FUTURES_BOOK: Final = Wire(FuturesBook, "level2")
 SNAPSHOT: Final = Wire(Snapshot, "order book")

@@ -1,5 +1,6 @@
 """KuCoin: one documented message a channel, and the record it gives, computed by hand."""
 
+import copy
 import json
 from typing import Any
 
@@ -144,3 +145,105 @@ def test_a_book_of_another_symbol_than_was_asked_for_is_a_dead_letter(new_run: A
 
     assert "'ETHUSDTM' answers a request for 'XBTUSDTM'" in only(run.of(DeadLetter), "reason")[0]
     assert not run.of(Depth)
+
+
+def test_trades_and_quotes_of_the_unified_feed(say: Any) -> None:
+    names = ("symbol", "price", "quantity", "side", "trade_id", "exchange_time_us")
+    assert only(say("spot", "unified trade").of(Tick), *names) == (
+        "BTC/USDT", 60000.5, 0.025, "SELL", "24021490985222144", 1_795_910_400_144_264,
+    )  # fmt: skip
+    assert only(say("futures", "unified trade").of(Tick), *names[:5]) == (
+        "BTC/USDT:PERP", 60000.0, 0.016, "BUY", "1905973690439",
+    )  # fmt: skip
+    run = say("spot", "unified best", "unified quote")
+    assert [(each.bid, each.ask, each.ask_size, each.venue_sequence) for each in run.of(Tick)] == [
+        (60000.1, None, None, 99), (60000.1, 60000.2, 0.75, 1630218274617),
+    ]  # fmt: skip
+
+
+def test_a_unified_book_begins_in_band_and_goes_on_by_its_sequences(say: Any) -> None:
+    """The best levels, which are a channel of their own, change nothing in a book that is kept whole."""
+    run = say("spot", "unified book", "unified change", "unified top")
+    whole, change = run.of(Depth)
+
+    assert (whole.is_snapshot, whole.sequence, whole.bid_prices) == (True, 100, [60000.1, 60000.0])
+    assert (change.first_sequence, change.sequence, change.bid_sizes, change.flags) == (101, 103, [0.0, 3.0], "")
+    later = copy.deepcopy(MESSAGES["spot"]["unified change"])
+    later["d"] |= {"O": 106, "C": 107}
+    run.say(later)
+    assert only(run.of(QualityEvent, kind="GAP"), "from_sequence", "to_sequence") == (104, 105)
+    run.say(MESSAGES["spot"]["unified book"])
+    assert len(run.of(QualityEvent, kind="BOOK_READY")) == 2
+
+
+def test_an_older_book_of_the_stream_replaces_no_newer_one(say: Any) -> None:
+    run = say("spot", "unified book", "unified change")
+    older = copy.deepcopy(MESSAGES["spot"]["unified book"])
+    older["d"] |= {"O": 90, "C": 90, "M": 1_795_910_400_100_000_000}
+    run.say(older)
+
+    assert len(run.of(Depth)) == 2
+    assert len(run.of(QualityEvent, kind="OUT_OF_ORDER")) == 1
+
+
+def test_best_levels_alone_are_books_of_that_depth(say: Any) -> None:
+    assert only(say("spot", "top").of(Depth), "symbol", "bid_prices") == ("ETH/USDT", [3000.1, 3000.0])
+    assert only(say("futures", "top").of(Depth), "sequence", "bid_sizes") == (7, [2.0])
+    assert only(say("spot", "best").of(Tick), "bid", "ask_size") == (60000.1, 0.75)
+
+
+def test_candles_and_facts_of_the_unified_feed(say: Any) -> None:
+    names = ("interval", "close", "high", "low", "volume", "quote_volume", "is_closed")
+    expected = ("1m", 60000.5, 60001.0, 59999.0)
+    assert only(say("spot", "unified candle").of(Candle), *names) == (*expected, 3.5, 210_000.0, True)
+    assert only(say("futures", "unified candle").of(Candle), *names) == (
+        *expected, pytest.approx(0.7), 42_000.0, False,
+    )  # fmt: skip
+    run = say("futures", "unified mark", "unified funding", "all unified funding")
+    assert [(each.kind, pytest.approx(each.value), each.next_time_us) for each in run.of(Derivative)] == [
+        ("MARK_PRICE", 60000.3, 0),
+        ("INDEX_PRICE", 60001.2, 0),
+        ("OPEN_INTEREST", 23.445, 0),
+        ("FUNDING_RATE", -0.000072, 1_795_910_400_000_000),
+        ("FUNDING_RATE", 0.000072, 1_795_910_400_000_000),
+        ("FUNDING_RATE", 0.000041, 1_795_910_400_000_000),
+    ]
+
+
+def test_a_side_of_contracts_that_is_empty_is_null(new_run: Any) -> None:
+    run, message = new_run("futures", "KUCOIN"), copy.deepcopy(MESSAGES["futures"]["quote"])
+    message["data"] |= {"bestAskPrice": None, "bestAskSize": None}
+    run.say(message)
+
+    assert only(run.of(Tick), "bid", "ask") == (60000.1, None)
+
+
+@pytest.mark.parametrize("answer", [{"id": "1", "result": True}, {"message": "welcome"}])
+def test_answers_of_the_unified_feed_give_nothing(new_run: Any, answer: Any) -> None:
+    assert not new_run("spot", "KUCOIN").say(answer)
+
+
+def test_refusals_of_the_unified_feed_are_told(new_run: Any) -> None:
+    run = new_run("spot", "KUCOIN")
+    run.say({"id": "1", "result": False, "message": "symbol"})
+
+    assert len(run.of(QualityEvent, kind="VENUE_NOTICE")) == 1
+
+
+@pytest.mark.parametrize(
+    ("market", "name", "changes"),
+    [
+        ("futures", "unified trade", {"T": "trade.SPOT"}),
+        ("spot", "unified change", {"dp": "5"}),
+        ("spot", "unified book", {"dp": "20"}),
+        ("spot", "unified book", {"t": "whole"}),
+        ("spot", "unified trade", {"T": "order.SPOT"}),
+    ],
+)
+def test_what_the_unified_feed_is_not_known_to_send_is_a_dead_letter(
+    new_run: Any, market: str, name: str, changes: Any
+) -> None:
+    run = new_run(market, "KUCOIN")
+    run.say(MESSAGES[market][name] | changes)
+
+    assert "not known" in only(run.of(DeadLetter), "reason")[0]

@@ -87,6 +87,7 @@ INTERVALS: Final = {
     "1min": "1m", "5min": "5m", "15min": "15m", "30min": "30m", "60min": "1h", "4hour": "4h", "1day": "1d",
     "1week": "1w", "1mon": "1M",
 }  # fmt: skip
+MOST_DIGITS: Final = 4  # of a number of levels
 
 Items = list[AnyItem]
 Unknown = list[UnknownField]
@@ -118,14 +119,14 @@ def parse(market: str, frame: Frame, memory: Memory) -> Items:
         FrameError: malformed, or not a message we know.
     """
     del memory
+    unknown: Unknown = []
     if frame.kind == "HTTP":
-        return _past_trades(market, frame)
+        return [*_answered(market, frame, unknown), *unknown]
     payload = inflated(frame.payload)
     try:
         envelope = wire.ENVELOPE.decode(payload)
     except MALFORMED as error:
         raise FrameError(f"no message: {error}") from error
-    unknown: Unknown = []
     if envelope.ch:
         items = _stream(market, envelope, unknown)
     elif envelope.op == "notify":
@@ -190,6 +191,14 @@ def _mbp(stream: Stream, envelope: wire.Envelope, unknown: Unknown) -> Items:
     data = wire.MBP.decode(envelope.tick, unknown)
     bids, asks = _levels(data.bids), _levels(data.asks)
     previous, instant = data.prev_seq_num, _sent_us(envelope)
+    kind, _, most = stream.rest.partition(".")
+    if kind == "refresh" and most.isascii() and most.isdigit():  # the best levels, each time
+        top, sides = int(most[:MOST_DIGITS]), (*bids, *asks)
+        return [
+            BookSnapshot(stream.symbol, instant, data.seq_num, *sides, is_in_stream=True, most_levels=top, is_top=True)
+        ]
+    if previous is None:
+        raise FrameError("mbp: an update that names no previous one")
     return [BookDelta(stream.symbol, instant, previous + 1, data.seq_num, previous, *bids, *asks)]
 
 
@@ -211,6 +220,8 @@ def _depth(stream: Stream, envelope: wire.Envelope, unknown: Unknown) -> Items:
     if not stream.rest.endswith("high_freq"):
         sequence = data.matching_id or instant
         return [BookSnapshot(stream.symbol, instant, sequence, *bids, *asks, is_in_stream=True)]
+    if not data.version:
+        raise FrameError("depth: without a version")
     if data.event == "snapshot":
         return [BookSnapshot(stream.symbol, instant, data.version, *bids, *asks, is_in_stream=True)]
     if data.event != "update":
@@ -277,6 +288,43 @@ def _ticker(stream: Stream, envelope: wire.Envelope, unknown: Unknown) -> Items:
     ]
 
 
+def _spot_ticker(stream: Stream, envelope: wire.Envelope, unknown: Unknown) -> Items:
+    """Read statistics, and the best quotes that stand with them: they have no sequence, as those of `bbo` have."""
+    data = wire.TICKER.decode(envelope.tick, unknown)
+    bid, bid_size, ask, ask_size = map(maybe_digits, (data.bid, data.bid_size, data.ask, data.ask_size))
+    ticker = TickerItem(
+        symbol=stream.symbol,
+        exchange_time_us=_sent_us(envelope),
+        last=amount(digits(data.last_price)),
+        last_size=maybe_digits(data.last_size),
+        open=maybe_digits(data.open),
+        high=maybe_digits(data.high),
+        low=maybe_digits(data.low),
+        volume=amount(digits(data.amount)),
+        quote_volume=amount(digits(data.volume)),
+        trade_count=data.trade_count,
+        bid=bid or None,
+        bid_size=bid_size if bid else None,
+        ask=ask or None,
+        ask_size=ask_size if ask else None,
+    )
+    return [ticker]
+
+
+def _answered(market: str, frame: Frame, unknown: Unknown) -> Items:
+    """Read past trades, or the funding rates of all contracts, as recorders ask for them."""
+    if not asked(frame.request)[0].endswith("/swap_batch_funding_rate"):
+        return _past_trades(market, frame)
+    try:
+        envelope = wire.ENVELOPE.decode(frame.payload)
+        if envelope.status != "ok":
+            return [notice(frame.payload)]
+        rows = wire.ROWS.decode(envelope.data)
+    except MALFORMED as error:
+        raise FrameError(f"funding rates: {error}") from error
+    return [_funding(wire.FUNDING.decode(row, unknown), _sent_us(envelope)) for row in rows]
+
+
 def _price_of(kind: DerivativeKind) -> "Channel":
     """Make a reader of candles of a price."""
 
@@ -305,8 +353,9 @@ def _notified(envelope: wire.Envelope, unknown: Unknown) -> Items:
 
 
 def _funding(data: wire.FundingData, instant: int) -> DerivativeItem:
-    has_time = data.settlement_time != NULL and digits(data.settlement_time) != ""
-    due_us = time_us(number(digits(data.settlement_time))) if has_time else 0
+    due = data.funding_time if data.settlement_time == NULL else data.settlement_time
+    has_time = due != NULL and digits(due) != ""
+    due_us = time_us(number(digits(due))) if has_time else 0
     return DerivativeItem(data.symbol, instant, "FUNDING_RATE", signed(digits(data.funding_rate)), due_us)
 
 
@@ -346,6 +395,7 @@ CHANNELS: Final[dict[str, Channel]] = {
     "bbo": _quote,
     "kline": _candle,
     "detail": _ticker,
+    "ticker": _spot_ticker,
     "index": _price_of("INDEX_PRICE"),
     "mark_price": _price_of("MARK_PRICE"),
 }

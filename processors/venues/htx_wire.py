@@ -65,10 +65,10 @@ class PastSpotTrade(Struct, gc=False, kw_only=True, forbid_unknown_fields=True):
 
 
 class MbpData(Struct, gc=False, kw_only=True, forbid_unknown_fields=True, rename="camel"):
-    """`mbp`; a side that did not change may be absent; a snapshot has no previous sequence."""
+    """`mbp`; a side that did not change may be absent; a snapshot has no previous sequence, nor has a `refresh`."""
 
     seq_num: Id
-    prev_seq_num: Id = 0
+    prev_seq_num: Id | None = None
     bids: Raw = NULL
     asks: Raw = NULL
 
@@ -134,15 +134,39 @@ class PriceCandle(Struct, gc=False, kw_only=True):
     close: Raw
 
 
+class TickerData(Struct, gc=False, kw_only=True, forbid_unknown_fields=True, rename="camel"):
+    """`ticker` of spot: statistics of 24 hours and the best quotes; amount is base currency, vol quote currency."""
+
+    open: Raw
+    close: Raw
+    high: Raw
+    low: Raw
+    amount: Raw
+    volume: Raw = field(name="vol")
+    trade_count: Id = field(name="count", default=0)
+    bid: Raw
+    bid_size: Raw
+    ask: Raw
+    ask_size: Raw
+    last_price: Raw
+    last_size: Raw = NULL
+    symbol: Any = None
+
+
 class FundingData(Struct, gc=False, kw_only=True, forbid_unknown_fields=True):
-    """`funding_rate`: of the period that ends at the settlement time."""
+    """`funding_rate`: of the period that ends at the settlement time; asked for, it has the funding time alone."""
 
     symbol: str = field(name="contract_code")
     funding_rate: Raw
     settlement_time: Raw = NULL
     coin: Any = field(name="symbol", default=None)
     fee_asset: Any = None
-    funding_time: Any = None
+    funding_time: Raw = NULL
+    next_funding_time: Any = None
+    contract_type: Any = None
+    business_type: Any = None
+    pair: Any = None
+    trade_partition: Any = None
     estimated_rate: Any = None
     realized_rate: Any = None
 
@@ -176,5 +200,6 @@ DEPTH: Final = Wire(DepthData, "depth")
 SPOT_QUOTE: Final = Wire(SpotQuote, "bbo")
 SWAP_QUOTE: Final = Wire(SwapQuote, "bbo")
 CANDLE: Final = Wire(CandleData, "kline")
+TICKER: Final = Wire(TickerData, "ticker")
 FUNDING: Final = Wire(FundingData, "funding_rate")
 LIQUIDATION: Final = Wire(LiquidationData, "liquidation_orders")

@@ -1,5 +1,6 @@
 """HTX: one documented message a channel, and the record it gives, computed by hand."""
 
+import copy
 import gzip
 import json
 from typing import Any
@@ -161,3 +162,42 @@ def test_what_cannot_be_unpacked_is_a_dead_letter(new_run: Any, payload: bytes) 
     run.say(payload)
 
     assert only(run.of(DeadLetter), "payload") == (payload,)
+
+
+def test_a_ticker_of_spot_has_best_quotes(say: Any) -> None:
+    names = ("symbol", "last", "volume", "quote_volume", "bid", "ask_size")
+
+    assert only(say("spot", "whole ticker").of(Ticker), *names) == (
+        "BTC/USDT", 60000.5, 1200.5, 72_000_000.0, 60000.1, 0.75,
+    )  # fmt: skip
+
+
+def test_best_levels_that_are_told_each_time_are_a_book(say: Any) -> None:
+    assert only(say("spot", "best levels").of(Depth), "is_snapshot", "sequence", "bid_prices") == (True, 105, [100.1])
+
+
+@pytest.mark.parametrize(
+    ("market", "name", "field"), [("spot", "change", "prevSeqNum"), ("linear", "change", "version")]
+)
+def test_an_update_that_does_not_say_what_it_follows_is_a_dead_letter(
+    new_run: Any, market: str, name: str, field: str
+) -> None:
+    run, message = new_run(market, "HTX"), copy.deepcopy(MESSAGES[market][name])
+    del message["tick"][field]
+    run.say(message)
+
+    assert only(run.of(DeadLetter), "reason")
+    assert not run.of(Depth)
+
+
+def test_funding_rates_that_a_recorder_asked_for(new_run: Any) -> None:
+    run = new_run("coin", "HTX")
+    row = {"estimated_rate": None, "funding_rate": "0.0001", "contract_code": "BTC-USD", "symbol": "BTC",
+           "fee_asset": "BTC", "funding_time": "1795910400000", "next_funding_time": None}  # fmt: skip
+    for body in ({"status": "ok", "data": [row], "ts": 1_795_910_399_000}, {"status": "error", "err-msg": "busy"}):
+        request = "https://api.example/swap-api/v1/swap_batch_funding_rate"
+        run.take(run.feed.frame(json.dumps(body).encode(), "HTTP", request=request))
+
+    assert only(run.of(Derivative), "value", "next_time_us") == (0.0001, 1_795_910_400_000_000)
+    assert len(run.of(QualityEvent, kind="VENUE_NOTICE")) == 1
+    assert not run.of(DeadLetter)

@@ -32,7 +32,7 @@ QUALITY_KINDS: Final[dict[str, str]] = {
     "LATE_FOR_BAR": "Trades came too late for their bars, which stay as they are; count tells how many, detail when.",
     "DIVERGENCE": "A venue's price left those of the others; count tells for how many seconds of a minute.",
     "BOOK_LEAD": "The book of another connection is published from here on; detail names it.",
-    "VENUE_NOTICE": "The venue said something about its service (maintenance, error answer, shutdown).",
+    "VENUE_NOTICE": "The venue said something of its service (maintenance, error, end), or sends what is not read.",
 }
 
 STALE_PREFIX: Final = "stale: "

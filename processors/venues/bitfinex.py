@@ -18,6 +18,8 @@ from processors.items import (
     AnyItem,
     BookChecksum,
     ConnectionGap,
+    Notice,
+    Repeated,
 )
 from processors.memory import Memory
 from processors.venues import bitfinex_wire as wire
@@ -46,7 +48,16 @@ FACTS: Final[dict[str, Facts]] = {
 RULE: Final = CountedRule(checksum=wire.BitfinexChecksum(), is_numbered_by_connection=True)
 ONE_LEVEL: Final = "1"
 PAST_TRADES: Final = re.compile(r".*/trades/([^/]+)/hist")
+WHOLE: Final = "P0"  # precision of a book whose levels are not put together
+UNREAD: Final = "unread"
+UNREAD_BOOKS: Final = frozenset({"R0", "P1", "P2", "P3", "P4"})
+UNREAD_WORDS: Final = Notice("books by order or of fewer digits, and funding, are not read")
 BOOK_OF: Final = "book - "  # stands before the symbol in what a channel carries
+QUOTE_OF: Final = "quote - "
+OF_LEVELS: Final = (BOOK_OF, QUOTE_OF)
+NO_CHANNEL: Final = -1
+AGAIN: Final = Repeated("depth")
+MOST_LATE: Final = 10_000  # what lies further behind is counted anew
 SAID_AGAIN: Final = "tu"  # a trade that was told by "te" when it was executed
 TRADE_WORDS: Final = frozenset({"te", SAID_AGAIN})
 
@@ -80,6 +91,8 @@ def parse(market: str, frame: Frame, memory: Memory) -> Items:
         subscribed = memory.names.get(level.channel, "")
         change = change_of(subscribed[len(BOOK_OF) :], level, frame.payload) if subscribed.startswith(BOOK_OF) else None
         if change is not None:
+            if 0 <= memory.sequence - level.number < MOST_LATE:  # as `_is_late`
+                return [AGAIN]
             gap = memory.counts_on(level.number)
             return [change] if gap is None else [ConnectionGap(*gap), change]
     try:
@@ -96,7 +109,8 @@ def _message(market: str, parts: list[msgspec.Raw], memory: Memory) -> Items:
     """Parse `[channel, data]` or `[channel, "te", data]`, and what stands behind it: number, time."""
     if len(parts) < 2:
         raise FrameError("an array that is no message of a channel")
-    channel, word = wire.INTEGER.decode(parts[0]), _word(parts[1])
+    channel, subscribed = _channel(parts[0], memory)
+    word = _word(parts[1])
     size = 2 if word in {"", "hb"} else 3
     if len(parts) < size:
         raise FrameError(f"{word[:20]!r} without what it tells")
@@ -104,9 +118,15 @@ def _message(market: str, parts: list[msgspec.Raw], memory: Memory) -> Items:
     counted = memory.sequence
     gap = None if number is None else memory.counts_on(number)
     try:
-        items = [] if word == "hb" else _items(market, channel, word, parts[size - 1], (instant, memory))
+        if word == "hb":
+            items: Items = []
+        elif number is not None and _is_late(number, counted) and subscribed.startswith(OF_LEVELS):
+            items = [AGAIN]
+        else:
+            place = _place(market, channel, subscribed, instant)
+            items = _items(place, word, parts[size - 1], memory)
     except (FrameError, *MALFORMED):
-        if gap is not None or memory.names.get(channel, "").startswith(BOOK_OF):
+        if gap is not None or subscribed.startswith(BOOK_OF):
             memory.sequence = counted  # the next message tells that this one is missing
         raise
     return items if gap is None else [ConnectionGap(*gap), *items]
@@ -127,20 +147,39 @@ def _tail(parts: list[msgspec.Raw]) -> tuple[int | None, int]:
     return numbers[0] if numbers else None, numbers[1] if len(numbers) > 1 else 0
 
 
-def _items(market: str, channel: int, word: str, body: msgspec.Raw, context: tuple[int, Memory]) -> Items:
-    instant, memory = context
-    subscribed = memory.names.get(channel)
-    if subscribed is None:
+def _channel(part: msgspec.Raw, memory: Memory) -> tuple[int, str]:
+    """Read the channel's number, or what stands in its place; and what it carries, "" = that was not told."""
+    if bytes(part).lstrip()[:1] != b"{":
+        number = wire.INTEGER.decode(part)
+        return number, memory.names.get(number, "")
+    subscribed = _subscription(wire.SUBJECT.decode(part))
+    if subscribed.startswith(QUOTE_OF):
+        raise FrameError("a book of one level, whose channel has no number")
+    return NO_CHANNEL, subscribed
+
+
+def _is_late(number: int, last: int) -> bool:
+    """Tell whether a number was passed already: told twice, or so late that the message was missed."""
+    return 0 <= last - number < MOST_LATE
+
+
+def _place(market: str, channel: int, subscribed: str, instant: int) -> Place:
+    if not subscribed:
         raise FrameError(f"what channel {channel} carries was not told")
     name, detail, symbol = subscribed.split(" ")
-    place = Place(market, channel, name, detail, symbol, time_us(instant))
+    return Place(market, channel, name, detail, symbol, time_us(instant))
+
+
+def _items(place: Place, word: str, body: msgspec.Raw, memory: Memory) -> Items:
+    if place.name == UNREAD:
+        return [UNREAD_WORDS]
     if word == "cs":
-        return [BookChecksum(symbol, place.time_us, wire.unsigned(body))] if name == "book" else []
-    read = CHANNELS.get(name)
+        return [BookChecksum(place.symbol, place.time_us, wire.unsigned(body))] if place.name == "book" else []
+    read = CHANNELS.get(place.name)
     if read is None:
-        raise FrameError(f"channel {subscribed[:80]!r} is not read")
-    if word and (name != "trades" or word not in TRADE_WORDS):
-        raise FrameError(f"{word[:20]!r} is not known in {name}")
+        raise FrameError(f"channel {place.name[:80]!r} is not read")
+    if word and (place.name != "trades" or word not in TRADE_WORDS):
+        raise FrameError(f"{word[:20]!r} is not known in {place.name}")
     items = read(place, body, memory)
     return [] if word == SAID_AGAIN else items
 
@@ -151,9 +190,9 @@ def _event(payload: bytes, memory: Memory) -> Items:
     except MALFORMED as error:
         raise FrameError(f"neither of a channel nor an event: {error}") from error
     if event.event == "subscribed" and event.channel_id:
-        memory.names[event.channel_id] = _subscription(event)
+        memory.names[event.channel_id] = subscribed = _subscription(event)
         memory.names.pop(f"best {event.channel_id}", None)
-        return []
+        return [UNREAD_WORDS] if subscribed.startswith(UNREAD) else []
     if event.event == "unsubscribed":
         memory.names.pop(event.channel_id, None)
         memory.names.pop(f"best {event.channel_id}", None)
@@ -162,17 +201,19 @@ def _event(payload: bytes, memory: Memory) -> Items:
     return [] if is_fine or is_greeting else [notice(payload)]
 
 
-def _subscription(event: wire.Event) -> str:
+def _subscription(event: wire.Subject) -> str:
     """Say what a channel carries: its name, a detail (`-` = none), a symbol (`-` = of many)."""
     name, detail, symbol = event.channel, "-", event.symbol
+    if symbol.startswith("f") or (name == "book" and event.precision in UNREAD_BOOKS):
+        return f"{UNREAD} - -"
     if name == "candles":
         _, _, rest = event.key.partition(":")
         detail, _, symbol = rest.partition(":")
     elif name == "status":
         name, _, symbol = event.key.partition(":")
         symbol = "-" if name == "liq" else symbol
-    elif name == "book" and not event.precision.startswith("P"):
-        name = "raw_book"
+    elif name == "book" and event.precision != WHOLE:
+        name = ""
     elif name == "book" and str(event.length) == ONE_LEVEL:
         name = "quote"
     words = (name, detail, symbol)

@@ -38,16 +38,21 @@ class Platform(Struct, frozen=True, gc=False):
     status: Any = 1
 
 
-class Event(Struct, gc=False):
-    """What is no market data: answers, notices."""
+class Subject(Struct, gc=False):
+    """What a channel carries; recorders of single messages write it in the place of the channel's number."""
 
-    event: str
     channel: str = ""
-    channel_id: Id = field(name="chanId", default=0)
     symbol: str = ""
     key: str = ""
     precision: str = field(name="prec", default="")
     length: Any = field(name="len", default="")
+
+
+class Event(Subject, gc=False, kw_only=True):
+    """What is no market data: answers, notices."""
+
+    event: str
+    channel_id: Id = field(name="chanId", default=0)
     code: Any = None
     status: Any = None
     platform: Platform = Platform()
@@ -183,6 +188,7 @@ class LiquidationRow(Struct, array_like=True, gc=False):
 
 ARRAY: Final = msgspec.json.Decoder(list[Raw])
 EVENT: Final = msgspec.json.Decoder(Event)
+SUBJECT: Final = msgspec.json.Decoder(Subject)
 INTEGER: Final = msgspec.json.Decoder(int)
 BOOK: Final = msgspec.json.Decoder(BookRow)
 TRADE: Final = msgspec.json.Decoder(TradeRow)

@@ -333,13 +333,6 @@ def frame(payload: bytes) -> Frame:
     return Frame(source=0, number=0, kind="MESSAGE", request="", recv_time_us=1, payload=payload)
 
 
-def test_books_of_single_orders_are_not_read(spot: Any) -> None:
-    book = messages("BITFINEX")["spot"]["before book"]
-    spot.say(book | {"prec": "R0", "chanId": 77}, [77, [[96118584550, 31535, 0.01586]], 1])
-
-    assert "raw_book" in only(spot.of(DeadLetter)).reason
-
-
 def test_other_lists_of_a_recorder_give_nothing_and_other_answers_are_dead_letters(spot: Any) -> None:
     spot.take(spot.feed.frame(b'[["AAA"]]', "HTTP", request="https://api-pub.bitfinex.com/v2/conf/pub:list:currency"))
     assert not spot.of(DeadLetter)
@@ -348,3 +341,31 @@ def test_other_lists_of_a_recorder_give_nothing_and_other_answers_are_dead_lette
         spot.feed.frame(json.dumps([]).encode(), "HTTP", request="https://api-pub.bitfinex.com/v2/book/tBTCUSD/P0")
     )
     assert "a request we do not know" in only(spot.of(DeadLetter)).reason
+
+
+def test_books_of_single_orders_are_told_of_and_counted_in_the_connections_numbers(spot: Any) -> None:
+    spot.say({"event": "subscribed", "channel": "book", "chanId": 94, "symbol": "tBTCUSD", "prec": "R0", "len": "100"})
+    spot.say([90, [[45000, 2, 1.5], [45001, 3, -2]], 7, 1], [94, [[35, 45000, 1.5]], 8, 1], [90, [45000, 1, 2], 9, 1])
+
+    assert not spot.of(DeadLetter) + spot.of(QualityEvent, kind="GAP")
+    assert "are not read" in only(spot.of(QualityEvent, kind="VENUE_NOTICE")).detail
+    assert len(spot.of(Depth)) == 2
+
+
+@pytest.mark.parametrize("precision", ["P1", "P4", "R0"])
+def test_levels_that_are_put_together_are_no_book(spot: Any, precision: str) -> None:
+    spot.say(
+        {"event": "subscribed", "channel": "book", "chanId": 95, "symbol": "tBTCUSD", "prec": precision, "len": "25"}
+    )
+    spot.say([95, [[45000, 2, 1.5], [46000, 3, -2]], 7, 1])
+
+    assert not spot.of(Depth)
+    assert not spot.of(DeadLetter)
+
+
+def test_a_change_that_comes_again_later_changes_nothing(spot: Any) -> None:
+    again = [90, [45000, 1, 2], 8, 1]
+    spot.say([90, [[45000, 2, 1.5], [45001, 3, -2]], 7, 1], again, [90, [45000, 0, 1], 9, 1], again)
+
+    assert [each.bid_sizes for each in spot.of(Depth)] == [[1.5], [2.0], [0.0]]
+    assert fields(only(spot.of(QualityEvent, kind="DUPLICATE")), "channel", "count") == ("depth", 1)

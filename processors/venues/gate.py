@@ -24,6 +24,7 @@ from processors.items import (
     Liquidation,
     PastTrades,
     Quote,
+    Refused,
     TickerItem,
     Trade,
     UnknownField,
@@ -38,6 +39,7 @@ from processors.wire import (
     digits,
     levels,
     maybe,
+    maybe_digits,
     millis_us,
     notice,
     number,
@@ -80,6 +82,8 @@ SIDES: Final[dict[str, Side]] = {"buy": "BUY", "sell": "SELL"}
 SECONDS_DIGITS: Final = 11  # at most, of a time
 RETIRED: Final = (b'{"method":"', b'{"method": "')
 BOOK_UPDATE: Final = b".order_book_update"
+NO_SIDE: Final = "a size of 0 tells no side"
+MOST_TOP: Final = 100  # levels of `order_book`, where none are told
 CHANNEL_BYTES: Final = 160  # within which a message mostly names its channel
 
 Items = list[AnyItem]
@@ -130,7 +134,7 @@ def parse(market: str, frame: Frame, memory: Memory) -> Items:
         return []
     channel = envelope.channel.partition(".")[2]
     read = CHANNELS.get(channel)
-    if read is None or envelope.event != "update":
+    if read is None or envelope.event not in {"update", "all"}:  # all = the whole of a book
         raise FrameError(f"{envelope.event[:40]!r} of channel {envelope.channel[:80]!r} is not known")
     items = read(market, envelope, unknown)
     return [*items, *unknown] if unknown else items
@@ -148,8 +152,10 @@ def _trades(market: str, envelope: wire.Envelope, unknown: Unknown) -> Items:
     return items
 
 
-def _futures_trade(data: wire.FuturesTrade) -> Trade:
+def _futures_trade(data: wire.FuturesTrade) -> Trade | Refused:
     size, side = _taken(data.size)
+    if not size:  # less than a contract, where decimals were not asked for
+        return Refused(NO_SIDE)
     instant = _instant_us(digits(data.time_ms or data.time_s))
     return Trade(data.symbol, instant, data.trade_id, positive(digits(data.price)), size, side, data.is_internal)
 
@@ -158,10 +164,14 @@ def _past_trades(market: str, frame: Frame, unknown: Unknown) -> PastTrades:
     """Parse trades of some seconds, newest first."""
     _, query = asked(frame.request)
     symbol = query.get("currency_pair") or query.get("contract", "")
+    found: list[Trade | Refused]
     if market == "spot":
-        trades = [_past_trade(row) for row in wire.PAST_SPOT_TRADES.decode(frame.payload, unknown)]
+        found = [_past_trade(row) for row in wire.PAST_SPOT_TRADES.decode(frame.payload, unknown)]
     else:
-        trades = [_futures_trade(row) for row in wire.PAST_FUTURES_TRADES.decode(frame.payload, unknown)]
+        found = [_futures_trade(row) for row in wire.PAST_FUTURES_TRADES.decode(frame.payload, unknown)]
+    trades = [each for each in found if isinstance(each, Trade)]
+    if len(trades) < len(found):
+        raise FrameError(NO_SIDE)
     if any(each.symbol != symbol for each in trades):
         raise FrameError("trades of another symbol than was asked for")
     is_full = len(trades) >= number(query.get("limit", "0"))
@@ -174,10 +184,8 @@ def _past_trade(row: wire.PastSpotTrade) -> Trade:
 
 
 def _taken(raw: msgspec.Raw) -> tuple[float, Side]:
-    """Read a size whose sign is the taker's side."""
+    """Read a size whose sign is the taker's side; 0 has none."""
     size = signed(digits(raw))
-    if size == 0.0:
-        raise FrameError("a size of 0 tells no side")
     return abs(size), "SELL" if size < 0 else "BUY"
 
 
@@ -190,20 +198,39 @@ def _quote(_market: str, envelope: wire.Envelope, unknown: Unknown) -> Items:
 
 def _book(market: str, envelope: wire.Envelope, unknown: Unknown) -> Items:
     data = wire.BOOK.decode(envelope.result, unknown)
-    symbol = data.symbol
-    if envelope.channel.endswith(".obu"):  # ob.BTC_USDT.400
-        symbol = symbol.removeprefix("ob.").rpartition(".")[0]
-    return [_change(market, symbol, data)]
+    if envelope.channel.endswith(".obu"):  # ob.BTC_USDT.400; levels are pairs, of contracts as well
+        return [_change("spot", data.symbol.removeprefix("ob.").rpartition(".")[0], data)]
+    return [_change(market, data.symbol, data)]
 
 
 def _change(market: str, symbol: str, data: wire.BookData) -> BookDelta | BookSnapshot:
     instant = time_us(data.time)
     bids, asks = _levels(market, data.bids), _levels(market, data.asks)
+    most = number(data.level) if data.level else 0
     if data.is_whole:
-        return BookSnapshot(symbol, instant, data.sequence, *bids, *asks, is_in_stream=True)
+        return BookSnapshot(symbol, instant, data.sequence, *bids, *asks, is_in_stream=True, most_levels=most)
     if data.first_sequence is None or data.first_sequence > data.sequence:
         raise FrameError(f"order_book_update: from {data.first_sequence} to {data.sequence}")
-    return BookDelta(symbol, instant, data.first_sequence, data.sequence, 0, *bids, *asks)
+    return BookDelta(symbol, instant, data.first_sequence, data.sequence, 0, *bids, *asks, most_levels=most)
+
+
+def _top(market: str, envelope: wire.Envelope, unknown: Unknown) -> Items:
+    """Read the best levels alone; changes of single levels, by which they were followed until 2021, are not read."""
+    if envelope.event == "update" and market != "spot":
+        raise FrameError("order_book: changes of contracts' books, as they were sent until 2021")
+    data = wire.TOP.decode(envelope.result, unknown)
+    symbol, sequence = data.symbol or data.contract, data.sequence or data.id
+    bids, asks = _levels(market, data.bids), _levels(market, data.asks)
+    most = number(data.level) if data.level else MOST_TOP
+    if not symbol:
+        raise FrameError("order_book: it names no symbol")
+    instant = time_us(data.time) if data.time else _sent_us(envelope)
+    place, sides = (symbol, instant, sequence or instant), (*bids, *asks)
+    return [BookSnapshot(*place, *sides, is_in_stream=True, most_levels=most, is_top=True)]
+
+
+def _system(_market: str, envelope: wire.Envelope, _unknown: Unknown) -> Items:
+    return [notice(envelope.result)]
 
 
 def _snapshot(market: str, frame: Frame, unknown: Unknown) -> BookSnapshot:
@@ -255,6 +282,10 @@ def _futures_ticker(data: wire.FuturesTicker, instant: int) -> Items:
             volume=volume,
             base_volume=base if inverse else None,
             quote_volume=None if inverse or not data.quote_volume else amount(digits(data.quote_volume)),
+            bid=_maybe(data.bid),
+            bid_size=_maybe(data.bid_size),
+            ask=_maybe(data.ask),
+            ask_size=_maybe(data.ask_size),
         )
     ]
     facts: tuple[tuple[DerivativeKind, str], ...] = (
@@ -266,6 +297,10 @@ def _futures_ticker(data: wire.FuturesTicker, instant: int) -> Items:
     if data.funding_rate:
         items.append(DerivativeItem(data.symbol, instant, "FUNDING_RATE", signed(data.funding_rate)))
     return items
+
+
+def _maybe(raw: msgspec.Raw) -> float | None:
+    return maybe_digits(raw) if raw else None
 
 
 def _candles(market: str, envelope: wire.Envelope, unknown: Unknown) -> Items:
@@ -308,6 +343,9 @@ def _liquidations(_market: str, envelope: wire.Envelope, unknown: Unknown) -> It
     for row in _rows(envelope.result):
         data = wire.LIQUIDATION.decode(row, unknown)
         size, side = _taken(data.size)
+        if not size:
+            items.append(Refused(NO_SIDE))
+            continue
         instant = _forced_us(data) or _sent_us(envelope)
         items.append(Liquidation(data.symbol, instant, positive(digits(data.price)), size, side))
     return items
@@ -361,9 +399,11 @@ CHANNELS: Final[dict[str, Channel]] = {
     "trades": _trades,
     "book_ticker": _quote,
     "order_book_update": _book,
+    "order_book": _top,
     "obu": _book,
     "tickers": _tickers,
     "candlesticks": _candles,
     "public_liquidates": _liquidations,
+    "system": _system,
 }
 """By the name behind `spot.` or `futures.`."""

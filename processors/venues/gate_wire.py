@@ -99,9 +99,22 @@ class BookData(Struct, gc=False, kw_only=True, forbid_unknown_fields=True):
     bids: Raw = field(name="b", default=Raw(b"[]"))
     asks: Raw = field(name="a", default=Raw(b"[]"))
     is_whole: bool = field(name="full", default=False)
+    level: str = field(name="l", default="")  # since 2025: so many levels a side were asked for, and are told
     event: Any = field(name="e", default=None)
     event_time: Any = field(name="E", default=None)
-    level: Any = field(name="l", default=None)
+
+
+class TopData(Struct, gc=False, kw_only=True, forbid_unknown_fields=True):
+    """`order_book`: the best levels alone, each time; spot and contracts name symbol and id by other words."""
+
+    time: Instant = field(name="t", default=0)
+    symbol: str = field(name="s", default="")
+    contract: str = ""
+    sequence: Id = field(name="lastUpdateId", default=0)
+    id: Id = 0
+    bids: Raw
+    asks: Raw
+    level: str = field(name="l", default="")
 
 
 class ChangeMessage(Struct, gc=False):
@@ -161,6 +174,13 @@ class FuturesTicker(Struct, gc=False, kw_only=True, forbid_unknown_fields=True):
     volume_24h_btc: Any = None
     volume_24_usd: Any = None
     volume_24_btc: Any = None
+    ask: Raw = field(name="lowest_ask", default=Raw(b""))
+    ask_size: Raw = field(name="lowest_size", default=Raw(b""))
+    bid: Raw = field(name="highest_bid", default=Raw(b""))
+    bid_size: Raw = field(name="highest_size", default=Raw(b""))
+    settle_price: Any = None
+    basis_value: Any = None
+    basis_rate: Any = None
     price_type: Any = None
     change_from: Any = None
     change_price: Any = None
@@ -205,6 +225,7 @@ PAST_SPOT_TRADES: Final = Rows(PastSpotTrade, "past trades")
 PAST_FUTURES_TRADES: Final = Rows(FuturesTrade, "past trades")
 QUOTE: Final = Wire(QuoteData, "book_ticker")
 BOOK: Final = Wire(BookData, "order_book_update")
+TOP: Final = Wire(TopData, "order_book")
 SNAPSHOT: Final = Wire(SnapshotData, "order_book")
 SPOT_TICKER: Final = Wire(SpotTicker, "tickers")
 FUTURES_TICKER: Final = Wire(FuturesTicker, "tickers")

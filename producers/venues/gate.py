@@ -6,7 +6,7 @@ Source: https://www.gate.com/docs/developers/apiv4/en/#query-market-transaction-
 """
 
 from collections.abc import Sequence
-from typing import Final
+from typing import Final, Literal
 from urllib.parse import quote
 
 import msgspec
@@ -72,6 +72,7 @@ OWN_NAMES: Final = {
     "trade": "trades", "quote": "book_ticker", "depth": "order_book_update", "ticker": "tickers",
     "candle": "candlesticks", "liquidation": "public_liquidates",
 }  # fmt: skip
+UPGRADE: Final = "upgrade"
 BY_CURRENCY_PAIR: Final = (b'"currency_pair":"', b'"contract":"')
 SYMBOL_FIELDS: Final = {
     b"trades": BY_CURRENCY_PAIR, b"tickers": BY_CURRENCY_PAIR, b"public_liquidates": BY_CURRENCY_PAIR,
@@ -91,7 +92,20 @@ class _Reply(msgspec.Struct, frozen=True):
     error: _Failure | None = None
 
 
+class _Said(msgspec.Struct, frozen=True):
+    type: str = ""
+    msg: str = ""
+
+
+class _System(msgspec.Struct, frozen=True):
+    """What the venue says of its service."""
+
+    channel: Literal["spot.system", "futures.system"]
+    result: _Said
+
+
 _REPLY = msgspec.json.Decoder(_Reply)
+_SYSTEM = msgspec.json.Decoder(_System)
 
 
 def full_channel(market: str, channel: str) -> str | None:
@@ -197,7 +211,18 @@ class GateTalk(Talk):
             if reply.error is not None and reply.error.code:
                 return self.rejected(reply.id, f"{reply.error.code} {reply.error.message}")
             return self.accepted(reply.id)
+        if reply.channel.endswith(".system"):
+            return _announced(payload)
         return Answer() if reply.channel.endswith(".pong") else None
+
+
+def _announced(payload: bytes) -> Answer | None:
+    """Read that the connection will be closed for an upgrade, as is said since 2026-02."""
+    try:
+        said = _SYSTEM.decode(payload).result
+    except MALFORMED:
+        return None
+    return Answer(shutdown=said.msg or said.type) if said.type == UPGRADE else None
 
 
 def dialogue(market: str, ticket: bytes) -> Dialogue:

@@ -180,9 +180,11 @@ def test_an_internal_trade_is_off_the_book(new_run: Any) -> None:
 @pytest.mark.parametrize("name", ["trades", "liquidation"])
 def test_a_size_of_0_tells_no_side_and_is_refused(new_run: Any, name: str) -> None:
     run, message = new_run("futures", "GATE"), MESSAGES["futures"][name]
-    run.say(message | {"result": [message["result"][0] | {"size": 0}]})
+    row = message["result"][0]
+    run.say(message | {"result": [row | {"size": 0}, row]})
 
     assert "no side" in only(run.of(DeadLetter), "reason")[0]
+    assert len(run.of(Tick) + run.of(Derivative)) == 1  # what else was told is used
 
 
 @pytest.mark.parametrize(
@@ -201,3 +203,35 @@ def test_a_refused_request_is_told(new_run: Any) -> None:
     run.say({"time": 1, "channel": "spot.trades", "event": "subscribe", "error": {"code": 2, "message": "unknown"}})
 
     assert len(run.of(QualityEvent, kind="VENUE_NOTICE")) == 1
+
+
+def test_the_second_book_of_contracts_has_pairs_as_spot_has(say: Any) -> None:
+    whole, change = say("futures", "second book", "second book's change").of(Depth)
+
+    assert (whole.is_snapshot, whole.bid_prices, whole.sequence) == (True, [100.0, 99.0], 70)
+    assert (change.bid_sizes, change.ask_prices, change.sequence, change.flags) == ([0.0], [101.0], 73, "")
+
+
+def test_levels_beyond_those_that_were_asked_for_are_no_part_of_the_book(new_run: Any) -> None:
+    """Nothing is told of them any more: one that is pushed out goes."""
+    run, message = new_run("futures", "GATE"), MESSAGES["futures"]["change"]
+    sides = {"asks": [{"p": "60001", "s": 1}], "bids": [{"p": "60000", "s": 1}, {"p": "59999", "s": 1}]}
+    run.take(run.feed.frame(json.dumps({"id": 99, **sides}).encode(), "HTTP", request=FUTURES_BOOK))
+    result = {"t": 1_795_910_400_160, "s": "BTC_USDT", "U": 100, "u": 100, "a": [], "l": "2"}
+    run.say(message | {"result": result | {"b": [{"p": "60000.5", "s": 2}]}})
+
+    change = run.of(Depth)[-1]
+    assert (change.bid_prices, change.bid_sizes) == ([60000.5, 59999.0], pytest.approx([0.0002, 0.0]))
+    (state,) = run.pipeline.states()
+    assert sorted(state.keeper.book.bids) == [60000.0, 60000.5]
+
+
+@pytest.mark.parametrize(
+    ("market", "expected"), [("spot", ("LTC/USDT", [100.0])), ("futures", ("XRP/USDT:PERP", [0.5]))]
+)
+def test_best_levels_alone_are_a_book(say: Any, market: str, expected: Any) -> None:
+    assert only(say(market, "best levels").of(Depth), "symbol", "bid_prices") == expected
+
+
+def test_an_upgrade_is_told(say: Any) -> None:
+    assert "upgrade" in only(say("spot", "upgrade").of(QualityEvent, kind="VENUE_NOTICE"), "detail")[0]

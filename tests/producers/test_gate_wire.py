@@ -105,6 +105,12 @@ def test_the_stream_is_told_by_channel_and_symbol(payload: bytes, stream: bytes)
             Answer(refusal="2 x"),
         ),
         (b'{"time":1,"channel":"spot.pong","event":"","result":null}', Answer()),
+        (
+            b'{"time":1,"channel":"spot.system","event":"update","result":{"type":"upgrade","msg":"will be closed"}}',
+            Answer(shutdown="will be closed"),
+        ),
+        (b'{"time":1,"channel":"spot.system","event":"update","result":{"type":"news"}}', None),
+        (b'{"time":1,"channel":"spot.system","event":"update","result":[]}', None),
         (b'{"channel":"spot.trades","event":"update"}', None),
         (b"gibberish", None),
         (b'{"id":"x"}', None),

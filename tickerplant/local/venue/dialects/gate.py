@@ -130,6 +130,15 @@ class GateConversation(Conversation):
         make = Subscribe if event == "subscribe" else Unsubscribe
         return [_say(request, now), *(make(stream) for stream in streams if stream is not None)]
 
+    def maintenance(self, now: Now) -> Iterable[bytes]:
+        """Tell of an upgrade."""
+        result = {
+            "type": "upgrade",
+            "msg": "The connection will soon be closed for a service upgrade. Please reconnect.",
+        }
+        head = {"time": now.ms // 1000, "time_ms": now.ms, "channel": f"{self._prefix}.system", "event": "update"}
+        return (msgspec.json.encode({**head, "result": result}),)
+
     def _streams(self, channel: str, payload: list[str]) -> list[Stream | None]:
         if channel == "candlesticks":
             return [self._stream(channel, payload[1], payload[0])] if len(payload) == 2 else []

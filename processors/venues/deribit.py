@@ -171,7 +171,8 @@ def _book(channel: list[str], body: msgspec.Raw, unknown: Unknown) -> Items:
     if len(channel) == GROUPED_PARTS:
         if channel[2] != "none":
             raise FrameError(f"levels grouped by {channel[2][:20]!r} are no book")
-        return [BookSnapshot(*place, data.change_id, *levels(data.bids), *levels(data.asks), is_in_stream=True)]
+        sides, most = (*levels(data.bids), *levels(data.asks)), number(channel[3])
+        return [BookSnapshot(*place, data.change_id, *sides, is_in_stream=True, most_levels=most, is_top=True)]
     if len(channel) != PLAIN_PARTS:
         raise FrameError(f"channel {'.'.join(channel)[:80]!r} is not known")
     bids, asks = _changed(data.bids), _changed(data.asks)

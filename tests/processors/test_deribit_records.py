@@ -141,6 +141,16 @@ def test_ungrouped_levels_of_a_channel_that_sends_whole_books_are_a_book(new_run
     assert "grouped" in only(run.of(DeadLetter), "reason")[0]
 
 
+def test_the_best_levels_alone_change_nothing_in_a_book_that_is_kept_whole(new_run: Any) -> None:
+    run = new_run("futures", "DERIBIT")
+    best = copy.deepcopy(MESSAGES["futures"]["top"])
+    best["params"]["channel"] = "book.BTC-PERPETUAL.none.1.100ms"
+    best["params"]["data"] |= {"instrument_name": "BTC-PERPETUAL", "change_id": 102}
+    run.say(MESSAGES["futures"]["book"], best)
+
+    assert len(run.of(Depth)) == 1
+
+
 def test_quote(say: Any) -> None:
     quote = only(say("futures", "quote").of(Tick), "bid", "bid_size", "ask", "ask_size", "venue_sequence")
 

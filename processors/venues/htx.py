@@ -131,7 +131,7 @@ def parse(market: str, frame: Frame, memory: Memory) -> Items:
         items = _stream(market, envelope, unknown)
     elif envelope.op == "notify":
         items = _notified(envelope, unknown)
-    elif envelope.status == "error" or envelope.op == "error" or envelope.code:
+    elif envelope.status == "error" or envelope.op in {"error", "close"} or envelope.code:
         return [notice(payload)]
     elif envelope.rep:
         items = [_requested(envelope, unknown)]

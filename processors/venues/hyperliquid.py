@@ -51,6 +51,7 @@ STALE_US: Final = 30_000_000  # a book is sent each 5 s since 2026-07-25, whethe
 RULE: Final = CountedRule(is_in_time=True, stale_after_us=STALE_US)
 SIDES: Final[dict[str, Side]] = {"B": "BUY", "A": "SELL"}
 INTERVALS: Final = frozenset({"1m", "3m", "5m", "15m", "30m", "1h", "2h", "4h", "8h", "12h", "1d", "3d", "1w", "1M"})
+GREETING: Final = b"Websocket connection established."  # which is no JSON
 SILENT: Final = frozenset({"subscriptionResponse", "pong"})
 NOTICES: Final = frozenset({"error", "notification"})
 NULL: Final = b"null"
@@ -84,6 +85,8 @@ def parse(market: str, frame: Frame, memory: Memory) -> Items:
     if frame.kind == "HTTP":
         raise FrameError("answer to a request we do not know")
     unknown: Unknown = []
+    if frame.payload == GREETING:
+        return []
     envelope = wire.ENVELOPE.decode(frame.payload, unknown)
     if envelope.channel in SILENT:
         return []

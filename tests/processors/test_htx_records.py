@@ -145,9 +145,16 @@ def test_pings_and_answers_give_nothing(new_run: Any, payload: Any) -> None:
     assert not new_run("spot", "HTX").say(payload)
 
 
-def test_a_refused_request_is_told(new_run: Any) -> None:
+@pytest.mark.parametrize(
+    "payload",
+    [
+        {"id": "1", "status": "error", "err-code": "bad-request", "err-msg": "invalid topic", "ts": 1},
+        {"op": "close", "ts": 1795910400144},
+    ],
+)
+def test_a_refused_request_and_the_end_of_a_connection_are_told(new_run: Any, payload: Any) -> None:
     run = new_run("spot", "HTX")
-    run.say({"id": "1", "status": "error", "err-code": "bad-request", "err-msg": "invalid topic", "ts": 1})
+    run.say(payload)
 
     assert len(run.of(QualityEvent, kind="VENUE_NOTICE")) == 1
 

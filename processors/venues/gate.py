@@ -33,6 +33,7 @@ from processors.memory import Memory
 from processors.venues import gate_wire as wire
 from processors.wire import (
     MALFORMED,
+    NULL,
     amount,
     asked,
     asked_seconds,
@@ -54,6 +55,7 @@ from schemas.venues.gate import is_inverse
 
 NAME: Final = "GATE"
 MARKETS: Final[tuple[str, ...]] = ("spot", "futures", "inverse")
+NOT_TOLD: Final[tuple[msgspec.Raw, ...]] = (msgspec.Raw(b""), NULL)
 FACTS: Final[dict[str, Facts]] = {
     "spot": Facts(
         side="`side`, the taker's",
@@ -295,7 +297,8 @@ def _futures_ticker(data: wire.FuturesTicker, instant: int) -> Items:
     )
     items += [DerivativeItem(data.symbol, instant, kind, amount(text)) for kind, text in facts if text]
     if data.funding_rate:
-        items.append(DerivativeItem(data.symbol, instant, "FUNDING_RATE", signed(data.funding_rate)))
+        due = 0 if data.funding_due in NOT_TOLD else seconds_us(digits(data.funding_due))
+        items.append(DerivativeItem(data.symbol, instant, "FUNDING_RATE", signed(data.funding_rate), due))
     return items
 
 

@@ -153,7 +153,7 @@ class SpotTicker(Struct, gc=False, kw_only=True, forbid_unknown_fields=True):
 
 
 class FuturesTicker(Struct, gc=False, kw_only=True, forbid_unknown_fields=True):
-    """`futures.tickers`; dated contracts have no funding."""
+    """`futures.tickers`; dated contracts have no funding. `funding_due`: seconds, not told before 2026."""
 
     symbol: str = field(name="contract")
     last: str
@@ -166,6 +166,10 @@ class FuturesTicker(Struct, gc=False, kw_only=True, forbid_unknown_fields=True):
     index_price: str = ""
     funding_rate: str = ""
     open_interest: Raw = field(name="total_size", default=Raw(b""))
+    funding_due: Raw = field(name="funding_next_apply", default=Raw(b""))
+    funding_interval: Any = None
+    funding_offset: Any = None
+    t: Any = None
     change_percentage: Any = None
     funding_rate_indicative: Any = None
     quanto_base_rate: Any = None

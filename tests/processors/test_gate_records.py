@@ -120,6 +120,7 @@ def test_tickers_of_contracts_tell_mark_index_open_interest_and_funding(say: Any
         ("OPEN_INTEREST", pytest.approx(15348.278)),
         ("FUNDING_RATE", -0.0001),
     ]
+    assert [each.next_time_us for each in run.of(Derivative, kind="FUNDING_RATE")] == [1_795_939_200_000_000]
 
 
 def test_candles(say: Any) -> None:

@@ -88,6 +88,8 @@ INTERVALS: Final = {
     "1week": "1w", "1mon": "1M",
 }  # fmt: skip
 MOST_DIGITS: Final = 4  # of a number of levels
+STEPS_OF_20: Final = frozenset({6, 7, 8, 9, 10, 11, 12, 13, 18, 19})
+MOST_OF_STEP: Final = {f"step{each}": 20 if each in STEPS_OF_20 else 150 for each in range(20)}
 
 Items = list[AnyItem]
 Unknown = list[UnknownField]
@@ -213,13 +215,16 @@ def _requested(envelope: wire.Envelope, unknown: Unknown) -> BookSnapshot:
 
 
 def _depth(stream: Stream, envelope: wire.Envelope, unknown: Unknown) -> Items:
-    """Read `depth.size_150.high_freq`, with its snapshots and updates, or `depth.step0`, whole each time."""
+    """Read `depth.size_150.high_freq`, with its snapshots and updates, or the best levels of `depth.step0`."""
+    most = MOST_OF_STEP.get(stream.rest, 0)
+    if not most and not stream.rest.endswith("high_freq"):
+        raise FrameError(f"depth of {stream.rest[:40]!r} is not known")
     data = wire.DEPTH.decode(envelope.tick, unknown)
     bids, asks = _levels(data.bids), _levels(data.asks)
     instant = time_us(data.time) if data.time else _sent_us(envelope)
-    if not stream.rest.endswith("high_freq"):
-        sequence = data.matching_id or instant
-        return [BookSnapshot(stream.symbol, instant, sequence, *bids, *asks, is_in_stream=True)]
+    if most:
+        place = (stream.symbol, instant, data.matching_id or instant)
+        return [BookSnapshot(*place, *bids, *asks, is_in_stream=True, most_levels=most, is_top=True)]
     if not data.version:
         raise FrameError("depth: without a version")
     if data.event == "snapshot":

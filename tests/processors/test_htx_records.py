@@ -101,6 +101,13 @@ def test_a_whole_book_each_time_replaces_the_one_before(say: Any) -> None:
     assert len(run.of(QualityEvent, kind="BOOK_READY")) == 1
 
 
+def test_best_levels_replace_no_book_that_is_kept_by_its_updates(say: Any) -> None:
+    run = say("linear", "book", "best levels", "change")
+
+    assert [each.is_snapshot for each in run.of(Depth)] == [True, False]
+    assert not run.of(QualityEvent, kind="BOOK_RESET")
+
+
 def test_tickers(say: Any) -> None:
     names = ("last", "open", "volume", "quote_volume", "trade_count", "bid", "ask_size")
     assert only(say("spot", "ticker").of(Ticker), *names) == (

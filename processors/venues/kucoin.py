@@ -22,6 +22,7 @@ from processors.items import (
     BookSnapshot,
     CandleItem,
     DerivativeItem,
+    Notice,
     PastTrades,
     Quote,
     TickerItem,
@@ -73,6 +74,8 @@ SIDES: Final[dict[str, Side]] = {"buy": "BUY", "sell": "SELL"}
 ANSWERS: Final = frozenset({"welcome", "ack", "pong"})
 PAST_PATHS: Final = ("/market/histories", "/trade/history")
 DONE: Final = "200000"
+SETTLEMENTS: Final = frozenset({"funding.begin", "funding.end"})
+ORDERS_WORDS: Final = Notice("books by order are not read")
 BOOK_PATHS: Final = ("/orderbook/level2", "/orderbook/level2_100", "/level2/snapshot")
 
 Items = list[AnyItem]
@@ -359,6 +362,18 @@ def _instrument(envelope: wire.Envelope, argument: str, unknown: Unknown) -> Ite
     raise FrameError(f"subject {envelope.subject[:40]!r} of {envelope.topic[:80]!r} is not known")
 
 
+def _announcement(envelope: wire.Envelope, _argument: str, unknown: Unknown) -> Items:
+    if envelope.subject not in SETTLEMENTS:
+        return [notice(bytes(envelope.data))]
+    data = wire.SETTLEMENT.decode(envelope.data, unknown)
+    instant, due, rate = time_us(data.timestamp), time_us(data.funding_time), signed(digits(data.funding_rate))
+    return [DerivativeItem(data.symbol, instant, "FUNDING_RATE", rate, due)]
+
+
+def _orders(_envelope: wire.Envelope, _argument: str, _unknown: Unknown) -> Items:
+    return [ORDERS_WORDS]
+
+
 def _ns(text: str) -> int:
     if not (text.isascii() and text.isdigit() and len(text) < 21):
         raise FrameError(f"{text[:40]!r} is no time in ns")
@@ -396,5 +411,10 @@ CHANNELS: Final[dict[str, Channel]] = {
     "/contractMarket/limitCandle": _futures_candle,
     "/contractMarket/snapshot": _futures_ticker,
     "/contract/instrument": _instrument,
+    "/contract/announcement": _announcement,
+    "/contractMarket/ticker": _futures_quote,
+    "/spotMarket/level3": _orders,
+    "/contractMarket/level3": _orders,
+    "/contractMarket/level3v2": _orders,
 }
 """By the topic, what stands behind its colon left out."""

@@ -114,7 +114,7 @@ class SpotQuote(Struct, gc=False, kw_only=True, forbid_unknown_fields=True, rena
 
 
 class FuturesQuote(Struct, gc=False, kw_only=True, forbid_unknown_fields=True, rename="camel"):
-    """`/contractMarket/tickerV2`; null = that side is empty."""
+    """`/contractMarket/tickerV2`, and `ticker` with the last trade beside; null = that side is empty."""
 
     symbol: str
     sequence: Id
@@ -123,6 +123,10 @@ class FuturesQuote(Struct, gc=False, kw_only=True, forbid_unknown_fields=True, r
     best_ask_price: Raw
     best_ask_size: Raw
     ts: int  # ns
+    side: Any = None
+    size: Any = None
+    price: Any = None
+    trade_id: Any = None
 
 
 class TopData(Struct, gc=False, kw_only=True, forbid_unknown_fields=True):
@@ -236,6 +240,8 @@ class FuturesTicker(Struct, gc=False, kw_only=True, forbid_unknown_fields=True, 
     ts: int  # ns
     price_chg_pct: Any = None
     price_chg: Any = None
+    before: Any = field(name="price24HoursBefore", default=None)
+    funding_rate: Any = None
 
 
 class MarkData(Struct, gc=False, kw_only=True, forbid_unknown_fields=True, rename="camel"):
@@ -253,6 +259,16 @@ class FundingData(Struct, gc=False, kw_only=True, forbid_unknown_fields=True, re
     funding_rate: Raw
     timestamp: Instant
     granularity: Any = None
+    period: Any = None
+
+
+class SettlementData(Struct, gc=False, kw_only=True, forbid_unknown_fields=True, rename="camel"):
+    """`/contract/announcement`, when funding is paid."""
+
+    symbol: str
+    funding_time: Instant
+    funding_rate: Raw
+    timestamp: Instant
 
 
 ENVELOPE: Final = msgspec.json.Decoder(Envelope)
@@ -275,4 +291,5 @@ FUTURES_CANDLE: Final = Wire(FuturesCandle, "limitCandle")
 SPOT_TICKER: Final = Wire(SpotTickerOuter, "snapshot")
 FUTURES_TICKER: Final = Wire(FuturesTicker, "snapshot")
 MARK: Final = Wire(MarkData, "mark.index.price")
+SETTLEMENT: Final = Wire(SettlementData, "announcement")
 FUNDING: Final = Wire(FundingData, "funding.rate")

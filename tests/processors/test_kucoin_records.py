@@ -64,6 +64,7 @@ def test_quotes(say: Any) -> None:
     names = ("bid", "bid_size", "ask", "ask_size", "venue_sequence")
     assert only(say("spot", "quote").of(Tick), *names) == (60000.1, 0.5, 60000.2, 0.75, 1630218274617)
     assert only(say("futures", "quote").of(Tick), *names) == pytest.approx((60000.1, 0.5, 60000.2, 0.75, 5))
+    assert only(say("futures", "old quote").of(Tick), *names) == pytest.approx((60000.1, 0.5, 60000.2, 0.75, 6))
 
 
 def test_a_message_is_split_by_the_sequences_of_its_changes(say: Any) -> None:
@@ -124,6 +125,20 @@ def test_facts_about_contracts(say: Any) -> None:
     assert [(each.kind, each.value) for each in run.of(Derivative)] == [
         ("MARK_PRICE", 60000.3), ("INDEX_PRICE", 60001.2), ("FUNDING_RATE", -3.8e-05),
     ]  # fmt: skip
+
+
+def test_a_settlement_tells_the_rate_that_is_due(say: Any) -> None:
+    (rate,) = say("futures", "settlement").of(Derivative)
+
+    assert (rate.kind, rate.value, rate.next_time_us) == ("FUNDING_RATE", -3.8e-05, 1_795_910_400_000_000)
+
+
+def test_books_by_order_are_told_of_and_left_out(new_run: Any) -> None:
+    run = new_run("spot", "KUCOIN")
+    run.say({"type": "message", "topic": "/spotMarket/level3:BTC-USDT", "subject": "received", "data": {}})
+
+    assert not run.of(DeadLetter)
+    assert "by order" in run.of(QualityEvent, kind="VENUE_NOTICE")[0].detail
 
 
 @pytest.mark.parametrize("kind", ["welcome", "ack", "pong"])

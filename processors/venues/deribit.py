@@ -83,6 +83,11 @@ MINUTE_US: Final = 60_000_000
 PLAIN_PARTS: Final = 3  # of `book.BTC-PERPETUAL.100ms`
 GROUPED_PARTS: Final = 5  # of `book.BTC-PERPETUAL.none.20.100ms`
 CANDLE_PARTS: Final = 4  # of `chart.trades.BTC-PERPETUAL.1`
+UNREAD: Final = (
+    "deribit_price_index", "deribit_price_ranking", "deribit_price_statistics", "estimated_expiration_price",
+    "incremental_ticker", "block_rfq",
+)  # fmt: skip
+UNREAD_WORDS: Final = Notice("prices of indices by themselves, changes of tickers and block quotes are not read")
 
 Items = list[AnyItem]
 Unknown = list[UnknownField]
@@ -255,6 +260,26 @@ def _volatility(_channel: list[str], body: msgspec.Raw, unknown: Unknown) -> Ite
     return [DerivativeItem(data.index_name, time_us(data.timestamp), "VOLATILITY_INDEX", data.volatility)]
 
 
+def _marks(_channel: list[str], body: msgspec.Raw, unknown: Unknown) -> Items:
+    rows = wire.MARKS.decode(body, unknown)
+    return [DerivativeItem(row.instrument_name, time_us(row.timestamp), "MARK_PRICE", row.mark_price) for row in rows]
+
+
+def _perpetual(channel: list[str], body: msgspec.Raw, unknown: Unknown) -> Items:
+    if len(channel) != PLAIN_PARTS:
+        raise FrameError(f"channel {'.'.join(channel)[:80]!r} is not known")
+    data = wire.PERPETUAL.decode(body, unknown)
+    place = channel[1], time_us(data.timestamp)
+    items: Items = [DerivativeItem(*place, "FUNDING_RATE", data.interest)]
+    if data.index_price is not None:
+        items.append(DerivativeItem(*place, "INDEX_PRICE", data.index_price))
+    return items
+
+
+def _unread(_channel: list[str], _body: msgspec.Raw, _unknown: Unknown) -> Items:
+    return [UNREAD_WORDS]
+
+
 def _notice(channel: list[str], body: msgspec.Raw, _unknown: Unknown) -> Items:
     text = bytes(body).decode(errors="replace")
     return [Notice(f"{'.'.join(channel)}: {text}"[:NOTICE_CHARS])]
@@ -268,8 +293,11 @@ CHANNELS: Final[dict[str, Channel]] = {
     "quote": _quote,
     "chart": _candle,
     "deribit_volatility_index": _volatility,
+    "markprice": _marks,
+    "perpetual": _perpetual,
     "platform_state": _notice,
     "announcements": _notice,
     "instrument": _notice,
+    **dict.fromkeys(UNREAD, _unread),
 }
 """By the first part of a channel's name."""

@@ -150,6 +150,23 @@ class CandleData(Struct, gc=False, kw_only=True, forbid_unknown_fields=True):
     cost: Amount | None = None
 
 
+class MarkData(Struct, gc=False, kw_only=True, forbid_unknown_fields=True):
+    """A row of `markprice.options`."""
+
+    instrument_name: str
+    mark_price: Amount
+    timestamp: Instant = 0
+    iv: Any = None
+
+
+class PerpetualData(Struct, gc=False, kw_only=True, forbid_unknown_fields=True):
+    """`perpetual`; `interest` is the funding of the moment, as `current_funding` of `ticker`."""
+
+    timestamp: Instant
+    interest: Rate
+    index_price: Amount | None = None
+
+
 class VolatilityData(Struct, gc=False, kw_only=True, forbid_unknown_fields=True):
     """`deribit_volatility_index`, in per cent a year."""
 
@@ -167,4 +184,6 @@ TICKER: Final = Wire(TickerData, "ticker", is_quoted=True)
 STATS: Final = Wire(Stats, "ticker", is_quoted=True)
 QUOTE: Final = Wire(QuoteData, "quote", is_quoted=True)
 CANDLE: Final = Wire(CandleData, "chart.trades", is_quoted=True)
+MARKS: Final = Rows(MarkData, "markprice.options", is_quoted=True)
+PERPETUAL: Final = Wire(PerpetualData, "perpetual", is_quoted=True)
 VOLATILITY: Final = Wire(VolatilityData, "deribit_volatility_index", is_quoted=True)

@@ -27,7 +27,7 @@ class Envelope(Struct, gc=False):
 
 
 class SpotTrade(Struct, gc=False, kw_only=True, forbid_unknown_fields=True):
-    """`spot.trades`."""
+    """`spot.trades`; the last three are told since 2026."""
 
     trade_id: Id = field(name="id")
     time: Raw = field(name="create_time_ms")
@@ -38,6 +38,9 @@ class SpotTrade(Struct, gc=False, kw_only=True, forbid_unknown_fields=True):
     create_time: Any = None
     id_market: Any = None
     range: Any = None
+    stock: Any = None
+    money: Any = None
+    trade_mode: Any = None
 
 
 class FuturesTrade(Struct, gc=False, kw_only=True, forbid_unknown_fields=True):

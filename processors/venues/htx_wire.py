@@ -43,6 +43,7 @@ class TradeData(Struct, gc=False, kw_only=True, forbid_unknown_fields=True, rena
     price: Raw
     direction: Literal["buy", "sell", ""]
     quantity: Any = None
+    is_rpi_trade: Any = None
     trade_turnover: Any = field(name="trade_turnover", default=None)
 
 

@@ -195,6 +195,24 @@ def test_candle(say: Any) -> None:
     assert prices == (60000.0, 60001.0, 59999.0, 60000.5, 0.25, 15000.0)
 
 
+def test_facts_of_their_own_channels(say: Any) -> None:
+    facts = say("futures", "perpetual").of(Derivative) + say("options", "marks").of(Derivative)
+
+    assert [(each.kind, each.value, each.exchange_time_us) for each in facts] == [
+        ("FUNDING_RATE", 1.5e-4, TIME_US), ("INDEX_PRICE", 60001.25, TIME_US), ("MARK_PRICE", 0.0876, TIME_US),
+    ]  # fmt: skip
+
+
+def test_channels_that_are_not_read_are_told_of(new_run: Any) -> None:
+    run = new_run("futures", "DERIBIT")
+    body = {"timestamp": 1723161240150, "price": 60001.25, "index_name": "btc_usd"}
+    params = {"channel": "deribit_price_index.btc_usd", "data": body}
+    run.say({"jsonrpc": "2.0", "method": "subscription", "params": params})
+
+    assert not run.of(DeadLetter)
+    assert "not read" in run.of(QualityEvent, kind="VENUE_NOTICE")[0].detail
+
+
 def test_the_volatility_index_is_a_derivative_of_an_index(say: Any) -> None:
     found = only(say("options", "volatility").of(Derivative), "symbol", "kind", "value", "exchange_time_us")
 
@@ -229,7 +247,7 @@ def test_what_the_venue_says_about_itself_is_a_notice(new_run: Any, message: Any
 @pytest.mark.parametrize(
     "message",
     [{}, [], {"jsonrpc": "2.0", "result": []}, {"jsonrpc": "2.0", "id": 1}, {"method": "subscription"},
-     {"method": "subscription", "params": {"channel": "markprice.options.btc_usd", "data": []}},
+     {"method": "subscription", "params": {"channel": "user.portfolio.btc", "data": []}},
      {"method": "subscription", "params": {"channel": "chart.trades.BTC-PERPETUAL.7", "data": {}}},
      {"method": "subscription", "params": {"channel": "book.BTC-PERPETUAL", "data": {}}}],
 )  # fmt: skip

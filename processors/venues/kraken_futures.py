@@ -17,6 +17,7 @@ from processors.items import (
     AnyItem,
     BookDelta,
     BookSnapshot,
+    CandleItem,
     DerivativeItem,
     Liquidation,
     MarkPrice,
@@ -55,6 +56,8 @@ SIDES: Final[dict[str, Side]] = {"buy": "BUY", "sell": "SELL"}
 ON_BOOK: Final = frozenset({"fill", "liquidation"})  # others: block, termination, assignment, unwind
 QUIET: Final = frozenset({"info", "subscribed", "unsubscribed", "pong", "challenge"})
 NONE: Final = Raw(b"")
+CANDLES_OF: Final = "candles_trade_"
+INTERVALS: Final = ("1m", "5m", "15m", "30m", "1h", "4h", "12h", "1d", "1w")
 
 Items = list[AnyItem]
 Unknown = list[UnknownField]
@@ -200,6 +203,25 @@ class TickerData(Struct, gc=False, kw_only=True, forbid_unknown_fields=True):
     post_only: Any = None
 
 
+class CandleRow(Struct, gc=False, kw_only=True, forbid_unknown_fields=True):
+    """A candle of trades; volume in contracts."""
+
+    time: Instant  # when it opens
+    open: Raw
+    high: Raw
+    low: Raw
+    close: Raw
+    volume: Raw
+
+
+class CandleData(Struct, gc=False, kw_only=True, forbid_unknown_fields=True):
+    """`candles_trade_1m`, and `candles_trade_1m_snapshot` at first; they are not documented."""
+
+    feed: str
+    product_id: Product
+    candle: Raw
+
+
 BOOK: Final = Wire(BookData, "book")
 SNAPSHOT: Final = Wire(SnapshotData, "book_snapshot")
 TRADE: Final = Wire(TradeData, "trade")
@@ -207,6 +229,8 @@ TRADES: Final = Wire(TradesData, "trade_snapshot")
 TICKER: Final = Wire(TickerData, "ticker")
 PAST_ANSWER: Final = Wire(PastAnswer, "past trades")
 PAST_TRADES: Final = Rows(PastTradeData, "past trades")
+CANDLE: Final = Wire(CandleData, "candles_trade")
+CANDLE_ROW: Final = Wire(CandleRow, "candles_trade")
 _LEVEL = msgspec.json.Decoder(LevelData)
 _HEAD = msgspec.json.Decoder(Head)
 
@@ -346,6 +370,26 @@ def _facts(data: TickerData, name: str, instant: int) -> Items:
     return items
 
 
+def _candle(payload: bytes, unknown: Unknown) -> Items:
+    data = CANDLE.decode(payload, unknown)
+    row = CANDLE_ROW.decode(data.candle, unknown)
+    candle = CandleItem(
+        _name(data),
+        0,
+        interval=data.feed.removeprefix(CANDLES_OF).partition("_")[0],
+        open_time_us=time_us(row.time),
+        close_time_us=0,
+        open=positive(digits(row.open)),
+        high=positive(digits(row.high)),
+        low=positive(digits(row.low)),
+        close=positive(digits(row.close)),
+        volume=amount(digits(row.volume)),
+        quote_volume=None,
+        is_closed=None,
+    )
+    return [candle]
+
+
 def _nothing(_payload: bytes, _unknown: Unknown) -> Items:
     return []
 
@@ -354,7 +398,7 @@ def _levels(levels: list[Level]) -> tuple[list[float], list[float]]:
     return checked_levels([level.price for level in levels], [level.qty for level in levels])
 
 
-def _name(data: BookData | SnapshotData | TradeData | TickerData) -> str:
+def _name(data: BookData | SnapshotData | TradeData | TickerData | CandleData) -> str:
     return data.product_id.upper()
 
 
@@ -375,4 +419,5 @@ FEEDS: Final[dict[str, Callable[[bytes, Unknown], Items]]] = {
     "ticker": _ticker,
     "ticker_lite": _nothing,  # no time, last price and sizes; `ticker` tells all of it
     "heartbeat": _nothing,
+    **{f"{CANDLES_OF}{interval}{end}": _candle for interval in INTERVALS for end in ("", "_snapshot")},
 }

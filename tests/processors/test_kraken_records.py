@@ -337,6 +337,18 @@ def test_futures_trade(futures: Any) -> None:
     )  # fmt: skip
 
 
+@pytest.mark.parametrize("feed", ["candles_trade_1m_snapshot", "candles_trade_1m"])
+def test_futures_candle(futures: Any, feed: str) -> None:
+    prices = {"open": "83954", "high": "84007", "low": "83950", "close": "83999"}
+    row = {"time": 1790359920000, **prices, "volume": "0.9783"}
+    futures.say({"feed": feed, "candle": row, "product_id": "PF_XBTUSD"})
+
+    candle = only(futures.of(Candle))
+    assert fields(candle, "symbol", "interval", "open_time_us", "close", "volume", "is_closed") == (
+        "BTC/USD:PERP", "1m", 1_790_359_920_000_000, 83999.0, 0.9783, False,
+    )  # fmt: skip
+
+
 def test_a_liquidation_is_a_trade_and_a_fact_of_its_own(futures: Any) -> None:
     futures.say(*said("futures", "trade liquidation"))
 

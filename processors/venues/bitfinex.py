@@ -23,7 +23,7 @@ from processors.items import (
 )
 from processors.memory import Memory
 from processors.venues import bitfinex_wire as wire
-from processors.venues.bitfinex_channels import CHANNELS, Place, change_of, past_trades_of
+from processors.venues.bitfinex_channels import BEGUN, CHANNELS, TOGETHER, Place, change_of, past_trades_of
 from processors.wire import LAST_MS, MALFORMED, asked, notice, number, time_us, trades_of_time, unknown_answer
 from schemas.records import Frame
 
@@ -56,6 +56,7 @@ BOOK_OF: Final = "book - "  # stands before the symbol in what a channel carries
 QUOTE_OF: Final = "quote - "
 OF_LEVELS: Final = (BOOK_OF, QUOTE_OF)
 NO_CHANNEL: Final = -1
+BULK_UPDATES: Final = 536870912  # a flag: changes of a book are sent together
 AGAIN: Final = Repeated("depth")
 MOST_LATE: Final = 10_000  # what lies further behind is counted anew
 SAID_AGAIN: Final = "tu"  # a trade that was told by "te" when it was executed
@@ -191,14 +192,22 @@ def _event(payload: bytes, memory: Memory) -> Items:
         raise FrameError(f"neither of a channel nor an event: {error}") from error
     if event.event == "subscribed" and event.channel_id:
         memory.names[event.channel_id] = subscribed = _subscription(event)
-        memory.names.pop(f"best {event.channel_id}", None)
+        _forget(event.channel_id, memory)
         return [UNREAD_WORDS] if subscribed.startswith(UNREAD) else []
     if event.event == "unsubscribed":
         memory.names.pop(event.channel_id, None)
-        memory.names.pop(f"best {event.channel_id}", None)
+        _forget(event.channel_id, memory)
+    if event.event == "conf" and isinstance(event.flags, int) and event.flags & BULK_UPDATES:
+        memory.names[TOGETHER] = ""
     is_fine = event.event in {"unsubscribed", "conf", "pong"} and event.status in {None, "OK"}
     is_greeting = event.event == "info" and event.code is None and event.platform.status == 1
     return [] if is_fine or is_greeting else [notice(payload)]
+
+
+def _forget(channel: int, memory: Memory) -> None:
+    """Forget what a channel of this number told before."""
+    memory.names.pop(f"best {channel}", None)
+    memory.names.pop(f"{BEGUN} {channel}", None)
 
 
 def _subscription(event: wire.Subject) -> str:

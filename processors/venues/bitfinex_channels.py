@@ -38,6 +38,8 @@ INTERVALS: Final = {
 }  # fmt: skip
 """Interval as we write it, and its minutes; 0 = they differ."""
 NO_QUOTE: Final = "0 0 0 0"
+BEGUN: Final = "begun"  # stands before a channel's number, in what is remembered
+TOGETHER: Final = "changes of books are sent together"
 PERPETUAL: Final = "F0:"
 
 Items = list[AnyItem]
@@ -81,9 +83,10 @@ def _trade(symbol: str, row: wire.TradeRow, *, is_past: bool = False) -> Trade:
     return Trade(symbol, time_us(row.time), row.id, price, size, side, is_past=is_past)
 
 
-def _book(place: Place, body: msgspec.Raw, _memory: Memory) -> Items:
+def _book(place: Place, body: msgspec.Raw, memory: Memory) -> Items:
     found, is_snapshot = wire.rows(body)
     rows = list(map(wire.BOOK.decode, found))
+    is_snapshot = is_snapshot and _is_whole(place, rows, memory)
     texts_of_rows = [(digits(row.price), digits(row.amount)) for row in rows]
     sizes = positives([size.removeprefix("-") for _, size in texts_of_rows])
     prices = positives([price for price, _ in texts_of_rows])
@@ -95,6 +98,14 @@ def _book(place: Place, body: msgspec.Raw, _memory: Memory) -> Items:
     if is_snapshot:
         return [BookSnapshot(place.symbol, place.time_us, 0, *levels, is_in_stream=True, texts=texts)]
     return [BookDelta(place.symbol, place.time_us, 0, 0, 0, *levels, texts)]
+
+
+def _is_whole(place: Place, rows: list[wire.BookRow], memory: Memory) -> bool:
+    """Tell a snapshot from changes that are sent together, where that was asked for: it comes first, removing none."""
+    key = f"{BEGUN} {place.channel}"
+    has_begun = key in memory.names
+    memory.names[key] = ""
+    return all(row.count for row in rows) and not (has_begun and TOGETHER in memory.names)
 
 
 def change_of(symbol: str, level: wire.LevelMessage, payload: bytes) -> BookDelta | None:
@@ -115,10 +126,12 @@ def _quote(place: Place, body: msgspec.Raw, memory: Memory) -> Items:
     """Keep a book of one level. A level that goes is told with what comes next: mostly the one in its place."""
     found, is_snapshot = wire.rows(body)
     key = f"best {place.channel}"
+    rows = list(map(wire.BOOK.decode, found))
+    is_snapshot = is_snapshot and _is_whole(place, rows, memory)
     before = NO_QUOTE if is_snapshot else memory.names.get(key, NO_QUOTE)
     best = [float(each) for each in before.split(" ")]
     is_told = is_snapshot
-    for row in map(wire.BOOK.decode, found):
+    for row in rows:
         text = digits(row.amount)
         at = 2 if text.startswith("-") else 0
         price, size = positive(digits(row.price)), positive(text.removeprefix("-"))

@@ -55,6 +55,7 @@ class Event(Subject, gc=False, kw_only=True):
     channel_id: Id = field(name="chanId", default=0)
     code: Any = None
     status: Any = None
+    flags: Any = None
     platform: Platform = Platform()
 
 

@@ -363,6 +363,17 @@ def test_levels_that_are_put_together_are_no_book(spot: Any, precision: str) -> 
     assert not spot.of(DeadLetter)
 
 
+def test_changes_that_are_sent_together_are_no_new_book(new_run: Any) -> None:
+    run = new_run("spot", "BITFINEX")
+    book = {"event": "subscribed", "channel": "book", "chanId": 96, "symbol": "tBTCUSD", "prec": "P0", "len": "25"}
+    run.say({"event": "conf", "status": "OK", "flags": 536870912}, book)
+    run.say([96, [[45000, 1, 0.5], [44999, 1, 0.4], [45001, 1, -0.3]]], [96, [[44998, 2, 0.1], [45002, 1, -0.2]]])
+
+    whole, change = run.of(Depth)
+    assert (whole.is_snapshot, change.is_snapshot) == (True, False)
+    assert (change.bid_prices, change.ask_prices) == ([44998.0], [45002.0])
+
+
 def test_a_change_that_comes_again_later_changes_nothing(spot: Any) -> None:
     again = [90, [45000, 1, 2], 8, 1]
     spot.say([90, [[45000, 2, 1.5], [45001, 3, -2]], 7, 1], again, [90, [45000, 0, 1], 9, 1], again)

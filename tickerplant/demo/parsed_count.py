@@ -15,6 +15,7 @@ from processors.items import (
     Notice,
     PastTrades,
     Quote,
+    Repeated,
     Trade,
 )
 from processors.memory import Memory
@@ -90,7 +91,7 @@ class ParsedCount(RawCount):
 
     def _told_late(self, market: str, frame: Frame, items: list[AnyItem], memory: Memory) -> list[DataItem]:
         """Tell what a message would have told in its turn that came too late, by its number on the connection."""
-        if not any(isinstance(item, Notice) for item in items):
+        if not any(isinstance(item, Notice | Repeated) for item in items):
             return []
         return of_symbols(VENUES[self.venue].parse(market, frame, Memory(dict(memory.names))))
 

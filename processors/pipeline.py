@@ -386,7 +386,7 @@ class Pipeline:
             use = ON_ITEM.get(type(item))
             if use is None:
                 if type(item) is Refused:
-                    refused = refused or FrameError(item.reason)
+                    refused.append(FrameError(item.reason))
                 else:
                     self._use_other(batch, item)  # type: ignore[arg-type]  # all others stand there
                 continue
@@ -404,7 +404,7 @@ class Pipeline:
                 self._touch(state)
             use(state, batch, item)
         if refused:
-            is_partly_used = len(refused) < sum(type(each) in ON_ITEM for each in items)
+            is_partly_used = len(refused) < sum(type(each) in ON_ITEM or type(each) is Refused for each in items)
             raise PartlyUsedError(str(refused[0])) if is_partly_used else refused[0]
 
     def _is_known(self, market: str, venue_symbol: str) -> bool:

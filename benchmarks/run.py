@@ -156,13 +156,13 @@ keep each minute that may still change, an hour of them, at about 1 kB each; out
 Of a sink's seconds to ready, half are imports (pyarrow, s3fs), the rest is joining the group. Memory at rest is mostly
 libraries.""",
     "Queries of backtests, beside DuckDB and Polars": """\
-Nothing is to be slower than twice the best. On Parquet, ours decodes all columns that are asked for, and the four
-of the source id by which rows are put in order, before it leaves out other symbols; DuckDB and Polars decode a
-column only for rows that are left, and plan the as-of join as one query, where ours reads trades and quotes one
-after the other. Texts are read as words of a dictionary, and the store leaves out other kinds and symbols, which it
-did not before. Of ClickHouse, columns come as bytes into Arrow; before, each value was an object. What is left
-there is the embedded engine on the same cores. A book is applied change by change in Python, since ids and resets
-decide which of them count.""",
+Nothing is to be slower than twice the best. On Parquet, ours passes over row groups by their statistics, decodes the
+columns of conditions first, and reads several objects at once (decision 0102). Most of what is left is decoding: a
+column of a row group is decoded for all of its rows or for none, where DuckDB and Polars skip values of rows that are
+not wanted. The source ids, by which ours makes sure that rows are in order and each once, are a tenth. Trades and
+quotes of the as-of join are read one after the other, where Polars plans both as one query. Of ClickHouse, columns come
+as bytes into Arrow; what is left there is the embedded engine on the same cores. A book is applied change by change in
+Python, since ids and resets decide which of them count.""",
     "Bytes of a session in every form": """\
 A cleaned row holds what the events of others do not: three clocks, the venue's ids and sequence, flags, and the raw
 record that it comes from, which sinks and replays need. In a topic these stand in each record; in the lake they are
@@ -170,12 +170,12 @@ columns that hardly change, and cost a byte or two. Of a tick, the venue's seque
 bytes; of a depth update, prices and sizes of whole books. hftbacktest's file holds each level twice, once by each
 clock. Codecs were chosen by this measurement (decision 0090).""",
     "Sinks, cleaned topic to each store": """\
-The aims are 150,000 rows a second of a core into ClickHouse and 200,000
-into Parquet; fastavro alone would allow some 130,000. Records are decoded together into columns, which took 15 µs a
-row before and takes about 1 µs; columns go to ClickHouse as bytes, without a Python object a value. What is left is
-what librdkafka and its Python messages take for each record, the columns' bytes, and compression. By the clock the
-stores limit: the gateway's insert, or S3, on the same cores; the sink waits for their answers, since a commit must be
-true.""",
+The aims are 150,000 rows a second of a core into ClickHouse and 200,000 into Parquet; fastavro alone would allow some
+130,000. Records are decoded together into columns, which took 15 µs a row before and takes about 1 µs; columns go to
+ClickHouse as bytes, without a Python object a value. What is left is what librdkafka and its Python messages take for
+each record, the columns' bytes, and compression. By the clock, a sink waited for librdkafka to fetch again for most of
+each second, which is mended (decision 0103); now the stores limit, whose answers it waits for, since a commit must be
+true: the gateway's insert, or S3, on the same cores.""",
 }
 
 

@@ -98,10 +98,10 @@ def bars(symbol: str, venue: str, start: Time, end: Time, *, interval: str = "1m
         found = rows.read(
             "bar", span, [*{*columns, "open_time_us", "revision"}], "open_time_us", {"interval": interval}
         )
-    found = found.sort_by([("open_time_us", "ascending"), ("revision", "ascending")])
-    opens_us = found["open_time_us"].to_numpy()
-    is_newest = np.append(opens_us[1:] != opens_us[:-1], [True] * bool(len(opens_us)))
-    timed = _timed(found.filter(pa.array(is_newest, pa.bool_())), ("open_time_us",))
+    order = np.lexsort((found["revision"].to_numpy(), found["open_time_us"].to_numpy()))
+    opens_us = found["open_time_us"].to_numpy()[order]
+    is_newest = np.append(opens_us[1:] != opens_us[:-1], [True] * bool(len(opens_us))).astype(bool)
+    timed = _timed(found.combine_chunks().take(pa.array(order[is_newest])), ("open_time_us",))
     return _given(timed.select(["time", *columns]), options)
 
 

@@ -4,6 +4,7 @@ import os
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime
+from functools import partial
 from typing import Final, NamedTuple
 
 import pyarrow as pa
@@ -53,8 +54,9 @@ class LakeRows:
         wish = Wanted(columns=wanted, by=by, from_us=span.from_us, to_us=span.to_us, only=conditions)
         objects = list(self._objects(name, span, is_open=by != "event_time_us"))
         at_once = min(len(objects), ANSWERS if self._lake.is_s3 else os.cpu_count() or 1)
+        read = partial(self._read, wanted=wish, is_alone=at_once <= 1)
         with ThreadPoolExecutor(max(1, at_once)) as pool:
-            tables = [each for found in pool.map(lambda each: self._read(each, wish), objects) for each in found]
+            tables = [each for found in pool.map(read, objects) for each in found]
         if any(each.schema != tables[0].schema for each in tables):  # of several writers
             tables = [each.cast(schema) for each in tables]
         found = pa.concat_tables(tables) if tables else schema.empty_table()
@@ -78,7 +80,7 @@ class LakeRows:
                 names = liveness.live(path, versions)
                 yield from (Object(f"{path}/{each}", versions[each]) for each in names if is_whole(each))
 
-    def _read(self, found: Object, wanted: Wanted) -> list[pa.Table]:
+    def _read(self, found: Object, wanted: Wanted, *, is_alone: bool) -> list[pa.Table]:
         """Read the rows of an object that are wanted; not even its end, where that was read before and told of none."""
         key = (self._lake.full_path(found.path), found.version)
         outline = _outlines.get(key)
@@ -90,7 +92,7 @@ class LakeRows:
                 if outline is None:
                     outline = outline_of(metadata)
                     _remember(key, outline)
-                return read_rows(source, metadata, outline, wanted)
+                return read_rows(source, metadata, outline, wanted, is_alone=is_alone)
         except (pa.ArrowException, OSError) as error:
             reason = str(error).partition("\n")[0]
             raise UserError(f"{self._lake.root}/{found.path} cannot be read: {reason}") from None

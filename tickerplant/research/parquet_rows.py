@@ -4,8 +4,9 @@ Statistics of a row group may tell that none of its rows is wanted, or that all 
 conditions that are left are decoded first, and the others only where a row fulfils them.
 """
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Any, Final, NamedTuple
 
 import numpy as np
@@ -45,6 +46,20 @@ class Bounds(NamedTuple):
     most: Any
 
 
+class Group(NamedTuple):
+    """A row group of an open object.
+
+    Args:
+        read: decodes columns of it, by name.
+        kinds: of columns as they come.
+    """
+
+    read: Callable[[Sequence[str]], pa.Table]
+    row_count: int
+    bounds: Mapping[str, Bounds]
+    kinds: pa.Schema
+
+
 Outline = tuple[Mapping[str, Bounds], ...]
 """Of each row group, bounds by column, as far as they are told."""
 
@@ -66,8 +81,13 @@ def may_hold(bounds: Mapping[str, Bounds], wanted: Wanted) -> bool:
     )
 
 
-def read_rows(source: pa.NativeFile, metadata: pq.FileMetaData, outline: Outline, wanted: Wanted) -> list[pa.Table]:
+def read_rows(
+    source: pa.NativeFile, metadata: pq.FileMetaData, outline: Outline, wanted: Wanted, *, is_alone: bool = True
+) -> list[pa.Table]:
     """Read rows, a table a row group that has some, in their order; texts come as dictionaries.
+
+    Args:
+        is_alone: columns are decoded by several threads; False = other objects are read at the same time.
 
     Raises:
         pa.ArrowException: it is damaged, or a column is missing.
@@ -79,7 +99,19 @@ def read_rows(source: pa.NativeFile, metadata: pq.FileMetaData, outline: Outline
         raise pa.ArrowKeyError(f"column {min(missing)} is missing")
     file = pq.ParquetFile(source, metadata=metadata, read_dictionary=[name for name in names if name in TEXTS])
     groups = [number for number, bounds in enumerate(outline) if may_hold(bounds, wanted)]
-    found = [_read_group(file, number, outline[number], wanted) for number in groups]
+    kinds = file.schema_arrow
+    found = [
+        _rows_of(
+            Group(
+                read=partial(file.read_row_group, number, use_threads=is_alone),
+                row_count=metadata.row_group(number).num_rows,
+                bounds=outline[number],
+                kinds=kinds,
+            ),
+            wanted,
+        )
+        for number in groups
+    ]
     return [rows for rows in found if rows is not None]
 
 
@@ -92,32 +124,35 @@ def _bounds(group: pq.RowGroupMetaData, numbers: Sequence[tuple[str, int]]) -> I
                 yield name, Bounds(least, most)
 
 
-def _read_group(file: pq.ParquetFile, number: int, bounds: Mapping[str, Bounds], wanted: Wanted) -> pa.Table | None:
+def _rows_of(group: Group, wanted: Wanted) -> pa.Table | None:
     """Read the rows of a row group; None = there are none."""
+    bounds = group.bounds
     texts = {name: value for name, value in wanted.only.items() if bounds.get(name) != (value, value)}
     by = bounds.get(wanted.by)
     is_within = by is not None and wanted.from_us <= by.least and by.most < wanted.to_us
-    judged = file.read_row_group(number, [*texts, *([] if is_within else [wanted.by])])
-    count = file.metadata.row_group(number).num_rows
-    is_wanted = np.ones(count, bool)
+    judged = group.read([*texts, *([] if is_within else [wanted.by])])
+    is_wanted = np.ones(group.row_count, bool)
     for name, value in texts.items():
         is_wanted &= _is(judged[name], value)
     if not is_within:
         times_us = judged[wanted.by].cast(pa.int64()).to_numpy()
         is_wanted &= (times_us >= wanted.from_us) & (times_us < wanted.to_us)
-    if not is_wanted.any():
+    count = int(is_wanted.sum())
+    if not count:
         return None
     same = {name: each.least for name, each in bounds.items() if each.least == each.most}
     others = [name for name in wanted.columns if name not in same]
-    rest = file.read_row_group(number, [name for name in others if name not in judged.column_names])
+    rest = group.read([name for name in others if name not in judged.column_names])
     columns = [(judged if name in judged.column_names else rest)[name] for name in others]
     rows = pa.Table.from_arrays(columns, others)
-    if not is_wanted.all():
+    if count < group.row_count:
         rows = rows.filter(pa.array(is_wanted))
-        count = int(is_wanted.sum())
-    kinds = file.schema_arrow
-    known = {name: _repeated(same[name], kinds.field(name).type, count) for name in wanted.columns if name in same}
-    return pa.table({name: known[name] if name in known else rows[name] for name in wanted.columns})
+    return pa.table(
+        {
+            name: _repeated(same[name], group.kinds.field(name).type, count) if name in same else rows[name]
+            for name in wanted.columns
+        }
+    )
 
 
 def _is(column: pa.ChunkedArray, value: str) -> np.ndarray:
@@ -125,13 +160,14 @@ def _is(column: pa.ChunkedArray, value: str) -> np.ndarray:
     if not pa.types.is_dictionary(column.type):
         mask: np.ndarray = pc.fill_null(pc.equal(column, pa.scalar(value, column.type)), False).to_numpy()
         return mask
-    return np.concatenate([_is_word(chunk, value) for chunk in column.chunks] or [np.zeros(0, bool)])
+    masks = [_is_word(chunk, value) for chunk in column.chunks]
+    return masks[0] if len(masks) == 1 else np.concatenate([*masks, np.zeros(0, bool)])
 
 
 def _is_word(column: pa.DictionaryArray, value: str) -> np.ndarray:
     words = pc.equal(column.dictionary, pa.scalar(value, column.dictionary.type))
     codes = np.flatnonzero(pc.fill_null(words, False).to_numpy(zero_copy_only=False))
-    places = pc.fill_null(column.indices, -1).to_numpy()
+    places = (pc.fill_null(column.indices, -1) if column.null_count else column.indices).to_numpy()
     mask: np.ndarray = places == codes[0] if len(codes) == 1 else np.isin(places, codes)
     return mask
 

@@ -131,9 +131,10 @@ def _keys(rows: pa.Table) -> list[np.ndarray]:
     """Give the columns of the source id as numbers that sort alike; those that are one for all rows are left out."""
     topics = rows[ID[0]].dictionary_encode().unify_dictionaries()
     words = topics.chunk(0).dictionary if topics.num_chunks else pa.array([], pa.string())
-    places = pc.rank(words, tiebreaker="dense").to_numpy()
-    codes = np.concatenate([each.indices.to_numpy() for each in topics.chunks] or [np.zeros(0, np.int32)])
-    keys = [places[codes], *(rows[name].to_numpy() for name in ID[1:])]
+    keys = [rows[name].to_numpy() for name in ID[1:]]
+    if len(words) > 1:
+        places = pc.rank(words, tiebreaker="dense").to_numpy()
+        keys.insert(0, places[np.concatenate([each.indices.to_numpy() for each in topics.chunks])])
     return [key for key in keys if len(key) and (key != key[0]).any()] or [np.zeros(rows.num_rows, np.int8)]
 
 

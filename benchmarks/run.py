@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from benchmarks import (
+    anatomy,
     books,
     budget,
     codec,
@@ -60,6 +61,7 @@ class NoFiguresError(Exception):
 BENCHMARKS: dict[str, tuple[str, Callable[[], dict[str, Any]]]] = {
     "Encoding and decoding a tick": ("python -m benchmarks.codec", codec.measure),
     "One connection, socket to raw record": ("python -m benchmarks.feed", feed.measure),
+    "Where a tick's time goes in a processor": ("python -m benchmarks.anatomy", anatomy.measure),
     "One processor, spot session in the raw topic": (
         "python -m benchmarks.processor spot",
         lambda: processor.measure("spot"),

@@ -107,7 +107,7 @@ Functions made from the schema join constant lookups; fastavro walks the schema 
 field costs an attribute and a lookup of the interpreter: what a call in C would save is the joins.""",
     "One connection, socket to raw record": """\
 Half of a frame is the WebSocket protocol and the event loop; the other half, up to Kafka, is mostly compression and
-librdkafka's thread. Nothing is parsed: the topic and partition follow from the connection and a search for the symbol.""",
+librdkafka's thread. No message is parsed: its stream is found by a search in its bytes.""",
     "Where a tick's time goes in a processor": """\
 The pipeline is the largest part: some thirty short functions (ids and holes, sides of the book, outliers, bars, the
 record itself), none above a tenth. Encoding and handing over are next, one Python call a field where numbers are large.
@@ -119,8 +119,8 @@ A snapshot is written in pieces between records, one a symbol that changed; what
 piece in front of a record. What a book's whole copy costs is paid once a start.""",
     "1,000 symbols at 10,000 frames/s, socket to cleaned topics": """\
 All is kept up with, but on four fifths of a core: with the venue and the broker on the same two cores a burst (the end
-of a minute closes bars of all symbols, each second's snapshot, a collection of the JVM) is worked off slowly, and p99
-is that. Of a second core for the venue, or with `processor.workers = 2` on more cores, bursts are halved.""",
+of a minute closes bars of all symbols: 90 ms; each second's snapshot: 100 ms in pieces) is worked off slowly, and
+p99 is that.""",
     "A tick through all processes": """\
 The processor is two fifths; the broker, which stores raw and cleaned records and serves each to two sinks and the
 processor, is next.""",
@@ -128,22 +128,25 @@ processor, is next.""",
 A snapshot each second is some hundredths of a processor's time; an intent is one commit a chunk.""",
     "What outliers, bars and features cost a processor": """\
 Features are the most: each change of a book and each trade goes into the sums of its second, and each second is a row
-of some sixty numbers a symbol. Outliers and bars are within the noise of the machine.""",
+a symbol. Outliers and bars are within the noise of the machine.""",
     "Outliers of recorded sessions, one print in a hundred displaced": """\
-Sessions of minutes leave few prints to learn from; what is flagged of untouched prints are real jumps of thin books.""",
+Sessions of minutes leave few prints to learn from; untouched prints that are flagged are mostly jumps of thin
+markets.""",
     "Features over arrays": """\
 Trades and quotes are sums over arrays; the order flow of whole books has to apply each change in turn.""",
     "From a death to the next record": """\
 The coordinator waits 10 s for the session of the dead; the rest is starting Python and loading state.""",
     "Subscribing to ticks": """\
-A record is fetched by librdkafka, decoded, and compared with the last source of its raw partition; decoding is the most.""",
+A record is fetched by librdkafka, decoded, and compared with the last source of its raw partition; decoding is the
+most.""",
     "Whole flow at full speed, socket to both stores": """\
 Two cores carry nine processes; the processor's share of them is the limit.""",
     "ClickHouse away for a minute at 5,000 frames/s": """\
-Rows wait in Kafka; afterwards the sink works off what came, while more comes, at the speed of inserts on shared cores.""",
+Rows wait in Kafka; afterwards the sink works off what came, while more comes, at the speed of inserts on shared
+cores.""",
     "Memory over a long run at 5,000 frames/s": """\
-Processes of ours allocate per chunk and keep nothing. What grows is the JVM's heap up to its limit, and the caches of
-ClickHouse and of Arrow's pool.""",
+What grows most is the broker's heap, which the JVM may fill to its limit before it cleans up; ClickHouse keeps caches
+and parts, and sinks what Arrow's and jemalloc's pools hold.""",
     "Installing, in megabytes": """\
 pyarrow is a quarter of a gigabyte; of what runs the local stack, Java and ClickHouse are the most.""",
     "Replay, from raw records to both stores": """\

@@ -26,7 +26,7 @@ class OtherFrameError(FrameError):
 
 
 class PartlyUsedError(FrameError):
-    """A frame tells of symbols that no list names, and of others, which was used."""
+    """A frame tells what cannot be used, as of symbols that no list names, and more, which was used."""
 
 
 class StateError(ProcessorError):

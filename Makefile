@@ -38,7 +38,7 @@ fuzz: $(READY) ## Hostile input for all readers, guided by coverage. Options: ma
 	$(BIN)/python -m fuzz $(TARGETS) --seconds $(FUZZ_SECONDS)
 
 soak: $(READY) ## Kill, pause and cut off everything at random, then count. Options: make soak ROUNDS=50 SEED=1 RATE=5000.
-	TICKERPLANT_LONG=1 OUTAGE_S=$(OUTAGE_S) MODEL_EXAMPLES=2000 SOAK_ROUNDS=$(ROUNDS) SOAK_SEED=$(SEED) SOAK_RATE=$(RATE) $(BIN)/python -m pytest -s tests/model tests/faults $(SOAK)
+	SOAK_LONG=1 OUTAGE_S=$(OUTAGE_S) MODEL_EXAMPLES=2000 SOAK_ROUNDS=$(ROUNDS) SOAK_SEED=$(SEED) SOAK_RATE=$(RATE) $(BIN)/python -m pytest -s tests/model tests/faults $(SOAK)
 
 check: $(READY) ## Lint, format, types, layers.
 	$(BIN)/ruff check .

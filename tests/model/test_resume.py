@@ -1,7 +1,7 @@
 """Owners of a raw partition that end, sleep, are cut off and wake between any two steps: readers see each record once.
 
 The processor's resume as a state machine: `Processor`, worker, state and search are the real ones, on a Kafka in memory
-(`conftest.py`). Long: `TICKERPLANT_LONG=1 MODEL_EXAMPLES=5000 python -m pytest tests/model`.
+(`conftest.py`). Long: `SOAK_LONG=1 MODEL_EXAMPLES=5000 python -m pytest tests/model`.
 """
 
 import os
@@ -249,7 +249,7 @@ MISTAKES: dict[str, tuple[Any, str, Any]] = {
     ),
     "one whose time is over goes on": (PartitionWorker, "is_over", property(lambda _self: False)),
 }
-if os.environ.get("TICKERPLANT_LONG"):  # these take a minute each
+if os.environ.get("SOAK_LONG"):  # these take a minute each
     MISTAKES |= {
         "a piece takes the place of the one before it": (
             Place,

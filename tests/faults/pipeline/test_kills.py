@@ -5,6 +5,7 @@
 
 import os
 import random
+import re
 import signal
 import sys
 import time
@@ -12,6 +13,7 @@ from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import closing
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -38,7 +40,7 @@ from tickerplant.kafka import TopicPartition, consumer, partition_count
 from tickerplant.lag import GROUPS
 from tickerplant.lake import read_lake
 from tickerplant.scrape import scrape
-from tickerplant.settings import Settings
+from tickerplant.settings import ENV_PREFIX, Settings
 from tickerplant.supervise import RESTART_FIRST_S
 
 ROUNDS = int(os.environ.get("SOAK_ROUNDS", "1"))
@@ -56,6 +58,7 @@ ROLES = ("produce", "process", "sink-clickhouse", "sink-parquet")
 SERVERS = ("broker", "registry", "clickhouse", "s3")
 VICTIMS = (*ROLES, *SERVERS)
 ROUTES = ("venue", "broker", "registry", "clickhouse", "s3")
+MAKEFILE = Path(__file__).parents[3] / "Makefile"
 BARS = BY_RECORD[Bar].name
 REVISION = ("venue", "symbol", "interval", "open_time_us", "revision")
 """What names a bar that was made, besides where it came from."""
@@ -420,6 +423,13 @@ def test_a_seed_does_the_same_each_time() -> None:
     first, second = blows(3), blows(3)
 
     assert [next(first) for _ in range(50)] == [next(second) for _ in range(50)]
+
+
+def test_make_soak_sets_nothing_that_roles_take_for_a_setting() -> None:
+    """They inherit the environment, and end where it names a setting that there is not."""
+    (line,) = [each for each in MAKEFILE.read_text(encoding="utf-8").splitlines() if "SOAK_ROUNDS" in each]
+
+    assert not re.findall(rf"{ENV_PREFIX}\w+=", line)
 
 
 def test_each_round_kills_each_kind_of_process() -> None:

@@ -65,7 +65,7 @@ OUTAGES = {
     "broker and clickhouse": Outage(("broker", "clickhouse")),
     "broker and registry, in which two roles die": Outage(("broker", "registry"), dying=("process", "sink-clickhouse")),
 }
-if os.environ.get("SOAK_LONG"):  # minutes more
+if os.environ.get("OUTAGE_LONG"):  # minutes more
     OUTAGES["broker that hangs"] = Outage(("broker",), signal.SIGSTOP, least_s=8.0)
 
 

@@ -1,6 +1,5 @@
 """Fixtures of all tests: one local stack for the session, one ClickHouse, and the recordings beside the project."""
 
-import os
 import socket
 import subprocess
 import sys
@@ -21,24 +20,7 @@ from tickerplant.settings import ClickHouse, Settings
 hypothesis_settings.register_profile("tickerplant", deadline=None)  # no test is timed: machines are shared
 hypothesis_settings.load_profile("tickerplant")
 
-MEMORY_NICENESS = 5
-
 RECORDINGS = Path(__file__).parents[2] / "shared" / "recordings"
-
-
-@pytest.hookimpl(tryfirst=True)  # those who share out tests look for the marks
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Let one process run all that needs the stack, of which there is one, from the start; others take the rest."""
-    for item in items:
-        if item.get_closest_marker("stack"):
-            item.add_marker(pytest.mark.xdist_group("stack"))
-
-
-@pytest.hookimpl(tryfirst=True)
-def pytest_runtest_setup(item: pytest.Item) -> None:
-    """Let tests in memory stand back for the stack, whose processes wait for one another with deadlines."""
-    if "PYTEST_XDIST_WORKER" in os.environ and not item.get_closest_marker("stack"):
-        os.nice(max(0, MEMORY_NICENESS - os.nice(0)))
 
 
 @pytest.fixture(scope="session")

@@ -2,10 +2,13 @@
 
 import time
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from contextlib import closing
 from itertools import groupby
+from threading import Event, Thread
 from typing import Any, Final
 
 from schemas.topics import DEAD_SINK, STORED, Topic
+from sinks.chunk import LogWentBackError
 from sinks.columns import Place
 from sinks.drain import Assigned, Listener
 from sinks.member import Member
@@ -18,6 +21,7 @@ from tickerplant.kafka import (
     KafkaError,
     KafkaException,
     Message,
+    OffsetReader,
     Told,
     TopicPartition,
     cached_end,
@@ -31,6 +35,7 @@ RAW_PATTERN: Final = r"^raw\.[a-z0-9_]+"
 TIMEOUT_S: Final = 10.0
 ASSIGN_S: Final = 60.0
 AGAIN_S: Final = 0.5
+LIVES_S: Final = 5.0  # how often is asked whether topics are the ones they were
 FETCH_WAIT_SHARE: Final = 0.2  # of the time after which a chunk is flushed
 CONFIG: Final[dict[str, str | float | bool]] = {
     # Memory: what librdkafka fetches ahead comes on top of our own buffers.
@@ -64,6 +69,8 @@ class KafkaLog:
         self._member = self._new_member()
         self._ours: set[Place] = set()
         self.lives: dict[str, str] = {}  # of the topics that were assigned, by full name
+        self._anew: tuple[str, str] | None = None  # a topic that has another life now, and which
+        self._closing = Event()
         self._complained: set[int] = set()
         self._logger = logger()
 
@@ -71,9 +78,17 @@ class KafkaLog:
         """Join the group; the listener is told which partitions are ours from within `poll` and `commit`."""
         self._listener = listener
         self._join(listener)
+        Thread(target=self._watch_lives, name="lives", daemon=True).start()
 
     def poll(self, most: int, timeout_s: float) -> list[Run]:
-        """Wait for records; raises UserError where the broker refuses us for good."""
+        """Wait for records.
+
+        Raises:
+            UserError: the broker refuses us for good.
+            LogWentBackError: a topic of ours was made anew.
+        """
+        if self._anew is not None:
+            self._check_life(*self._anew)
         messages = self._member.fetch(most, timeout_s)
         if any(map(Message.error, messages)):
             messages = [message for message in messages if self._is_record(message)]
@@ -114,6 +129,7 @@ class KafkaLog:
 
     def close(self) -> None:
         """Leave the group."""
+        self._closing.set()
         self._member.leave()
 
     def _new_member(self) -> Member:
@@ -186,6 +202,24 @@ class KafkaLog:
         self.lives.update(topic_lives(self._settings, topics))
         if not set(topics) <= set(self.lives):
             raise KafkaException(KafkaError(KafkaError.UNKNOWN_TOPIC_OR_PART))
+
+    def _watch_lives(self) -> None:
+        """Ask now and then, in a thread, whether topics were made anew: one that is longer gives no offset twice."""
+        with closing(OffsetReader(self._settings)) as reader:
+            while not self._closing.wait(LIVES_S):
+                known = dict(self.lives)
+                try:
+                    found = reader.lives(known) if known else {}
+                except UserError:  # the broker is away, or refuses us, which others tell
+                    continue
+                changed = [(name, life) for name, life in found.items() if life != known[name]]
+                self._anew = changed[0] if changed else None
+
+    def _check_life(self, topic: str, life: str) -> None:
+        """Make sure that a topic which has another life now was given to us in that one, or is not ours."""
+        self._anew = None
+        if life != self.lives[topic] and any(topic == name for name, _ in self._ours):
+            raise LogWentBackError(f"{topic} was made anew")
 
     def _is_record(self, message: Message) -> bool:
         """Tell a record from an error, which is judged; raises as `poll`."""

@@ -8,7 +8,8 @@ from typing import Any
 import pytest
 
 from schemas.topics import TICK, catalogue
-from sinks import member
+from sinks import kafka_log, member
+from sinks.chunk import LogWentBackError
 from sinks.drain import Assigned
 from sinks.kafka_log import KafkaLog
 from sinks.position import Position
@@ -165,6 +166,27 @@ def test_what_comes_with_the_assignment_is_not_lost(group: Group, settings: Sett
     successor.log.close()
 
     assert [entry.offset for entry in successor.entries] == list(range(COUNT - 5, COUNT))
+
+
+def test_a_topic_that_was_made_anew_and_is_longer_than_before_is_noticed_also_while_it_is_held(
+    group: Group, settings: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its offsets do not go back: all before the position would never be read."""
+    place = (TICK.name + settings.kafka.topic_suffix, 0)
+    monkeypatch.setattr(kafka_log, "LIVES_S", 0.1)
+    group.poll_until(lambda: len(group.entries) == COUNT)
+    before = group.given[place].generation
+    group.log.hold()
+    delete_topics(settings, [place[0]])
+    create_topics(settings, [TICK])
+    write(settings, COUNT + 10)
+    told = ""
+    try:
+        group.poll_until(lambda: place in group.given and group.given[place].generation != before)
+    except LogWentBackError as error:  # always, unless its client asked for topics while there was none
+        told = str(error)
+
+    assert told in {f"{place[0]} was made anew", ""}
 
 
 def test_an_offset_of_a_topic_that_was_made_anew_is_passed_over(group: Group, settings: Settings) -> None:

@@ -13,7 +13,7 @@ OUTAGE_S ?= 60
 SOAK ?=
 BENCH ?=
 
-.PHONY: help install demo test test-beside fuzz soak check bench format dist lock clean
+.PHONY: help install demo test fuzz soak check bench format dist lock clean
 
 help: ## This list.
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
@@ -33,10 +33,10 @@ demo: $(READY) ## The whole flow on this machine, reconciled at its end. Options
 PYTEST := env PYTHONHASHSEED=$(SEED) $(BIN)/python -m pytest --randomly-seed=$(SEED) --hypothesis-seed=$(SEED)
 
 test: $(READY) ## All tests, on a local stack of their own; order and examples follow from a seed. Options: make test SEED=2.
-	$(PYTEST)
-
-test-beside: $(READY) ## The same, those that need no stack beside those that do: sooner, if two cores are free.
-	$(PYTEST) -m stack & stack=$$!; nice -n 5 $(PYTEST) -m "not stack"; memory=$$?; wait $$stack && exit $$memory
+	@echo "tests in memory run beside those on the stack; what they say comes last"; \
+	out=$$(mktemp); nice -n 5 $(PYTEST) -m "not stack" > $$out 2>&1 & memory=$$!; trap 'kill $$memory' INT TERM; \
+	$(PYTEST) -m stack; stack=$$?; wait $$memory; memory=$$?; cat $$out; rm -f $$out; \
+	[ $$stack -eq 0 ] && [ $$memory -eq 0 ]
 
 fuzz: $(READY) ## Hostile input for all readers, guided by coverage. Options: make fuzz FUZZ_SECONDS=600 TARGETS="avro parse-binance".
 	$(BIN)/python -m fuzz $(TARGETS) --seconds $(FUZZ_SECONDS)

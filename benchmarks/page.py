@@ -4,6 +4,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from html import escape
 from itertools import groupby
 from math import log
+from operator import itemgetter
 from pathlib import Path
 from statistics import median
 from typing import Any, Final
@@ -44,9 +45,16 @@ def section(title: str, result: Result, words: str) -> str:
     if result.turns:
         lines += ["| work | side | median | lowest to highest | ours / it | aim |", "|---|---|--:|--:|--:|--:|"]
         lines += [row for name, each in result.turns.items() for row in rows(name, each)] + [""]
-    for columns, group in groupby(result.figures.items(), key=lambda each: columns_of(each[1])):
-        lines += [*table(columns, list(group)), ""]
+    for columns, group in groupby(of_a_kind(result.figures), key=itemgetter(0)):
+        lines += [*table(columns, [figure for _, figure in group]), ""]
     return "\n".join([*lines, words, ""] if words else lines)
+
+
+def of_a_kind(figures: Mapping[str, Any]) -> Iterator[tuple[tuple[str, ...], tuple[str, Any]]]:
+    """Give each figure with the names of the columns that neighbours share; none = it is a cell by itself."""
+    for columns, group in groupby(figures.items(), key=lambda each: columns_of(each[1])):
+        found = list(group)
+        yield from ((columns if len(found) > 1 else (), each) for each in found)
 
 
 def columns_of(value: Any) -> tuple[str, ...]:
@@ -55,12 +63,12 @@ def columns_of(value: Any) -> tuple[str, ...]:
 
 
 def table(columns: Sequence[str], figures: Sequence[tuple[str, Any]]) -> Iterator[str]:
-    """Lay out figures, a row each; several that hold the same have columns of their own."""
-    heads = columns if len(figures) > 1 and columns else ("value",)
+    """Lay out figures, a row each."""
+    heads = columns or ("value",)
     yield f"| figure | {' | '.join(heads)} |"
     yield f"|---{'|--:' * len(heads)}|"
     for name, value in figures:
-        cells = [value[each] for each in columns] if heads is columns else [value]
+        cells = [value[each] for each in columns] if columns else [value]
         yield f"| {name} | {' | '.join(map(text, cells))} |"
 
 

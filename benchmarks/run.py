@@ -162,11 +162,11 @@ as processor time, and by the clock they take turns with the broker on two cores
     "How long a frame takes, by rate": """\
 A frame waits for its raw record to be closed, up to `producer.linger_ms` (`socket to packed`), then for librdkafka, the
 broker and the fetch (`packed to fetched`), then for the frames before it in the same fetch: a record of 50 frames is
-done when its last one is. The rest of p99 is the wait for one of two cores, which the venue, the broker and the stores
-share (`cores`). Closing records sooner makes all three shorter as long as a core is free: Faust and the broker pay for
-each record. Where the venue cannot make its rate (`frames_per_s` tells what came), the figures are of that. A commit
-waits for `sink.flush_ms`, for the sink's fetch, and for one insert for each topic and partition, at a lower priority
-than the processor's.""",
+done when its last one is. The loop of aiokafka, which does no more than parse and encode, is not much sooner where the
+rate is high, so the rest of p99 is the wait for one of two cores, which the venue, the broker and the stores share
+(`cores`). The venue makes three quarters of its rate heard (`frames_per_s` tells what came). A commit waits for
+`sink.flush_ms`, the sink's fetch, and one insert after another, one for each topic and partition, at a lower priority
+than the processor's. Its quantiles lie between the histogram's bounds of 0.5, 1 and 2.5 s.""",
     "Recorded sessions of venues, beside others": """\
 Sessions of 2021 to 2023, as their recorder left them. All parse the same bytes; what ours does beyond it (ids and
 holes, flags, quality events, a record of every item that is ready for Kafka) is paid in the same figure, and no peer

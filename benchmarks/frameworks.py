@@ -38,6 +38,7 @@ import msgspec
 from confluent_kafka import Producer
 
 from benchmarks import peers
+from benchmarks.ending import end
 from benchmarks.inputs import FRAMES_PER_RECORD, QUOTES, listing, names_of, raw_frames, renamed
 from benchmarks.jobs import KEPT_MS, SAMPLE, job
 from benchmarks.page import rows
@@ -244,7 +245,7 @@ class Bench:
         except SideError as error:
             raise SideError(f"{name}: {error}: {log.read_text(errors='replace')[-800:]}") from None
         finally:
-            stop(process)
+            end(process, STOP_S)
         lines = told.read_text(errors="replace").splitlines()
         if lines and lines[-1].startswith("{"):
             self.printed[name] = json.loads(lines[-1])
@@ -373,16 +374,6 @@ def what(tick: Tick) -> tuple[Any, ...]:
         tick.ask_size,
         tick.trade_id,
     )
-
-
-def stop(process: subprocess.Popen[bytes]) -> None:
-    """End a process of ours."""
-    process.terminate()
-    try:
-        process.wait(STOP_S)
-    except subprocess.TimeoutExpired:
-        process.kill()
-        process.wait()
 
 
 def do_parts(config: Path, out: str, group: str) -> None:

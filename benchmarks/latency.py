@@ -20,7 +20,6 @@ Run: python -m benchmarks.latency [frames a second ...]
 
 import atexit
 import os
-import signal
 import subprocess
 import sys
 import tempfile
@@ -41,6 +40,7 @@ import psutil
 from confluent_kafka import KafkaException
 
 from benchmarks import peers
+from benchmarks.ending import end
 from benchmarks.jobs import job
 from benchmarks.page import rows, text
 from benchmarks.recovery import Load, settings_in, start_venue
@@ -295,12 +295,7 @@ def aiokafka(settings: Settings, names: dict[str, str], notes: Path) -> Window |
     begin_s = time.monotonic()
     time.sleep(WINDOW_S)
     end_s = time.monotonic()
-    process.send_signal(signal.SIGTERM)
-    try:
-        process.wait(STOP_S)
-    except subprocess.TimeoutExpired:
-        process.kill()
-        process.wait()
+    end(process, STOP_S)
     return Window(begin_s, end_s)
 
 

@@ -46,6 +46,7 @@ from benchmarks import (
     venues,
     windows,
 )
+from benchmarks.ending import end
 from benchmarks.inputs import AbsentError
 
 ONE: Final = "--one"
@@ -278,26 +279,16 @@ def apart(title: str) -> results.Result:
         try:
             code = child.wait(LIMIT_S)
         except subprocess.TimeoutExpired:
-            end(child)
+            end(child, ENDING_S, by=signal.SIGINT)  # so that it stops its servers
             raise NoFiguresError(f"not done in {LIMIT_S:g} s") from None
         except KeyboardInterrupt:  # the child has it, too
-            end(child)
+            end(child, ENDING_S, by=signal.SIGINT)
             raise
         if code == ABSENT_CODE:
             raise AbsentError(out.read_text(encoding="utf-8"))
         if code:
             raise NoFiguresError(f"it ended with code {code}")
         return results.read(out)[title]
-
-
-def end(child: subprocess.Popen[bytes]) -> None:
-    """Interrupt a process, so that it stops its servers."""
-    child.send_signal(signal.SIGINT)
-    try:
-        child.wait(ENDING_S)
-    except subprocess.TimeoutExpired:
-        child.kill()
-        child.wait()
 
 
 def one(title: str, out: Path) -> None:

@@ -1,5 +1,10 @@
-"""All roles of one settings file as child processes: started, restarted when they die, drained in order."""
+"""All roles of one settings file as child processes: started, restarted when they die, drained in order.
 
+They are ended by nobody else: signals of a terminal reach the supervisor alone, and where it is killed they end by
+themselves (`supervised.py`).
+"""
+
+import os
 import signal
 import subprocess
 import sys
@@ -16,13 +21,11 @@ from tickerplant.local.revive import local_reviver
 from tickerplant.logs import logger
 from tickerplant.room import local_reserve
 from tickerplant.settings import Settings, load_settings
+from tickerplant.supervised import STOP_WAIT_S
 
 RESTART_FIRST_S = 0.5
 RESTART_MOST_S = 30.0
 STABLE_AFTER_S = 60.0
-STOP_WAIT_S = 9.5
-"""All roles together have this long to drain, within the 10 s that containers are given; then they are killed, which
-loses nothing that Kafka has: it is read again."""
 LEAST_WAIT_S = 0.5
 USER_ERROR_CODE = 2
 TAIL_BYTES = 16 * 1024
@@ -101,9 +104,10 @@ class Supervisor:
     config: Path
     roles: Sequence[Role]
     log_folder: Path
-    command: tuple[str, ...] = (sys.executable, "-m", "tickerplant")
+    command: tuple[str, ...] = (sys.executable, "-m", "tickerplant.supervised")
     spares_others: bool = False
     children: list[Child] = field(default_factory=list)
+    _pipe: tuple[int, int] | None = field(default=None, init=False)  # whose first end they read, and the other is ours
 
     def start(self) -> None:
         """Start all processes, those that read first."""
@@ -142,9 +146,14 @@ class Supervisor:
             mine = [child for child in chosen if child.role.stage == stage]
             for child in mine:
                 child.process.terminate()
+            until_s = max(until_s, time.monotonic() + LEAST_WAIT_S)
             for child in mine:
-                _wait(child, max(LEAST_WAIT_S, until_s - time.monotonic()))
+                _wait(child, max(0.0, until_s - time.monotonic()))
                 self.children.remove(child)
+        if self._pipe is not None and not self.children:
+            for end in self._pipe:
+                os.close(end)
+            self._pipe = None
 
     def pids(self) -> dict[str, int]:
         """Tell the process id of each slot, by `role` or `role-number`."""
@@ -162,8 +171,9 @@ class Supervisor:
         nice = ["nice", "-n", str(role.niceness)] if role.niceness else []
         numbered = [role.number_option, str(number)] if role.number_option else []
         command = [*nice, *self.command, *role.arguments, *numbered, "--config", str(self.config)]
+        self._pipe = self._pipe or os.pipe()
         with self.log_path(role, number).open("ab") as log:
-            return subprocess.Popen(command, stdout=log, stderr=log, stdin=subprocess.DEVNULL)  # noqa: S603  # our own command
+            return subprocess.Popen(command, stdout=log, stderr=log, stdin=self._pipe[0], process_group=0)  # noqa: S603  # our own command
 
     def _restart(self, child: Child, now_s: float) -> None:
         try:

@@ -1,11 +1,14 @@
 """The supervisor keeps roles alive, tells a user's mistake, and drains in the order of the flow."""
 
 import os
+import signal
+import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
+import psutil
 import pytest
 
 from tickerplant.errors import UserError
@@ -191,3 +194,71 @@ def test_one_role_can_be_stopped_alone(supervise: Callable[..., Supervisor], tmp
     supervisor.stop(["first"])
 
     assert list(supervisor.pids()) == ["second"]
+
+
+def test_signals_of_a_terminal_reach_no_role_so_that_they_drain_in_order(supervise: Callable[..., Supervisor]) -> None:
+    supervisor = supervise("first", "second")
+    supervisor.start()
+    groups = {os.getpgid(pid) for pid in supervisor.pids().values()}
+
+    assert os.getpgrp() not in groups
+    assert len(groups) == 2
+
+
+SUPERVISOR = """
+import sys
+from pathlib import Path
+from tickerplant.supervise import Role, Supervisor
+role = Role("process", ("process", "--wait"), processes=2)
+supervisor = Supervisor(Path(sys.argv[1]), [role], Path(sys.argv[2]))
+supervisor.start()
+print(*supervisor.pids().values(), flush=True)
+sys.stdin.read()
+"""
+NOBODY = """
+[kafka]
+bootstrap_servers = "127.0.0.1:1"
+[local]
+home = "{home}"
+"""
+
+
+def runs(pid: int) -> bool:
+    try:
+        return psutil.Process(pid).status() != psutil.STATUS_ZOMBIE
+    except psutil.NoSuchProcess:
+        return False
+
+
+@pytest.mark.timeout(120)
+def test_roles_end_by_themselves_where_their_supervisor_is_killed(tmp_path: Path) -> None:
+    config = tmp_path / "x.toml"
+    config.write_text(NOBODY.format(home=tmp_path))
+    command = [sys.executable, "-c", SUPERVISOR, str(config), str(tmp_path / "logs")]
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as supervisor:
+        assert supervisor.stdout is not None
+        pids = [int(pid) for pid in supervisor.stdout.readline().split()]
+        try:
+            until(lambda: len(list((tmp_path / "run").glob("metrics-process-*"))) == 2, 60)  # they wait for servers
+            supervisor.kill()
+
+            until(lambda: not any(map(runs, pids)), 60)
+        finally:
+            for pid in filter(runs, pids):
+                os.kill(pid, signal.SIGKILL)
+
+
+DEAF = """
+import signal, time
+from tickerplant import supervised
+supervised.STOP_WAIT_S = 0.1
+signal.signal(signal.SIGTERM, signal.SIG_IGN)
+supervised.end_with_supervisor()
+time.sleep(60)
+"""
+
+
+def test_one_that_does_not_drain_without_its_supervisor_is_killed() -> None:
+    done = subprocess.run([sys.executable, "-c", DEAF], stdin=subprocess.DEVNULL, timeout=50, check=False)
+
+    assert done.returncode == -signal.SIGKILL

@@ -20,6 +20,7 @@ from schemas.venues import SYMBOLOGIES
 from tickerplant.choices import check_market, chosen_venue
 from tickerplant.errors import UserError
 from tickerplant.recordings import RecordedFrame, RecordingError, read_recording
+from tickerplant.recordings.markets import other_market
 
 FILES: Final[dict[type[records.Record], str]] = {
     records.Tick: "tick",
@@ -122,8 +123,8 @@ class ParquetFolder:
 def convert_files(conversion: Conversion) -> dict[str, Any]:
     """Convert and return a summary: frames (CLOCK left out), rows by file, ticks by kind, gaps, dead letters, seconds.
 
-    Frames that are of other markets, as an archive or a recording of single messages says, are counted by what it calls
-    these in `left_out`.
+    Frames that are of other markets, as an archive or a recording of single messages says, or the URL of a connection,
+    are counted by what it calls these in `left_out`.
     Lines that cannot be read (the recorder was killed, the copy was cut) are left out; `damaged` in the summary counts
     them and `first_damage` says where the first one is.
 
@@ -214,7 +215,8 @@ def _raw_records(
             continue
         numbers: Counter[str] = Counter()
         read = read_recording(path, conversion.market, on_damage=damage.append)
-        frames = (each for each in read if _is_of_market(conversion, each.market_type, left_out))
+        told = (each for each in read if _is_of_market(conversion, each.market_type, left_out))
+        frames = _of_connections(conversion, told, left_out)
         for frame in with_clock(frames) if len(conversion.files) == 1 else frames:
             yield ArchivedRecord(topic, 0, offset, _raw_record(conversion, path, frame, numbers))
             offset += 1
@@ -224,11 +226,29 @@ def _is_of_market(conversion: Conversion, market_type: str, left_out: Counter[st
     """Tell whether a message is of the market, as far as its recording says; one that is not is counted."""
     if market_type not in KNOWN_TYPES:
         return True
-    own = MARKET_TYPES.get(f"{conversion.venue.upper()} {conversion.market}") or MARKET_TYPES[conversion.market]
-    if market_type in own:
+    of_any = MARKET_TYPES.get(conversion.market, KNOWN_TYPES)
+    if market_type in MARKET_TYPES.get(f"{conversion.venue.upper()} {conversion.market}", of_any):
         return True
     left_out[market_type] += 1
     return False
+
+
+def _of_connections(
+    conversion: Conversion, frames: Iterable[RecordedFrame], left_out: Counter[str]
+) -> Iterator[RecordedFrame]:
+    """Leave out connections and instrument lists of other markets: one session may hold several, with the same names."""
+    others: dict[str, str] = {}
+    for each in frames:
+        if each.kind in {"CONNECT", "INSTRUMENTS"}:
+            other = other_market(conversion.venue.upper(), conversion.market, each.request)
+            if each.kind == "CONNECT":
+                others[each.connection] = other
+        else:
+            other = others.get(each.connection, "")
+        if other:
+            left_out[other] += 1
+        else:
+            yield each
 
 
 def _of_market(

@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Protocol
 
 from tickerplant.errors import UserError
-from tickerplant.recordings import cryptofeed, hftbacktest, messages
+from tickerplant.recordings import captures, cryptofeed, hftbacktest, messages
 from tickerplant.recordings.frames import OnDamage, RecordedFrame, RecordingError, refuse
 from tickerplant.recordings.lines import first_lines
 
@@ -26,15 +26,15 @@ class Format(Protocol):
         """Yield the frames of a file in receive order."""
 
 
-FORMATS: tuple[Format, ...] = (hftbacktest, cryptofeed, messages)
+FORMATS: tuple[Format, ...] = (hftbacktest, cryptofeed, captures, messages)
 
 
 def read_recording(path: Path, market: str, *, on_damage: OnDamage = refuse) -> Iterator[RecordedFrame]:
     """Yield the frames of a recording in receive order; its format is told from its content.
 
     Args:
-        path: of an hftbacktest file (plain or gzip), or a cryptofeed `NAME.ws.N.0` or `NAME.0` (siblings are merged),
-            or one of a JSON message a line.
+        path: of an hftbacktest file, or a cryptofeed `NAME.ws.N.0` or `NAME.0` (siblings are merged), or a capture of
+            cryptofeed 3, or one of a JSON message a line; plain, gzip or zstd.
         market: e.g. `spot`: used for the URL of snapshots that the recorder kept without one.
         on_damage: told of each line that cannot be read, then reading goes on; the default raises at the first one.
 

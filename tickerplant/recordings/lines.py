@@ -1,16 +1,57 @@
-"""A recording's file, plain or gzip → numbered lines."""
+"""A recording's file, plain, gzip or zstd → numbered lines."""
 
 import gzip
 import zlib
 from collections.abc import Iterator
+from io import BufferedReader, RawIOBase
 from itertools import islice
 from pathlib import Path
-from typing import BinaryIO, cast
+from typing import TYPE_CHECKING, BinaryIO, Final, cast
 
 from tickerplant.errors import UserError
+from tickerplant.extras import need_library
 from tickerplant.recordings.frames import OnDamage, RecordingError
 
-GZIP_MAGIC = b"\x1f\x8b"
+if TYPE_CHECKING:
+    from _typeshed import WriteableBuffer
+
+GZIP_MAGIC: Final = b"\x1f\x8b"
+ZSTD_MAGIC: Final = b"\x28\xb5\x2f\xfd"
+BROKEN: Final = (EOFError, zlib.error, gzip.BadGzipFile)
+"""What reading raises where a compressed file is cut short or corrupt."""
+
+
+class _Zstd(RawIOBase):
+    """Unpacks a zstd file as it is read."""
+
+    def __init__(self, path: Path) -> None:
+        need_library("pyarrow")
+        from pyarrow import input_stream  # noqa: PLC0415  # an optional part
+
+        self._stream = input_stream(str(path), compression="zstd")
+
+    def readable(self) -> bool:
+        """Tell that it is."""
+        return True
+
+    def readinto(self, buffer: "WriteableBuffer", /) -> int:
+        """Read some bytes.
+
+        Raises:
+            EOFError: the file is cut short or corrupt.
+        """
+        view = memoryview(buffer)
+        try:
+            found = self._stream.read(len(view))
+        except OSError as error:
+            raise EOFError(str(error)) from error
+        view[: len(found)] = found
+        return len(found)
+
+    def close(self) -> None:
+        """Close the file."""
+        self._stream.close()
+        super().close()
 
 
 def read_lines(path: Path, on_damage: OnDamage) -> Iterator[tuple[int, bytes]]:
@@ -19,12 +60,12 @@ def read_lines(path: Path, on_damage: OnDamage) -> Iterator[tuple[int, bytes]]:
     Where a compressed file is cut short or corrupt, what stands before is yielded and on_damage is told.
     """
     number = 0
-    with _open(path) as file:
+    with open_file(path) as file:
         try:
             for number, line in enumerate(file, 1):
                 if text := line.rstrip(b"\r\n"):
                     yield number, text
-        except (EOFError, zlib.error, gzip.BadGzipFile) as error:
+        except BROKEN as error:
             on_damage(RecordingError(path, number + 1, f"the compressed file ends or breaks here ({error})"))
 
 
@@ -37,15 +78,24 @@ def first_lines(path: Path, most: int) -> list[bytes]:
     return [line for _, line in islice(read_lines(path, _ignore), most)]
 
 
-def _open(path: Path) -> BinaryIO:
+def open_file(path: Path) -> BinaryIO:
+    """Open a file, to be read unpacked.
+
+    Raises:
+        UserError: it cannot be opened.
+    """
     try:
         file = path.open("rb")
     except OSError as error:
         raise UserError(f"cannot read the recording {path}: {error.strerror}") from None
-    if file.peek(len(GZIP_MAGIC))[: len(GZIP_MAGIC)] != GZIP_MAGIC:
-        return file
-    file.close()
-    return cast("BinaryIO", gzip.open(path, "rb"))
+    start = file.peek(len(ZSTD_MAGIC))
+    if start.startswith(GZIP_MAGIC):
+        file.close()
+        return cast("BinaryIO", gzip.open(path, "rb"))
+    if start.startswith(ZSTD_MAGIC):
+        file.close()
+        return BufferedReader(_Zstd(path))
+    return file
 
 
 def _ignore(_error: RecordingError) -> None:

@@ -215,7 +215,7 @@ class CandleRow(Struct, gc=False, kw_only=True, forbid_unknown_fields=True):
 
 
 class CandleData(Struct, gc=False, kw_only=True, forbid_unknown_fields=True):
-    """`candles_trade_1m`, and `candles_trade_1m_snapshot` at first; they are not documented."""
+    """`candles_trade_1m`, and `candles_trade_1m_snapshot` at first; they are public, and in no document."""
 
     feed: str
     product_id: Product

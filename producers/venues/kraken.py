@@ -11,7 +11,7 @@ from urllib.parse import quote
 
 import msgspec
 
-from producers.venues.kraken_talks import FuturesTalk, SpotTalk, SpotV1Talk
+from producers.venues.kraken_talks import FUTURES_MINUTES, FuturesTalk, SpotTalk, SpotV1Talk
 from producers.wire import (
     Dialogue,
     Limits,
@@ -65,11 +65,12 @@ OLD_NAMES: Final = {"BTC": "XBT", "DOGE": "XDG"}  # of REST and the first API
 MINUTES: Final = {
     "1m": 1, "5m": 5, "15m": 15, "30m": 30, "1h": 60, "4h": 240, "1d": 1440, "1w": 10080, "15d": 21600,
 }  # fmt: skip
+ALL_MINUTES: Final = MINUTES | FUTURES_MINUTES
 DEPTHS: Final = ("depth@10", "depth@25", "depth@100", "depth@500", "depth@1000")
 DEEPEST: Final = DEPTHS[-1]
 SPOT_CHANNELS: Final = ("trade", "quote", "depth", "ticker", "candle_1m")
 FUTURES_CHANNELS: Final = (
-    "trade", "quote", "depth", "ticker", "mark_price", "index", "funding", "open_interest", "liquidation",
+    "trade", "quote", "depth", "ticker", "candle_1m", "mark_price", "index", "funding", "open_interest", "liquidation",
 )  # fmt: skip
 CHANNELS: Final = {"spot": SPOT_CHANNELS, "spot_v1": SPOT_CHANNELS, "futures": FUTURES_CHANNELS}
 SPOT_SAME: Final = {"quote": "ticker"}  # with each change of the best quote
@@ -82,11 +83,13 @@ FUTURES_SAME: Final = {
 def full_channel(market: str, channel: str) -> str | None:
     """Complete a channel; None = the market has no such channel.
 
-    >>> full_channel("spot", "depth"), full_channel("spot", "quote"), full_channel("futures", "candle_1m")
-    ('depth@1000', 'ticker', None)
+    >>> full_channel("spot", "depth"), full_channel("spot", "quote"), full_channel("futures", "candle_12h")
+    ('depth@1000', 'ticker', 'candle_12h')
     """
     if market == "futures":
-        return FUTURES_SAME.get(channel, channel) if channel in FUTURES_CHANNELS else None
+        kind, _, interval = channel.partition("_")
+        is_known = channel in FUTURES_CHANNELS or (kind == "candle" and interval in FUTURES_MINUTES)
+        return FUTURES_SAME.get(channel, channel) if is_known else None
     if channel in DEPTHS or (channel.startswith("candle_") and channel.removeprefix("candle_") in MINUTES):
         return channel
     if channel not in SPOT_CHANNELS:
@@ -103,7 +106,7 @@ def stream_name(venue_symbol: str, full_channel: str) -> str:
     ('depth@1000 BTC/USD', 'candle@60 BTC/USD')
     """
     if kind_of(full_channel) == "candle":
-        return f"candle@{MINUTES[full_channel.removeprefix('candle_')]} {venue_symbol}"
+        return f"candle@{ALL_MINUTES[full_channel.removeprefix('candle_')]} {venue_symbol}"
     return f"{full_channel} {venue_symbol}"
 
 

@@ -189,8 +189,15 @@ class SpotV1Talk(KrakenTalk):
         return Answer() if names == () else Answer(refused=names or (), refusal=reply.error or "no reason given")
 
 
+FUTURES_MINUTES: Final = {
+    "1m": 1, "5m": 5, "15m": 15, "30m": 30, "1h": 60, "4h": 240, "12h": 720, "1d": 1440, "1w": 10080,
+}  # fmt: skip
+CANDLES: Final = {str(minutes): f"candles_trade_{word}" for word, minutes in FUTURES_MINUTES.items()}
+"""Feeds by the minutes of a candle."""
 FEEDS: Final[Mapping[bytes, str]] = {
     b"book": "depth", b"book_snapshot": "depth", b"trade": "trade", b"trade_snapshot": "trade", b"ticker": "ticker",
+} | {
+    f"{feed}{end}".encode(): f"candle@{minutes}" for minutes, feed in CANDLES.items() for end in ("", "_snapshot")
 }  # fmt: skip
 
 
@@ -222,9 +229,10 @@ class FuturesTalk(KrakenTalk):
     def request(self, verb: Verb, number: int, streams: Sequence[Stream]) -> bytes:
         """Make the request that subscribes to a feed of products, or ends that."""
         del number
-        kind = parts(streams[0].name)[0]
+        kind, minutes, _ = parts(streams[0].name)
+        feed = CANDLES[minutes] if kind == "candle" else OWN_NAMES.get(kind, kind)
         products = [parts(each.name)[2] for each in streams]
-        return msgspec.json.encode({"event": verb, "feed": OWN_NAMES.get(kind, kind), "product_ids": products})
+        return msgspec.json.encode({"event": verb, "feed": feed, "product_ids": products})
 
     def stream_of(self, payload: bytes) -> bytes:
         """Tell the stream by feed and product."""

@@ -65,6 +65,7 @@ def status(status: str, number: int = 1, **told: Any) -> bytes:
         ("futures", "depth", b'{"event":"subscribe","feed":"book","product_ids":["PF_XBTUSD"]}'),
         ("futures", "liquidation", b'{"event":"subscribe","feed":"trade","product_ids":["PF_XBTUSD"]}'),
         ("futures", "funding", b'{"event":"subscribe","feed":"ticker","product_ids":["PF_XBTUSD"]}'),
+        ("futures", "candle_12h", b'{"event":"subscribe","feed":"candles_trade_12h","product_ids":["PF_XBTUSD"]}'),
     ],
 )  # fmt: skip
 def test_a_channel_is_asked_for_as_its_api_has_it(market: str, channel: str, request_: bytes) -> None:
@@ -98,7 +99,8 @@ def test_a_request_is_of_one_channel_and_fifty_symbols() -> None:
 
 @pytest.mark.parametrize(
     ("market", "channel"),
-    [("spot", "funding"), ("spot", "depth@11"), ("spot", "candle_2m"), ("spot", "book"), ("futures", "candle_1m"),
+    [("spot", "funding"), ("spot", "depth@11"), ("spot", "candle_2m"), ("spot", "book"), ("futures", "candle_2m"),
+     ("futures", "1m"), ("spot", "candle_12h"),
      ("futures", "depth@10"), ("spot_v1", "liquidation")],
 )  # fmt: skip
 def test_channel_that_a_market_lacks_is_none(market: str, channel: str) -> None:
@@ -129,6 +131,8 @@ def test_channels_that_are_one_at_the_venue_are_one_stream() -> None:
         ("futures", b'{"feed":"book_snapshot","product_id":"PF_XBTUSD","timestamp":1}', b"depth PF_XBTUSD"),
         ("futures", b'{"feed":"trade_snapshot","product_id":"PF_XBTUSD","trades":[{"feed":"a"}]}', b"trade PF_XBTUSD"),
         ("futures", b'{"time":1,"product_id":"PF_XBTUSD","feed":"ticker","bid":1}', b"ticker PF_XBTUSD"),
+        ("futures", b'{"feed":"candles_trade_1m_snapshot","candle":{},"product_id":"PF_XBTUSD"}', b"candle@1 PF_XBTUSD"),
+        ("futures", b'{"feed":"candles_trade_1w","candle":{},"product_id":"PF_XBTUSD"}', b"candle@10080 PF_XBTUSD"),
         ("futures", b'{"feed":"heartbeat","time":1}', b""),
     ],
 )  # fmt: skip

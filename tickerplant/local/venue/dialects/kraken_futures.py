@@ -10,6 +10,7 @@ from typing import Any, Final
 
 import msgspec
 
+from tickerplant.local.venue.candles import MINUTE_MS, Candle
 from tickerplant.local.venue.dialect import (
     Action,
     Answer,
@@ -38,6 +39,13 @@ from tickerplant.local.venue.text import iso
 MARKET: Final = "futures"
 ALIASES: Final = {"BTC": "XBT", "DOGE": "XDG"}
 KINDS: Final[dict[str, Kind]] = {"book": "depth", "trade": "trade", "ticker": "ticker"}
+CANDLES: Final = {
+    f"candles_trade_{word}": minutes * MINUTE_MS
+    for word, minutes in (
+        ("1m", 1), ("5m", 5), ("15m", 15), ("30m", 30), ("1h", 60), ("4h", 240), ("12h", 720), ("1d", 1440), ("1w", 10080),
+    )
+}  # fmt: skip
+"""Feed → interval in ms."""
 HEARTBEAT: Final = "heartbeat"
 BOOK_MS: Final = 50
 TRADES_AT_FIRST: Final = 100
@@ -115,7 +123,7 @@ class FuturesConversation(Conversation):
         if feed == HEARTBEAT:
             self._beats = verb == "subscribe"
             return (_say({"event": f"{verb}d", "feed": feed}),)
-        if feed not in KINDS or not products:
+        if feed not in KINDS | CANDLES or not products:
             return (_say({"event": "error", "message": "Invalid feed" if products else "Invalid product id"}),)
         return [action for product in products for action in self._one(str(verb), feed, str(product).upper())]
 
@@ -129,8 +137,8 @@ class FuturesConversation(Conversation):
     def _one(self, verb: str, feed: str, product: str) -> Iterable[Action]:
         if self._symbols.listing(MARKET, product) is None:
             return (_say({"event": "error", "message": "Invalid product id"}),)
-        kind = KINDS[feed]
-        every_ms = BOOK_MS if kind == "depth" else 1000
+        kind = KINDS.get(feed, "candle")
+        every_ms = CANDLES.get(feed, BOOK_MS if kind == "depth" else 1000)
         name = f"{feed}:{product}"
         stream = Stream(market=MARKET, name=name, kind=kind, symbol=product, channel=feed, every_ms=every_ms)
         answer = _say({"event": f"{verb}d", "feed": feed, "product_ids": [product]})
@@ -175,7 +183,10 @@ class FuturesWriter(Writer):
         return (Frame(text.encode(), book.last_id, book.last_id),)
 
     def first(self, stream: Stream, view: SymbolView, now_ms: int) -> Iterable[Frame]:
-        """Write recent trades, the newest first, or a ticker; nothing where nobody has traded yet."""
+        """Write recent trades, the newest first, a ticker, or a candle; nothing where nobody has traded yet."""
+        if stream.kind == "candle":
+            found = list(view.candles.merged(stream.every_ms))[-1:]
+            return [Frame(self._candle(f"{stream.channel}_snapshot", each)) for each in found]
         if stream.kind != "trade":
             return self.ticker(stream, view, now_ms)
         prints = view.recent(TRADES_AT_FIRST)
@@ -184,6 +195,11 @@ class FuturesWriter(Writer):
         rows = [self._trade(each) for each in reversed(prints)]
         ids = (prints[0].number, prints[-1].number)
         return (Frame(_encode({"feed": "trade_snapshot", "product_id": self.listing.symbol, "trades": rows}), *ids),)
+
+    def candle(self, stream: Stream, candle: Candle, now_ms: int, *, is_closed: bool) -> Iterable[Frame]:
+        """Write a candle; nothing says that it is closed."""
+        del now_ms, is_closed
+        return (Frame(self._candle(stream.channel, candle)),)
 
     def ticker(self, stream: Stream, view: SymbolView, now_ms: int) -> Iterable[Frame]:
         """Write statistics, marks and funding."""
@@ -237,6 +253,18 @@ class FuturesWriter(Writer):
             "qty": float(made.size),
             "price": float(made.price),
         }
+
+    def _candle(self, feed: str, candle: Candle) -> bytes:
+        price, size = self.listing.numbers.price, self.listing.numbers.size
+        row = {
+            "time": candle.open_ms,
+            "open": price(candle.open),
+            "high": price(candle.high),
+            "low": price(candle.low),
+            "close": price(candle.close),
+            "volume": size(candle.volume),
+        }
+        return _encode({"feed": feed, "candle": row, "product_id": self.listing.symbol})
 
     def _price(self, ticks: float) -> float:
         return float(self.listing.numbers.price(ticks))

@@ -204,12 +204,14 @@ class DerivativeItem(Item, frozen=True, gc=False, tag=True):
 
     Args:
         is_optional: the venue may list no such symbol; then it is of nobody.
+        is_of_all: it is of all that are listed whose names begin with the symbol.
     """
 
     kind: DerivativeKind
     value: float
     next_time_us: int = 0
     is_optional: bool = False
+    is_of_all: bool = False
 
 
 class Liquidation(Item, frozen=True, gc=False):

@@ -134,6 +134,7 @@ class Pipeline:
         self._memories: dict[str, Memory] = {}
         self._names = SYMBOLOGIES[venue]
         self._symbology = Symbology()
+        self._beginnings: dict[tuple[str, str], list[str]] = {}  # of names → those that begin so; made when wanted
         self._listings = Listings()
         self._states: defaultdict[str, dict[str, SymbolState]] = defaultdict(dict)  # market → venue symbol → state
         self._by_symbol: dict[str, SymbolState] = {}
@@ -309,6 +310,7 @@ class Pipeline:
         elif name.startswith(MARKET_PREFIX):
             instruments = decode_piece(MarketPiece, name, payloads[-1]).instruments
             self._symbology.update(instruments)
+            self._beginnings.clear()
             for each in instruments:
                 self._lists.setdefault(_list_name(each), {})[each.venue_symbol] = each
         else:
@@ -393,9 +395,10 @@ class Pipeline:
             symbol = item.symbol  # type: ignore[union-attr]  # those that have none do not
             state = states.get(symbol)
             if state is None:
-                if isinstance(item, DerivativeItem) and item.is_optional and not self._is_known(batch.market, symbol):
-                    continue
                 try:
+                    if isinstance(item, DerivativeItem) and (item.is_of_all or item.is_optional):
+                        self._use_where_listed(batch, item)
+                        continue
                     state = self._new_state(batch, symbol)
                 except FrameError as error:
                     refused.append(error)
@@ -407,8 +410,22 @@ class Pipeline:
             is_partly_used = len(refused) < sum(type(each) in ON_ITEM or type(each) is Refused for each in items)
             raise PartlyUsedError(str(refused[0])) if is_partly_used else refused[0]
 
-    def _is_known(self, market: str, venue_symbol: str) -> bool:
-        return self._symbology.find(market, venue_symbol) is not None
+    def _use_where_listed(self, batch: Batch, item: DerivativeItem) -> None:
+        """Give a fact to the symbols that it is of, as far as there are any."""
+        market = batch.market
+        for name in self._named(market, item.symbol) if item.is_of_all else (item.symbol,):
+            if self._symbology.find(market, name) is not None:
+                state = self._states[market].get(name) or self._new_state(batch, name)
+                self._touch(state)
+                state.timed.on_derivative(batch, structs.replace(item, symbol=name))
+
+    def _named(self, market: str, beginning: str) -> list[str]:
+        """List the venue's names that begin so; in order of name, whatever is listed first."""
+        found = self._beginnings.get((market, beginning))
+        if found is None:
+            names = (each.venue_symbol for each in self._symbology if each.market == market)
+            found = self._beginnings[market, beginning] = sorted(each for each in names if each.startswith(beginning))
+        return found
 
     def _use_other(self, batch: Batch, item: UnknownField | Notice | ConnectionGap | Repeated) -> None:
         if isinstance(item, UnknownField):
@@ -564,6 +581,8 @@ class Pipeline:
 
     def _take_in(self, market: str, instruments: Iterable[Instrument]) -> list[Instrument]:
         changed = self._symbology.update(instruments)
+        if changed:
+            self._beginnings.clear()
         for each in changed:
             self._list(each)
             state = self._states[market].get(each.venue_symbol)
@@ -594,14 +613,32 @@ class Pipeline:
     def _new_state(self, batch: Batch, venue_symbol: str) -> SymbolState:
         instrument = self._symbology.find(batch.market, venue_symbol) or self._assume(batch, venue_symbol)
         other = self._by_symbol.get(instrument.symbol)
-        if other is not None:  # one would be kept under the other's name
-            raise FrameError(
-                f"{venue_symbol[:40]!r} and {other.instrument.venue_symbol!r} are both {instrument.symbol}"
-            )
-        self._touched.pop(instrument.symbol, None)  # what it was released as
         state = self._make_state(instrument)
+        if other is not None:  # one would be kept under the other's name
+            if other.instrument.market == batch.market or self._is_brought(other):
+                raise FrameError(
+                    f"{venue_symbol[:40]!r} and {other.instrument.venue_symbol!r} are both {instrument.symbol}"
+                )
+            self._replace(batch, other, state)
+        self._touched.pop(instrument.symbol, None)  # what it was released as
         self._add_state(state)
         return state
+
+    def _is_brought(self, state: SymbolState) -> bool:
+        """Tell whether any connection is there that brings something of a symbol."""
+        clocks = self._clocks
+        names = (each for each in state.bringers() if each in self._next_numbers)
+        return any(not clocks or _clock_of(each) in clocks for each in names)
+
+    def _replace(self, batch: Batch, old: SymbolState, new: SymbolState) -> None:
+        """Go on with a symbol that is captured from another market now, and by nobody from the old one."""
+        symbol, was, now = old.instrument.symbol, old.instrument, new.instrument
+        self._touch(old)
+        new.sequence_id, new.keeper.snapshot_id = old.sequence_id, old.keeper.snapshot_id
+        del self._states[was.market][was.venue_symbol], self._by_symbol[symbol]
+        self._ordered.remove(old)
+        words = f"{symbol} is {now.venue_symbol} of {now.market} now, no more {was.venue_symbol} of {was.market}"
+        self._note(batch, What("VENUE_NOTICE", now.market, detail=words))
 
     def _make_state(self, instrument: Instrument) -> SymbolState:
         return SymbolState(

@@ -303,6 +303,11 @@ class SymbolState:
         brings_trades = self.trade_line.lead == connection or connection in self.trade_feeds.behind_since_us
         return is_lined or connection in self.books or brings_trades
 
+    def bringers(self) -> set[str]:
+        """Name the connections that carry any of its streams, those included that brought the last and are gone."""
+        of_lines = {name for line in self.lines() for name in (line.sole, line.lead, *line.carriers)}
+        return (of_lines | {*self.trade_feeds.behind_since_us} | {*self.books.keepers}) - {""}
+
     def on_disconnect(self, batch: Batch, reason: str) -> None:
         """Forget the closed connection, and give up the book if no other one feeds it."""
         self.rest()

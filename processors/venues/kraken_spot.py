@@ -52,6 +52,7 @@ INTERVALS: Final = {
     1: "1m", 5: "5m", 15: "15m", 30: "30m", 60: "1h", 240: "4h", 1440: "1d", 10080: "1w", 21600: "15d",
 }  # fmt: skip
 MINUTE_US: Final = 60_000_000
+UNREAD_WORDS: Final = Notice("books by order (level3) are not read")
 
 Items = list[AnyItem]
 Unknown = list[UnknownField]
@@ -71,6 +72,7 @@ class Message(Struct, gc=False, forbid_unknown_fields=True):
     error: Any = None
     result: Raw = NONE
     symbol: Any = None
+    status: Any = None
     req_id: Any = None
     time_in: Any = None
     time_out: Any = None
@@ -89,6 +91,8 @@ class StatusData(Struct, gc=False):
     """`status`."""
 
     system: str = ""
+    upcoming_maintenance: Raw = Raw(b"[]")
+    emergency: Raw = Raw(b"[]")
 
 
 class TradeData(Struct, gc=False, kw_only=True, forbid_unknown_fields=True):
@@ -132,6 +136,7 @@ class TickerData(Struct, gc=False, kw_only=True, forbid_unknown_fields=True):
     volume: Raw = NONE
     low: Raw = NONE
     high: Raw = NONE
+    trades: Id = 0  # of a day, since 2026
     timestamp: str = ""
     volume_usd: Any = None
     vwap: Any = None
@@ -173,7 +178,9 @@ def parse(payload: bytes, memory: Memory) -> Items:
     """
     unknown: Unknown = []
     message = MESSAGE.decode(payload, unknown)
-    if message.channel:
+    if message.method or message.error is not None:
+        items = _answer(message, payload, memory)
+    elif message.channel:
         read = CHANNELS.get(message.channel)
         if read is None:
             raise OtherFrameError(f"channel {message.channel[:40]!r} is not known")
@@ -183,8 +190,6 @@ def parse(payload: bytes, memory: Memory) -> Items:
             if read is _book:
                 raise
             raise OtherFrameError(str(error)) from error
-    elif message.method or message.error is not None:
-        items = _answer(message, payload, memory)
     else:
         raise FrameError("neither of a channel nor an answer")
     return [*items, *unknown] if unknown else items
@@ -309,6 +314,7 @@ def _ticker(message: Message, _memory: Memory, unknown: Unknown) -> Items:
                 high=_maybe(data.high),
                 low=_maybe(data.low),
                 volume=_maybe(data.volume),
+                trade_count=data.trades,
                 bid=bid,
                 bid_size=bid_size,
                 ask=ask,
@@ -351,7 +357,13 @@ def _status(message: Message, _memory: Memory, _unknown: Unknown) -> Items:
         rows = _STATUS.decode(message.data)
     except MALFORMED as error:
         raise FrameError(f"status: {error}") from error
-    return [Notice(f"system is {row.system[:NOTICE_CHARS]}") for row in rows if row.system != "online"]
+    items: Items = [Notice(f"system is {row.system[:NOTICE_CHARS]}") for row in rows if row.system != "online"]
+    announced = [bytes(told) for row in rows for told in (row.upcoming_maintenance, row.emergency)]
+    return [*items, *(notice(b"announced: " + told) for told in announced if told not in {b"[]", b"null"})]
+
+
+def _unread(_message: Message, _memory: Memory, _unknown: Unknown) -> Items:
+    return [UNREAD_WORDS]
 
 
 def _nothing(_message: Message, _memory: Memory, _unknown: Unknown) -> Items:
@@ -385,5 +397,6 @@ CHANNELS: Final[dict[str, Callable[[Message, Memory, Unknown], Items]]] = {
     "ohlc": _candles,
     "status": _status,
     "heartbeat": _nothing,
+    "level3": _unread,
     "instrument": _nothing,  # instruments come by REST
 }

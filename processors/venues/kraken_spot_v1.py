@@ -28,7 +28,7 @@ from processors.items import (
 )
 from processors.memory import Memory
 from processors.venues.kraken_spot import INTERVALS, MINUTE_US
-from processors.wire import MALFORMED, Id, Wire, amount, notice, positive, seconds_us, text_levels
+from processors.wire import MALFORMED, Id, Wire, amount, left_out, notice, positive, seconds_us, text_levels
 from schemas.records import Side
 
 SIDES: Final[dict[str, Side]] = {"b": "BUY", "s": "SELL"}
@@ -138,7 +138,7 @@ _SPREAD = msgspec.json.Decoder(SpreadRow)
 _CANDLE = msgspec.json.Decoder(CandleRow)
 
 
-def parse(payload: bytes, _memory: Memory) -> Items:
+def parse(payload: bytes, memory: Memory) -> Items:
     """Parse one message.
 
     Raises:
@@ -147,12 +147,14 @@ def parse(payload: bytes, _memory: Memory) -> Items:
     try:
         update = _UPDATE.decode(payload)
     except MALFORMED:  # another message, or a field that is not documented
-        return _message(payload)
+        return _message(payload, memory)
     name, _, depth = update.name.partition("-")
-    return [_changes(update.pair, depth, [update.part])] if name == "book" else _message(payload)
+    if name != "book":
+        return _message(payload, memory)
+    return _kept(update.name, _changes(update.pair, depth, [update.part]), memory)
 
 
-def _message(payload: bytes) -> Items:
+def _message(payload: bytes, memory: Memory) -> Items:
     try:
         parts = _ARRAY.decode(payload)
     except MALFORMED:
@@ -170,9 +172,24 @@ def _message(payload: bytes) -> Items:
         raise FrameError(str(error)) from error
     try:
         items = read(pair, detail, parts[1:-2], unknown)
+        if name == "book":
+            items = [kept for item in items for kept in _kept(channel, item, memory)]
     except (FrameError, *MALFORMED) as error:
         raise (FrameError if name == "book" else OtherFrameError)(str(error)) from error
     return [*items, *unknown] if unknown else items
+
+
+def _kept(channel: str, item: AnyItem, memory: Memory) -> Items:
+    """Leave out what is of another depth than the book that is kept."""
+    if isinstance(item, BookDelta):
+        depth = int(channel.partition("-")[2])
+        is_kept = memory.keeps_book(item.symbol, depth, item.exchange_time_us, is_whole=False)
+        return [item] if is_kept else []
+    if isinstance(item, BookSnapshot) and not memory.keeps_book(
+        item.symbol, item.most_levels, item.exchange_time_us, is_whole=True
+    ):
+        return [left_out(f"{channel} {item.symbol}")]
+    return [item]
 
 
 def _event(payload: bytes) -> Items:

@@ -23,6 +23,7 @@ from processors.items import (
     CandleItem,
     DerivativeItem,
     Liquidation,
+    Notice,
     Quote,
     Texts,
     TickerItem,
@@ -86,6 +87,13 @@ SIDES: Final[dict[str, Side]] = {"buy": "BUY", "sell": "SELL"}
 RETIRED: Final = b'{"table":"'
 BOOKS: Final = {"books50-l2-tbt": 50, "books": 400, "books-l2-tbt": 401}  # how deep; of equal ones the faster
 BESTS: Final = frozenset({"bbo-tbt", "books5"})
+UNREAD: Final = frozenset({
+    "adl-warning", "block-tickers", "books-elp", "books-rpi", "call-auction-details", "economic-calendar", "estimated-price",
+    "event-contract-markets", "instruments", "opt-summary", "option-trades", "price-limit", "public-block-trades",
+    "public-struc-block-trades",
+})  # fmt: skip
+UNREAD_STARTS: Final = ("index-candle", "mark-price-candle", "sprd-")
+UNREAD_WORDS: Final = Notice("limits and summaries, lists, block trades, spreads and books with orders of retail are not read")
 CONFIRMED: Final[tuple[list[str], ...]] = (["0"], ["1"], [])  # none until 2022
 HOUR_INTERVALS: Final = {"H": "h", "D": "d", "W": "w"}
 
@@ -139,12 +147,25 @@ def parse(market: str, frame: Frame, memory: Memory) -> Items:
     channel = envelope.arg.channel
     read = CHANNELS.get("candle" if channel.startswith("candle") else channel)
     if read is None:
-        raise FrameError(f"channel {channel[:80]!r} is not known")
+        return _unread(channel, frame.payload)
     unknown: Unknown = []
     items: Items = []
     for row in envelope.data:
         items += read(market, envelope, row, memory, unknown)
     return [*items, *unknown] if unknown else items
+
+
+def _unread(channel: str, payload: bytes) -> Items:
+    """Tell of a channel that is known and not used, and what the venue says of its service.
+
+    Raises:
+        FrameError: it is not known.
+    """
+    if channel == "status":
+        return [notice(payload)]
+    if channel in UNREAD or channel.startswith(UNREAD_STARTS):
+        return [UNREAD_WORDS]
+    raise FrameError(f"channel {channel[:80]!r} is not known")
 
 
 def _answer(payload: bytes) -> Items:
@@ -305,11 +326,13 @@ def _mark_price(_market: str, _envelope: wire.Envelope, row: msgspec.Raw, _memor
 
 
 def _index(market: str, _envelope: wire.Envelope, row: msgspec.Raw, _memory: Memory, unknown: Unknown) -> Items:
-    """Give the price of an index to the swaps that are named after it, whatever their margin."""
+    """Give the price of an index to the swaps and X-Perps that are named after it, whatever their margin."""
     data = wire.INDEX.decode(row, unknown)
+    instant, price = _time_us(data.time), positive(data.index_price)
+    if market == "futures":
+        return [DerivativeItem(f"{data.inst_id}_UM_XPERP-", instant, "INDEX_PRICE", price, is_of_all=True)]
     if market != "swap":
         return []
-    instant, price = _time_us(data.time), positive(data.index_price)
     items: Items = [DerivativeItem(f"{data.inst_id}-SWAP", instant, "INDEX_PRICE", price)]
     if data.inst_id.endswith("-USD"):
         items.append(DerivativeItem(f"{data.inst_id}_UM-SWAP", instant, "INDEX_PRICE", price, is_optional=True))
@@ -320,12 +343,20 @@ def _liquidations(market: str, _envelope: wire.Envelope, row: msgspec.Raw, _memo
     """Read forced orders, of all instruments of a type: those of other markets come on their own connections."""
     del market
     data = wire.LIQUIDATIONS.decode(row, unknown)
-    items: Items = []
-    for each in data.details:
-        order = wire.LIQUIDATION.decode(each, unknown)
-        price, size = positive(order.price), amount(order.size)
-        items.append(Liquidation(data.inst_id, _time_us(order.time), price, size, SIDES[order.side]))
-    return items
+    return [_liquidation(data.inst_id, each, unknown) for each in data.details]
+
+
+def _fetched_liquidation(
+    _market: str, envelope: wire.Envelope, row: msgspec.Raw, _memory: Memory, unknown: Unknown
+) -> Items:
+    """Read a forced order as a recorder wrote it that fetched them, until there was a channel (2023)."""
+    return [_liquidation(envelope.arg.inst_id, row, unknown)]
+
+
+def _liquidation(symbol: str, row: msgspec.Raw, unknown: Unknown) -> Liquidation:
+    order = wire.LIQUIDATION.decode(row, unknown)
+    price, size = positive(order.price), amount(order.size)
+    return Liquidation(symbol, _time_us(order.time), price, size, SIDES[order.side])
 
 
 def _interval(channel: str) -> str:
@@ -376,6 +407,7 @@ CHANNELS: Final[dict[str, Channel]] = {
     "mark-price": _mark_price,
     "index-tickers": _index,
     "liquidation-orders": _liquidations,
+    "liquidations": _fetched_liquidation,
     **dict.fromkeys(BOOKS, _book),
     **dict.fromkeys(BESTS, _best),
 }

@@ -66,7 +66,7 @@ CONTRACT_CHANNELS: Final = (*SPOT_CHANNELS, "mark_price", "open_interest", "liqu
 CHANNELS: Final = {
     "spot": SPOT_CHANNELS,
     "swap": (*CONTRACT_CHANNELS, "index", "funding"),
-    "futures": (*CONTRACT_CHANNELS, "funding"),
+    "futures": (*CONTRACT_CHANNELS, "index", "funding"),
     "option": CONTRACT_CHANNELS,
 }
 OWN_NAMES: Final = {
@@ -96,21 +96,23 @@ def full_channel(market: str, channel: str) -> str | None:
 def stream_name(venue_symbol: str, full_channel: str) -> str:
     """Name the stream of a symbol: channel and what it is of.
 
-    An index is told of the swaps named after it, whatever their margin, and funding of those that never expire.
+    An index is told of the swaps and X-Perps named after it, whatever their margin, as is funding: not of what expires.
 
     >>> stream_name("BTC-USDT-SWAP", "depth"), stream_name("BTC-USDT-SWAP", "index")
     ('books:BTC-USDT-SWAP', 'index-tickers:BTC-USDT')
     >>> stream_name("BTC-USDT-SWAP", "liquidation@SWAP"), stream_name("BTC-USDT", "candle_1h")
     ('liquidation-orders:SWAP', 'candle1H:BTC-USDT')
-    >>> stream_name("BTC-USD_UM-SWAP", "index"), stream_name("BTC-USD-261225", "funding")
-    ('index-tickers:BTC-USD', '')
+    >>> stream_name("BTC-USD_UM-SWAP", "index"), stream_name("BTC-USD_UM_XPERP-310404", "index")
+    ('index-tickers:BTC-USD', 'index-tickers:BTC-USD')
+    >>> stream_name("BTC-USD-261225", "index"), stream_name("BTC-USD-261225", "funding")
+    ('', '')
     """
     kind = kind_of(full_channel)
     if kind == "liquidation":
         return f"liquidation-orders:{full_channel.removeprefix('liquidation@')}"
     if kind == "candle":
         return f"candle{INTERVALS[full_channel.removeprefix('candle_')]}:{venue_symbol}"
-    if kind == "funding" and DATED.fullmatch(venue_symbol):
+    if kind in {"funding", "index"} and DATED.fullmatch(venue_symbol):
         return ""
     of = "-".join(venue_symbol.split("-")[:2]).partition("_")[0] if kind == "index" else venue_symbol
     return f"{OWN_NAMES[full_channel]}:{of}"

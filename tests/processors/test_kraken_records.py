@@ -174,8 +174,8 @@ def test_spot_ticker_is_a_quote_as_well(spot: Any) -> None:
     assert fields(quote, "kind", "bid", "bid_size", "ask", "ask_size", "venue_sequence") == (
         "QUOTE", 45000.5, 2.5, 45000.6, 0.125, 1_795_168_801_000_001,
     )  # fmt: skip
-    assert fields(ticker, "last", "volume", "low", "high", "open", "bid") == (
-        45000.6, 1200.5, 44000.0, 46000.0, None, 45000.5,
+    assert fields(ticker, "last", "volume", "low", "high", "open", "bid", "trade_count") == (
+        45000.6, 1200.5, 44000.0, 46000.0, None, 45000.5, 9800,
     )  # fmt: skip
 
 
@@ -234,10 +234,27 @@ def test_what_spot_says_about_itself_is_a_notice(spot: Any, name: str) -> None:
     assert [each.kind for each in spot.records] == ["VENUE_NOTICE"]
 
 
+@pytest.mark.parametrize("name", ["upcoming_maintenance", "emergency"])
+def test_what_is_announced_is_a_notice(spot: Any, name: str) -> None:
+    spot.say({"channel": "status", "type": "update", "data": [{"system": "online", name: [{"title": "Engine"}]}]})
+
+    assert [(each.kind, each.detail) for each in spot.records] == [
+        ("VENUE_NOTICE", 'announced: [{"title":"Engine"}]'),
+    ]  # fmt: skip
+
+
+def test_a_refusal_that_names_its_channel_is_a_notice(spot: Any) -> None:
+    told = {"channel": "executions", "error": "ESession:Invalid session", "method": "subscribe", "status": "error"}
+    spot.say(told | {"success": False, "time_in": "2026-11-20T10:00:00Z", "time_out": "2026-11-20T10:00:00Z"})
+
+    assert [each.kind for each in spot.records] == ["VENUE_NOTICE"]
+
+
 @pytest.mark.parametrize(
     ("market", "message"),
     [
         ("spot", {"channel": "heartbeat"}),
+        ("spot", {"channel": "status", "data": [{"system": "online", "upcoming_maintenance": [], "emergency": []}]}),
         ("spot", {"channel": "instrument", "type": "snapshot", "data": {"assets": [], "pairs": []}}),
         ("spot", {"method": "pong", "req_id": 5, "time_in": "2026-11-20T10:00:00Z"}),
         ("spot", {"channel": "status", "type": "update", "data": [{"system": "online", "version": "2.0.9"}]}),
@@ -253,6 +270,45 @@ def test_what_spot_says_about_itself_is_a_notice(spot: Any, name: str) -> None:
 )  # fmt: skip
 def test_answers_and_heartbeats_give_nothing(new_run: Any, market: str, message: Any) -> None:
     assert new_run(market, "KRAKEN").say(message) == []
+
+
+def test_a_pair_goes_on_from_the_second_api_once_nobody_brings_the_first(new_run: Any) -> None:
+    run = new_run("spot_v1", "KRAKEN")
+    first, second = run.feed, type(run.feed)("spot", "d", "KRAKEN")
+    kept: dict[str, list[bytes]] = {}
+    run.say(*said("spot_v1", "trade"))
+    run.capture(kept)
+    run.feed = second
+    run.say(*said("spot", "trade"))  # both are there: which of them?
+    run.feed = first
+    run.take(first.frame(b"stopped", "DISCONNECT"))
+    run.feed = second
+    run.say(*said("spot", "trade"))
+    run.capture(kept)
+    run.resume(kept, type(run.pipeline)("KRAKEN", "raw.kraken", 0))
+    (again,) = said("spot", "trade")
+    run.say(again | {"data": [again["data"][0] | {"trade_id": 71003}]})
+
+    assert [each.reason for each in run.of(DeadLetter)] == ["'BTC/USD' and 'XBT/USD' are both BTC/USD"]
+    assert [each.sequence_id for each in run.of(Tick)] == [1, 2, 3, 4, 5]
+    assert only(run.of(QualityEvent, kind="VENUE_NOTICE")).detail == (
+        "BTC/USD is BTC/USD of spot now, no more XBT/USD of spot_v1"
+    )
+    assert not run.of(QualityEvent, kind="GAP")
+
+
+def test_v1_of_several_depths_of_a_pair_the_deepest_is_the_book(v1: Any) -> None:
+    def level(price: str, instant: int) -> list[str]:
+        return [price, "1.00000000", f"{instant}.000000"]
+
+    def whole(depth: int, bid: str) -> list[Any]:
+        return [depth, {"as": [level("102.0", 1)], "bs": [level(bid, 1)]}, f"book-{depth}", "XBT/USD"]
+
+    v1.say(whole(10, "100.0"), whole(100, "99.0"), whole(10, "100.0"))
+    v1.say([10, {"b": [level("98.0", 2)]}, "book-10", "XBT/USD"], [100, {"b": [level("97.0", 2)]}, "book-100", "XBT/USD"])
+
+    assert [each.bid_prices for each in v1.of(Depth)] == [[100.0], [99.0], [97.0]]
+    assert only(v1.of(QualityEvent, kind="VENUE_NOTICE")).detail.startswith("book-10 XBT/USD is left out")
 
 
 def test_v1_trades_are_told_apart_by_what_they_say(v1: Any) -> None:
@@ -404,7 +460,7 @@ def test_small_letters_of_a_product_are_capitals(futures: Any) -> None:
 @pytest.mark.parametrize(
     "payload",
     [
-        b"", b"{", b"[]", b"5", b"[1,2]", b"\xff\xfe", b"{}", b"[" * 100_000, b'{"channel":"level3"}',
+        b"", b"{", b"[]", b"5", b"[1,2]", b"\xff\xfe", b"{}", b"[" * 100_000, b'{"channel":"level9"}',
         b'{"feed":"fills"}', b'[1,{"a":[]},"book-ten","XBT/USD"]', b'[1,{"c":"1"},"book-10","XBT/USD"]',
         b'[1,[],"own","XBT/USD"]',
     ],

@@ -56,6 +56,29 @@ def test_contracts_become_base_currency(say: Any, market: str, symbol: str, quan
     assert trade == (symbol, pytest.approx(quantity, rel=1e-12))
 
 
+def test_an_index_is_of_the_x_perps_of_its_name(new_run: Any) -> None:
+    run = new_run("futures", "OKX")
+    row = MESSAGES["swap"]["index"]["data"][0] | {"instId": "BTC-USD"}
+    index = {"arg": {"channel": "index-tickers", "instId": "BTC-USD"}, "data": [row]}
+    mark = {"arg": {"channel": "mark-price", "instId": "BTC-USD_UM_XPERP-310404"}, "data": [
+        {"instId": "BTC-USD_UM_XPERP-310404", "markPx": "64280.5", "ts": "1785870839964", "instType": "FUTURES"},
+    ]}  # fmt: skip
+    run.say(index, mark, index)
+
+    assert [(each.kind, each.symbol) for each in run.of(Derivative)] == [
+        ("MARK_PRICE", "BTC/USD:20310404:UM_XPERP"), ("INDEX_PRICE", "BTC/USD:20310404:UM_XPERP"),
+    ]  # fmt: skip
+
+
+def test_liquidations_that_a_recorder_fetched_are_read(new_run: Any) -> None:
+    run = new_run("swap", "OKX")
+    row = {"bkLoss": "0", "bkPx": "49674.2", "ccy": "", "posSide": "short", "side": "buy", "sz": "40", "ts": "1640140211925"}
+    run.say({"arg": {"channel": "liquidations", "instId": "BTC-USDT-SWAP", "generated": True}, "data": [row]})
+
+    fact = only(run.of(Derivative), "kind", "symbol", "value", "quantity", "side", "exchange_time_us")
+    assert fact == ("LIQUIDATION", "BTC/USDT:PERP", 49674.2, pytest.approx(0.4), "BUY", 1_640_140_211_925_000)
+
+
 def fill(number: int, **more: Any) -> dict[str, Any]:
     row = MESSAGES["spot"]["trade"]["data"][0]
     return {name: row[name] for name in ("instId", "px", "sz", "side", "ts")} | {"tradeId": str(number), **more}

@@ -78,6 +78,16 @@ BEST_LEVELS: Final = {"depth5": 5, "depth10": 10, "depth20": 20}
 INTERVALS: Final = frozenset(
     {"1s", "1m", "3m", "5m", "15m", "30m", "1h", "2h", "4h", "6h", "8h", "12h", "1d", "3d", "1w", "1M"}
 )
+UNREAD_STREAMS: Final = frozenset({
+    "assetIndex", "avgPrice", "blockTrade", "compositeIndex", "contractInfo", "miniTicker", "rpiDepth", "ticker_1d", "ticker_1h",
+    "ticker_4h", "tradingSession",
+})  # fmt: skip
+UNREAD_EVENTS: Final = frozenset({
+    "1dTicker", "1hTicker", "24hrMiniTicker", "4hTicker", "assetIndexUpdate", "avgPrice", "blockTrade", "compositeIndex",
+    "continuous_kline", "contractInfo",
+})  # fmt: skip
+UNREAD_WORDS: Final = Notice("short and rolling tickers, averages, indices of several, lists, and candles of other days are not read")
+OTHER_DAYS: Final = "@+08:00"  # candles whose days are not of UTC
 PAST_TRADES: Final = frozenset({"historicalTrades", "trades"})
 ON_BOOK: Final = "MARKET"  # other kinds of futures trades: INSURANCE_FUND, ADL, NA
 
@@ -121,6 +131,9 @@ def _message(market: str, payload: bytes) -> Items:
 def _channel(stream: str) -> "Channel":
     """Find the parser of `btcusdt@depth@100ms`, `btcusdt@kline_1m`, `!ticker@arr`, `!serverShutdown` ..."""
     name = stream.partition("@")[0] if stream.startswith("!") or "@" not in stream else stream.split("@")[1]
+    plain = name.removeprefix("!").partition("_")[0] if name.startswith("continuousKline") else name.removeprefix("!")
+    if plain in UNREAD_STREAMS or plain == "continuousKline" or stream.endswith(OTHER_DAYS):
+        return _unread
     if name in BEST_LEVELS:
         return partial(_best_levels, stream.partition("@")[0].upper(), BEST_LEVELS[name])
     found = CHANNELS.get("kline" if name.startswith("kline_") else name)
@@ -137,6 +150,8 @@ def _bare(market: str, payload: bytes) -> Items:
         raise FrameError(f"not a combined-stream message or an answer: {error}") from error
     if answer.event == "serverShutdown":
         return [Notice("serverShutdown")]
+    if answer.event in UNREAD_EVENTS:
+        return [UNREAD_WORDS]
     read = EVENTS.get(answer.event) or (_quote if answer.is_quote else None)
     if read is not None:
         unknown: Unknown = []
@@ -297,6 +312,10 @@ def _each(read: "Channel", market: str, body: msgspec.Raw, unknown: Unknown) -> 
     except MALFORMED as error:
         raise FrameError(f"not a list: {error}") from error
     return [item for row in rows for item in read(market, row, unknown)]
+
+
+def _unread(_market: str, _body: msgspec.Raw, _unknown: Unknown) -> Items:
+    return [UNREAD_WORDS]
 
 
 def _shutdown(_market: str, _body: msgspec.Raw, _unknown: Unknown) -> Items:

@@ -23,6 +23,7 @@ from processors.items import (
     CandleItem,
     DerivativeItem,
     Liquidation,
+    Notice,
     PastTrades,
     Quote,
     TickerItem,
@@ -81,6 +82,9 @@ INTERVALS: Final = {
 }  # fmt: skip
 TYPES: Final = frozenset({"snapshot", "delta"})
 MOST_DEPTH_DIGITS: Final = 6
+UNREAD: Final = frozenset({"adlAlert", "insurance", "kline_lt", "lt", "priceLimit", "tickers_lt"})
+RPI: Final = "orderbook.rpi."  # books whose levels tell retail's orders apart
+UNREAD_WORDS: Final = Notice("limits, insurance, alerts, leveraged tokens and books with orders of retail are not read")
 RETIRED: Final = (
     "trade",
     "instrument_info",
@@ -124,10 +128,25 @@ def parse(market: str, frame: Frame, memory: Memory) -> Items:
     channel = envelope.topic.partition(".")[0]
     read = CHANNELS.get(channel)
     if read is None:
-        raise _unknown(envelope.topic)
+        return _unread(channel, envelope.topic, frame.payload)
+    if envelope.topic.startswith(RPI):
+        return [UNREAD_WORDS]
     unknown: Unknown = []
     items = read(market, envelope, memory, unknown)
     return [*items, *unknown] if unknown else items
+
+
+def _unread(channel: str, topic: str, payload: bytes) -> Items:
+    """Tell of a topic that is known and not used, and what the venue says of its service.
+
+    Raises:
+        FrameError: it is not known.
+    """
+    if channel == "system":
+        return [notice(payload)]
+    if channel in UNREAD:
+        return [UNREAD_WORDS]
+    raise _unknown(topic)
 
 
 def _unknown(topic: str, *, is_retired: bool = False) -> FrameError:

@@ -9,8 +9,10 @@ from collections.abc import Callable
 from typing import Final
 from urllib.parse import unquote
 
+import msgspec
+
 from processors.errors import FrameError, OtherFrameError
-from processors.items import BookDelta, BookSnapshot, Notice, TickerItem, Trade
+from processors.items import BookDelta, BookSnapshot, Notice, Refused, TickerItem, Trade
 from processors.venues import coinbase_wire as wire
 from processors.venues.coinbase_common import (
     AGGRESSORS,
@@ -43,6 +45,8 @@ def parse_exchange(payload: bytes) -> Items:
     Raises:
         FrameError: malformed, or not a message we know.
     """
+    if payload.startswith(COMPACT):
+        return [UNREAD_WORDS]
     try:
         head = wire.HEAD.decode(payload)
     except MALFORMED as error:
@@ -53,8 +57,9 @@ def parse_exchange(payload: bytes) -> Items:
         return [Notice(f"{head.message}: {head.reason}"[:NOTICE_CHARS])]
     read = TYPES.get(head.type)
     if read is None:
-        why = "is of the channel full, which is not read" if head.type in FULL_TYPES else "is not known"
-        raise OtherFrameError(f"type {head.type[:40]!r} {why}")
+        if head.type in UNREAD:
+            return [UNREAD_WORDS]
+        raise OtherFrameError(f"type {head.type[:40]!r} is not known")
     unknown: Unknown = []
     try:
         items = read(payload, unknown)
@@ -120,8 +125,37 @@ def _ticker(payload: bytes, unknown: Unknown) -> Items:
 
 def _snapshot(payload: bytes, unknown: Unknown) -> Items:
     data = wire.EXCHANGE_SNAPSHOT.decode(payload, unknown)
-    bids, asks = levels(data.bids), levels(data.asks)
-    return [BookSnapshot(data.product_id, instant_us(data.time), 0, *bids, *asks, is_in_stream=True)]
+    refused: list[Refused] = []
+    bids, asks = _levels(data.bids, refused), _levels(data.asks, refused)
+    return [BookSnapshot(data.product_id, instant_us(data.time), 0, *bids, *asks, is_in_stream=True), *refused]
+
+
+def _levels(body: msgspec.Raw, refused: list[Refused]) -> tuple[list[float], list[float]]:
+    """Read levels; one that is none was sent like that, and each snapshot would tell it again: the others are used.
+
+    Raises:
+        FrameError: it is no list.
+    """
+    try:
+        return levels(body)
+    except FrameError:
+        prices, sizes = [], []
+        for row in _rows(body):
+            try:
+                (price,), (size,) = levels(msgspec.Raw(b"[%b]" % bytes(row)))
+            except FrameError as error:
+                refused.append(Refused(f"{bytes(row)[:60]!r}: {error}"))
+            else:
+                prices.append(price)
+                sizes.append(size)
+        return prices, sizes
+
+
+def _rows(body: msgspec.Raw) -> list[msgspec.Raw]:
+    try:
+        return wire.ROWS.decode(body)
+    except MALFORMED as error:
+        raise FrameError(f"book levels: {error}") from error
 
 
 def _update(payload: bytes, unknown: Unknown) -> Items:
@@ -144,4 +178,6 @@ TYPES: Final[dict[str, Type]] = {
 }
 OF_BOOKS: Final = frozenset({"snapshot", "l2update"})
 SILENT: Final = frozenset({"subscriptions", "heartbeat", "status"})
-FULL_TYPES: Final = frozenset({"received", "open", "done", "change", "activate"})
+UNREAD: Final = frozenset({"received", "open", "done", "change", "activate", "auction", "rfq_match"})
+UNREAD_WORDS: Final = Notice("orders (full, level3), auctions and requests for quotes are not read")
+COMPACT: Final = b"["  # of level3

@@ -167,6 +167,7 @@ class CandleData(Struct, gc=False, kw_only=True, forbid_unknown_fields=True):
 
 
 HEAD: Final = msgspec.json.Decoder(Head)
+ROWS: Final = msgspec.json.Decoder(list[Raw])
 
 
 class PastTradeData(Struct, gc=False, kw_only=True, forbid_unknown_fields=True):

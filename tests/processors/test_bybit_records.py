@@ -284,7 +284,7 @@ def test_a_shallower_book_takes_over_from_one_that_comes_no_more(new_run: Any) -
     assert [each.sequence for each in run.of(Depth)] == [70, 905, 906]
 
 
-@pytest.mark.parametrize("topic", ["orderbook.rpi.BTCUSDT", "orderbook.BTCUSDT", "orderbook.1234567.BTCUSDT"])
+@pytest.mark.parametrize("topic", ["orderbook.BTCUSDT", "orderbook.1234567.BTCUSDT"])
 def test_a_book_of_no_depth_is_a_dead_letter(new_run: Any, topic: str) -> None:
     run = new_run("linear", "BYBIT")
     run.say(book(50, "snapshot", 1, "60001") | {"topic": topic})

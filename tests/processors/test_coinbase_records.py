@@ -117,7 +117,7 @@ def test_a_change_that_cannot_be_read_costs_the_books_of_its_connection(say: Any
 
 def test_messages_that_are_seen_to_be_of_no_book_cost_none(say: Any) -> None:
     run = say("exchange", "book")
-    run.say({"type": "auction"}, {"type": "match", "price": None})
+    run.say({"type": "profile"}, {"type": "match", "price": None})
 
     assert kinds(run) == ["BOOK_READY", "DEAD_LETTER"]
     assert not run.commands
@@ -162,11 +162,19 @@ def test_answers_heartbeats_and_lists_of_the_exchange_feed_give_nothing(new_run:
     assert new_run("exchange", "COINBASE").say(message) == []
 
 
-@pytest.mark.parametrize(
-    ("message", "reason"),
-    [({"type": "open", "order_id": "d50ec984"}, "channel full"), ({"type": "auction"}, "not known"), ({}, "type")],
-)
-def test_messages_of_channels_that_are_not_read_are_dead_letters(new_run: Any, message: Any, reason: str) -> None:
+def test_a_level_that_is_no_number_costs_itself_alone(new_run: Any) -> None:
+    """Such snapshots were sent, and each that is asked for tells the same."""
+    run = new_run("exchange", "COINBASE")
+    book = {"type": "snapshot", "product_id": "YFI-USD", "asks": [["40584.89", "0.039985"]]}
+    run.say(book | {"bids": [["40533.24", "0.020416"], ["40531.19", "0.-10000"]]})
+
+    assert only(run.of(Depth, is_snapshot=True), "bid_prices", "ask_prices") == ([40533.24], [40584.89])
+    assert "0.-10000" in only(run.of(DeadLetter), "reason")[0]
+    assert not run.commands
+
+
+@pytest.mark.parametrize(("message", "reason"), [({"type": "profile"}, "not known"), ({}, "type")])
+def test_messages_of_channels_that_are_not_known_are_dead_letters(new_run: Any, message: Any, reason: str) -> None:
     run = new_run("exchange", "COINBASE")
     run.say(message)
 

@@ -120,6 +120,7 @@ class Capture:
         names = (f"{venue.market}-p{p}-http{number}-{run.start}" for p in range(intake.partition_count))
         self._lanes: list[Lane] = [intake.lane(venue.market, name, p) for p, name in enumerate(names)]
         self._log = logger().bind(venue=self.wire.NAME, market=venue.market)
+        run.claims.on_loss(venue, self.obey)
 
     async def run(self) -> None:
         """Capture until cancelled.
@@ -266,6 +267,13 @@ class Capture:
             self._tell_not_planned(error, added[fits:])
             return self._planned(fits)
 
+    def _wished_alone(self, pairs: Iterable[tuple[Instrument, str]]) -> set[str]:
+        """Name the symbols of these that the settings do not want."""
+        if not self._added():
+            return set()
+        by_settings = {each.symbol for each in listed_instruments(self.venue, self._listed)[0]}
+        return {instrument.symbol for instrument, _ in pairs} - by_settings
+
     def _is_too_much(self, most_added: int) -> bool:
         try:
             self._planned(most_added)
@@ -280,7 +288,7 @@ class Capture:
         plans = revised(self.venue, [feed.plan for feed in self.feeds], wanted)
         count = sum(bool(plan.streams) for plan in plans)
         check_connections(self.venue, count + self._run.claims.connections_beside(self.venue))
-        self._run.claims.hold(self.venue, (instrument for instrument, _ in pairs))
+        self._run.claims.hold(self.venue, (instrument for instrument, _ in pairs), self._wished_alone(pairs))
         self._run.claims.connections[self.venue] = count
         return wanted
 

@@ -168,6 +168,26 @@ async def test_markets_that_a_venue_counts_together_share_its_limits(
     assert [fetchers.index(each) for each in fetchers] == [0, 0, 2, 3]
 
 
+def test_settings_take_a_symbol_from_another_market_that_has_it_by_a_wish() -> None:
+    claims, lost = Claims(), list[str]()
+    exchange, advanced = (
+        Venue(venue="COINBASE", market=market, symbols=(symbol,))
+        for market, symbol in (("exchange", "BTC-USD"), ("advanced", "ETH-USD"))
+    )
+    btc, eth, sol = (assumed_instrument("spot", f"{base}USDT", 0) for base in ("BTC", "ETH", "SOL"))
+    claims.on_loss(advanced, lambda: lost.append("advanced"))
+    claims.hold(advanced, [eth, btc, sol], {btc.symbol, sol.symbol})
+    claims.hold(exchange, [btc])
+
+    assert lost == ["advanced"]
+    with pytest.raises(UserError, match="BTCUSDT of exchange and BTCUSDT of advanced are both BTC/USDT"):
+        claims.hold(advanced, [eth, btc], {btc.symbol})
+    with pytest.raises(UserError, match="SOLUSDT of advanced and SOLUSDT of exchange are both SOL/USDT"):
+        claims.hold(exchange, [btc, sol], {sol.symbol})
+    with pytest.raises(UserError, match="ETHUSDT of advanced"):
+        claims.hold(exchange, [btc, eth])
+
+
 def test_connections_of_markets_that_share_limits_are_counted_together() -> None:
     claims = Claims()
     futures, options, other = (

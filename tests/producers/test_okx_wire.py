@@ -41,7 +41,7 @@ def test_channels_have_their_names_and_paths(channel: str, name: str, path: str)
 
 @pytest.mark.parametrize(
     ("market", "channel"),
-    [("spot", "funding"), ("spot", "liquidation"), ("futures", "index"), ("swap", "candle_7m"), ("swap", "1m"),
+    [("spot", "funding"), ("spot", "liquidation"), ("spot", "index"), ("swap", "candle_7m"), ("swap", "1m"),
      ("swap", "books"), ("option", "index")],
 )  # fmt: skip
 def test_channel_that_a_market_lacks_is_none(market: str, channel: str) -> None:

@@ -93,7 +93,7 @@ class BookKeeper:
         self.last_seen = 0  # last update id of the stream, applied or not
         self.holes = Holes()  # ids up to last_seen that no delta brought
         self._rule = rule
-        self._is_timeless = not (rule.is_in_time or rule.stale_after_us)
+        self._is_timeless = not (rule.is_in_time or rule.stale_after_us or rule.is_blind)
         self._keyframe_us = keyframe_us
         # Books that began together shall not be published together for ever.
         self._first_keyframe_us = keyframe_us - keyframe_us * partition_of(instrument.symbol, PHASES) // (2 * PHASES)
@@ -112,6 +112,7 @@ class BookKeeper:
         self.stood_time_us = 0  # when the book last began to stand
         self.empty_snapshots = 0  # in a row
         self.is_denied = False  # the book was given up for what it held, and a snapshot is owed
+        self.last_mark = 0  # of what the last delta told, where it has no number to tell it by; 0 = none
 
     def follows(self, delta: BookDelta) -> bool:
         """Tell whether nothing is missing before a delta above `last_seen`."""
@@ -134,6 +135,8 @@ class BookKeeper:
         ):  # as most do
             self.last_seen = sequence
             return self._take(last, delta, now_us, is_gap=False)
+        if self._rule.is_blind and delta.exchange_time_us:
+            return self._on_blind_delta(delta, now_us)
         return self._on_other_delta(delta, now_us)
 
     def on_checksum(self, item: BookChecksum, now_us: int) -> Sequence[Effect]:
@@ -258,6 +261,19 @@ class BookKeeper:
             return ()
         is_late = self._is_behind(snapshot) or self._is_older(snapshot)
         return (LATE,) if is_late else self._replace(snapshot, now_us)
+
+    def _on_blind_delta(self, delta: BookDelta, now_us: int) -> Sequence[Effect]:
+        """Take in a delta without a number: one that is the last once more is left out, one of an older time is told.
+
+        Whether that one matters, its checksum says and those that follow.
+        """
+        mark = mark_of(delta)
+        if mark == self.last_mark:
+            return ()
+        self.last_mark = mark
+        is_late = self.is_valid and self.is_joined and delta.exchange_time_us < self.exchange_time_us
+        effects = self._on_other_delta(delta, now_us)
+        return (LATE, *effects) if is_late and not self._rule.is_in_time else effects
 
     def _on_other_delta(self, delta: BookDelta, now_us: int) -> Sequence[Effect]:
         """Take in a delta that does not simply follow the one before in a book that stands."""
@@ -438,6 +454,7 @@ class BookKeeper:
         self.sequence, self.exchange_time_us = snapshot.sequence, snapshot.exchange_time_us
         self.is_valid, self.is_joined, self.is_denied = True, False, False
         self.stood_time_us = now_us
+        self.last_mark = 0
         self.snapshot_id += 1
         self.next_keyframe_us = now_us + self._first_keyframe_us
         self.request_at_us = self.last_request_us + self.request_wait_us if self.last_request_us else 0
@@ -473,6 +490,12 @@ class BookKeeper:
     def _clear_buffer(self) -> None:
         self.buffer.clear()
         self._buffered_levels = self._fresh_deltas = 0
+
+
+def mark_of(delta: BookDelta) -> int:
+    """Make a number of all that a delta tells, its own number left out: the same on each machine."""
+    sides = (delta.bid_prices, delta.bid_sizes, delta.ask_prices, delta.ask_sizes)
+    return hash((delta.exchange_time_us, delta.checksum or 0, *map(tuple, sides)))
 
 
 def level_count(delta: BookDelta) -> int:

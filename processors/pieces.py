@@ -92,6 +92,7 @@ class KeeperPiece(msgspec.Struct, array_like=True):
     is_denied: bool = False
     texts: Texts | None = None  # of the levels of `bids` and `asks`
     is_whole: bool = True  # of a follower, where the lead's stands in a change
+    last_mark: int = 0
 
 
 class LinePiece(msgspec.Struct, Generic[T], array_like=True):
@@ -422,6 +423,7 @@ def _capture_keeper(keeper: BookKeeper, connection: str, *, is_whole: bool) -> K
         most_levels=keeper.most_levels,
         moved_time_us=keeper.moved_time_us,
         is_denied=keeper.is_denied,
+        last_mark=keeper.last_mark,
         texts=keeper.book.texts_of(bids[0], asks[0]),
         is_whole=changes is None,
     )
@@ -460,6 +462,7 @@ def _restore_keeper(keeper: BookKeeper, piece: KeeperPiece) -> None:
     keeper.empty_snapshots = piece.empty_snapshots
     keeper.most_levels = piece.most_levels
     keeper.moved_time_us = piece.moved_time_us
+    keeper.last_mark = piece.last_mark
     keeper.is_denied = piece.is_denied
 
 

@@ -236,7 +236,7 @@ def _is_of_market(conversion: Conversion, market_type: str, left_out: Counter[st
 def _of_connections(
     conversion: Conversion, frames: Iterable[RecordedFrame], left_out: Counter[str]
 ) -> Iterator[RecordedFrame]:
-    """Leave out connections and instrument lists of other markets: one session may hold several, with the same names."""
+    """Leave out connections and lists of other markets: one session may hold several, with the same names."""
     others: dict[str, str] = {}
     for each in frames:
         if each.kind in {"CONNECT", "INSTRUMENTS"}:

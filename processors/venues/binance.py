@@ -79,14 +79,16 @@ INTERVALS: Final = frozenset(
     {"1s", "1m", "3m", "5m", "15m", "30m", "1h", "2h", "4h", "6h", "8h", "12h", "1d", "3d", "1w", "1M"}
 )
 UNREAD_STREAMS: Final = frozenset({
-    "assetIndex", "avgPrice", "blockTrade", "compositeIndex", "contractInfo", "miniTicker", "rpiDepth", "ticker_1d", "ticker_1h",
-    "ticker_4h", "tradingSession",
+    "assetIndex", "avgPrice", "blockTrade", "compositeIndex", "contractInfo", "miniTicker", "rpiDepth", "ticker_1d",
+    "ticker_1h", "ticker_4h", "tradingSession",
 })  # fmt: skip
 UNREAD_EVENTS: Final = frozenset({
-    "1dTicker", "1hTicker", "24hrMiniTicker", "4hTicker", "assetIndexUpdate", "avgPrice", "blockTrade", "compositeIndex",
-    "continuous_kline", "contractInfo",
+    "1dTicker", "1hTicker", "24hrMiniTicker", "4hTicker", "assetIndexUpdate", "avgPrice", "blockTrade",
+    "compositeIndex", "continuous_kline", "contractInfo",
 })  # fmt: skip
-UNREAD_WORDS: Final = Notice("short and rolling tickers, averages, indices of several, lists, and candles of other days are not read")
+UNREAD_WORDS: Final = Notice(
+    "short and rolling tickers, averages, indices of several, lists, and candles of other days are not read"
+)
 OTHER_DAYS: Final = "@+08:00"  # candles whose days are not of UTC
 PAST_TRADES: Final = frozenset({"historicalTrades", "trades"})
 ON_BOOK: Final = "MARKET"  # other kinds of futures trades: INSURANCE_FUND, ADL, NA

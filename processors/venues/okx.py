@@ -25,6 +25,7 @@ from processors.items import (
     Liquidation,
     Notice,
     Quote,
+    Repeated,
     Texts,
     TickerItem,
     Trade,
@@ -88,12 +89,14 @@ RETIRED: Final = b'{"table":"'
 BOOKS: Final = {"books50-l2-tbt": 50, "books": 400, "books-l2-tbt": 401}  # how deep; of equal ones the faster
 BESTS: Final = frozenset({"bbo-tbt", "books5"})
 UNREAD: Final = frozenset({
-    "adl-warning", "block-tickers", "books-elp", "books-rpi", "call-auction-details", "economic-calendar", "estimated-price",
-    "event-contract-markets", "instruments", "opt-summary", "option-trades", "price-limit", "public-block-trades",
-    "public-struc-block-trades",
+    "adl-warning", "block-tickers", "books-elp", "books-rpi", "call-auction-details", "economic-calendar",
+    "estimated-price", "event-contract-markets", "instruments", "opt-summary", "option-trades", "price-limit",
+    "public-block-trades", "public-struc-block-trades",
 })  # fmt: skip
 UNREAD_STARTS: Final = ("index-candle", "mark-price-candle", "sprd-")
-UNREAD_WORDS: Final = Notice("limits and summaries, lists, block trades, spreads and books with orders of retail are not read")
+UNREAD_WORDS: Final = Notice(
+    "limits and summaries, lists, block trades, spreads and books with orders of retail are not read"
+)
 CONFIRMED: Final[tuple[list[str], ...]] = (["0"], ["1"], [])  # none until 2022
 HOUR_INTERVALS: Final = {"H": "h", "D": "d", "W": "w"}
 
@@ -230,6 +233,8 @@ def _book(_market: str, envelope: wire.Envelope, row: msgspec.Raw, memory: Memor
     if envelope.action != "update":
         raise FrameError(f"books: action {envelope.action[:40]!r} is not known")
     if data.seq_id is None or data.prev_seq_id is None:  # until 2023, the checksum alone tells
+        if _is_told_before(data, symbol, memory):
+            return [Repeated(envelope.arg.channel)]
         last = memory.counts.get(symbol, 0)
         sequence, previous = memory.count(symbol), last
     else:
@@ -237,6 +242,14 @@ def _book(_market: str, envelope: wire.Envelope, row: msgspec.Raw, memory: Memor
         if sequence == previous and not bids[0] and not asks[0]:  # nothing has changed for a minute
             return []
     return [BookDelta(symbol, instant, previous + 1, sequence, previous, *bids, *asks, texts, checksum)]
+
+
+def _is_told_before(data: wire.BookData, symbol: str, memory: Memory) -> bool:
+    """Tell whether a change without a number is the last one once more."""
+    name, told = f"last {symbol}", f"{data.time} {data.checksum} {crc32(data.bids)} {crc32(data.asks)}"
+    is_told = memory.names.get(name) == told
+    memory.names[name] = told
+    return is_told
 
 
 def _best(_market: str, envelope: wire.Envelope, row: msgspec.Raw, _memory: Memory, unknown: Unknown) -> Items:

@@ -297,6 +297,24 @@ def test_a_pair_goes_on_from_the_second_api_once_nobody_brings_the_first(new_run
     assert not run.of(QualityEvent, kind="GAP")
 
 
+def test_v1_updates_that_come_twice_or_late_are_told(v1: Any) -> None:
+    def change(side: str, price: str, instant: int) -> list[Any]:
+        return [336, {side: [[price, "1.00000000", f"{instant}.000001"]]}, "book-10", "XBT/USD"]
+
+    kept: dict[str, list[bytes]] = {}
+    v1.say(*said("spot_v1", "book"), change("b", "44000.0", 1_618_678_150))
+    v1.capture(kept)
+    v1.resume(kept, type(v1.pipeline)("KRAKEN", "raw.kraken", 0))
+    v1.say(change("b", "44000.0", 1_618_678_150), change("a", "46000.0", 1_618_678_149))
+    v1.records += v1.pipeline.finish()
+
+    assert [each.bid_prices + each.ask_prices for each in v1.of(Depth, is_snapshot=False)] == [[44000.0], [46000.0]]
+    assert [each.kind for each in v1.of(QualityEvent) if each.symbol] == [
+        "ASSUMED_INSTRUMENT", "BOOK_READY", "DUPLICATE", "OUT_OF_ORDER",
+    ]  # fmt: skip
+    assert not v1.commands
+
+
 def test_v1_of_several_depths_of_a_pair_the_deepest_is_the_book(v1: Any) -> None:
     def level(price: str, instant: int) -> list[str]:
         return [price, "1.00000000", f"{instant}.000000"]
@@ -305,7 +323,8 @@ def test_v1_of_several_depths_of_a_pair_the_deepest_is_the_book(v1: Any) -> None
         return [depth, {"as": [level("102.0", 1)], "bs": [level(bid, 1)]}, f"book-{depth}", "XBT/USD"]
 
     v1.say(whole(10, "100.0"), whole(100, "99.0"), whole(10, "100.0"))
-    v1.say([10, {"b": [level("98.0", 2)]}, "book-10", "XBT/USD"], [100, {"b": [level("97.0", 2)]}, "book-100", "XBT/USD"])
+    for depth, bid in ((10, "98.0"), (100, "97.0")):
+        v1.say([depth, {"b": [level(bid, 2)]}, f"book-{depth}", "XBT/USD"])
 
     assert [each.bid_prices for each in v1.of(Depth)] == [[100.0], [99.0], [97.0]]
     assert only(v1.of(QualityEvent, kind="VENUE_NOTICE")).detail.startswith("book-10 XBT/USD is left out")

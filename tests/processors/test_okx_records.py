@@ -56,6 +56,17 @@ def test_contracts_become_base_currency(say: Any, market: str, symbol: str, quan
     assert trade == (symbol, pytest.approx(quantity, rel=1e-12))
 
 
+def test_a_change_that_comes_twice_changes_nothing_where_the_venue_counts_none(new_run: Any) -> None:
+    run = new_run("spot", "OKX")
+    row = {"asks": [], "bids": [["59000", "1", "0", "1"]], "ts": "1650000000100", "checksum": 0}
+    arg = {"channel": "books", "instId": "BTC-USDT"}
+    whole = row | {"asks": [["60000", "1", "0", "1"]], "ts": "1650000000000"}
+    run.say({"arg": arg, "action": "snapshot", "data": [whole]}, *[{"arg": arg, "action": "update", "data": [row]}] * 2)
+
+    assert len(run.of(Depth, is_snapshot=False)) == 1
+    assert [each.kind for each in run.of(QualityEvent)] == ["ASSUMED_INSTRUMENT", "BOOK_READY", "DUPLICATE"]
+
+
 def test_an_index_is_of_the_x_perps_of_its_name(new_run: Any) -> None:
     run = new_run("futures", "OKX")
     row = MESSAGES["swap"]["index"]["data"][0] | {"instId": "BTC-USD"}
@@ -72,7 +83,7 @@ def test_an_index_is_of_the_x_perps_of_its_name(new_run: Any) -> None:
 
 def test_liquidations_that_a_recorder_fetched_are_read(new_run: Any) -> None:
     run = new_run("swap", "OKX")
-    row = {"bkLoss": "0", "bkPx": "49674.2", "ccy": "", "posSide": "short", "side": "buy", "sz": "40", "ts": "1640140211925"}
+    row = {"bkLoss": "0", "bkPx": "49674.2", "ccy": "", "side": "buy", "sz": "40", "ts": "1640140211925"}
     run.say({"arg": {"channel": "liquidations", "instId": "BTC-USDT-SWAP", "generated": True}, "data": [row]})
 
     fact = only(run.of(Derivative), "kind", "symbol", "value", "quantity", "side", "exchange_time_us")

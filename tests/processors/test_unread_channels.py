@@ -1,4 +1,4 @@
-"""Public channels that are known and not used: a notice by name, counted, and no dead letter, which would stop a role."""
+"""Public channels that are known and not used: a notice by name, counted, and no dead letter, which can stop a role."""
 
 from typing import Any
 
@@ -6,7 +6,10 @@ import pytest
 
 from schemas.records import DeadLetter, QualityEvent
 
-OKX = {"arg": {"channel": "price-limit", "instId": "BTC-USDT-SWAP"}, "data": [{"instId": "BTC-USDT-SWAP", "buyLmt": "1"}]}
+OKX = {
+    "arg": {"channel": "price-limit", "instId": "BTC-USDT-SWAP"},
+    "data": [{"instId": "BTC-USDT-SWAP", "buyLmt": "1"}],
+}
 STATUS = {"arg": {"channel": "status"}, "data": [{"title": "Upgrade of trading", "state": "scheduled"}]}
 
 

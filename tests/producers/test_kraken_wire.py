@@ -131,7 +131,7 @@ def test_channels_that_are_one_at_the_venue_are_one_stream() -> None:
         ("futures", b'{"feed":"book_snapshot","product_id":"PF_XBTUSD","timestamp":1}', b"depth PF_XBTUSD"),
         ("futures", b'{"feed":"trade_snapshot","product_id":"PF_XBTUSD","trades":[{"feed":"a"}]}', b"trade PF_XBTUSD"),
         ("futures", b'{"time":1,"product_id":"PF_XBTUSD","feed":"ticker","bid":1}', b"ticker PF_XBTUSD"),
-        ("futures", b'{"feed":"candles_trade_1m_snapshot","candle":{},"product_id":"PF_XBTUSD"}', b"candle@1 PF_XBTUSD"),
+        ("futures", b'{"feed":"candles_trade_1m_snapshot","product_id":"PF_XBTUSD"}', b"candle@1 PF_XBTUSD"),
         ("futures", b'{"feed":"candles_trade_1w","candle":{},"product_id":"PF_XBTUSD"}', b"candle@10080 PF_XBTUSD"),
         ("futures", b'{"feed":"heartbeat","time":1}', b""),
     ],

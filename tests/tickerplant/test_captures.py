@@ -112,7 +112,9 @@ def test_answers_of_rest_have_their_urls_and_lists_are_told(tmp_path: Path) -> N
     urls = (LIST_URL, "https://api.kraken.com/0/public/Depth?pair=XBTUSD")
     said = []
     for url, body in zip(urls, (b'{"result":{}}', b""), strict=True):
-        said.append((True, f"GET / HTTP/1.1\r\nX-Cryptofeed-Url: {url}\r\nX-Cryptofeed-Conn-Id: K.http.0\r\n\r\n".encode()))
+        said.append(
+            (True, f"GET / HTTP/1.1\r\nX-Cryptofeed-Url: {url}\r\nX-Cryptofeed-Conn-Id: K.http.0\r\n\r\n".encode())
+        )
         said.append((False, b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n" % len(body)))
         said.append((False, body))
 
@@ -160,11 +162,13 @@ def test_a_conversation_that_breaks_leaves_the_others(tmp_path: Path) -> None:
     frames = read_recording(capture(tmp_path / "K.pcap.zst", spoiled, SOCKET), "spot", on_damage=damage.append)
 
     assert [each.payload for each in frames if each.kind == "MESSAGE"] == [TRADE]
-    assert [str(each).partition(": ")[2] for each in damage] == ["packet of port 40005: a WebSocket frame of opcode 0x8b"]
+    assert [str(each).partition(": ")[2] for each in damage] == [
+        "packet of port 40005: a WebSocket frame of opcode 0x8b"
+    ]
 
 
 def test_a_packed_file_that_is_cut_gives_what_it_has(tmp_path: Path) -> None:
-    said = [(False, socket_frame(Random(each).randbytes(40_000), 2)) for each in range(12)]  # noqa: S311
+    said = [(False, socket_frame(Random(each).randbytes(40_000), 2)) for each in range(12)]
     talk = conversation(40_000, [(True, opening("K.ws.1")), (False, ACCEPTED), *said])
     path = capture(tmp_path / "K.pcap.zst", talk)
     path.write_bytes(path.read_bytes()[:-50_000])

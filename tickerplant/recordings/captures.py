@@ -1,7 +1,7 @@
 """Captures of cryptofeed 3 → frames: all connections of a venue in one file, in either of the forms it had.
 
 `NAME.pcap`, mostly packed with zstd: a pcap file of packets that the recorder makes up around what it read decrypted:
-Ethernet, IPv4, TCP, and in these WebSocket frames or HTTP. One TCP conversation a connection, in order, no packet twice.
+Ethernet, IPv4, TCP, and in these WebSocket frames or HTTP. One TCP conversation a connection, in order, none twice.
 
 `NAME.jsonl`, packed too: a record a line.
 {"t":"header","format":2,"exchange":"KRAKEN", ...}

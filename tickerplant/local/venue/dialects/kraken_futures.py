@@ -42,7 +42,8 @@ KINDS: Final[dict[str, Kind]] = {"book": "depth", "trade": "trade", "ticker": "t
 CANDLES: Final = {
     f"candles_trade_{word}": minutes * MINUTE_MS
     for word, minutes in (
-        ("1m", 1), ("5m", 5), ("15m", 15), ("30m", 30), ("1h", 60), ("4h", 240), ("12h", 720), ("1d", 1440), ("1w", 10080),
+        ("1m", 1), ("5m", 5), ("15m", 15), ("30m", 30), ("1h", 60), ("4h", 240), ("12h", 720), ("1d", 1440),
+        ("1w", 10080),
     )
 }  # fmt: skip
 """Feed → interval in ms."""

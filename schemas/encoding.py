@@ -10,7 +10,6 @@ import struct
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import cache
 from itertools import groupby
-from operator import itemgetter
 from typing import Any
 
 from schemas.records import Record
@@ -21,6 +20,8 @@ LOW_MASK = (1 << LOW_BITS) - 1
 LONG_BITS = 63
 FROM_LARGE, MOST_LARGE = 1 << 27, 1 << 62
 """Numbers whose zigzag has more than two groups of 14 bits, and surely fits."""
+LARGE = f"more[number << 1 & {LOW_MASK}]", f"more[number >> 13 & {LOW_MASK}]", "high[number >> 27]"
+"""Expressions of such a number's bytes."""
 
 
 def _plain_varint(number: int) -> bytes:
@@ -35,6 +36,7 @@ def _plain_varint(number: int) -> bytes:
 
 LAST = [_plain_varint(number) for number in range(1 << LOW_BITS)]
 MORE = [bytes((number & 0x7F | 0x80, number >> 7 | 0x80)) for number in range(1 << LOW_BITS)]
+ONE_BYTE = 64  # so many symbols of an enum have one
 DOUBLE = struct.Struct("<d").pack
 OPTIONAL = ["null", "double"]
 
@@ -88,6 +90,7 @@ def encode_doubles(values: Sequence[float]) -> bytes:
 
 _AGAIN = _Memory(encode_long)
 REPEATED = frozenset({"record.event_time_us", "record.source_offset"})  # the same for all that a raw record gives
+UNIQUE = "trade_id"  # how names of texts end that are new each time: to remember them would push out all others
 _STRINGS = _Memory(lambda text: encode_bytes(text.encode()))
 
 
@@ -101,7 +104,7 @@ def encoder_of(schema: str, header: bytes = b"") -> Callable[[Record], bytes]:
 
 
 def _compile(avro: dict[str, Any], header: bytes = b"") -> Callable[[Any], bytes]:
-    """Write the function's source and make it: `lambda record: b"".join((field, field, ...))`."""
+    """Write the function's source and make it: longs one by one, then `return b"".join((field, field, ...))`."""
     names: dict[str, Any] = {
         "long": encode_long,
         "last": LAST,
@@ -115,30 +118,101 @@ def _compile(avro: dict[str, Any], header: bytes = b"") -> Callable[[Any], bytes
     }
     first = [repr(header)] if header else []
     parts = ", ".join([*first, *_parts(avro["fields"], names)])
-    source = f"lambda record: b''.join(({parts},))"
-    compiled: Callable[[Any], bytes] = eval(source, names)  # noqa: S307  # made of our own schema files, never of input
+    lines = [*_long_lines(avro["fields"]), f"return b''.join(({parts},))"]
+    source = "def encode(record):\n" + "\n".join(f"    {line}" for line in lines)
+    exec(source, names)  # noqa: S102  # made of our own schema files, never of input
+    compiled: Callable[[Any], bytes] = names["encode"]
     return compiled
 
 
 def _parts(fields: Sequence[Mapping[str, Any]], names: dict[str, Any]) -> Iterator[str]:
-    """Write the expressions of fields; doubles that follow one another are packed by one call."""
-    for avro, run in groupby(fields, key=itemgetter("type")):
-        values = [f"record.{field['name']}" for field in run]
-        count = len(values)
-        singles = [_part(avro, value, names) for value in values]
-        if count > 1 and avro == "double":
-            names[f"double{count}"] = struct.Struct(f"<{count}d").pack
-            yield f"double{count}({', '.join(values)})"
-        elif count > 1 and avro == OPTIONAL:
-            names[f"optional{count}"] = struct.Struct("<" + count * "Bd").pack
-            none, whole = (" and ".join(f"{value} {test} None" for value in values) for test in ("is", "is not"))
-            packed = f"optional{count}({', '.join(f'2, {value}' for value in values)})"
-            yield f"({bytes(count)!r} if {none} else {packed} if {whole} else {' + '.join(singles)})"
+    """Write the expressions of fields; what has as many bytes in all records, or nearly, is packed by one call."""
+    for is_fixed, run in groupby(fields, key=_is_fixed):
+        each = [(field["type"], f"record.{field['name']}") for field in run]
+        if is_fixed and len(each) > 1:
+            yield _packed(each, names)
+            continue
+        for avro, value in each:
+            if avro != "long":
+                yield _part(avro, value, names)
+            elif value in REPEATED:
+                yield f"again[{value}]"
+            else:
+                yield from _pieces(value)
+
+
+def _is_fixed(field: Mapping[str, Any]) -> bool:
+    """Tell whether a field has one byte, eight, or nine unless it is null."""
+    avro = field["type"]
+    return avro in {"double", "boolean"} if isinstance(avro, str) else avro == OPTIONAL or _is_enum(avro)
+
+
+def _is_enum(avro: Any) -> bool:
+    return isinstance(avro, dict) and avro["type"] == "enum" and len(avro["symbols"]) <= ONE_BYTE
+
+
+def _packed(fields: Sequence[tuple[Any, str]], names: dict[str, Any]) -> str:
+    """Write the expression that packs fields together: with all that may be null, with none of them, or one by one."""
+    optional = [value for avro, value in fields if avro == OPTIONAL]
+    whole = _pack(fields, names)
+    if not optional:
+        return whole
+    none = _pack([("null", value) if avro == OPTIONAL else (avro, value) for avro, value in fields], names)
+    singles = ", ".join(_part(avro, value, names) for avro, value in fields)
+    are_null, are_there = (" and ".join(f"{value} {test} None" for value in optional) for test in ("is", "is not"))
+    return f"({none} if {are_null} else {whole} if {are_there} else b''.join(({singles},)))"
+
+
+def _pack(fields: Sequence[tuple[Any, str]], names: dict[str, Any]) -> str:
+    """Write the call that packs fields."""
+    layout, values = "", list[str]()
+    for avro, value in fields:
+        if avro == OPTIONAL:
+            layout += "Bd"
+            values += ["2", value]
+        elif avro == "null":
+            layout += "x"
+        elif isinstance(avro, dict):
+            layout += "B"
+            codes = f"{avro['name']}_codes"
+            names[codes] = {symbol: 2 * index for index, symbol in enumerate(avro["symbols"])}
+            values.append(f"{codes}[{value}]")
         else:
-            yield from (
-                f"again[{value}]" if avro == "long" and value in REPEATED else single
-                for value, single in zip(values, singles, strict=True)
-            )
+            layout += {"double": "d", "boolean": "?"}[avro]
+            values.append(value)
+    name = f"pack_{layout.replace('?', 'b')}"
+    names[name] = struct.Struct(f"<{layout}").pack
+    return f"{name}({', '.join(values)})"
+
+
+def _pieces(value: str) -> tuple[str, str, str]:
+    """Name the variables that hold the bytes of a long of a record."""
+    name = value.replace("record.", "long_")
+    return f"{name}_0", f"{name}_1", f"{name}_2"
+
+
+def _long_lines(fields: Sequence[Mapping[str, Any]]) -> Iterator[str]:
+    """Write the statements that encode the longs of a record, each as up to three pieces, which the join puts together.
+
+    Instants are large or 0, other longs of any size.
+    """
+    for field in fields:
+        value = f"record.{field['name']}"
+        if field["type"] != "long" or value in REPEATED:
+            continue
+        one, two, three = _pieces(value)
+        yield f"number = {value}"
+        yield f"if {FROM_LARGE} <= number < {MOST_LARGE}:"
+        yield from (f"    {name} = {part}" for name, part in zip((one, two, three), LARGE, strict=True))
+        if not value.endswith("_time_us"):
+            yield f"elif 0 <= number <= {LOW_MASK >> 1}:"
+            yield f"    {one} = last[number << 1]"
+            yield f"    {two} = {three} = b''"
+            yield f"elif 0 < number < {FROM_LARGE}:"
+            yield f"    {one}, {two}, {three} = {LARGE[0]}, last[number >> 13], b''"
+        yield "else:"
+        yield f"    {one} = long(number) if number else b'\\0'"
+        yield f"    {two} = {three} = b''"
 
 
 def _part(avro: Any, value: str, names: dict[str, Any]) -> str:
@@ -152,18 +226,14 @@ def _part(avro: Any, value: str, names: dict[str, Any]) -> str:
         "int": _long_part(value),
         "long": _long_part(value),
         "double": f"double({value})",
-        "string": f"strings[{value}]",
+        "string": f"(data({value}.encode()) if {value} else b'\\0')" if value.endswith(UNIQUE) else f"strings[{value}]",
         "bytes": f"data({value})",
     }[avro]
 
 
 def _long_part(value: str) -> str:
-    """Write the expression that encodes a long: small ones by a look, large ones in three, others by `encode_long`."""
-    large = f"more[number << 1 & {LOW_MASK}] + more[number >> 13 & {LOW_MASK}] + high[number >> 27]"
-    if value.endswith("_time_us"):
-        return f"({large} if {FROM_LARGE} <= (number := {value}) < {MOST_LARGE} else long(number))"
-    small = f"last[number << 1] if 0 <= (number := {value}) <= {LOW_MASK >> 1}"
-    return f"({small} else {large} if {FROM_LARGE} <= number < {MOST_LARGE} else long(number))"
+    """Write the expression that encodes an int, or a long within a list: small ones by a look."""
+    return f"(last[number << 1] if 0 <= (number := {value}) <= {LOW_MASK >> 1} else long(number))"
 
 
 def _named_part(avro: dict[str, Any], value: str, names: dict[str, Any]) -> str:

@@ -107,6 +107,23 @@ elif (high := high_of_sequence(data[at + 2:at + {SEQUENCE_BYTES}])) is not None 
 else:
     FIELD, at = read_long(data, at)
 """
+INSTANT: Final = f"""
+first = data[at]
+if (
+    first >= {LAST_BYTE}
+    and not first & 1
+    and (second := data[at + 1]) >= {LAST_BYTE}
+    and (high := high_of_instant(data[at + 2:at + {INSTANT_BYTES}])) is not None
+):
+    FIELD = (first & {SEVEN_BITS}) >> 1 | (second & {SEVEN_BITS}) << 6 | high
+    at += {INSTANT_BYTES}
+elif first:
+    FIELD, at = read_long(data, at)
+else:
+    FIELD = 0
+    at += 1
+"""
+"""The same number, where most are instants, or 0."""
 INT: Final = f"""if not {-MOST_INT} <= FIELD < {MOST_INT}:
     raise IndexError(at)
 """
@@ -282,6 +299,8 @@ def _line(kind: Any, field: str, names: dict[str, Any]) -> Iterator[str]:
     if isinstance(kind, dict) and kind["type"] == "enum":
         names[kind["name"]] = {2 * index: symbol for index, symbol in enumerate(kind["symbols"])}
         yield from _block(CHOICE.replace("CHOICES", kind["name"]), field)
+    elif name == '"long"' and field.endswith("_time_us"):
+        yield from _block(INSTANT, field)
     elif name == NUMBERS:
         yield f"{field}, at = read_doubles(data, at)"
     else:

@@ -12,6 +12,8 @@ from tickerplant.kafka import DeliveryError, Headers, KafkaError, Message, Publi
 from tickerplant.registry import Registry
 
 MOST_KEYS: Final = 100_000
+NUMBERS: Final = [b"%d" % number for number in range(4096)]
+"""Indexes of most records, as they stand in their sources."""
 
 
 class Deliveries:
@@ -67,12 +69,13 @@ class Encoders:
 
 
 class Way(NamedTuple):
-    """How records of a class go to their topic."""
+    """How records of a class go to their topic; `key` None = they are keyed by venue and symbol."""
 
     topic: str
     encode: Callable[[Any], bytes]
-    key: Callable[[Any], bytes]
+    key: Callable[[Any], bytes] | None
     deliveries: Deliveries
+    on_delivered: Callable[[KafkaError | None, Message], None]  # theirs, bound once: half of what calling them costs
 
 
 KEYS: Final[dict[type[Derived], Callable[[Any], bytes]]] = {
@@ -107,17 +110,19 @@ class Outputs:
         self._first_ends = dict(ends or {})
         self._deliveries: dict[str, Deliveries] = {}
         self._ways: dict[type[Derived], Way] = {}
-        self._keys: dict[tuple[str, str], bytes] = {}
+        self._keys: dict[str, bytes] = {}  # by symbol: a raw topic is of one venue
 
     def send(self, batch: Batch) -> Counter[str]:
         """Queue all records and commands of a batch; returns how many went to each topic."""
-        source = f"{self._source}{batch.offset}:"
-        ways, partition, send = self._ways, self._partition, self.publisher.send
+        source = f"{self._source}{batch.offset}:".encode()
+        ways, keys, partition, send = self._ways, self._keys, self._partition, self.publisher.send
         for record in batch.records:
-            way = ways.get(type(record)) or self._way(type(record))
-            headers: Headers = [("source", f"{source}{record.source_index}".encode())]
-            way.deliveries.sent += 1
-            send(way.topic, partition, way.key(record), way.encode(record), headers, way.deliveries)
+            topic, encode, key_of, deliveries, on_delivered = ways.get(type(record)) or self._way(type(record))
+            index = record.source_index
+            number = NUMBERS[index] if index < len(NUMBERS) else b"%d" % index
+            key = key_of(record) if key_of else keys.get(record.symbol) or self._key(record)  # type: ignore[attr-defined]  # such have one
+            deliveries.sent += 1
+            send(topic, partition, key, encode(record), [("source", source + number)], on_delivered)
         for command in batch.commands:
             self._send_command(command)
         kinds = Counter(map(type, batch.records))
@@ -155,7 +160,8 @@ class Outputs:
 
     def _way(self, kind: type[Derived]) -> Way:
         topic, encoder = self._encoders.of(kind)
-        way = self._ways[kind] = Way(topic, encoder.encode, KEYS.get(kind, self._key), self._deliveries_to(topic))
+        deliveries = self._deliveries_to(topic)
+        way = self._ways[kind] = Way(topic, encoder.encode, KEYS.get(kind), deliveries, deliveries.__call__)
         return way
 
     def _send_command(self, command: ControlCommand) -> None:
@@ -164,10 +170,7 @@ class Outputs:
 
     def _key(self, record: Any) -> bytes:
         """Key a record by venue and symbol."""
-        names: tuple[str, str] = record.venue, record.symbol
-        key = self._keys.get(names)
-        if key is None:
-            if len(self._keys) >= MOST_KEYS:
-                self._keys.clear()
-            key = self._keys[names] = f"{names[0]}|{names[1]}".encode()
+        if len(self._keys) >= MOST_KEYS:
+            self._keys.clear()
+        key = self._keys[record.symbol] = f"{record.venue}|{record.symbol}".encode()
         return key

@@ -93,6 +93,10 @@ OTHER_DAYS: Final = "@+08:00"  # candles whose days are not of UTC
 PAST_TRADES: Final = frozenset({"historicalTrades", "trades"})
 ON_BOOK: Final = "MARKET"  # other kinds of futures trades: INSURANCE_FUND, ADL, NA
 
+_match_usual: Final = wire.USUAL.fullmatch
+_decode_quote: Final = wire.USUAL_QUOTE.decode
+_decode_trade: Final = wire.USUAL_TRADE.decode
+
 Items = list[AnyItem]
 Unknown = list[UnknownField]
 
@@ -116,7 +120,27 @@ def parse(market: str, frame: Frame, memory: Memory) -> Items:
     del memory
     if market not in BOOK_RULES:
         raise FrameError(f"Binance has no market {market!r}")
-    return _http(frame) if frame.kind == "HTTP" else _message(market, frame.payload)
+    if frame.kind == "HTTP":
+        return _http(frame)
+    usual = _match_usual(frame.payload)
+    if usual is not None:
+        try:
+            return _usual_quote(frame.payload) if usual.lastindex == 1 else _usual_trade(frame.payload)
+        except MALFORMED:
+            pass  # a 0, or what is out of range: `_message` tells
+    return _message(market, frame.payload)
+
+
+def _usual_quote(payload: bytes) -> Items:
+    data = _decode_quote(payload).data
+    time = time_us(data.time)
+    return [Quote(data.symbol, time, data.sequence, data.bid, data.bid_size, data.ask, data.ask_size)]
+
+
+def _usual_trade(payload: bytes) -> Items:
+    data = _decode_trade(payload).data
+    side: Side = "SELL" if data.is_buyer_maker else "BUY"
+    return [Trade(data.symbol, time_us(data.time), data.trade_id, data.price, data.size, side)]
 
 
 def _message(market: str, payload: bytes) -> Items:

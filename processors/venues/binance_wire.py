@@ -4,12 +4,13 @@ What is not used is typed Any: its type may change without harm. `ps` (pair) and
 2 = COIN-M) came to futures messages over time.
 """
 
+import re
 from typing import Any, Final, Literal
 
 import msgspec
 from msgspec import UNSET, Raw, Struct, field
 
-from processors.wire import Id, Instant, KnownInstant, PreviousId, Rows, Wire
+from processors.wire import Id, Instant, KnownInstant, PreviousId, Price, Rows, Wire
 
 
 class Envelope(Struct, gc=False, forbid_unknown_fields=True):
@@ -89,6 +90,43 @@ class QuoteData(Message, gc=False, kw_only=True):
     bid_size: str = field(name="B")
     ask: str = field(name="a")
     ask_size: str = field(name="A")
+
+
+class UsualQuote(Struct, gc=False):
+    """What is used of a best quote that is written as most are, and has both sides."""
+
+    symbol: str = field(name="s")
+    sequence: Id = field(name="u")
+    bid: Price = field(name="b")
+    bid_size: Price = field(name="B")
+    ask: Price = field(name="a")
+    ask_size: Price = field(name="A")
+    time: Instant = field(name="T", default=0)
+    event_time: Instant = field(name="E", default=0)
+
+
+class UsualTrade(Struct, gc=False):
+    """The same of a trade on the book."""
+
+    symbol: str = field(name="s")
+    trade_id: Id = field(name="t")
+    price: Price = field(name="p")
+    size: Price = field(name="q")
+    is_buyer_maker: bool = field(name="m")
+    time: Instant = field(name="T")
+    event_time: Instant = field(name="E")
+
+
+class UsualQuoteMessage(Struct, gc=False):
+    """A best quote in a combined stream."""
+
+    data: UsualQuote
+
+
+class UsualTradeMessage(Struct, gc=False):
+    """A trade in a combined stream."""
+
+    data: UsualTrade
 
 
 class DepthData(Message, gc=False, kw_only=True):
@@ -247,6 +285,22 @@ class OpenInterestData(Struct, gc=False, kw_only=True, forbid_unknown_fields=Tru
     contract_type: Any = field(name="contractType", default=None)
 
 
+USUAL: Final = re.compile(
+    rb"""\{"stream":"[a-z0-9_]++@(?:"""
+    rb"""(bookTicker)","data":\{(?:"e":"bookTicker",)?"u":[0-9]++,(?:"e":"bookTicker",)?"s":"[^"\\]++","""
+    rb"""(?:"ps":"[^"\\]++",)?"b":"[^"]++","B":"[^"]++","a":"[^"]++","A":"[^"]++"(?:,"T":[0-9]++,"E":[0-9]++)?"""
+    rb"""|"""
+    rb"""(trade)","data":\{"e":"trade","E":[0-9]++,(?:"T":[0-9]++,)?"s":"[^"\\]++",(?:"ps":"[^"\\]++",)?"""
+    rb""""t":[0-9]++,"p":"[^"]++","q":"[^"]++",(?:"b":[0-9]++,"a":[0-9]++,)?(?:"T":[0-9]++,)?(?:"X":"MARKET",)?"""
+    rb""""m":(?:true|false)(?:,"M":(?:true|false))?"""
+    rb""")(?:,"st":[0-9]++)?\}\}"""
+)
+"""How quotes (group 1) and trades (group 2) are written, in full: which numbers stand in strings, and which do not.
+
+The decoders take both, so only what is written so is theirs.
+"""
+USUAL_QUOTE: Final = msgspec.json.Decoder(UsualQuoteMessage, strict=False)
+USUAL_TRADE: Final = msgspec.json.Decoder(UsualTradeMessage, strict=False)
 ENVELOPE: Final = msgspec.json.Decoder(Envelope)
 ROWS: Final = msgspec.json.Decoder(list[Raw])
 ANSWER: Final = msgspec.json.Decoder(Answer)

@@ -14,7 +14,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from processors.errors import FrameError
-from processors.items import UnknownField
+from processors.items import AnyItem, UnknownField
 from processors.memory import Memory
 from processors.venues import binance
 from schemas.records import Frame
@@ -62,6 +62,7 @@ FIELDS: dict[tuple[str, str], dict[str, tuple[Any, str | None]]] = {
     ("spot", "btcusdt@trade"): {**TRADE, "t": (identifier, "trade_id")},
     ("usdm", "btcusdt@trade"): {**TRADE, "t": (identifier, "trade_id")},
     ("spot", "btcusdt@aggTrade"): {**TRADE, "a": (identifier, "trade_id"), "f": (identifier, None)},
+    ("spot", "btcusdt@bookTicker"): {"b": (amount, "bid"), "A": (amount, "ask_size"), "u": (identifier, "sequence")},
     ("usdm", "btcusdt@bookTicker"): {
         "b": (amount, "bid"), "B": (amount, "bid_size"), "a": (amount, "ask"), "A": (amount, "ask_size"),
         "u": (identifier, "sequence"), "T": (time, "exchange_time_us"),
@@ -107,12 +108,15 @@ def test_a_field_is_what_the_venue_sent_or_the_frame_is_refused(
     (data[outer[0]] if outer else data)[last] = value
     rule, name = FIELDS[market, stream][field]
     expected = rule(value)
-    try:
-        items = binance.parse(market, frame({"stream": stream, "data": data}), Memory())
-    except FrameError:
+    message = {"stream": stream, "data": data}
+    items = parsed(market, frame(message))
+    long_way = parsed(market, frame(message, blank=" "))
+    if isinstance(items, FrameError):
+        assert isinstance(long_way, FrameError)
         assert expected is WRONG or is_fallback(field, value)
         return
 
+    assert items == long_way
     assert expected is not WRONG or is_fallback(field, value)
     assert not any(isinstance(item, UnknownField) for item in items)
     if name is not None and expected is not WRONG:
@@ -124,8 +128,16 @@ def is_fallback(field: str, value: Any) -> bool:
     return field in {"o.ap", "o.z"} and amount(value) == 0.0
 
 
-def frame(message: Any) -> Frame:
-    payload = json.dumps(message).encode("utf-8", "surrogatepass")
+def parsed(market: str, what: Frame) -> list[AnyItem] | FrameError:
+    try:
+        return binance.parse(market, what, Memory())
+    except FrameError as error:
+        return error
+
+
+def frame(message: Any, blank: str = "") -> Frame:
+    """Write a message as the venue does, or with blanks."""
+    payload = json.dumps(message, separators=(f",{blank}", f":{blank}")).encode("utf-8", "surrogatepass")
     return Frame(source=0, number=0, kind="MESSAGE", recv_time_us=0, payload=payload)
 
 

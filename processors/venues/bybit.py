@@ -7,7 +7,7 @@ Source: https://bybit-exchange.github.io/docs/v5/websocket/public/ticker
 Source: https://bybit-exchange.github.io/docs/v5/websocket/public/all-liquidation
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from functools import lru_cache
 from typing import Final
 
@@ -194,11 +194,20 @@ def _past_trade(row: wire.PastTradeData) -> Trade:
 
 def _trades(_market: str, envelope: wire.Envelope, _memory: Memory, unknown: Unknown) -> Items:
     items: Items = []
-    for row in _rows(envelope):
-        data = wire.TRADE.decode(row, unknown)
+    for data in _trade_rows(envelope, unknown):
         side, price, size = SIDES[data.side], positive(data.price), amount(data.size)
         items.append(Trade(data.symbol, time_us(data.time), 0, price, size, side, data.is_block_trade, data.trade_id))
     return items
+
+
+def _trade_rows(envelope: wire.Envelope, unknown: Unknown) -> Iterator[wire.TradeData]:
+    """Decode all at once where all are as documented."""
+    try:
+        rows = wire.TRADES.decode(envelope.data)
+    except MALFORMED:
+        yield from (wire.TRADE.decode(row, unknown) for row in _rows(envelope))
+    else:
+        yield from rows
 
 
 def _book(_market: str, envelope: wire.Envelope, memory: Memory, unknown: Unknown) -> Items:

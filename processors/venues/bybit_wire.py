@@ -167,6 +167,7 @@ class OneLiquidationData(Struct, gc=False, kw_only=True, forbid_unknown_fields=T
 ENVELOPE: Final = msgspec.json.Decoder(Envelope)
 ANSWER: Final = msgspec.json.Decoder(Answer)
 ROWS: Final = msgspec.json.Decoder(list[Raw])
+TRADES: Final = msgspec.json.Decoder(list[TradeData])
 TRADE: Final = Wire(TradeData, "publicTrade")
 PAST_ANSWER: Final = Wire(PastAnswer, "recent-trade")
 PAST_LIST: Final = Wire(PastList, "recent-trade")

@@ -33,6 +33,8 @@ QUANTILE_SIGMAS: Final = 1.959964
 MEDIAN_SIGMAS: Final = 0.6744898
 LEAST_SIGMA: Final = 1e-5
 FAR_SIGMAS: Final = 5.0
+LEAST_FAR: Final = FAR_SIGMAS * LEAST_SIGMA
+"""No deviation up to here is far, whatever sigma is."""
 BURST_BITS: Final = 2**64 - 1
 BURST: Final = 8
 """Outliers among the last 64 trades that are a burst."""
@@ -97,7 +99,7 @@ class Outliers:
             self._add_price(price, time_us)
             return False
         deviation = abs(log(price / by_price[len(by_price) // 2]))
-        is_far = self._is_far(deviation, price, time_us)
+        is_far = deviation > LEAST_FAR and self._is_far(deviation, price, time_us)
         self._add_price(price, time_us)
         self._add_deviation(deviation)
         if is_far or self._lately:
@@ -208,10 +210,12 @@ class Outliers:
 
     def _add_price(self, price: float, time_us: int) -> None:
         by_age, by_price = self._by_age, self._by_price
-        if len(by_age) >= PRICES:
-            del by_price[bisect_left(by_price, by_age.popleft()[0])]
+        left = by_age.popleft()[0] if len(by_age) >= PRICES else None
         by_age.append((price, time_us))
-        insort(by_price, price)
+        if left != price:
+            if left is not None:
+                del by_price[bisect_left(by_price, left)]
+            insort(by_price, price)
         self._fresh_prices += 1
         if time_us > self._newest_us:
             self._newest_us = time_us
@@ -220,8 +224,10 @@ class Outliers:
 
     def _add_deviation(self, deviation: float) -> None:
         deviations, by_deviation = self._deviations, self._by_deviation
-        if len(deviations) >= DEVIATIONS:
-            del by_deviation[bisect_left(by_deviation, deviations.popleft())]
+        left = deviations.popleft() if len(deviations) >= DEVIATIONS else None
         deviations.append(deviation)
-        insort(by_deviation, deviation)
+        if left != deviation:
+            if left is not None:
+                del by_deviation[bisect_left(by_deviation, left)]
+            insort(by_deviation, deviation)
         self._fresh_deviations += 1

@@ -354,8 +354,8 @@ class Pipeline:
         """Use a frame; returns whether it is a message."""
         batch.recv_time_us = frame.recv_time_us
         source = sources[frame.source] if 0 <= frame.source < len(sources) else _no_source(sources, frame)
-        connection, number, numbers = source.connection, frame.number, self._next_numbers
-        batch.market, batch.connection = source.market, connection
+        market, connection, number, numbers = source.market, source.connection, frame.number, self._next_numbers
+        batch.market, batch.connection = market, connection
         if numbers.get(connection) != number:
             self._check_number(batch, connection, number)
         numbers[connection] = number + 1
@@ -364,15 +364,22 @@ class Pipeline:
             return False
         memory = self._memories.get(connection)
         if memory is None:
-            if source.market not in self._facts:
-                raise FrameError(f"{self._venue} has no market {source.market[:80]!r} that is known")
+            if market not in self._facts:
+                raise FrameError(f"{self._venue} has no market {market[:80]!r} that is known")
             memory = self._memories[connection] = Memory()
         try:
-            items = self._parse(source.market, frame, memory)
+            items = self._parse(market, frame, memory)
         except FrameError as error:
             if error.may_change_books and frame.kind == "MESSAGE":
                 self._doubt_books(batch, frame.payload)
             raise
+        if len(items) == 1 and (use := ON_ITEM.get(type(item := items[0]))) is not None:
+            state = self._states[market].get(item.symbol)  # type: ignore[union-attr]  # those that have none are others
+            if state is not None:  # so it is with most frames
+                if state.instrument.symbol not in self._touched:
+                    self._touch(state)
+                use(state, batch, item)
+                return True
         self._use_items(batch, items)
         return True
 

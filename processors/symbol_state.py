@@ -73,6 +73,14 @@ class SymbolState:
         windows_s: of its features; empty = there are none.
     """
 
+    __slots__ = (
+        "_are_counted", "_depth", "_is_exact", "_is_healed", "_is_plain", "_rule", "_ticks", "_watermark", "absences",
+        "agg_trade_line", "agg_trades", "are_summed", "bars", "books", "depth_line", "depth_pulse", "features",
+        "healing", "increments", "instrument", "is_released", "keeper", "last_quote", "lateness", "outliers",
+        "quote_line", "recent_trades", "restored_trades", "sequence_id", "throttle", "ticks_pulse", "timed",
+        "trade_feeds", "trade_line", "trade_name", "trades",
+    )  # fmt: skip
+
     def __init__(
         self,
         instrument: Instrument,

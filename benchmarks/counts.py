@@ -162,7 +162,7 @@ class _Counter:
     def _named(self, frame: FrameType) -> str:
         code, caller = frame.f_code, frame.f_back
         if code.co_filename == GENERATED and caller is not None:
-            by = self._name(caller) or (ENCODERS if code.co_name == "<lambda>" else "")
+            by = self._name(caller) or (ENCODERS if code.co_name == "encode" else "")
             return by and f"{by} (generated)"
         if not code.co_filename.startswith(OURS):
             return ""

@@ -211,7 +211,7 @@ def test_the_command_writes_the_page(
     settings: Settings, fill: Fill, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     fill_with_a_run(fill)
-    monkeypatch.setattr("tickerplant.cli.load_settings", lambda _config: settings)
+    monkeypatch.setattr("tickerplant.cli.watch.load_settings", lambda _config: settings)
     words = ["report", "--out", str(tmp_path / "report.html"), "--since", "2026-11-21", "--venue", "okx", "--json"]
     done = CliRunner().invoke(cli, words, catch_exceptions=False)
 

@@ -154,7 +154,7 @@ def test_the_command_prints_a_table_or_one_object(
     settings: Settings, fill: Fill, monkeypatch: pytest.MonkeyPatch, options: tuple[str, ...], name: str
 ) -> None:
     fill("market_data.tick", tick(NOON_US, flags="OUTLIER"))
-    monkeypatch.setattr("tickerplant.cli.load_settings", lambda _config: settings)
+    monkeypatch.setattr("tickerplant.cli.watch.load_settings", lambda _config: settings)
 
     def printed(*more: str) -> str:
         words = ["quality", "--since", "2026-11-21", "--venue", "binance", *options, *more]

@@ -12,6 +12,7 @@ from typing import NamedTuple
 import pytest
 
 from tickerplant import cli, kafka
+from tickerplant.cli import demo, replay, roles, venues
 from tickerplant.demo.options import write_settings
 from tickerplant.settings import Settings, Venue
 
@@ -54,7 +55,8 @@ Call = Callable[..., Done]
 @pytest.fixture
 def call(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path) -> Call:
     """Run a command in this process; logs stay as they are."""
-    monkeypatch.setattr(cli, "configure_logs", lambda *_: None)
+    for module in (demo, replay, roles, venues):
+        monkeypatch.setattr(module, "configure_logs", lambda *_: None)
     monkeypatch.setenv("TICKERPLANT_LOCAL__HOME", str(tmp_path / "home"))
 
     def run(*arguments: str) -> Done:

@@ -92,7 +92,7 @@ def test_letters_of_both_topics_are_listed_once(stack: Settings, monkeypatch: py
         for _ in range(2 if topic is DEAD_PROCESSOR else 1):  # a processor that woke up late may repeat
             publisher.send(topic.name, 0, b"k", registry.encoder(topic, DeadLetter).encode(each), list(headers))
     publisher.flush()
-    monkeypatch.setattr("tickerplant.cli.load_settings", lambda _config: own)
+    monkeypatch.setattr("tickerplant.cli.watch.load_settings", lambda _config: own)
 
     def listed(*options: str) -> Any:
         done = CliRunner().invoke(cli, ["dead-letters", "--json", *options], catch_exceptions=False)

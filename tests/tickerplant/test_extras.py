@@ -35,7 +35,7 @@ def test_a_command_that_stumbles_over_a_missing_part_ends_as_a_mistake_of_the_us
     def stumble(_config: object) -> None:
         raise ModuleNotFoundError("No module named 'chdb'", name="chdb")
 
-    monkeypatch.setattr(cli, "read_settings", stumble)
+    monkeypatch.setattr(cli.setup, "read_settings", stumble)
     monkeypatch.setattr(sys, "argv", ["tickerplant", "config"])
     with pytest.raises(SystemExit) as ended:
         cli.main()

@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from tickerplant.ask_health import ask_roles
-from tickerplant.cli import _run_role
+from tickerplant.cli.roles import run_role
 from tickerplant.errors import DEPENDENCY_AWAY_CODE, DependencyError
 from tickerplant.settings import Local, Settings
 
@@ -96,7 +96,7 @@ def test_a_role_told_to_wait_that_loses_a_server_asks_to_be_started_again(capsys
         raise DependencyError("kafka", "127.0.0.1:1")
 
     with pytest.raises(SystemExit) as ended:
-        _run_role(lose, as_json=False, is_patient=True)
+        run_role(lose, as_json=False, is_patient=True)
 
     assert ended.value.code == DEPENDENCY_AWAY_CODE
     assert capsys.readouterr().err.count("\n") == 1
@@ -107,7 +107,7 @@ def test_a_person_gets_the_error_itself() -> None:
         raise DependencyError("kafka", "127.0.0.1:1")
 
     with pytest.raises(DependencyError):
-        _run_role(lose, as_json=False, is_patient=False)
+        run_role(lose, as_json=False, is_patient=False)
 
 
 def missing_of(settings: Settings) -> dict[str, set[str]]:

@@ -23,8 +23,9 @@ from tickerplant.lag import PROCESSOR, LagReader, group_name
 from tickerplant.local import stack
 from tickerplant.local.process import read_pid_file
 from tickerplant.local.server import Home
+from tickerplant.processes import find_processes
 from tickerplant.registry import Registry
-from tickerplant.scrape import find_processes, scrape
+from tickerplant.scrape import scrape
 from tickerplant.settings import Settings
 from tickerplant.supervise import Supervisor, roles_of
 

@@ -108,11 +108,12 @@ def check_connector(connector: Connector, connector_class: str) -> None:
         UserError: they cannot, and why.
     """
     if connector.connector_class not in {"", connector_class}:
-        raise UserError(f"connectors.{connector.name}.connector.class is {connector_class}: leave it out")
+        given = connector.connector_class
+        raise UserError(f"connector.class of {connector.name} is {connector_class}, not {given}: leave it out")
     known = {topic.name for topic in stored_topics()}
     unknown = [name for name in chosen_topics(connector) if name not in known and not name.startswith(RAW_PREFIX)]
     if unknown:
-        raise UserError(f"connectors.{connector.name}.topics: {unknown[0]} is not stored; see docs/reference.md")
+        raise UserError(f"topics of {connector.name}: {unknown[0]} is not stored; see docs/reference.md")
 
 
 @dataclass(frozen=True)

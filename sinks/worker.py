@@ -6,10 +6,10 @@ from dataclasses import dataclass, field
 from sinks.drain import Drain
 from sinks.stores import STORES
 from tickerplant.connect.names import config_of, connector_of
-from tickerplant.connect.serve import address, gather
+from tickerplant.connect.serve import gather
 from tickerplant.connect.steering import Steering, Target
 from tickerplant.connect.views import ConnectorView, Plugin, State, TaskView, merged
-from tickerplant.scrape import find_processes
+from tickerplant.processes import address, find_processes
 from tickerplant.settings import Settings
 
 

@@ -1,16 +1,12 @@
 """`tickerplant health`: asks every role of this machine over its metrics port."""
 
-import json
-from collections.abc import Iterator
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any, Literal
 
 import httpx
-import psutil
 
 from tickerplant.health import Missing
-from tickerplant.metrics import metrics_folder
+from tickerplant.processes import Process, address, noted_processes
 from tickerplant.settings import Settings
 
 ASK_TIMEOUT_S = 5.0
@@ -41,8 +37,7 @@ class RoleHealth:
 
 def ask_roles(settings: Settings, question: Question, *, role: str | None = None) -> list[RoleHealth]:
     """Ask all processes noted under `<local.home>/run`, or those of one role; a note of a dead one is bad health."""
-    noted = sorted(_notes(metrics_folder(settings)), key=lambda each: (each["role"], each["pid"]))
-    return [_ask(settings, note, question) for note in noted if role in {None, note["role"]}]
+    return [_ask(settings, each, question) for each in noted_processes(settings) if role in {None, each.role}]
 
 
 def summary(found: list[RoleHealth], question: Question) -> dict[str, Any]:
@@ -55,12 +50,12 @@ def is_good(found: list[RoleHealth]) -> bool:
     return bool(found) and all(each.is_good for each in found)
 
 
-def _ask(settings: Settings, note: dict[str, Any], question: Question) -> RoleHealth:
-    role, pid = str(note["role"]), int(note["pid"])
-    if not psutil.pid_exists(pid):
+def _ask(settings: Settings, process: Process, question: Question) -> RoleHealth:
+    role, pid = process.role, process.pid
+    if not process.is_alive:
         return RoleHealth(role=role, pid=pid, is_good=False, trouble=f"process {pid} died")
     try:
-        answer = httpx.get(f"http://{settings.metrics.host}:{note['port']}/{question}", timeout=ASK_TIMEOUT_S)
+        answer = httpx.get(f"http://{address(settings, process.port)}/{question}", timeout=ASK_TIMEOUT_S)
         body = answer.json()
         missing = tuple(Missing(**each) for each in body.get("missing", ()))
         is_role_good = body["role"] == role and bool(body[question])
@@ -69,12 +64,3 @@ def _ask(settings: Settings, note: dict[str, Any], question: Question) -> RoleHe
         return RoleHealth(role=role, pid=pid, is_good=False, trouble=reason)
     stuck = "" if is_role_good or missing else f"the main loop of process {pid} is stuck"
     return RoleHealth(role=role, pid=pid, is_good=is_role_good, missing=missing, trouble=stuck)
-
-
-def _notes(folder: Path) -> Iterator[dict[str, Any]]:
-    for path in folder.glob("metrics-*.json"):
-        try:
-            note = json.loads(path.read_text(encoding="utf-8"))
-            yield {"role": note["role"], "pid": int(note["pid"]), "port": int(note["port"])}
-        except (OSError, ValueError, KeyError, TypeError):
-            continue  # removed or being written just now

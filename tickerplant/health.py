@@ -20,7 +20,8 @@ import msgspec
 from tickerplant.errors import DependencyError, UserError
 from tickerplant.logs import logger
 from tickerplant.masking import mask
-from tickerplant.metrics import DEPENDENCY_UP, Answer, forget_metrics, serve_metrics
+from tickerplant.metrics import DEPENDENCY_UP, Answer, serve_metrics
+from tickerplant.processes import remove_note
 from tickerplant.settings import Settings
 from tickerplant.watchdog import Work, guarded
 
@@ -210,10 +211,10 @@ def watched(
             _wait_for(health, probes)
             yield
     except (UserError, SystemExit):
-        forget_metrics(settings, health.role)
+        remove_note(settings, health.role)
         raise
     else:  # not where it crashed: then the note tells that a process is missing
-        forget_metrics(settings, health.role)
+        remove_note(settings, health.role)
     finally:
         stopping.set()
         for thread, probe in zip(threads, probes.values(), strict=True):

@@ -4,19 +4,16 @@ Names of the mission come first. Units are seconds and bytes; labels are bounded
 everything is updated per batch, never per message.
 """
 
-import json
-import os
 from collections.abc import Callable, Iterable, Mapping
 from http import HTTPStatus
-from pathlib import Path
 from typing import Final, NamedTuple
 from wsgiref.types import StartResponse, WSGIApplication, WSGIEnvironment
 
-import psutil
 from prometheus_client import Counter, Gauge, Histogram, make_wsgi_app, start_http_server
 from prometheus_client.samples import Sample
 
 from tickerplant.errors import DependencyError, UserError
+from tickerplant.processes import leave_note, notes_folder
 from tickerplant.settings import Settings
 
 LATENCY_BUCKETS_S: Final = (
@@ -223,19 +220,11 @@ def serve_metrics(
         raise UserError(text) from None
     server.set_app(put(_with_routes(make_wsgi_app(), routes or {})))
     port = int(server.server_port)
-    _forget_dead(settings, role)
-    note = _note(settings, role, os.getpid())
     try:
-        note.parent.mkdir(parents=True, exist_ok=True)
-        note.write_text(json.dumps({"role": role, "pid": os.getpid(), "port": port}), encoding="utf-8")
+        leave_note(settings, role, port)
     except OSError as error:
-        raise DependencyError("disk", str(note.parent), f"{error.strerror}; see local.home") from None
+        raise DependencyError("disk", str(notes_folder(settings)), f"{error.strerror}; see local.home") from None
     return port
-
-
-def forget_metrics(settings: Settings, role: str) -> None:
-    """Remove the note of this process's port, since it ends as it should."""
-    _note(settings, role, os.getpid()).unlink(missing_ok=True)
 
 
 def totals() -> dict[str, int]:
@@ -247,23 +236,6 @@ def totals() -> dict[str, int]:
 def _values(counter: Counter) -> list[float]:
     families = counter.collect()
     return [each.value for family in families for each in family.samples if each.name.endswith("_total")]
-
-
-def metrics_folder(settings: Settings) -> Path:
-    """Where processes note their metric ports."""
-    return settings.local.home / "run"
-
-
-def _note(settings: Settings, role: str, pid: int) -> Path:
-    return metrics_folder(settings) / f"metrics-{role}-{pid}.json"
-
-
-def _forget_dead(settings: Settings, role: str) -> None:
-    """Remove the notes of processes of a role that died: this one takes their place."""
-    for note in metrics_folder(settings).glob(f"metrics-{role}-*.json"):
-        pid = note.stem.rpartition("-")[2]
-        if pid.isdecimal() and not psutil.pid_exists(int(pid)):
-            note.unlink(missing_ok=True)
 
 
 def _with_routes(metrics: WSGIApplication, routes: Mapping[str, Callable[[], Answer]]) -> WSGIApplication:

@@ -1,35 +1,15 @@
 """What the processes of this machine say of themselves on `/metrics`, summed over processes."""
 
-import json
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from pathlib import Path
 from urllib.parse import urlencode
 
-import psutil
 from prometheus_client.parser import text_string_to_metric_families
 
-from tickerplant.metrics import metrics_folder
+from tickerplant.processes import Process, address, find_processes
 from tickerplant.settings import Settings
 
 Labels = frozenset[tuple[str, str]]
-
-
-@dataclass(frozen=True)
-class Process:
-    """A process of ours that serves `/metrics`."""
-
-    role: str
-    pid: int
-    port: int
-
-    @property
-    def memory_bytes(self) -> int:
-        """Tell the resident memory; 0 = the process is gone."""
-        try:
-            return int(psutil.Process(self.pid).memory_info().rss)
-        except psutil.NoSuchProcess:
-            return 0
 
 
 @dataclass
@@ -84,18 +64,6 @@ def bucket_quantile(cumulative: Iterable[tuple[float, float]], share: float) -> 
     return lower_bound
 
 
-def find_processes(settings: Settings) -> list[Process]:
-    """List the processes that live, in the order of role and pid; notes of dead ones are removed."""
-    found = []
-    for note in sorted(metrics_folder(settings).glob("metrics-*.json")):
-        process = _read_note(note)
-        if process is not None and psutil.pid_exists(process.pid):
-            found.append(process)
-        else:
-            note.unlink(missing_ok=True)
-    return sorted(found, key=lambda each: (each.role, each.pid))
-
-
 def scrape(settings: Settings, names: Sequence[str] = (), fetch: Callable[[str], str] | None = None) -> Scrape:
     """Read samples of these names (empty = all) from all processes; a process that does not answer is left out."""
     import httpx  # noqa: PLC0415  # 0.1 s for those who only list processes
@@ -104,7 +72,7 @@ def scrape(settings: Settings, names: Sequence[str] = (), fetch: Callable[[str],
     result = Scrape()
     for process in find_processes(settings):
         try:
-            text = (fetch or _get)(f"http://{settings.metrics.host}:{process.port}/metrics{query}")
+            text = (fetch or _get)(f"http://{address(settings, process.port)}/metrics{query}")
         except httpx.HTTPError:
             continue
         result.processes.append(process)
@@ -119,11 +87,3 @@ def _get(url: str) -> str:
     import httpx  # noqa: PLC0415  # see above
 
     return httpx.get(url, timeout=5).raise_for_status().text
-
-
-def _read_note(path: Path) -> Process | None:
-    try:
-        note = json.loads(path.read_text(encoding="utf-8"))
-        return Process(role=note["role"], pid=note["pid"], port=note["port"])
-    except (OSError, ValueError, KeyError):
-        return None

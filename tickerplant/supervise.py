@@ -15,10 +15,12 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from producers.plan import find_wire
+from tickerplant.connect.failed import forget_all_failures
 from tickerplant.connect.names import connector_of
 from tickerplant.errors import UserError
 from tickerplant.local.revive import local_reviver
 from tickerplant.logs import logger
+from tickerplant.processes import forget_dead
 from tickerplant.room import local_reserve
 from tickerplant.settings import Settings, load_settings
 from tickerplant.supervised import STOP_WAIT_S
@@ -216,6 +218,8 @@ def run_all(config: Path) -> dict[str, int]:
     stopping = threading.Event()
     for name in (signal.SIGTERM, signal.SIGINT):
         signal.signal(name, lambda *_: stopping.set())
+    forget_dead(settings)  # what an earlier run left: roles of other settings may be missing now on purpose
+    forget_all_failures(settings)
     supervisor.start()
     logger().info("roles started", pids=supervisor.pids())
     reserve = local_reserve(settings)

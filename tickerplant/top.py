@@ -13,8 +13,9 @@ from rich.table import Table
 from tickerplant.console import make_console
 from tickerplant.errors import DependencyError
 from tickerplant.lag import LagReader
+from tickerplant.processes import find_processes
 from tickerplant.refusals import listens
-from tickerplant.scrape import Scrape, find_processes, scrape
+from tickerplant.scrape import Scrape, scrape
 from tickerplant.settings import Settings
 
 REFRESH_S = 1.0

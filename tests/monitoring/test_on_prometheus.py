@@ -20,7 +20,7 @@ from tickerplant.demo.options import write_settings
 from tickerplant.demo.venue import SimulatedVenue
 from tickerplant.deploy import deploy
 from tickerplant.local.ports import HOST
-from tickerplant.scrape import find_processes
+from tickerplant.processes import find_processes
 from tickerplant.settings import LagExporter, Settings, Venue
 from tickerplant.supervise import Supervisor, roles_of
 

@@ -11,7 +11,7 @@ import pytest
 from tickerplant.ask_health import ask_roles, is_good
 from tickerplant.cli import cli
 from tickerplant.health import LIVE_S, Health, watched
-from tickerplant.metrics import metrics_folder
+from tickerplant.processes import notes_folder
 from tickerplant.settings import Local, Settings
 
 DEAD_PID = 2**22 + 1
@@ -36,7 +36,7 @@ def role(settings: Settings, clock: list[float]) -> Iterator[Health]:
 
 
 def note(settings: Settings, role: str, pid: int, port: int) -> Path:
-    path = metrics_folder(settings) / f"metrics-{role}-{pid}-{port}.json"
+    path = notes_folder(settings) / f"metrics-{role}-{pid}-{port}.json"
     path.parent.mkdir(exist_ok=True)
     path.write_text(json.dumps({"role": role, "pid": pid, "port": port}))
     return path
@@ -119,7 +119,7 @@ def test_a_process_that_died_or_does_not_answer_is_not_good(settings: Settings, 
 
 
 def test_another_role_on_a_noted_port_is_not_good(settings: Settings, role: Health) -> None:
-    [mine] = metrics_folder(settings).glob("metrics-*.json")
+    [mine] = notes_folder(settings).glob("metrics-*.json")
     note(settings, "produce", os.getpid(), json.loads(mine.read_text())["port"])
 
     assert [each.is_good for each in ask_roles(settings, "ready")] == [role.role == "process", False]

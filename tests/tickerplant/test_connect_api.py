@@ -81,6 +81,7 @@ OFFSETS = [
     ("path", "expected"),
     [
         ("/", {"version": "1.2.3", "commit": "tickerplant", "kafka_cluster_id": "abc"}),
+        ("/health", {"status": "healthy", "message": "Worker has completed startup and is ready to handle requests."}),
         ("/connectors", ["lake", "ticks"]),
         ("/connectors/", ["lake", "ticks"]),
         ("/connectors/ticks", INFO),
@@ -158,6 +159,9 @@ def test_a_restart_of_what_failed_alone_touches_nothing_that_runs(ask: Any, note
         ("PUT", "/connectors/ticks/config", 405, "connectors are set in the settings file"),
         ("POST", "/connectors", 405, "connectors are set in the settings file"),
         ("DELETE", "/connectors/ticks", 405, "connectors are set in the settings file"),
+        ("PUT", "/connectors/ticks/topics/reset", 403, "Topic tracking reset is disabled."),
+        ("PUT", "/connectors/none/topics/reset", 404, "Connector none not found"),
+        ("GET", "/admin/loggers", 404, "HTTP 404 Not Found"),
         ("PATCH", "/connectors/ticks/offsets", 405, "use Kafka's own tools on its consumer group"),
     ],
 )

@@ -17,7 +17,7 @@ from prometheus_client import make_wsgi_app
 
 from tickerplant.connect import console, serve
 from tickerplant.connect.api import Api
-from tickerplant.connect.failed import forget_failure, note_failure
+from tickerplant.connect.failed import forget_all_failures, forget_failure, note_failure
 from tickerplant.connect.steering import NOTHING, Steering
 from tickerplant.connect.views import ConnectorView, TaskView
 from tickerplant.errors import UserError
@@ -75,6 +75,14 @@ def test_the_api_stands_beside_the_metrics(url: str) -> None:
     asked = httpx.get(f"{url}/metrics", headers={"Accept": "application/openmetrics-text; version=1.0.0"})
     assert "stage_received" in asked.text
     assert asked.headers["Content-Type"].startswith("text/plain")  # OpenMetrics lets no sum be negative
+
+
+@pytest.mark.parametrize(("path", "code"), [("/connectors", 200), ("/connectors/none", 404), ("/admin/loggers", 404)])
+def test_a_head_is_answered_as_a_get_without_its_body(url: str, path: str, code: int) -> None:
+    head, got = httpx.head(f"{url}{path}"), httpx.get(f"{url}{path}")
+
+    assert (head.status_code, got.status_code) == (code, code)
+    assert (head.content, head.headers["Content-Length"]) == (b"", str(len(got.content)))
 
 
 def test_a_pause_is_kept_in_the_home_and_outlives_who_took_it(url: str, settings: Settings) -> None:
@@ -154,6 +162,14 @@ def test_a_sink_that_failed_is_told_with_its_reason_until_it_runs_again(settings
     assert not console.is_running(console.statuses(settings))
     forget_failure(settings, "parquet", 1)
     assert [each.name for each in serve.gather(settings)] == ["ticks"]
+
+
+def test_what_failed_before_all_began_anew_is_forgotten(settings: Settings) -> None:
+    for task in (0, 3):  # of which the second is not started again, with tasks.max set lower
+        note_failure(settings, ConnectorView("parquet", "parquet", "x.Z", tasks=(TaskView(task, "RUNNING", ""),)), "no")
+    forget_all_failures(settings)
+
+    assert serve.gather(settings) == []
 
 
 @pytest.mark.usefixtures("url")

@@ -14,8 +14,7 @@ from structlog.testing import capture_logs
 
 from tickerplant.errors import DependencyError, UserError
 from tickerplant.health import LIVE_S, Health, Missing, watched
-from tickerplant.metrics import metrics_folder
-from tickerplant.scrape import find_processes
+from tickerplant.processes import find_processes, notes_folder
 from tickerplant.settings import Local, Settings
 
 
@@ -242,7 +241,7 @@ def test_only_a_crash_leaves_the_note_of_a_process_behind(settings: Settings, er
     with pytest.raises(type(error)), watched(settings, Health("tester"), {}):
         raise error
 
-    assert len(list(metrics_folder(settings).glob("metrics-*.json"))) == notes
+    assert len(list(notes_folder(settings).glob("metrics-*.json"))) == notes
 
 
 def test_a_role_is_not_ready_before_it_works(told: list[Any]) -> None:

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from tickerplant.demo.options import write_settings
-from tickerplant.scrape import find_processes
+from tickerplant.processes import find_processes
 from tickerplant.settings import Settings
 
 WAIT_S = 30.0

@@ -10,8 +10,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tickerplant.errors import UserError
-from tickerplant.metrics import SENT, metrics_folder, serve_metrics
-from tickerplant.scrape import bucket_quantile, find_processes, scrape
+from tickerplant.metrics import SENT, serve_metrics
+from tickerplant.processes import notes_folder
+from tickerplant.scrape import bucket_quantile, scrape
 from tickerplant.settings import Local, Metrics, Settings
 
 TEXT = """# TYPE stage_received counter
@@ -30,7 +31,7 @@ def settings(tmp_path: Path) -> Settings:
 
 
 def note(settings: Settings, role: str, pid: int, port: int = 1) -> Path:
-    path = metrics_folder(settings) / f"metrics-{role}-{pid}-{port}.json"
+    path = notes_folder(settings) / f"metrics-{role}-{pid}-{port}.json"
     path.parent.mkdir(exist_ok=True)
     path.write_text(json.dumps({"role": role, "pid": pid, "port": port}))
     return path
@@ -49,21 +50,6 @@ def test_samples_of_several_processes_are_summed(settings: Settings) -> None:
 
 def test_what_was_never_observed_is_none(settings: Settings) -> None:
     assert scrape(settings).quantile_s("stage_latency_seconds", 0.99) is None
-
-
-def test_notes_of_dead_processes_are_removed(settings: Settings) -> None:
-    dead = note(settings, "process", 2**22 + 1)
-
-    assert find_processes(settings) == []
-    assert not dead.exists()
-
-
-def test_a_damaged_note_is_removed(settings: Settings) -> None:
-    damaged = note(settings, "process", os.getpid())
-    damaged.write_text("{")
-
-    assert find_processes(settings) == []
-    assert not damaged.exists()
 
 
 def test_a_process_that_does_not_answer_is_left_out(settings: Settings) -> None:

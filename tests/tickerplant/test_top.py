@@ -15,7 +15,7 @@ from rich.console import Console
 from tickerplant import top
 from tickerplant.errors import DependencyError
 from tickerplant.lag import Lag, LagReader
-from tickerplant.metrics import metrics_folder
+from tickerplant.processes import notes_folder
 from tickerplant.settings import Local, Settings
 from tickerplant.top import STAGES, StageRow, View, read_view, render, watch
 
@@ -67,7 +67,7 @@ def serve(settings: Settings) -> Iterator[Callable[[str], None]]:
     server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
     thread = Thread(target=server.serve_forever)
     thread.start()
-    note = metrics_folder(settings) / "metrics-process-1.json"
+    note = notes_folder(settings) / "metrics-process-1.json"
     note.parent.mkdir(parents=True)
     note.write_text(json.dumps({"role": "process", "pid": os.getpid(), "port": server.server_port}))
     yield lambda text: served.update(text=text)

@@ -23,6 +23,7 @@ COMMIT: Final = "tickerplant"
 SETTINGS_HINT: Final = "connectors are set in the settings file: change it there, and restart the sinks"
 OFFSETS_HINT: Final = "stop the sink and use Kafka's own tools on its consumer group"
 ONE: Final = "/connectors/{name}"
+READS: Final = frozenset({"GET", "HEAD"})
 
 
 class Steer(Protocol):
@@ -105,10 +106,11 @@ class Api:
 
     def _route(self, request: Request) -> Reply:
         path = request.path.rstrip("/") or "/"
+        wanted = "GET" if request.method in READS else request.method
         methods: list[str] = []
         for method, pattern, handler in self.ROUTES:
             match = pattern.fullmatch(path)
-            if match is not None and method == request.method:
+            if match is not None and method == wanted:
                 return handler(self, request, *map(unquote, match.groups()))
             if match is not None:
                 methods.append(method)
@@ -118,6 +120,10 @@ class Api:
 
     def _root(self, _request: Request) -> Reply:
         return HTTPStatus.OK, {"version": self.version, "commit": COMMIT, "kafka_cluster_id": self.cluster_id()}
+
+    def _health(self, _request: Request) -> Reply:
+        message = "Worker has completed startup and is ready to handle requests."
+        return HTTPStatus.OK, {"status": "healthy", "message": message}
 
     def _connectors(self, request: Request) -> Reply:
         found, wanted = self.look(), set(request.query.get("expand", ()))
@@ -152,6 +158,10 @@ class Api:
 
     def _topics(self, _request: Request, name: str) -> Reply:
         return HTTPStatus.OK, {name: {"topics": list(self._found(name).topics)}}
+
+    def _reset_topics(self, _request: Request, name: str) -> Reply:
+        self._found(name)
+        raise ApiError(HTTPStatus.FORBIDDEN, "Topic tracking reset is disabled.")  # they are those it has partitions of
 
     def _offsets(self, _request: Request, name: str) -> Reply:
         return HTTPStatus.OK, offsets_of(self._found(name))
@@ -225,11 +235,13 @@ class Api:
 
     ROUTES: ClassVar = (
         _on("GET", "/", _root),
+        _on("GET", "/health", _health),
         _on("GET", "/connectors", _connectors),
         _on("GET", ONE, _info),
         _on("GET", f"{ONE}/config", _config),
         _on("GET", f"{ONE}/status", _status),
         _on("GET", f"{ONE}/topics", _topics),
+        _on("PUT", f"{ONE}/topics/reset", _reset_topics),
         _on("GET", f"{ONE}/offsets", _offsets),
         _on("DELETE", f"{ONE}/offsets", _alter_offsets),
         _on("PATCH", f"{ONE}/offsets", _alter_offsets),
@@ -248,5 +260,5 @@ class Api:
 
 
 def is_ours(path: str) -> bool:
-    """Tell whether a path belongs to the API."""
-    return path == "/" or path.startswith(("/connectors", "/connector-plugins"))
+    """Tell whether a path belongs to the API; what Connect has and we have not (`/admin`) is not found then."""
+    return path in {"/", "/health"} or path.startswith(("/connectors", "/connector-plugins", "/admin"))

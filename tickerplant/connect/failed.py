@@ -31,12 +31,23 @@ def forget_failure(settings: Settings, store: str, task: int) -> None:
         _path(settings, store, task).unlink(missing_ok=True)
 
 
+def forget_all_failures(settings: Settings) -> None:
+    """Forget all of them: those that are started now will say so again, others are not wanted any more."""
+    with suppress(OSError):
+        for path in _noted(settings):
+            path.unlink(missing_ok=True)
+
+
 def failures(settings: Settings) -> Iterator[ConnectorView]:
     """Tell of the tasks that have failed and were not started since; what is none of our notes is passed over."""
-    for path in sorted((settings.local.home / "run").glob("failed-*-*.json")):
+    for path in _noted(settings):
         with suppress(OSError, msgspec.MsgspecError):
             view = msgspec.json.decode(path.read_bytes(), type=ConnectorView)
             yield msgspec.structs.replace(view, target=Steering(settings, view.store).read().target)
+
+
+def _noted(settings: Settings) -> list[Path]:
+    return sorted((settings.local.home / "run").glob("failed-*-*.json"))
 
 
 def _path(settings: Settings, store: str, task: int) -> Path:

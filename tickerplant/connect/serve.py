@@ -17,13 +17,13 @@ from wsgiref.types import StartResponse, WSGIApplication, WSGIEnvironment
 
 import msgspec
 
-from tickerplant.connect.api import Api, Request, is_ours
+from tickerplant.connect.api import READS, Api, Request, is_ours
 from tickerplant.connect.failed import failures
 from tickerplant.connect.names import ROLE_PREFIX
 from tickerplant.connect.steering import Steering, Target
 from tickerplant.connect.views import ConnectorView, merged
 from tickerplant.logs import logger
-from tickerplant.scrape import find_processes
+from tickerplant.processes import address, find_processes
 from tickerplant.settings import Settings
 
 WORKER: Final = "/worker"
@@ -72,12 +72,6 @@ def gather(settings: Settings, *, leave_out: int = 0) -> list[ConnectorView]:
     return merged(found)
 
 
-def address(settings: Settings, port: int) -> str:
-    """Tell where a process of this machine answers at its metrics port."""
-    host = settings.metrics.host
-    return f"{'127.0.0.1' if host in {'0.0.0.0', '::', ''} else host}:{port}"  # noqa: S104  # that is asked for, not opened
-
-
 def beside(api: Api, own: Callable[[], ConnectorView], settings: Settings) -> Put:
     """Make what puts the API before another application, which answers all other paths."""
     is_open = settings.connectors.steer_from == ANYWHERE
@@ -89,11 +83,12 @@ def beside(api: Api, own: Callable[[], ConnectorView], settings: Settings) -> Pu
                 return _send(start_response, HTTPStatus.OK, own())
             if not is_ours(path):
                 return other(environ, start_response)
-            if environ["REQUEST_METHOD"] != "GET" and not may_steer(environ, is_open=is_open):
+            if environ["REQUEST_METHOD"] not in READS and not may_steer(environ, is_open=is_open):
                 message = "only this machine may steer, and no page of a browser: see connectors.steer_from"
                 return _send(start_response, HTTPStatus.FORBIDDEN, {"error_code": 403, "message": message})
             status, body = api.answer(_request(environ))
-            return _send(start_response, HTTPStatus(status), body)
+            content = _send(start_response, HTTPStatus(status), body)
+            return [] if environ["REQUEST_METHOD"] == "HEAD" else content
 
         return answer
 

@@ -14,7 +14,7 @@ from typing import Final
 from prometheus_client import make_wsgi_app
 
 from schemas.records import DeadLetter, SinkCommit
-from schemas.topics import DEAD_SINK, RAW_PREFIX, SINK_COMMIT, raw_topic
+from schemas.topics import DEAD_SINK, SINK_COMMIT, raw_topic
 from schemas.venues import SYMBOLOGIES
 from sinks.chunk import LogWentBackError
 from sinks.commits import KafkaCommits
@@ -110,8 +110,8 @@ def check_connector(connector: Connector, connector_class: str) -> None:
     if connector.connector_class not in {"", connector_class}:
         given = connector.connector_class
         raise UserError(f"connector.class of {connector.name} is {connector_class}, not {given}: leave it out")
-    known = {topic.name for topic in stored_topics()}
-    unknown = [name for name in chosen_topics(connector) if name not in known and not name.startswith(RAW_PREFIX)]
+    known = {topic.name for topic in (*stored_topics(), *map(raw_topic, SYMBOLOGIES))}
+    unknown = [name for name in chosen_topics(connector) if name not in known]
     if unknown:
         raise UserError(f"topics of {connector.name}: {unknown[0]} is not stored; see docs/reference.md")
 

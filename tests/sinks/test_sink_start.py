@@ -37,6 +37,22 @@ def test_without_its_store_it_says_so(monkeypatch: pytest.MonkeyPatch, nobody: s
         app.run(Settings(object_store=lake), "parquet")
 
 
+@pytest.mark.parametrize(
+    ("connector", "told"),
+    [
+        ({"connector_class": "io.confluent.S3"}, r"connector.class of ticks is sinks\..*, not io.confluent.S3: leave it"),
+        ({"topics": "cleaned.tik"}, "topics of ticks: cleaned.tik is not stored"),
+        ({"topics": "cleaned.tick, raw.binanze"}, "topics of ticks: raw.binanze is not stored"),
+        ({"topics": "control.command"}, "topics of ticks: control.command is not stored"),
+    ],
+)
+def test_a_connector_that_cannot_be_is_one_line_before_any_connection(connector: dict[str, str], told: str) -> None:
+    settings = Settings.model_validate({"connectors": {"clickhouse": {"name": "ticks"} | connector}})
+
+    with pytest.raises(UserError, match=told):
+        app.run(settings, "clickhouse")
+
+
 def test_an_unknown_store_is_named_with_those_there_are() -> None:
     with pytest.raises(UserError, match="there are clickhouse, parquet"):
         app.run(Settings(), "oracle")

@@ -4,7 +4,7 @@ import asyncio
 import threading
 import time
 from collections import deque
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
 from datetime import datetime
@@ -52,12 +52,15 @@ from tickerplant.registry import Registry
 from tickerplant.settings import Settings, load_settings
 
 GROUP: Final = "tickerplant.subscriber"  # names the connections of those who keep no position; nothing is committed
+OUR_GROUPS: Final = "tickerplant."
 KEYED_BY_SYMBOL: Final = "venue|symbol"
 POLL_RECORDS: Final = 1000
 POLL_S: Final = 0.1
 TIMEOUT_S: Final = 10.0
 COMMIT_S: Final = 5.0
 MOST_KEYS: Final = 100_000
+LEAST_US: Final = 100_000_000_000_000
+"""In 1973. What is smaller was meant in other units: the seconds and milliseconds of today are, as µs, in 1970."""
 SKEW_MS: Final = 60_000
 """Times of Kafka are of the processor's clock, those of records of the producer's: so much earlier is searched from."""
 FETCH: Final = {"fetch.queue.backoff.ms": 10}
@@ -462,26 +465,37 @@ def subscribe(topic: str, **options: Unpack[Options]) -> Subscription[Any]:
             settings: or the path of a settings file; None = TICKERPLANT_CONFIG and the environment.
 
     Raises:
-        UserError: no such topic, option, venue or symbol, or `from_` is no time.
+        UserError: no such topic, option, venue or symbol, records of the topic have none, `from_` is no time, or
+            `group` is one of our own.
         DependencyError: Kafka does not answer.
     """
     check_options(options, Options.__annotations__)
-    settings, venue = options.get("settings"), options.get("venue")
-    symbols = _symbols_of(options.get("symbols", ()))
+    settings, venue, group = options.get("settings"), options.get("venue"), options.get("group")
+    symbols, wanted = _symbols_of(options.get("symbols", ())), find_topic(topic)
     if venue:
         chosen_venue(venue, SYMBOLOGIES)
+    _check_filter(wanted, {"venue": bool(venue), "symbol": bool(symbols)})
+    if group is not None and (not group.strip() or group.startswith(OUR_GROUPS)):
+        raise UserError(f"group {group!r} cannot be yours: give it a name that does not begin with {OUR_GROUPS}")
     if not isinstance(settings, Settings):
         settings = load_settings(Path(settings) if settings is not None else None)
     wish = Wish(
-        topic=find_topic(topic),
+        topic=wanted,
         venue=venue.upper() if venue else None,
         symbols=symbols,
         start=start_of(options.get("from_", "latest")),
-        group=options.get("group"),
+        group=group,
         follows=options.get("follow", True),
         idle_s=options.get("idle_s"),
     )
     return Subscription(settings, wish)
+
+
+def _check_filter(topic: Topic, given: Mapping[str, bool]) -> None:
+    """Make sure that records have what they are chosen by: of those that have not, none would ever come."""
+    for name, is_given in given.items():
+        if is_given and name not in topic.record.__struct_fields__:
+            raise UserError(f"records of {topic.name} have no {name}: leave it out")
 
 
 def _symbols_of(given: Collection[str]) -> frozenset[str]:
@@ -515,7 +529,9 @@ def start_of(value: Start | str) -> Literal["latest", "earliest"] | int:
     if value == "latest" or value == "earliest":  # noqa: PLR1714  # so mypy sees which strings are left
         return value  # type: ignore[return-value]  # the same
     if isinstance(value, Integral):
-        return int(value)
+        if value == 0 or value >= LEAST_US:
+            return int(value)
+        raise UserError(f"{value} is no time in µs since the epoch, such as 1795219200000000: is it in s or ms?")
     if not isinstance(value, str | datetime):
         raise UserError(f"{value!r} is no time: latest, earliest, ISO 8601, a datetime or whole µs since the epoch")
     try:

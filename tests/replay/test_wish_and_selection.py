@@ -1,5 +1,6 @@
 """What a replay is asked for, what it writes, which gaps it sees, and how rows are compared; in memory."""
 
+from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
@@ -15,16 +16,17 @@ from schemas.topics import TICK
 from sinks.columns import columns
 from tickerplant.cli import cli
 from tickerplant.errors import UserError
-from tickerplant.replay.checkpoint import Place
+from tickerplant.replay.checkpoint import Place, folder
+from tickerplant.replay.lake import Lake
 from tickerplant.replay.partition import Task
-from tickerplant.replay.plan import Plan, beginning, is_made_anew
+from tickerplant.replay.plan import Plan, beginning, checkpoint_lake, is_made_anew
 from tickerplant.replay.run import unprocessed, unstored
 from tickerplant.replay.selection import Selection, marked, unmarked
 from tickerplant.replay.source import GapError, Order
 from tickerplant.replay.span import Range
 from tickerplant.replay.verify import differing, paired
-from tickerplant.replay.wish import make_wish, replay_settings
-from tickerplant.settings import Settings
+from tickerplant.replay.wish import Wish, make_wish, replay_settings
+from tickerplant.settings import ObjectStore, Settings
 
 
 @pytest.mark.parametrize(
@@ -41,7 +43,10 @@ from tickerplant.settings import Settings
         ({"end": "99999999999999999999"}, "is no time"),
         ({"start": "2026-11-21T00:00:00"}, "names no time zone"),
         ({"start": "2026-11-21T00:00:00Z", "end": "2026-11-20T00:00:00Z"}, "is not before --to"),
-        ({"symbols": ["BTCUSDT"]}, "no canonical symbol"),
+        ({"start": "1795219200"}, "is it in s or ms"),
+        ({"end": "1795219200000"}, "is it in s or ms"),
+        ({"symbols": ["BTCUSDT"]}, "symbol BTCUSDT is not written as ours are"),
+        ({"symbols": ["BTC/USDT,eth/usdt"]}, "symbol eth/usdt is not written as ours are"),
     ],
 )
 def test_a_mistake_is_one_line(changes: dict[str, Any], why: str) -> None:
@@ -58,7 +63,6 @@ def test_a_mistake_is_one_line(changes: dict[str, Any], why: str) -> None:
         (["--force"], "belong to --swap"),
         (["--again", "--resume"], "give one of them"),
         (["--life", "WW4E8a-_"], "needs --from-archive"),
-        (["--drop", "y"], "stands alone"),
     ],
 )
 def test_words_that_do_not_fit_are_one_line_before_anything_is_done(words: list[str], why: str) -> None:
@@ -66,6 +70,28 @@ def test_words_that_do_not_fit_are_one_line_before_anything_is_done(words: list[
 
     assert isinstance(done.exception, UserError)
     assert why in str(done.exception)
+
+
+@pytest.mark.parametrize(
+    "words", [["--topic", "raw.okx", "--into", "x"], ["--swap"], ["--dry-run"], ["--from", "2026-11-20"], ["--again"]]
+)
+def test_a_drop_with_anything_besides_drops_nothing(words: list[str]) -> None:
+    done = CliRunner().invoke(cli, ["replay", "--drop", "y", *words], standalone_mode=False)
+
+    assert isinstance(done.exception, UserError)
+    assert "stands alone" in str(done.exception)
+
+
+def test_checkpoints_are_those_beside_the_archive_if_it_has_any(tmp_path: Path) -> None:
+    live, archive, bare = (Lake(ObjectStore(root=str(tmp_path / name))) for name in ("live", "archive", "bare"))
+    place = tmp_path / "archive" / folder("raw.binance", 1) / Place(7, 5).name
+    place.parent.mkdir(parents=True)
+    place.touch()
+
+    assert checkpoint_lake(live, archive, "raw.binance", 2) is archive
+    assert checkpoint_lake(live, archive, "raw.binance", 1) is live
+    assert checkpoint_lake(live, bare, "raw.binance", 2) is live
+    assert checkpoint_lake(live, None, "raw.binance", 2) is live
 
 
 def test_times_may_be_microseconds_and_symbols_a_list() -> None:
@@ -133,7 +159,7 @@ def test_what_is_written_is_what_is_compared_and_swapped_whenever_its_raw_record
     raw_us: int, made: list[tuple[int, str]], symbols: frozenset[str]
 ) -> None:
     """As of a page of restored trades, which comes after `--to` and holds some from before, or so with `--from`."""
-    wish = make_wish(topic="raw.binance", into="x", start="3", end="6", symbols=sorted(symbols))
+    wish = Wish(topic="raw.binance", into="x", from_us=3, to_us=6, symbols=symbols)
     ticks = [tick(number, symbol, event_time_us=time_us) for number, (time_us, symbol) in enumerate(made)]
     page = Batch("BINANCE", "raw.binance", 0, 7, raw_us)
     page.records = list(ticks)

@@ -40,7 +40,7 @@ def test_without_its_store_it_says_so(monkeypatch: pytest.MonkeyPatch, nobody: s
 @pytest.mark.parametrize(
     ("connector", "told"),
     [
-        ({"connector_class": "io.confluent.S3"}, r"connector.class of ticks is sinks\..*, not io.confluent.S3: leave it"),
+        ({"connector_class": "io.S3"}, r"connector.class of ticks is sinks\..*, not io.S3: leave it out"),
         ({"topics": "cleaned.tik"}, "topics of ticks: cleaned.tik is not stored"),
         ({"topics": "cleaned.tick, raw.binanze"}, "topics of ticks: raw.binanze is not stored"),
         ({"topics": "control.command"}, "topics of ticks: control.command is not stored"),

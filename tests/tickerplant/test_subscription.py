@@ -37,10 +37,35 @@ def test_starts_are_ends_or_times() -> None:
     assert start_of(datetime(2026, 11, 21, tzinfo=UTC)) == MIDNIGHT_US
 
 
-@pytest.mark.parametrize(("start", "why"), [("noon", "is no time"), ("2026-11-21T00:00:00", "names no time zone")])
-def test_a_start_that_is_no_time_is_one_line(start: str, why: str) -> None:
+@pytest.mark.parametrize(
+    ("start", "why"),
+    [
+        ("noon", "is no time"),
+        ("2026-11-21T00:00:00", "names no time zone"),
+        (MIDNIGHT_US // 1_000_000, "is it in s or ms"),
+        (MIDNIGHT_US // 1000, "is it in s or ms"),
+        (-1, "is it in s or ms"),
+        (1.5, "is no time"),
+    ],
+)
+def test_a_start_that_is_no_time_is_one_line(start: Any, why: str) -> None:
     with pytest.raises(UserError, match=why):
         start_of(start)
+
+
+@pytest.mark.parametrize(
+    ("topic", "options", "why"),
+    [
+        ("raw.binance", {"symbols": ["BTC/USDT"]}, "records of raw.binance have no symbol"),
+        ("dlq.sink", {"symbols": ["BTC/USDT"]}, "records of dlq.sink have no symbol"),
+        ("state.processor", {"venue": "binance"}, "records of state.processor have no venue"),
+        ("cleaned.tick", {"group": " "}, "group ' ' cannot be yours"),
+        ("cleaned.tick", {"group": "tickerplant.sink.parquet"}, "cannot be yours: .* begin with tickerplant"),
+    ],
+)
+def test_what_could_never_come_or_be_kept_is_one_line(topic: str, options: dict[str, Any], why: str) -> None:
+    with pytest.raises(UserError, match=why):
+        subscribe(topic, settings=Settings(), **options)
 
 
 def test_an_unknown_topic_names_the_known_ones() -> None:

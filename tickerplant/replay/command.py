@@ -49,8 +49,8 @@ def refuse(asked: Mapping[str, Any]) -> None:
         UserError: which ones, and what to do.
     """
     if asked["drop"] is not None:
-        if asked["topic"] or asked["into"] or asked["swap"]:
-            raise UserError("--drop SUFFIX stands alone")
+        if any(value for name, value in asked.items() if name != "drop"):
+            raise UserError("--drop SUFFIX stands alone: leave the other options out")
         return
     if asked["topic"] is None or asked["into"] is None:
         raise UserError("a replay needs --topic and --into, e.g. --topic raw.binance --into again")

@@ -45,6 +45,7 @@ class Task:
         source: raw topic with its life, as the sources of records name it.
         partition_count: of the raw topic.
         place: the checkpoint to start at; None = from `start` with empty state.
+        checkpoint_root: of the lake that holds it; None = the one of the settings.
         start, end: first raw offset to read, and the one after the last.
         objects: of the raw archive; None = the topic is read.
     """
@@ -58,6 +59,7 @@ class Task:
     start: int
     end: int
     place: checkpoint.Place | None = None
+    checkpoint_root: str | None = None
     objects: ArchiveObjects | None = None
     is_resumed: bool = False
 
@@ -147,7 +149,8 @@ def _pipeline(task: Task) -> Pipeline:
         follows_trades=task.live.processor.follows_trades,
     )
     if task.place is not None:
-        found = checkpoint.read(Lake(task.live.object_store), task.wish.topic, task.partition, task.place)
+        lake = Lake(task.live.object_store, task.checkpoint_root)
+        found = checkpoint.read(lake, task.wish.topic, task.partition, task.place)
         try:
             for name, payloads in found.loaded().pieces.items():
                 pipeline.restore(name, *payloads)

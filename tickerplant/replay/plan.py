@@ -47,7 +47,7 @@ def make_plan(live: Settings, wish: Wish, *, is_resumed: bool) -> Plan:
     log = _ask(live, wish)
     warnings: list[str] = []
     doubts: list[str] = []
-    lake = Lake(live.object_store)
+    lake = checkpoint_lake(Lake(live.object_store), log.lake, wish.topic, log.count)
     known = {number: checkpoint.places(lake, wish.topic, number) for number in range(log.count)}
     places = _places(known, wish, log, warnings)
     objects: dict[int, ArchiveObjects] = {}
@@ -78,6 +78,7 @@ def make_plan(live: Settings, wish: Wish, *, is_resumed: bool) -> Plan:
             start=place.next_offset if place else first,
             end=end,
             place=place,
+            checkpoint_root=lake.root,
             objects=objects.get(number),
             is_resumed=is_resumed,
         )
@@ -100,6 +101,18 @@ class _Log:
     life: str
     is_current: bool
     lake: Lake | None = None
+
+
+def checkpoint_lake(live: Lake, archive: Lake | None, topic: str, count: int) -> Lake:
+    """Tell where checkpoints are: beside the archive that is read, or in the live lake, where it has none of the topic.
+
+    Args:
+        archive: None = the topic is read.
+        count: partitions of the topic.
+    """
+    if archive is not None and any(checkpoint.places(archive, topic, number) for number in range(count)):
+        return archive
+    return live
 
 
 def _full_name(live: Settings, wish: Wish) -> str:

@@ -8,6 +8,7 @@ from typing import Any, Final
 
 from schemas.topics import RAW_PREFIX
 from schemas.venues import SYMBOLOGIES
+from tickerplant.choices import check_symbol
 from tickerplant.errors import UserError
 from tickerplant.settings import Settings
 from tickerplant.subscription import start_of
@@ -91,8 +92,8 @@ def make_wish(
     names = frozenset(name.strip() for each in symbols for name in each.split(",") if name.strip())
     if symbols and not names:
         raise UserError("--symbols names none: give e.g. BTC/USDT, or leave it out for all")
-    if wrong := sorted(name for name in names if "/" not in name):
-        raise UserError(f"{wrong[0]} is no canonical symbol, such as BTC/USDT")
+    for name in sorted(names):
+        check_symbol(name)
     return Wish(
         topic=topic,
         into=checked_suffix(into),
@@ -142,7 +143,7 @@ def home(live: Settings, into: str) -> Path:
 
 
 def _time(text: str) -> int:
-    found = int(text) if text.isdecimal() else start_of(text)
+    found = start_of(int(text) if text.isdecimal() else text)
     if isinstance(found, int) and 0 <= found <= LAST_US:
         return found
     raise UserError(f"{text!r} is no time: ISO 8601 with a zone, or µs since the epoch")

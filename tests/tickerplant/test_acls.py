@@ -18,7 +18,8 @@ from tickerplant.cli import cli
 from tickerplant.control import GROUP as CTL_GROUP
 from tickerplant.errors import UserError
 from tickerplant.lag import PROCESSOR, SINKS
-from tickerplant.rights import principal_of
+from tickerplant.rights import check_rights, principal_of
+from tickerplant.settings import Kafka, Settings
 from tickerplant.subscription import GROUP as SUBSCRIBER_GROUP
 
 
@@ -31,6 +32,13 @@ def test_groups_are_those_that_the_roles_use() -> None:
     assert COMPARE_GROUP == COMPARING_GROUP
     assert set(SINK_GROUPS.values()) == set(SINKS)
     assert set(ASSIGNED_GROUPS.values()) == {COMMANDS_GROUP, LOAD_GROUP, SUBSCRIBER_GROUP, CTL_GROUP}
+
+
+def test_a_role_that_is_not_listed_is_not_asked_about(monkeypatch: pytest.MonkeyPatch) -> None:
+    """As a sink of somebody's own, or one that there is not, which says so itself."""
+    monkeypatch.setattr("tickerplant.rights.check_broker", lambda *_: None)
+
+    check_rights(Settings(kafka=Kafka(security_protocol="SASL_SSL")), "sink-mine")
 
 
 def test_every_topic_is_made_by_deploy_and_used_by_a_role() -> None:

@@ -48,11 +48,7 @@ Update = tuple[list[list[float]], list[list[float]]]  # pairs of bids and asks
 
 
 def measure(rounds: int = ROUNDS) -> dict[str, Turns]:
-    """Compare updates per second.
-
-    Raises:
-        AssertionError: a book is not what ours is.
-    """
+    """Compare updates per second; a peer whose book is not what ours is, or that cannot be had, is left out."""
     updates = deltas(SEED)
     with TemporaryDirectory() as folder, ExitStack() as stack:
         path = Path(folder) / "deltas.json"
@@ -60,24 +56,33 @@ def measure(rounds: int = ROUNDS) -> dict[str, Turns]:
         expected, others = look(updates), dict[str, peers.Asked]()
         for name in PEERS:
             try:
-                each = peers.asked(name, "play_books.py", name, str(path))
+                others[name] = alike(name, path, expected, stack)
             except peers.PeerError as error:
                 print(f"{name} is left out: {error}", file=sys.stderr)
-                continue
-            stack.callback(each.close)
-            assert each.ask(["apply", 0]) == expected, f"{name} has another book"
-            others[name] = each
         mine = ours(path)
         stack.callback(mine.close)
-        sides = {"tickerplant": mine} | others
+        sides, nothing = {"tickerplant": mine} | others, {name: list[float]() for name in ("tickerplant", *PEERS)}
         return {
             title: Turns(
                 unit="updates/s",
-                sides=in_turns({name: _rate(each, work) for name, each in sides.items()}, rounds),
+                sides=nothing | in_turns({name: _rate(each, work) for name, each in sides.items()}, rounds),
                 aims=AIMS,
             )
             for work, title in WORKS.items()
         }
+
+
+def alike(name: str, path: Path, expected: Any, stack: ExitStack) -> peers.Asked:
+    """Start a peer, and hold its book against ours.
+
+    Raises:
+        peers.PeerError: it cannot be had, or has another book.
+    """
+    found = peers.asked(name, "play_books.py", name, str(path))
+    stack.callback(found.close)
+    if found.ask(["apply", 0]) != expected:
+        raise peers.PeerError("it has another book")
+    return found
 
 
 def deltas(seed: int) -> list[Update]:

@@ -10,6 +10,7 @@ import tempfile
 from pathlib import Path
 from typing import Any
 
+from benchmarks.ending import in_a_line
 from benchmarks.inputs import names_of, session
 from tickerplant.recordings import read_recording
 
@@ -55,5 +56,6 @@ def chosen(found: dict[str, Any], *names: str) -> dict[str, Any]:
 
 
 if __name__ == "__main__":
-    for name in sys.argv[1:] or ["throughput", "latency"]:
-        print(name, {"throughput": throughput, "latency": latency}[name]())
+    with in_a_line():
+        for name in sys.argv[1:] or ["throughput", "latency"]:
+            print(name, {"throughput": throughput, "latency": latency}[name]())

@@ -38,8 +38,17 @@ import msgspec
 from confluent_kafka import Producer
 
 from benchmarks import peers
-from benchmarks.ending import end
-from benchmarks.inputs import FRAMES_PER_RECORD, QUOTES, listing, names_of, raw_frames, renamed
+from benchmarks.ending import end, in_a_line
+from benchmarks.inputs import (
+    FRAMES_PER_RECORD,
+    QUOTES,
+    AbsentError,
+    listing,
+    names_of,
+    raw_frames,
+    renamed,
+    session,
+)
 from benchmarks.jobs import KEPT_MS, SAMPLE, job
 from benchmarks.page import rows
 from benchmarks.processor import spent_s
@@ -71,6 +80,7 @@ ROUNDS: Final = 3
 WARM_S: Final = 0.5
 WINDOW_S: Final = 4.0
 CHECKED: Final = 20_000
+LEAST_FRAMES: Final = 100_000  # or sides are through before they are watched
 PATIENCE_S: Final = 60.0
 STOP_S: Final = 15.0
 POLL_S: Final = 0.02
@@ -260,6 +270,8 @@ class Bench:
             while batch := list(islice(frames, FRAMES_PER_RECORD)):
                 found.packed.append(encode(raw_frames(MARKET, name, batch)))
                 found.single += [(name.encode(), each.payload, each.recv_time_us) for each in batch]
+        if found.frames < LEAST_FRAMES:
+            raise AbsentError(f"{session(MARKET)} is too short: {found.frames:,} frames, {LEAST_FRAMES:,} are needed")
         return found
 
     def _fill(self, settings: Settings, topic: str) -> None:
@@ -333,7 +345,12 @@ def checked(bench: Bench, works: dict[str, Callable[[], Work]]) -> dict[str, Cal
 
 @contextmanager
 def running() -> Iterator[Bench]:
-    """Start broker and registry, and fill topics; all is ended in the end."""
+    """Start broker and registry, and fill topics; all is ended in the end.
+
+    Raises:
+        AbsentError: there is no session, or one that is too short.
+    """
+    session(MARKET)
     with tempfile.TemporaryDirectory(prefix="bench") as folder:
         settings = with_local(Settings(), Path(folder), keep_free_ports=False)
         settings = settings.model_copy(update={"kafka": settings.kafka.model_copy(update={"partitions": 1})})
@@ -422,5 +439,6 @@ if __name__ == "__main__":
     if sys.argv[1:2] == ["--parts"]:
         do_parts(Path(sys.argv[2]), sys.argv[3], sys.argv[4])
     else:
-        for name, value in measure(int(sys.argv[1]) if len(sys.argv) > 1 else ROUNDS).items():
-            print(name, *(rows(name, value) if isinstance(value, Turns) else [value]), sep="\n")
+        with in_a_line():
+            for name, value in measure(int(sys.argv[1]) if len(sys.argv) > 1 else ROUNDS).items():
+                print(name, *(rows(name, value) if isinstance(value, Turns) else [value]), sep="\n")

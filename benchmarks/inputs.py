@@ -3,16 +3,20 @@
 import json
 import os
 import re
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from functools import cache
 from itertools import islice
 from pathlib import Path
 from typing import Any, Final
 
 from schemas.records import Frame, RawFrames, Source
+from tickerplant.errors import UserError
 from tickerplant.recordings import read_recording
 
-SHARED: Final = Path(os.environ.get("BENCH_RECORDINGS") or Path(__file__).parents[2] / "shared" / "recordings")
+SHARED: Final = Path(
+    os.environ.get("BENCH_RECORDINGS") or Path(__file__).parents[2] / "shared" / "recordings"
+).absolute()
+"""Has `hftbacktest/{spot,usdm,cm}/*.gz`, a symbol each, and `cryptofeed/NAME.ws.N.0` with their siblings."""
 RECORDINGS: Final = SHARED / "hftbacktest"
 SESSIONS: Final = {
     "spot": RECORDINGS / "spot" / "btcusdt_20240808.gz",
@@ -33,7 +37,7 @@ TERMS: dict[str, dict[str, Any]] = {
 LISTING_URL = "https://api.binance.com/api/v3/exchangeInfo"
 
 
-class AbsentError(Exception):
+class AbsentError(UserError):
     """What a benchmark needs is not on this machine: it is left out, the others go on."""
 
 
@@ -48,6 +52,25 @@ def session(market: str) -> Path:
     if not found:
         raise AbsentError(f"there is no recording in {usual.parent}; BENCH_RECORDINGS names another folder")
     return found[-1]
+
+
+def markets_there(markets: Collection[str] = tuple(SESSIONS)) -> list[str]:
+    """Keep the markets of which a session is there.
+
+    Raises:
+        AbsentError: there is none of any.
+    """
+    found, reasons = [], []
+    for market in markets:
+        try:
+            session(market)
+        except AbsentError as error:
+            reasons.append(str(error))
+        else:
+            found.append(market)
+    if not found:
+        raise AbsentError(reasons[0])
+    return found
 
 
 @cache

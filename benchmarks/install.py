@@ -9,6 +9,9 @@ import tempfile
 from pathlib import Path
 from typing import Any
 
+from benchmarks.ending import in_a_line
+from benchmarks.inputs import AbsentError
+from benchmarks.peers import REASON
 from tickerplant.extras import EXTRAS
 
 ROOT = Path(__file__).parents[1]
@@ -16,7 +19,11 @@ UV = Path(sys.executable).with_name("uv")
 
 
 def measure() -> dict[str, Any]:
-    """Build the wheel and install it in each way, with the locked versions."""
+    """Build the wheel and install it in each way, with the locked versions.
+
+    Raises:
+        AbsentError: no package index answers.
+    """
     with tempfile.TemporaryDirectory(prefix="bench") as folder:
         build = [sys.executable, "-m", "hatchling", "build", "-t", "wheel", "-d", folder]
         subprocess.run(build, cwd=ROOT, check=True, capture_output=True)
@@ -31,11 +38,14 @@ def installed(wheel: Path, extra: str, folder: Path) -> dict[str, int]:
     subprocess.run([UV, "venv", "--quiet", "--python", sys.executable, environment], check=True)
     install = [UV, "pip", "install", "--quiet", "--python", environment / "bin" / "python"]
     wanted = ["--constraint", ROOT / "requirements.lock", f"tickerplant{extra} @ {wheel.as_uri()}"]
-    subprocess.run([*install, *wanted], check=True)
+    done = subprocess.run([*install, *wanted], capture_output=True, text=True, check=False)
+    if done.returncode:
+        raise AbsentError(f"tickerplant{extra} cannot be installed: {' '.join(done.stderr.split())[:REASON]}")
     (packages,) = environment.glob("lib/python*/site-packages")
     size_bytes = sum(each.stat().st_size for each in packages.rglob("*") if each.is_file())
     return {"megabytes": size_bytes // 10**6, "packages": len(list(packages.glob("*.dist-info")))}
 
 
 if __name__ == "__main__":
-    print("install", measure())
+    with in_a_line():
+        print("install", measure())

@@ -27,7 +27,7 @@ import time
 from array import array
 from collections import defaultdict, deque
 from collections.abc import Collection, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from itertools import pairwise
 from math import isnan
 from pathlib import Path
@@ -101,6 +101,8 @@ class Window(NamedTuple):
 
 def measure(rates: Collection[int] = RATES) -> dict[str, Any]:
     """Measure at each rate, and once more at the usual one with raw records that are closed sooner."""
+    with suppress(peers.PeerError):
+        peers.python_of("aiokafka")  # before anything is timed; each round says what is wrong
     with tempfile.TemporaryDirectory(prefix="bench") as folder:
         settings = settings_in(Path(folder), load_of(0))
         stack.up(settings, lambda line: print(line, file=sys.stderr))

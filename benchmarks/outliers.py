@@ -8,21 +8,25 @@ Run: python -m benchmarks.outliers
 """
 
 import json
+import sys
 import time
 from collections import Counter, defaultdict
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from functools import partial
 from math import exp
 from pathlib import Path
 from random import Random
 from typing import Any, Final, NamedTuple
 
-from benchmarks.inputs import RECORDINGS
+from benchmarks.ending import in_a_line
+from benchmarks.inputs import RECORDINGS, SHARED, AbsentError
 from benchmarks.venues import RECORDINGS as RECORDINGS_OF_VENUES
 from benchmarks.venues import Session, packed, recorded
 from processors.flags import CLOCK_STEP, LATE, OFF_BOOK
 from processors.outliers import Outliers
 from processors.pipeline import Pipeline
 from schemas.records import Tick
+from tickerplant.errors import UserError
 from tickerplant.recordings import read_recording
 
 FOLDERS: Final = {"spot": "spot", "usdm": "usdm", "cm": "coinm"}
@@ -70,7 +74,11 @@ def judge(symbols: Sequence[Sequence[Print]]) -> Found:
 
 
 def measure() -> dict[str, Any]:
-    """Judge all sessions; a figure for each, and the time that a trade takes."""
+    """Judge all sessions; a figure for each, and the time that a trade takes.
+
+    Raises:
+        AbsentError: there are none.
+    """
     found: dict[str, Any] = {}
     trades, used_s = 0, 0.0
     for name, symbols in sessions():
@@ -98,12 +106,27 @@ def shown(found: Found) -> str:
 
 
 def sessions() -> Iterator[tuple[str, list[list[Print]]]]:
-    """Read all recorded sessions: name, and the trades of each symbol."""
-    for folder, market in FOLDERS.items():
-        for path in sorted((RECORDINGS / folder).glob("*.gz")):
-            yield f"{folder}/{path.name}", [list(_prints(path, market))]
-    for session in recorded():
-        yield f"{session.file}", of_session(session)
+    """Read all recorded sessions: name, and the trades of each symbol; those that cannot be read are told."""
+    works: dict[str, Callable[[], list[list[Print]]]] = {
+        f"{folder}/{path.name}": partial(of_file, path, market)
+        for folder, market in FOLDERS.items()
+        for path in sorted((RECORDINGS / folder).glob("*.gz"))
+    }
+    works |= {each.file: partial(of_session, each) for each in recorded()}
+    if not works:
+        raise AbsentError(f"there is no recording in {SHARED}; BENCH_RECORDINGS names another folder")
+    for name, read in works.items():
+        try:
+            symbols = read()
+        except UserError as error:
+            print(f"{name} is left out: {error}", file=sys.stderr)
+            continue
+        yield name, symbols
+
+
+def of_file(path: Path, market: str) -> list[list[Print]]:
+    """Read the trades of a file of one symbol."""
+    return [list(_prints(path, market))]
 
 
 def of_session(session: Session) -> list[list[Print]]:
@@ -144,5 +167,6 @@ def _prints(path: Path, market: str) -> Iterator[Print]:
 
 
 if __name__ == "__main__":
-    for name, told in measure().items():
-        print(f"{name:32} {told}")
+    with in_a_line():
+        for name, told in measure().items():
+            print(f"{name:32} {told}")

@@ -11,6 +11,7 @@ from pathlib import Path
 
 import psutil
 
+from benchmarks.ending import in_a_line
 from benchmarks.inputs import SESSIONS, packed, session
 from schemas.records import RawFrames
 from schemas.topics import raw_topic
@@ -24,6 +25,7 @@ from tickerplant.scrape import scrape
 from tickerplant.settings import Settings
 
 SAMPLE_S = 1.0
+PATIENCE_S = 900.0
 
 
 def measure(market: str, *, snapshot_s: float = 1.0) -> dict[str, float]:
@@ -77,7 +79,8 @@ def run_processor(settings: Settings, config: Path, frames: int) -> dict[str, fl
 def watch(settings: Settings, process: subprocess.Popen[bytes], frames: int) -> dict[str, float]:
     """Sample the processor's counter; rates are those between the first sample with progress and the last."""
     first: tuple[float, float, float] | None = None
-    while True:
+    seen, until_s = 0.0, time.monotonic() + PATIENCE_S
+    while time.monotonic() < until_s:
         found = scrape(settings)
         seen, now_s = found.total("stage_received_total", stage="process"), time.monotonic()
         if seen and first is None:
@@ -93,6 +96,7 @@ def watch(settings: Settings, process: subprocess.Popen[bytes], frames: int) -> 
             log = (settings.local.home / "process.log").read_text(errors="replace")
             sys.exit(f"the processor ended with code {process.returncode}: {log[-2000:]}")
         time.sleep(SAMPLE_S)
+    sys.exit(f"the processor has seen {seen:,.0f} of {frames:,} frames in {PATIENCE_S:g} s")
 
 
 def spent_s(pid: int) -> float:
@@ -102,5 +106,6 @@ def spent_s(pid: int) -> float:
 
 
 if __name__ == "__main__":
-    for name in sys.argv[1:] or list(SESSIONS):
-        print(name, measure(name))
+    with in_a_line():
+        for name in sys.argv[1:] or list(SESSIONS):
+            print(name, measure(name))

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks.demo import write_symbols
+from benchmarks.ending import in_a_line
 from tickerplant.demo.run import CONFIG_NAME
 from tickerplant.local import background, stack
 from tickerplant.settings import Settings, load_settings
@@ -68,4 +69,5 @@ def tickerplant(home: Path, *words: str) -> dict[str, Any]:
 
 
 if __name__ == "__main__":
-    print(measure())
+    with in_a_line():
+        print(measure())

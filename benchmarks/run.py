@@ -48,6 +48,7 @@ from benchmarks import (
 )
 from benchmarks.ending import end
 from benchmarks.inputs import AbsentError
+from tickerplant.errors import DependencyError, UserError
 
 ONE: Final = "--one"
 LIMIT_S: Final = 3600.0
@@ -297,7 +298,9 @@ def one(title: str, out: Path) -> None:
     where = results.machine()
     try:
         results.write({title: results.measured(command, where, measure())}, out)
-    except AbsentError as error:
+    except DependencyError as error:
+        sys.exit(str(error))
+    except UserError as error:  # something is absent, or a recording cannot be read
         out.write_text(str(error), encoding="utf-8")
         sys.exit(ABSENT_CODE)
 

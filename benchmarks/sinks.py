@@ -32,7 +32,8 @@ import pyarrow.dataset as ds
 from clickhouse_driver import Client
 
 from benchmarks import peers
-from benchmarks.inputs import AbsentError, packed
+from benchmarks.ending import in_a_line
+from benchmarks.inputs import AbsentError, markets_there, packed
 from benchmarks.page import rows as table_rows
 from benchmarks.processor import spent_s
 from benchmarks.turns import SideError, Turns, in_turns
@@ -53,15 +54,17 @@ from tickerplant.settings import Settings
 
 TICKS: Final = 600_000
 PEER_TICKS: Final = 100_000
+LEAST_TICKS: Final = 2 * PEER_TICKS
 ROUNDS: Final = 3
 KEPT_DAYS: Final = 10_000
+PEERS: Final = {"clickhouse": "clickhouse-connect", "parquet": "pyarrow"}
 SESSIONS: Final = ("usdm", "spot")
 TURN_S: Final = 90.0
 POLL_S: Final = 0.02
 FLUSH_EVERY: Final = 10_000
 
 
-class WrongRowsError(AssertionError):
+class WrongRowsError(SideError):
     """A side stored other rows than were written."""
 
 
@@ -119,7 +122,7 @@ class Bench:
     def sink(self, store: str) -> float:
         """Let a sink store all ticks; returns rows a second of its processor time."""
         settings = self.next_settings()
-        found = run_sink(settings, store)
+        found = run_sink(settings, store, self.ours.count)
         self.ours.check(f"our sink to {store}", STORED[store](settings))
         self.clock.setdefault(f"tickerplant {store}", []).append(found["rows"] / found["clock_s"])
         return found["rows"] / found["spent_s"]
@@ -145,15 +148,19 @@ def measure(rounds: int = ROUNDS) -> dict[str, Any]:
         tables = in_turns(
             {
                 "tickerplant": lambda: bench.sink("clickhouse"),
-                "clickhouse-connect": lambda: bench.peer("clickhouse-connect", "clickhouse"),
+                PEERS["clickhouse"]: lambda: bench.peer(PEERS["clickhouse"], "clickhouse"),
             },
             rounds,
         )
         lake = in_turns(
-            {"tickerplant": lambda: bench.sink("parquet"), "pyarrow": lambda: bench.peer("pyarrow", "parquet")}, rounds
+            {
+                "tickerplant": lambda: bench.sink("parquet"),
+                PEERS["parquet"]: lambda: bench.peer(PEERS["parquet"], "parquet"),
+            },
+            rounds,
         )
     return {
-        "ticks": TICKS,
+        "ticks": bench.ours.count,
         "into ClickHouse, by processor time": Turns(unit="rows/s", sides=tables),
         "into ClickHouse, by the clock": by_clock(bench, "clickhouse"),
         "into Parquet, by processor time": Turns(unit="rows/s", sides=lake),
@@ -163,13 +170,18 @@ def measure(rounds: int = ROUNDS) -> dict[str, Any]:
 
 def by_clock(bench: Bench, store: str) -> Turns:
     """Tell the same turns by the clock, of a machine whose cores carry all servers."""
-    sides = {name.split()[0]: values for name, values in bench.clock.items() if name.endswith(store)}
-    return Turns(unit="rows/s", sides={name: sides[name] for name in sorted(sides, key="tickerplant".__ne__)})
+    sides = {name: bench.clock.get(f"{name} {store}", []) for name in ("tickerplant", PEERS[store])}
+    return Turns(unit="rows/s", sides=sides)
 
 
 @contextmanager
 def benched() -> Iterator[Bench]:
-    """Start a stack, fill the topic, and end it all."""
+    """Start a stack, fill the topic, and end it all.
+
+    Raises:
+        AbsentError: the recorded sessions hold too few ticks.
+    """
+    markets_there(SESSIONS)
     with tempfile.TemporaryDirectory(prefix="bench") as folder:
         settings = keeping(with_local(Settings(), Path(folder), keep_free_ports=False))
         stack.up(settings, lambda line: print(line, file=sys.stderr))
@@ -190,15 +202,15 @@ def keeping(settings: Settings) -> Settings:
 
 
 def ticks() -> Iterator[Tick]:
-    """Give the ticks of recorded sessions, one after the other."""
+    """Give the ticks of the recorded sessions that are there, one after the other."""
     pipeline = Pipeline("BINANCE", "raw.binance@WW4E8a-_", 0)
-    records = (record for market in SESSIONS for record in packed(market))
+    records = (record for market in markets_there(SESSIONS) for record in packed(market))
     for offset, raw in enumerate(records):
         yield from (each for each in pipeline.process(offset, raw).records if isinstance(each, Tick))
 
 
 def fill(bench: Bench) -> None:
-    """Write the ticks as processors do, into one partition."""
+    """Write the ticks as processors do, into one partition: so many, or all that there are."""
     encoder, publisher = Registry(bench.settings).encoder(TICK, Tick), Publisher(bench.settings)
     for number, tick in enumerate(islice(ticks(), TICKS)):
         source = f"{tick.source_topic}:0:{tick.source_offset}:{tick.source_index}".encode()
@@ -209,11 +221,12 @@ def fill(bench: Bench) -> None:
         if number % FLUSH_EVERY == 0:
             publisher.flush()
     publisher.flush()
-    if bench.ours.by_symbol.total() < TICKS:
-        raise AbsentError(f"the recorded sessions hold {bench.ours.by_symbol.total()} ticks alone")
+    bench.ours.count = bench.ours.by_symbol.total()
+    if bench.ours.count < LEAST_TICKS:
+        raise AbsentError(f"the recorded sessions hold {bench.ours.count} ticks, fewer than {LEAST_TICKS}")
 
 
-def run_sink(settings: Settings, store: str) -> dict[str, float]:
+def run_sink(settings: Settings, store: str, count: int) -> dict[str, float]:
     """Run a sink from the start of the topic to its end, as one that has been there from the start."""
     config = settings.local.home / f"sink{settings.clickhouse.table_suffix}.toml"
     write_settings(settings, config)
@@ -224,7 +237,7 @@ def run_sink(settings: Settings, store: str) -> dict[str, float]:
         with config.with_suffix(".log").open("wb") as log:
             process = subprocess.Popen(command, stderr=log, stdout=log)
         try:
-            return watch(process, lambda: group.committed(start, timeout=10)[0].offset)
+            return watch(process, lambda: group.committed(start, timeout=10)[0].offset, count)
         except WrongRowsError:
             print(config.with_suffix(".log").read_text(errors="replace")[-2000:], file=sys.stderr)
             raise
@@ -247,20 +260,20 @@ def begin(group: Consumer, start: list[TopicPartition]) -> None:
             return
 
 
-def watch(process: subprocess.Popen[bytes], committed: Callable[[], int]) -> dict[str, float]:
-    """Measure a sink from its first commit to the last."""
+def watch(process: subprocess.Popen[bytes], committed: Callable[[], int], count: int) -> dict[str, float]:
+    """Measure a sink from its first commit to that of so many rows."""
     first: tuple[float, float, int] | None = None
     until_s = time.monotonic() + TURN_S
     while process.poll() is None and time.monotonic() < until_s:
         offset = committed()
         now = time.monotonic(), spent_s(process.pid), offset
-        if offset >= TICKS and first is not None:
+        if offset >= count and first is not None:
             clock_s, used_s, rows = (last - begun for last, begun in zip(now, first, strict=True))
             return {"rows": rows, "clock_s": clock_s, "spent_s": used_s}
         if offset > 0 and first is None:
             first = now
         time.sleep(POLL_S)
-    raise WrongRowsError(f"the sink stored up to {committed()} of {TICKS}")
+    raise WrongRowsError(f"the sink stored up to {committed()} of {count}")
 
 
 def addresses(settings: Settings) -> dict[str, Any]:
@@ -316,5 +329,6 @@ STORED: Final[dict[str, Callable[[Settings], dict[str, tuple[int, float]]]]] = {
 }
 
 if __name__ == "__main__":
-    for name, value in measure(int(sys.argv[1]) if len(sys.argv) > 1 else ROUNDS).items():
-        print(*(table_rows(name, value) if isinstance(value, Turns) else (name, value)), sep="\n")
+    with in_a_line():
+        for name, value in measure(int(sys.argv[1]) if len(sys.argv) > 1 else ROUNDS).items():
+            print(*(table_rows(name, value) if isinstance(value, Turns) else (name, value)), sep="\n")

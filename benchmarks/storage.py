@@ -25,6 +25,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from benchmarks import peers
+from benchmarks.ending import in_a_line
 from benchmarks.inputs import FRAMES_PER_RECORD, listing, names_of, raw_frames, renamed, session
 from benchmarks.sinks import keeping
 from benchmarks.turns import Turns
@@ -262,5 +263,6 @@ def _source(record: Derived) -> bytes:
 
 
 if __name__ == "__main__":
-    for title, value in measure().items():
-        print(title, value.sides if isinstance(value, Turns) else value)
+    with in_a_line():
+        for title, value in measure().items():
+            print(title, value.sides if isinstance(value, Turns) else value)

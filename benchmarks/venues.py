@@ -31,7 +31,8 @@ from tempfile import TemporaryDirectory
 from typing import Any, Final, NamedTuple
 
 from benchmarks import peers
-from benchmarks.inputs import SHARED, AbsentError, session
+from benchmarks.ending import in_a_line
+from benchmarks.inputs import SHARED, AbsentError, markets_there, session
 from benchmarks.page import rows, text
 from benchmarks.turns import Turns, in_turns
 from processors.errors import FrameError
@@ -122,27 +123,29 @@ KINDS: Final = {"SPOT": "spot", "PERPETUAL": "swap", "FUTURE": "future", "OPTION
 
 
 def measure(rounds: int = ROUNDS) -> dict[str, Any]:
-    """Compare frames per second of all on each session that is there, and tell which part of ours is parsing."""
+    """Compare frames per second of all on each session that is there, and tell which part of ours is parsing.
+
+    Raises:
+        AbsentError: there is none.
+    """
+    there = recorded()
+    if not there:
+        markets_there(CONVERTED)
     with TemporaryDirectory() as folder, ExitStack() as stack:
-        there = recorded()
         sides = started(stack)
         found: dict[str, Any] = {
             f"{each.venue} {each.market}": beside(each, sides, Path(folder), rounds) for each in there
         }
-        for market in CONVERTED if "hftbacktest" in sides else ():
+        for market in CONVERTED:
             with suppress(AbsentError):
                 found[f"BINANCE {market}, from its file"] = beside_file(market, str(session(market)), sides, rounds)
-        shares = {each: sides["tickerplant"].ask(["share", *each[:2], each.file]) for each in there}
-        told = {f"{each.venue} {each.market}": f"{part:.0%}" for each, part in shares.items()}
+        shares = {each: _ours(sides, ["share", *each[:2], each.file]) for each in there}
+        told = {f"{each.venue} {each.market}": f"{part:.0%}" for each, part in shares.items() if part is not None}
         return found | {"parsing alone, of what ours takes": told}
 
 
 def recorded() -> list[Session]:
-    """Find the sessions that are there, each by its usual file or the first of that exchange.
-
-    Raises:
-        AbsentError: there are none.
-    """
+    """Find the sessions that are there, each by its usual file or the first of that exchange; tells which are not."""
     found = list[Session]()
     for each in SESSIONS:
         usual = RECORDINGS / each.file
@@ -151,8 +154,6 @@ def recorded() -> list[Session]:
             found.append(each if usual.exists() else each._replace(file=others[0].name))
         else:
             print(f"{each.file} is absent: left out", file=sys.stderr)
-    if not found:
-        raise AbsentError(f"there are no sessions in {RECORDINGS}; BENCH_RECORDINGS names another folder")
     return found
 
 
@@ -170,18 +171,19 @@ def started(stack: ExitStack) -> dict[str, peers.Asked]:
 
 
 def beside(session: Session, sides: Mapping[str, peers.Asked], folder: Path, rounds: int) -> Turns:
-    """Compare all on one session."""
+    """Compare all on one session; one that ours cannot read leaves all without values."""
     mine = [session.venue, session.market, session.file]
+    nothing: dict[str, list[float]] = {name: [] for name in ("tickerplant", "cryptofeed", "ccxt")}
     asked = {"tickerplant": _asking(sides["tickerplant"], ["rate", *mine])}
+    if _ours(sides, ["summary", *mine, ""]) is None:
+        return Turns(unit="frames/s", sides=nothing)
     for name, (question, ignored) in questions(session, folder).items():
         if name not in sides:
             continue
         expected = sides["tickerplant"].ask(["summary", *mine, ignored])
         if is_same(f"{name}, {session.file}", expected, _summary(sides[name], [*question, 0])):
             asked[name] = _asking(sides[name], [*question, PLAYS_S])
-    nothing: dict[str, list[float]] = {name: [] for name in ("tickerplant", "cryptofeed", "ccxt")}
-    found = nothing | in_turns(asked, rounds)
-    return Turns(unit="frames/s", sides=found, aims={"cryptofeed": AIM, "ccxt": AIM})
+    return Turns(unit="frames/s", sides=nothing | in_turns(asked, rounds), aims={"cryptofeed": AIM, "ccxt": AIM})
 
 
 def questions(session: Session, folder: Path) -> dict[str, tuple[list[str], str]]:
@@ -198,7 +200,11 @@ def questions(session: Session, folder: Path) -> dict[str, tuple[list[str], str]
 
 def beside_file(market: str, path: str, sides: Mapping[str, peers.Asked], rounds: int) -> Turns:
     """Compare ours with hftbacktest's converter, both from the file."""
-    mine, other = sides["tickerplant"].ask(["file_summary", market, path]), _summary(sides["hftbacktest"], [path, 0])
+    nothing: dict[str, list[float]] = {"tickerplant": [], "hftbacktest": []}
+    mine = _ours(sides, ["file_summary", market, path])
+    if mine is None:
+        return Turns(unit="frames/s", sides=nothing)
+    other = _summary(sides["hftbacktest"], [path, 0]) if "hftbacktest" in sides else {"cannot": "it is not there"}
     frames = mine.pop("frames")
     asked = {"tickerplant": _per_second(frames, _asking(sides["tickerplant"], ["file_seconds", market, path]))}
     if "cannot" not in other and are_close(mine.values(), [other[name] for name in mine]):
@@ -207,7 +213,7 @@ def beside_file(market: str, path: str, sides: Mapping[str, peers.Asked], rounds
         print(f"hftbacktest, {path}: ours are {mine}, its {other}", file=sys.stderr)
     return Turns(
         unit="frames/s",
-        sides={"tickerplant": [], "hftbacktest": []} | in_turns(asked, rounds),
+        sides=nothing | in_turns(asked, rounds),
         aims={"hftbacktest": AIM},
     )
 
@@ -388,7 +394,11 @@ def ours() -> None:
     }
     for line in sys.stdin:
         name, *arguments = json.loads(line)
-        print(json.dumps(known[name](*arguments)), flush=True)
+        try:
+            answer = known[name](*arguments)
+        except Exception as error:  # noqa: BLE001  # a recording that we cannot read leaves the others as they are
+            answer = {"cannot": f"{type(error).__name__}: {error}"}
+        print(json.dumps(answer), flush=True)
 
 
 @cache
@@ -413,6 +423,15 @@ def _summary(side: peers.Asked, question: list[Any]) -> Mapping[str, Any]:
         found: Mapping[str, Any] = side.ask(question)
     except peers.PeerError as error:
         return {"cannot": str(error)}
+    return found
+
+
+def _ours(sides: Mapping[str, peers.Asked], question: list[Any]) -> Any:
+    """Ask ours; None = it cannot, as is printed."""
+    found = sides["tickerplant"].ask(question)
+    if isinstance(found, dict) and "cannot" in found:
+        print(f"{question[-1] or question[-2]} is left out: {found['cannot']}", file=sys.stderr)
+        return None
     return found
 
 
@@ -473,5 +492,6 @@ if __name__ == "__main__":
     if sys.argv[1:2] == ["--ours"]:
         ours()
     else:
-        for name, found in measure(int(sys.argv[1]) if len(sys.argv) > 1 else ROUNDS).items():
-            print(*(rows(name, found) if isinstance(found, Turns) else [f"{name}: {text(found)}"]), sep="\n")
+        with in_a_line():
+            for name, found in measure(int(sys.argv[1]) if len(sys.argv) > 1 else ROUNDS).items():
+                print(*(rows(name, found) if isinstance(found, Turns) else [f"{name}: {text(found)}"]), sep="\n")

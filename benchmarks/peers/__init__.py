@@ -19,6 +19,7 @@ ROOT: Final = Path(__file__).parents[2]
 HOME: Final = ROOT / ".tickerplant" / "peers"
 INSTALL_S: Final = 600.0
 PATIENCE_S: Final = 600.0
+REASON: Final = 400  # characters of why an installation failed
 # What is installed for each: the newest release of the peer that its users get, pinned.
 PACKAGES: Final = {
     "aiokafka": ("aiokafka==0.14.0", "cramjam==2.14.0", "fastavro==1.13.1", "orjson==3.13.0", "uvloop==0.23.0"),
@@ -50,15 +51,18 @@ def python_of(peer: str) -> Path:
     """Install a peer, once; returns its Python.
 
     Raises:
-        PeerError: it cannot be installed.
+        PeerError: it cannot be installed, in a line.
     """
     folder = HOME / peer
     python, ready = folder / "bin" / "python", folder / ".ready"
     wanted = "\n".join(PACKAGES[peer])
     if not ready.exists() or ready.read_text() != wanted:
         uv = str(Path(sys.executable).with_name("uv"))
-        _do([uv, "venv", "--quiet", "--clear", "--python", sys.executable, str(folder)])
-        _do([uv, "pip", "install", "--quiet", "--python", str(python), *PACKAGES[peer]])
+        try:
+            _do([uv, "venv", "--quiet", "--clear", "--python", sys.executable, str(folder)])
+            _do([uv, "pip", "install", "--quiet", "--python", str(python), *PACKAGES[peer]])
+        except PeerError as error:
+            raise PeerError(f"{', '.join(PACKAGES[peer])} cannot be installed: {error}") from error
         ready.write_text(wanted)
     return python
 
@@ -67,7 +71,7 @@ def _do(command: Sequence[str]) -> None:
     try:
         subprocess.run(command, capture_output=True, text=True, timeout=INSTALL_S, check=True)
     except subprocess.CalledProcessError as error:
-        raise PeerError((error.stderr.strip().splitlines() or [str(error)])[-1]) from error
+        raise PeerError(" ".join(error.stderr.split())[:REASON] or str(error)) from error
     except (OSError, subprocess.TimeoutExpired) as error:
         raise PeerError(str(error)) from error
 
@@ -86,7 +90,8 @@ class Asked:
         """Wait for the answer to a question, ten minutes at most.
 
         Raises:
-            PeerError: the process ended, or was ended for taking too long; its error was printed.
+            PeerError: the process ended, or was ended for taking too long, or says what is no answer; its error was
+                printed.
         """
         assert self._process.stdin
         assert self._process.stdout
@@ -99,9 +104,10 @@ class Asked:
             line = self._process.stdout.readline()
         finally:
             timer.cancel()
-        if not line:
-            raise PeerError(f"{self._name} gave no answer")
-        return json.loads(line)
+        try:
+            return json.loads(line)
+        except json.JSONDecodeError:
+            raise PeerError(f"{self._name} gave no answer{f': {line[:80]!r}' if line else ''}") from None
 
     def close(self) -> None:
         """End the process."""
@@ -121,8 +127,12 @@ def run(peer: str, script: str, *arguments: str) -> dict[str, Any] | None:
 
 def answer(command: Sequence[str]) -> dict[str, Any] | None:
     """Run a command from the root; returns the JSON of its last line, None where it failed (its error is printed)."""
-    done = subprocess.run(command, capture_output=True, text=True, cwd=ROOT, check=False)
-    if done.returncode:
-        print(f"{command[1:3]}: {done.stderr.strip()[-500:]}", file=sys.stderr)
+    try:
+        done = subprocess.run(command, capture_output=True, text=True, cwd=ROOT, check=False, timeout=PATIENCE_S)
+    except subprocess.TimeoutExpired:
+        print(f"{command[1:2]}: not done in {PATIENCE_S:g} s", file=sys.stderr)
+        return None
+    if done.returncode or not done.stdout:
+        print(f"{command[1:2]}: {done.stderr.strip()[-500:]}", file=sys.stderr)
         return None
     return dict(json.loads(done.stdout.splitlines()[-1]))

@@ -51,19 +51,24 @@ def make_client(settings: ClickHouse, answer_s: float, make: type[Client] = Clie
 
 def greet(client: Client, settings: ClickHouse) -> None:
     """Ask for a 1; raises as `connect`, and leaves the client disconnected then."""
-    address = f"{settings.host}:{settings.port}"
     try:
         client.execute("SELECT 1")
     except (Error, OSError, EOFError) as error:
         client.disconnect()
-        if isinstance(error, ServerException) and not is_busy(error):
-            raise UserError(f"ClickHouse at {address} refuses: {first_line(error)}") from error
-        if untrusted := distrust(error):
-            text = f"{untrusted}; see clickhouse.secure and clickhouse.ca_location"
-            raise UserError(f"ClickHouse at {address} is not trusted: {text}") from error
-        if settings.secure:
-            raise DependencyError("clickhouse", address, "is it running, and is this its port for TLS?") from error
-        raise DependencyError("clickhouse", address) from error
+        raise unanswered(error, settings) from error
+
+
+def unanswered(error: Exception, settings: ClickHouse) -> UserError:
+    """Say what it means that the first question to a server failed so."""
+    address = f"{settings.host}:{settings.port}"
+    if isinstance(error, ServerException) and not is_busy(error):
+        return UserError(f"ClickHouse at {address} refuses: {first_line(error)}")
+    if untrusted := distrust(error):
+        text = f"{untrusted}; see clickhouse.secure and clickhouse.ca_location"
+        return UserError(f"ClickHouse at {address} is not trusted: {text}")
+    if settings.secure:
+        return DependencyError("clickhouse", address, "is it running, and is this its port for TLS?")
+    return DependencyError("clickhouse", address)
 
 
 def is_busy(error: Error) -> bool:

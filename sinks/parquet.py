@@ -20,6 +20,7 @@ import pyarrow.parquet as pq
 
 from sinks.chunk import Chunk, Limits, Span
 from sinks.places import Bucket, Folder, Place
+from sinks.rising import rising, said
 from sinks.store import Refused
 from sinks.stored import Held, Stored, missing, name_prefix, object_name
 from tickerplant.health import OBJECT_STORE
@@ -160,7 +161,9 @@ def encode(rows: pa.Table, span: Span) -> pa.Buffer:
     levels = [f"{field.name}.list.element" for field in body.schema if pa.types.is_list(field.type)]
     is_raw = any(pa.types.is_binary(field.type) for field in body.schema)
     counters = [field.name for field in body.schema if pa.types.is_int64(field.type)]
+    order = rising(rows)
     metadata = {"topic": span.topic, "partition": str(span.partition), "start": str(span.start), "end": str(span.end)}
+    metadata |= said(order) if order else {}
     out = pa.BufferOutputStream()
     pq.write_table(
         body.replace_schema_metadata({**(body.schema.metadata or {}), **metadata}),

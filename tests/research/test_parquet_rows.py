@@ -7,16 +7,19 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 import pytest
-from hypothesis import given, settings
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from schemas.arrow import arrow_schema
 from schemas.records import Tick
+from sinks.chunk import Span as Offsets
+from sinks.parquet import encode
+from sinks.stored import object_name
 from tickerplant.errors import UserError
 from tickerplant.research import lake_rows
 from tickerplant.research.lake_rows import LakeRows
 from tickerplant.research.parquet_rows import Wanted, may_hold, outline_of, read_rows
-from tickerplant.research.rows import Span
+from tickerplant.research.rows import TIME, Span
 from tickerplant.settings import ObjectStore
 
 COLUMNS = ("bid", "event_time_us", "symbol", "flags", "source_topic", "source_partition")
@@ -125,6 +128,66 @@ def test_rows_of_several_writers_come_in_order_and_each_once(tmp_path: Path) -> 
     wide = second.cast(pa.schema([each.with_type(wider(each.type)) for each in second.schema]))
 
     assert prices(lake_of(tmp_path, {"a": first, "b": wide})) == [1.0, 2.0, 3.0]
+
+
+ORDERED = st.lists(st.tuples(st.integers(0, 4), st.integers(0, 2)), min_size=1, max_size=6, unique=True)
+
+
+@settings(max_examples=60, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(objects=st.lists(st.tuples(ORDERED, st.booleans(), st.booleans()), min_size=1, max_size=3))
+def test_rows_come_in_order_and_each_once_whatever_objects_say_of_theirs(
+    objects: list[tuple[list[tuple[int, int]], bool, bool]], tmp_path_factory: pytest.TempPathFactory
+) -> None:
+    root, expected = tmp_path_factory.mktemp("lake"), set[tuple[int, int]]()
+    folder = root / "cleaned/tick/venue=OKX/date=1970-01-01"
+    folder.mkdir(parents=True)
+    for number, (ids, is_sorted, is_ours) in enumerate(objects):
+        places = sorted(ids) if is_sorted else ids
+        table = table_of(*(tick(at[0], source_index=at[1], price=float(10 * at[0] + at[1])) for at in places))
+        span = Offsets(topic="cleaned.tick", partition=0, generation="", start=0, end=0)
+        content = encode(table, span) if is_ours else plainly(table)
+        (folder / f"{number}.parquet").write_bytes(content)
+        expected |= set(ids)
+
+    assert prices(LakeRows(ObjectStore(root=str(root)))) == [
+        10.0 * offset + index for offset, index in sorted(expected)
+    ]
+
+
+def plainly(table: pa.Table) -> bytes:
+    out = pa.BufferOutputStream()
+    pq.write_table(table.drop_columns(["venue"]), out)
+    return bytes(out.getvalue())
+
+
+def test_ids_are_not_decoded_where_objects_say_that_rows_rise(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    lake = lake_of(tmp_path, {})
+    asked: list[set[str]] = []
+    real = lake_rows.read_rows
+    monkeypatch.setattr(
+        lake_rows, "read_rows", lambda *args, **more: asked.append(set(args[3].columns)) or real(*args, **more)
+    )
+    for start in (1, 3):
+        span = Offsets(topic="cleaned.tick", partition=0, generation="", start=start, end=start + 1)
+        path = tmp_path / "cleaned/tick/venue=OKX/date=1970-01-01" / object_name(span)
+        path.write_bytes(encode(table_of(tick(start), tick(start + 1)), span))
+
+    assert prices(lake) == [1.0, 2.0, 3.0, 4.0]
+    assert asked == [{"price"}, {"price"}]
+
+
+@pytest.mark.parametrize("group", [1, 8])
+def test_time_is_the_exchanges_or_that_of_reading_where_there_is_none(group: int, tmp_path: Path) -> None:
+    lake = lake_of(tmp_path, {})
+    rows = table_of(*(tick(number, exchange_time_us=number % 3, recv_time_us=50 + number) for number in range(1, 7)))
+    pq.write_table(
+        rows.drop_columns(["venue"]),
+        tmp_path / "cleaned/tick/venue=OKX/date=1970-01-01/a.parquet",
+        row_group_size=group,
+    )
+    found = lake.read("tick", Span(venue="OKX", symbol="A/B", from_us=0, to_us=100), [TIME])
+
+    assert found[TIME].to_pylist() == [1, 2, 53, 1, 2, 56]
 
 
 def wider(kind: pa.DataType) -> pa.DataType:

@@ -69,7 +69,8 @@ class ArrowBlocks:
             return read(self._in, count)
         # A type, or a form of it, that we do not read: servers send columns of zeros sparse, those of some parts.
         values = read_column(self._context, kind, count, self._in, False, has_own_form)
-        return pa.array(map(bool, values) if kind == "Bool" else list(values), ARROW.get(kind))
+        array = pa.array(map(bool, values) if kind == "Bool" else list(values), ARROW.get(kind))
+        return array.dictionary_encode() if kind == LOW_CARDINALITY else array
 
 
 def read_arrow(client: Client) -> None:
@@ -132,7 +133,7 @@ def _low_cardinality(stream: Any, count: int) -> pa.Array:
     read_binary_uint64(stream)  # rows
     layout = np.dtype(f"<u{1 << width}")
     codes = np.frombuffer(stream.read(count * layout.itemsize), layout)
-    return words.take(pa.array(codes))
+    return pa.DictionaryArray.from_arrays(pa.array(codes.astype(np.int32)), words)
 
 
 def _enum(names: Mapping[int, str]) -> Read:

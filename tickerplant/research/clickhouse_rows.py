@@ -4,32 +4,34 @@ from collections.abc import Sequence
 from typing import Any, Final
 
 import pyarrow as pa
-from clickhouse_driver.errors import Error
+from clickhouse_driver.errors import Error, ServerException
 
-from sinks.clickhouse_client import connect
+from sinks.clickhouse_client import ANSWER_S, make_client, unanswered
 from sinks.tables import TABLES as STORED
 from tickerplant.questions import judged
 from tickerplant.research.blocks import read_arrow, select
-from tickerplant.research.rows import TABLES, Clock, Name, Only, Span, in_order, schema_of, with_id
+from tickerplant.research.rows import TABLES, TIME, TIME_SQL, Clock, Name, Only, Span, in_order, schema_of, with_id
 from tickerplant.settings import ClickHouse
 
-PAIRS: Final = {
-    "bid_prices": "tupleElement(bids, 1)",
-    "bid_sizes": "tupleElement(bids, 2)",
-    "ask_prices": "tupleElement(asks, 1)",
-    "ask_sizes": "tupleElement(asks, 2)",
+SHOWN: Final = {
+    "bid_prices": "tupleElement(bids, 1) AS bid_prices",
+    "bid_sizes": "tupleElement(bids, 2) AS bid_sizes",
+    "ask_prices": "tupleElement(asks, 1) AS ask_prices",
+    "ask_sizes": "tupleElement(asks, 2) AS ask_sizes",
+    TIME: TIME_SQL,
 }
-"""Columns of records that are columns of pairs in ClickHouse."""
+"""Columns that are none of ClickHouse's: those of records that are columns of pairs there, and `TIME`."""
 SORTED_BY_ID: Final = frozenset({"tick", "depth"})
 """Tables whose rows are one for each source id: what is there twice is left out here, for FINAL takes longer."""
 
 
 class ClickHouseRows:
-    """Reads tables of this deployment."""
+    """Reads tables of this deployment; connects with the first question."""
 
     def __init__(self, settings: ClickHouse) -> None:
         self._settings = settings
-        self._client = connect(settings)
+        self._client = make_client(settings, ANSWER_S)
+        self._has_answered = False
         read_arrow(self._client)
 
     def read(
@@ -38,7 +40,7 @@ class ClickHouseRows:
         """Read rows; raises as `Rows`."""
         table = next(each.name for each in STORED.values() if each.record is TABLES[name])
         wanted = with_id(columns)
-        shown = ", ".join(f"{PAIRS[each]} AS {each}" if each in PAIRS else each for each in wanted)
+        shown = ", ".join(SHOWN.get(each, each) for each in wanted)
         final = "" if name in SORTED_BY_ID else " FINAL"
         conditions = "".join(f" AND {each} = %(only_{each})s" for each in only or ())
         query = (
@@ -51,12 +53,11 @@ class ClickHouseRows:
         try:
             found = select(self._client, query, values)
         except (Error, OSError, EOFError) as error:
-            raise judged(error, self._settings) from error
-        schema = schema_of(name, wanted)
-        if not found:
-            return schema.empty_table().select(list(columns))
-        arrays = [column.cast(field.type) for column, field in zip(found, schema, strict=True)]
-        return in_order(pa.Table.from_arrays(arrays, schema=schema), columns)
+            is_first = not (self._has_answered or isinstance(error, ServerException))
+            raise (unanswered if is_first else judged)(error, self._settings) from error
+        self._has_answered = True
+        schema = schema_of(name, columns)
+        return in_order(pa.table(found, wanted), columns).cast(schema) if found else schema.empty_table()
 
     def close(self) -> None:
         """Disconnect."""

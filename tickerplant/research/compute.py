@@ -15,10 +15,11 @@ import pyarrow.compute as pc
 from processors.features.placing import SECOND_US
 from processors.features.stream import DEFAULT_WINDOWS_S, SILENT_S
 from schemas.records import Depth
+from sinks.rising import ID
 from tickerplant.errors import UserError
 from tickerplant.research.features import Block, BookItem, features_of, table_of
 from tickerplant.research.rows import Rows, Span, chunks
-from tickerplant.research.streams import ID, TICK_COLUMNS, partitions, ticks_of
+from tickerplant.research.streams import TICK_COLUMNS, partitions, ticks_of
 
 STRETCH_US: Final = 6 * 3600 * SECOND_US
 LATE_US: Final = 15 * 60 * SECOND_US

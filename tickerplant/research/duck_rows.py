@@ -8,7 +8,7 @@ import pyarrow as pa
 
 from tickerplant.errors import UserError
 from tickerplant.extras import need_library
-from tickerplant.research.rows import Clock, Name, Only, Span, in_order, schema_of, with_id
+from tickerplant.research.rows import TIME, TIME_SQL, Clock, Name, Only, Span, in_order, schema_of, with_id
 
 HOW: Final = (
     "make views over the lake: CREATE VIEW {name} AS SELECT * FROM "
@@ -51,7 +51,7 @@ class DuckRows:
         wanted = with_id(columns)
         conditions = "".join(f" AND {each} = ?" for each in only or ())
         query = (
-            f"SELECT {', '.join(wanted)} FROM {name} "  # noqa: S608  # our own names
+            f"SELECT {', '.join(TIME_SQL if each == TIME else each for each in wanted)} FROM {name} "  # noqa: S608  # ours
             f"WHERE venue = ? AND symbol = ? AND {by} >= ? AND {by} < ?{conditions}"
         )
         try:

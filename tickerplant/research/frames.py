@@ -12,7 +12,6 @@ from typing import Any, Final, Literal, TypedDict, Unpack, get_args
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.compute as pc
 
 from processors.bars import LENGTHS_US
 from processors.features.stream import DEFAULT_WINDOWS_S
@@ -22,7 +21,7 @@ from tickerplant.errors import UserError
 from tickerplant.extras import need_library
 from tickerplant.research.books import DEFAULT_LEVELS, BookView, book_before, books_of
 from tickerplant.research.compute import Wish, check_labels, check_windows, compute
-from tickerplant.research.rows import Name, Rows, Span, Store, open_rows
+from tickerplant.research.rows import TIME, TIME_OF, Name, Rows, Span, Store, open_rows, time_of
 from tickerplant.settings import Settings, load_settings
 from tickerplant.since import since_us
 
@@ -34,7 +33,7 @@ DAY_S: Final = 86_400.0
 Library = Literal["arrow", "pandas", "polars"]
 LIBRARIES: Final = get_args(Library)
 
-TIMES: Final = ("exchange_time_us", "recv_time_us", "event_time_us")
+TIMES: Final = (*TIME_OF, "event_time_us")
 TRADE_COLUMNS: Final = (*TIMES, "price", "quantity", "side", "trade_id", "sequence_id", "flags")
 BAR_COLUMNS: Final = (
     *("open_time_us", "interval", "open", "high", "low", "close", "volume", "quote_volume", "buy_volume", "vwap"),
@@ -101,8 +100,8 @@ def bars(symbol: str, venue: str, start: Time, end: Time, *, interval: str = "1m
     order = np.lexsort((found["revision"].to_numpy(), found["open_time_us"].to_numpy()))
     opens_us = found["open_time_us"].to_numpy()[order]
     is_newest = np.append(opens_us[1:] != opens_us[:-1], [True] * bool(len(opens_us))).astype(bool)
-    timed = _timed(found.combine_chunks().take(pa.array(order[is_newest])), ("open_time_us",))
-    return _given(timed.select(["time", *columns]), options)
+    newest = found.combine_chunks().take(pa.array(order[is_newest]))
+    return _given(_timed(newest, newest["open_time_us"]).select(["time", *columns]), options)
 
 
 def book_at(
@@ -151,7 +150,7 @@ def books(
         raise UserError("books are told every 0.001 s or more, once a day at least, of one level or more")
     with _opened(options) as rows:
         found = books_of(rows, _span(symbol, venue, start, end), round(every_s * 1_000_000), levels)
-    return _given(_timed(found, ("time_us",)), options)
+    return _given(_timed(found, found["time_us"]), options)
 
 
 def features(
@@ -187,7 +186,7 @@ def features(
     )
     with _opened(options) as rows:
         found = pa.concat_tables(list(compute(rows, wish)))
-    return _given(_timed(found, ("time_us",)), options)
+    return _given(_timed(found, found["time_us"]), options)
 
 
 def instant_us(time: Time) -> int:
@@ -244,8 +243,10 @@ def _ticks(kind: str, columns: Sequence[str], span: Span, options: Options) -> A
     name: Name = "tick"
     with _opened(options) as rows:
         chosen = _chosen(columns, options)
-        found = rows.read(name, span, [*{*chosen, *TIMES[:2]}], only={"kind": kind})
-    return _given(_timed(found, TIMES[:2]).select(["time", *chosen]), options)
+        has_both = set(TIME_OF) <= set(chosen)
+        found = rows.read(name, span, list(chosen) if has_both else [*chosen, TIME], only={"kind": kind})
+    timed = _timed(found, time_of(found) if has_both else found[TIME])
+    return _given(timed.select(["time", *chosen]), options)
 
 
 def _chosen(columns: Sequence[str], options: Options) -> Sequence[str]:
@@ -257,13 +258,8 @@ def _chosen(columns: Sequence[str], options: Options) -> Sequence[str]:
     return chosen
 
 
-def _timed(table: pa.Table, names: Sequence[str]) -> pa.Table:
-    """Put a column `time` first: the first of some columns that is not 0."""
-    time_us = table[names[0]]
-    for name in names[1:]:
-        is_none = pc.equal(time_us, 0)
-        if pc.any(is_none).as_py():
-            time_us = pc.if_else(is_none, table[name], time_us)
+def _timed(table: pa.Table, time_us: pa.ChunkedArray) -> pa.Table:
+    """Put a column `time` first."""
     return table.add_column(0, "time", time_us.cast(pa.timestamp("us", "UTC")))
 
 

@@ -14,10 +14,12 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
+from tickerplant.research.rows import TIME, TIME_OF, time_of
+
 TEXTS: Final = frozenset({"symbol", "kind", "interval", "side", "flags", "asset_class", "source_topic"})
 """Columns of a few words, which are read as such until rows that are not wanted are left out."""
 TOLD: Final = (
-    *("event_time_us", "open_time_us", "venue", "symbol", "kind", "interval"),
+    *("event_time_us", "open_time_us", "exchange_time_us", "venue", "symbol", "kind", "interval"),
     *("source_topic", "source_partition"),
 )
 """Columns whose statistics are looked at."""
@@ -28,6 +30,7 @@ class Wanted:
     """Rows and columns.
 
     Args:
+        columns: of the object, or `TIME`.
         by: a column of instants; rows are from `from_us` up to `to_us` by it.
         only: columns of text with the value that rows are to have.
     """
@@ -94,7 +97,8 @@ def read_rows(
         OSError: it is damaged.
     """
     names = metadata.schema.to_arrow_schema().names
-    missing = [name for name in {wanted.by, *wanted.only, *wanted.columns} if name not in names]
+    needed = {wanted.by, *wanted.only, *wanted.columns} | (set(TIME_OF) if TIME in wanted.columns else set())
+    missing = [name for name in needed if name not in names and name != TIME]
     if missing:
         raise pa.ArrowKeyError(f"column {min(missing)} is missing")
     file = pq.ParquetFile(source, metadata=metadata, read_dictionary=[name for name in names if name in TEXTS])
@@ -141,18 +145,30 @@ def _rows_of(group: Group, wanted: Wanted) -> pa.Table | None:
     if not count:
         return None
     same = {name: each.least for name, each in bounds.items() if each.least == each.most}
-    others = [name for name in wanted.columns if name not in same]
+    names = _decoded(wanted.columns, bounds)
+    others = [name for name in names if name not in same]
     rest = group.read([name for name in others if name not in judged.column_names])
     columns = [(judged if name in judged.column_names else rest)[name] for name in others]
     rows = pa.Table.from_arrays(columns, others)
-    if count < group.row_count:
+    if others and count < group.row_count:
         rows = rows.filter(pa.array(is_wanted))
-    return pa.table(
-        {
-            name: _repeated(same[name], group.kinds.field(name).type, count) if name in same else rows[name]
-            for name in wanted.columns
-        }
-    )
+    told = {
+        name: _repeated(same[name], group.kinds.field(name).type, count) if name in same else rows[name]
+        for name in names
+    }
+    if TIME in wanted.columns:
+        told[TIME] = told[TIME_OF[0]] if TIME_OF[1] not in told else time_of(pa.table(told))
+    return pa.table({name: told[name] for name in wanted.columns})
+
+
+def _decoded(columns: Sequence[str], bounds: Mapping[str, Bounds]) -> list[str]:
+    """Name the columns that are to be had of a row group; the time of reading where an exchange's may be missing."""
+    names = [name for name in columns if name != TIME]
+    if TIME not in columns:
+        return names
+    exchange = bounds.get(TIME_OF[0])
+    is_told = exchange is not None and exchange.least > 0
+    return list(dict.fromkeys([*names, *(TIME_OF[:1] if is_told else TIME_OF)]))
 
 
 def _is(column: pa.ChunkedArray, value: str) -> np.ndarray:

@@ -10,8 +10,8 @@ import pyarrow.compute as pc
 
 from schemas import records
 from schemas.arrow import arrow_schema
+from sinks.rising import ID, is_rising, keys_of
 from tickerplant.errors import UserError
-from tickerplant.research.streams import ID
 from tickerplant.settings import Settings
 
 Name = Literal["tick", "depth", "quality", "bar"]
@@ -28,6 +28,10 @@ TABLES: Final[dict[Name, type[records.Derived]]] = {
     "bar": records.Bar,
 }
 """Name of a table for research → record of its rows."""
+TIME: Final = "time_us"
+"""A column that any table of records with both clocks has for readers: the exchange's time, else that of reading."""
+TIME_OF: Final = ("exchange_time_us", "recv_time_us")
+TIME_SQL: Final = "if(exchange_time_us = 0, recv_time_us, exchange_time_us) AS time_us"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -58,6 +62,7 @@ class Rows(Protocol):
         """Read columns of the rows of a span, in the order of source ids; each row once.
 
         Args:
+            columns: of the record, or `TIME`.
             by: the column that the span is of; of bars their opening, which lies before they are taken in.
             only: rows with these values; None = all.
         """
@@ -101,13 +106,20 @@ def with_id(columns: Sequence[str]) -> list[str]:
 def schema_of(name: Name, columns: Sequence[str]) -> pa.Schema:
     """Make the schema of some columns; all may be null, since stores differ in what they say of that."""
     every = arrow_schema(TABLES[name])
-    return pa.schema([pa.field(each, every.field(each).type) for each in columns])
+    return pa.schema([pa.field(each, pa.int64() if each == TIME else every.field(each).type) for each in columns])
+
+
+def time_of(rows: pa.Table) -> pa.ChunkedArray:
+    """Tell the exchange's time of rows, or that of reading where the venue sends none."""
+    exchange_us, recv_us = (rows[name] for name in TIME_OF)
+    is_none = pc.equal(exchange_us, 0)
+    return pc.if_else(is_none, recv_us, exchange_us) if pc.any(is_none).as_py() else exchange_us
 
 
 def in_order(rows: pa.Table, columns: Sequence[str]) -> pa.Table:
     """Sort rows by source id, leave out what is there twice, and keep the columns asked for."""
-    keys = _keys(rows)
-    if not _is_rising(keys):
+    keys = keys_of(rows)
+    if not is_rising(keys):
         rows = rows.combine_chunks()
         order = np.lexsort(keys[::-1])
         repeats = _repeats([key[order] for key in keys])
@@ -125,27 +137,6 @@ def chunks(from_us: int, to_us: int, length_us: int) -> Iterator[tuple[int, int]
         end_us = min(to_us, (from_us // length_us + 1) * length_us)
         yield from_us, end_us
         from_us = end_us
-
-
-def _keys(rows: pa.Table) -> list[np.ndarray]:
-    """Give the columns of the source id as numbers that sort alike; those that are one for all rows are left out."""
-    topics = rows[ID[0]].dictionary_encode().unify_dictionaries()
-    words = topics.chunk(0).dictionary if topics.num_chunks else pa.array([], pa.string())
-    keys = [rows[name].to_numpy() for name in ID[1:]]
-    if len(words) > 1:
-        places = pc.rank(words, tiebreaker="dense").to_numpy()
-        keys.insert(0, places[np.concatenate([each.indices.to_numpy() for each in topics.chunks])])
-    return [key for key in keys if len(key) and (key != key[0]).any()] or [np.zeros(rows.num_rows, np.int8)]
-
-
-def _is_rising(keys: Sequence[np.ndarray]) -> bool:
-    """Tell whether rows are in order, each once."""
-    is_above = np.zeros(max(len(keys[0]) - 1, 0), bool)
-    is_same = ~is_above
-    for key in keys:
-        is_above |= is_same & (key[:-1] < key[1:])
-        is_same &= key[:-1] == key[1:]
-    return bool(is_above.all())
 
 
 def _repeats(keys: Sequence[np.ndarray]) -> np.ndarray:

@@ -12,13 +12,13 @@ from numpy.typing import NDArray
 from processors.features.formulas import LEAST, MOST
 from processors.features.placing import AHEAD_US, LATENESS_US, SECOND_US, STEP_US
 from processors.features.stream import is_left_out
+from sinks.rising import ID
 
 Floats = NDArray[np.float64]
 Longs = NDArray[np.int64]
 Mask = NDArray[np.bool_]
 
 SIDES: Final = {"BUY": 1, "SELL": -1}
-ID: Final = ("source_topic", "source_partition", "source_offset", "source_index")
 TICK_COLUMNS: Final = (
     *("kind", "exchange_time_us", "recv_time_us", "price", "quantity", "side", "bid", "ask", "bid_size", "ask_size"),
     *("flags", *ID),

@@ -3,12 +3,10 @@
 from collections import deque
 from collections.abc import Mapping
 
-from tickerplant.local.gateway.blocks import split
+from tickerplant.local.gateway.blocks import Columns, columns_of, split
 from tickerplant.local.gateway.engine import Chunk, Session, Stream
 from tickerplant.local.gateway.faults import ProtocolError
 from tickerplant.local.gateway.statements import Kind, Statement
-
-Columns = tuple[tuple[bytes, bytes], ...]
 
 
 class Answer:
@@ -72,7 +70,7 @@ def _select(session: Session, sql: str) -> Answer:
     if first is None:
         return Answer(session.describe(sql), [], None)
     try:
-        columns = split(first.data)[0].columns
+        columns = columns_of(first.data)
     except ProtocolError:  # a type the walk does not know; within a stream the engine cannot be asked
         stream.cancel()
         columns, stream = session.describe(sql), session.stream(sql)

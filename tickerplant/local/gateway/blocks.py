@@ -17,6 +17,8 @@ BLOCK_INFO = b"\x01\x00\x02\xff\xff\xff\xff\x00"
 NAME_LIMIT_BYTES = 64 * 1024
 _COLUMNS_LIMIT = 10_000
 _ANY_BYTES = 1 << 62  # these bytes are all here already
+Columns = tuple[tuple[bytes, bytes], ...]
+"""Name and type of each."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -53,6 +55,12 @@ def read_block(buffer: Buffer) -> Reader[Block]:
         ProtocolError: it is larger than the buffer's limit, or has a column type that cannot be walked.
     """
     start = buffer.pos
+    columns, rows = yield from _read_columns(buffer)
+    return Block(columns=columns, rows=rows, data=buffer.between(start, buffer.pos))
+
+
+def _read_columns(buffer: Buffer) -> Reader[tuple[Columns, int]]:
+    """Move over a block; returns its columns and the number of its rows."""
     count = yield from buffer.varint()
     rows = yield from buffer.varint()
     if count > _COLUMNS_LIMIT:
@@ -64,7 +72,20 @@ def read_block(buffer: Buffer) -> Reader[Block]:
         columns.append((name, kind))
         if rows:
             yield from _walk(buffer, column_type(kind.decode(errors="replace")), rows)
-    return Block(columns=tuple(columns), rows=rows, data=buffer.between(start, buffer.pos))
+    return tuple(columns), rows
+
+
+def columns_of(data: bytes) -> Columns:
+    """Read the columns of the first of complete blocks, without a copy of its content; raises as `split`."""
+    buffer = Buffer(_ANY_BYTES)
+    buffer.feed(data)
+    try:
+        next(read := _read_columns(buffer))
+    except StopIteration as done:
+        columns: Columns = done.value[0]
+        return columns
+    read.close()
+    raise ProtocolError("bytes that end within a block")
 
 
 def _walk(buffer: Buffer, column: Column, rows: int) -> Reader[None]:

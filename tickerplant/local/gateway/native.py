@@ -175,9 +175,9 @@ class Client:
     async def _rows(self, query: packets.Query, statement: Statement, settings: dict[str, str]) -> None:
         work = _Packets(self._session, compressed=query.compressed)
         try:
-            await self._channel.send(await self._guarded(lambda: work.begin(statement, settings)))
+            await self._channel.send_all(await self._guarded(lambda: work.begin(statement, settings)))
             while not work.is_done:
-                await self._channel.send(await self._guarded(work.go_on))
+                await self._channel.send_all(await self._guarded(work.go_on))
         finally:
             if not work.is_done:
                 await self._session.run(work.close)
@@ -198,7 +198,7 @@ class Client:
         if not statement.target[0]:
             raise QueryError(NOT_IMPLEMENTED, "INSERT INTO FUNCTION takes no blocks here")
         columns = await self._session.run(lambda: self._session.describe(statement.sample))
-        await self._channel.send(_packet(header(columns), compressed=query.compressed))
+        await self._channel.send_all(_packet(header(columns), compressed=query.compressed))
         pieces: list[bytes] = []
         size_bytes = 0
         while not (block := await self._data(query)).is_end:
@@ -275,9 +275,10 @@ def _block(buffer: Buffer) -> Reader[Block]:
     return (yield from read_block(buffer))
 
 
-def _packet(block: bytes, *, compressed: bool) -> bytes:
-    body = BLOCK_INFO + block
-    return varint(packets.Server.DATA) + string("") + (compress(body) if compressed else body)
+def _packet(block: bytes, *, compressed: bool) -> list[bytes]:
+    """Make the parts of a packet; the block itself, of some megabytes, is not copied."""
+    head = varint(packets.Server.DATA) + string("")
+    return [head, compress(BLOCK_INFO + block)] if compressed else [head + BLOCK_INFO, block]
 
 
 class _Packets:
@@ -289,24 +290,24 @@ class _Packets:
         self._answer: Answer | None = None
         self.is_done = False
 
-    def begin(self, statement: Statement, settings: dict[str, str]) -> bytes:
-        """Return the first packets. Blocks."""
+    def begin(self, statement: Statement, settings: dict[str, str]) -> list[bytes]:
+        """Return the parts of the first packets. Blocks."""
         self._answer = open_answer(self._session, statement, settings)
         columns = self._answer.columns
-        first = _packet(header(columns), compressed=self._compressed) if columns else b""
+        first = _packet(header(columns), compressed=self._compressed) if columns else []
         return first + self.go_on()
 
-    def go_on(self) -> bytes:
-        """Return the next packets, with the summary and the end of the stream behind the last. Blocks."""
+    def go_on(self) -> list[bytes]:
+        """Return the parts of the next packets, the summary and the end of the stream behind the last. Blocks."""
         assert self._answer is not None
-        out = bytearray()
-        while len(out) < _SEND_BYTES:
+        out: list[bytes] = []
+        while sum(map(len, out)) < _SEND_BYTES:
             block = self._answer.next_block()
             if block is None:
                 self.is_done = True
-                return bytes(out + _summary(self._answer))
+                return [*out, _summary(self._answer)]
             out += _packet(block, compressed=self._compressed)
-        return bytes(out)
+        return out
 
     def close(self) -> None:
         """End the query where it has not ended. Blocks."""

@@ -22,6 +22,8 @@ ARROW: Final = {kind: pa.from_numpy_dtype(np.dtype(layout)) for kind, layout in 
 ARRAY: Final = re.compile(r"Array\((.*)\)")
 WIDTH_BITS: Final = 0xFF
 BYTES: Final = 256
+SETTINGS: Final = {"preferred_block_size_bytes": 8_000_000}
+"""Blocks of a megabyte, which servers prefer, are some thousand ticks: what each costs by itself is most of it then."""
 Read = Callable[[Any, int], pa.Array]
 """Reads so many values from a stream."""
 
@@ -84,7 +86,8 @@ def read_arrow(client: Client) -> None:
 
 def select(client: Client, query: str, values: Mapping[str, Any]) -> list[pa.ChunkedArray]:
     """Ask for columns; empty = no rows. Raises as `Client.execute`."""
-    return [pa.chunked_array(list(column)) for column in client.execute(query, dict(values), columnar=True)]
+    found = client.execute(query, dict(values), columnar=True, settings=SETTINGS)
+    return [pa.chunked_array(list(column)) for column in found]
 
 
 def _reader(kind: str) -> Read | None:

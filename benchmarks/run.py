@@ -211,12 +211,13 @@ Of a sink's seconds to ready, half are imports (pyarrow, s3fs), the rest is join
 libraries.""",
     "Queries of backtests, beside DuckDB and Polars": """\
 Nothing is to be slower than twice the best. On Parquet, ours passes over row groups by their statistics, decodes the
-columns of conditions first, and reads several objects at once (decision 0102). Most of what is left is decoding: a
-column of a row group is decoded for all of its rows or for none, where DuckDB and Polars skip values of rows that are
-not wanted. The source ids, by which ours makes sure that rows are in order and each once, are a tenth. Trades and
-quotes of the as-of join are read one after the other, where Polars plans both as one query. Of ClickHouse, columns come
-as bytes into Arrow; what is left there is the embedded engine on the same cores. A book is applied change by change in
-Python, since ids and resets decide which of them count.""",
+columns of conditions first, and reads several objects at once (decision 0102); ids, by which rows are put in order and
+kept once, are decoded of those objects alone that do not say that their rows rise (decision 0113). Most of what is left
+is decoding: a column of a row group is decoded for all of its rows or for none, where DuckDB and Polars skip values of
+rows that are not wanted. Trades and quotes of the as-of join are read one after the other, where Polars plans both as
+one query. ClickHouse is asked for large blocks without compression, which go into Arrow as bytes; what is left there is
+the embedded engine on the same cores. A book is applied change by change in Python, since ids and resets decide which
+of them count.""",
     "Bytes of a session in every form": """\
 A cleaned row holds what the events of others do not: three clocks, the venue's ids and sequence, flags, and the raw
 record that it comes from, which sinks and replays need. In a topic these stand in each record; in the lake they are

@@ -9,6 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tickerplant.local.gateway import compression, packets, wire
+from tickerplant.local.gateway.columns import column_type
 from tickerplant.local.gateway.encodings import Frames, choose, decode, decode_frames
 from tickerplant.local.gateway.faults import ProtocolError, QueryError
 from tickerplant.local.gateway.wire import Buffer
@@ -67,6 +68,14 @@ def test_read_bytes_are_forgotten() -> None:
     buffer.forget()
 
     assert (bytearray(b"c"), 0, 1) == (buffer.data, buffer.pos, len(buffer))
+
+
+def test_no_bytes_wait_while_a_column_is_ahead_of_what_has_arrived() -> None:
+    buffer = Buffer(LIMIT_BYTES)
+    buffer.feed(wire.varint(1000) + b"abc")
+    next(column_type("String").values(buffer, 1))
+
+    assert len(buffer) == 0
 
 
 @given(st.binary(min_size=1, max_size=5000))

@@ -30,8 +30,8 @@ class Buffer:
         self.limit_bytes = limit_bytes
 
     def __len__(self) -> int:
-        """Bytes that wait to be read."""
-        return len(self.data) - self.pos
+        """Bytes that wait to be read; none while a reader is ahead of what has arrived."""
+        return max(0, len(self.data) - self.pos)
 
     def feed(self, data: bytes | bytearray | memoryview) -> None:
         """Append what has arrived."""

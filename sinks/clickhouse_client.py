@@ -7,7 +7,7 @@ from clickhouse_driver import Client
 from clickhouse_driver.errors import Error, ServerException
 
 from tickerplant.errors import DependencyError, UserError
-from tickerplant.security import clickhouse_options, distrust, is_loopback
+from tickerplant.security import clickhouse_options, distrust
 from tickerplant.settings import ClickHouse
 
 CONNECT_S: Final = 5
@@ -31,11 +31,14 @@ def connect(settings: ClickHouse, make: type[Client] = Client) -> Client:
     return client
 
 
-def make_client(settings: ClickHouse, answer_s: float, make: type[Client] = Client) -> Client:
+def make_client(
+    settings: ClickHouse, answer_s: float, make: type[Client] = Client, *, is_plain: bool = False
+) -> Client:
     """Make a client, which connects when it is first used, and again after `disconnect`.
 
     Args:
         answer_s: how long an answer may take, seconds; a connection 5 at most.
+        is_plain: without compression, both ways.
     """
     # The driver logs a traceback for each failed try; we say once that the store is down.
     logging.getLogger("clickhouse_driver").setLevel(logging.CRITICAL)
@@ -44,8 +47,7 @@ def make_client(settings: ClickHouse, answer_s: float, make: type[Client] = Clie
         connect_timeout=min(CONNECT_S, answer_s),
         send_receive_timeout=answer_s,
         sync_request_timeout=min(CONNECT_S, answer_s),
-        # On one machine LZ4 costs both sides more than the bytes it spares: docs/decisions/0113.
-        compression=False if is_loopback(settings.host) else "lz4",
+        compression=False if is_plain else "lz4",
         client_name="tickerplant",
     )
 

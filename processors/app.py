@@ -66,7 +66,10 @@ CATCH_UP_S: Final = 1.5
 HEAR_S: Final = 0.1  # until the last fetch has told where partitions end
 SLICE_S: Final = 0.001
 MOST_WAITING_STATE_BYTES: Final = 8 * 1024 * 1024
+PIECES_PER_S: Final = 300.0  # of state: each takes about 0.1 ms of ours, and as much of the client and the broker
+RAREST_S: Final = 3.0  # far below the lease
 LAST_SNAPSHOT_S: Final = 5.0
+SHOW_S: Final = 1.0
 CLOSE_S: Final = 1.0
 LOAD_AGAIN_S: Final = 1.0
 LIVES_S: Final = 5.0  # how often is asked whether raw topics are the ones they were
@@ -156,6 +159,7 @@ class Processor:
         self._is_settled = False
         self._snapshot_lock: asyncio.Lock | None = None
         self._waits_to_load = False
+        self._show_again_s = 0.0
         self._log = logger()
 
     async def take(self, message: Any) -> None:
@@ -287,16 +291,16 @@ class Processor:
             if offsets and await _commit(app, offsets):
                 for tp in offsets:
                     kept[tp].clean()
-            self._show_books()
 
     async def snapshot_for_ever(self, app: Any) -> None:
         """Write a snapshot of each partition in its turn, so that no message waits for those of all."""
         while not app.should_stop:
             turns = sorted(self._workers)
-            pause_s = self.settings.processor.snapshot_s / max(1, len(turns))
+            pieces = sum(worker.captured_pieces for worker in self._workers.values())
+            pause_s = snapshot_every_s(self.settings.processor.snapshot_s, pieces) / max(1, len(turns))
             for partition in turns or [NO_PARTITION]:
                 await asyncio.sleep(pause_s)
-                self._show(app)
+                self._show_all(app)
                 try:
                     await self.snapshot(app, [partition])
                 except Exception as error:
@@ -506,6 +510,14 @@ class Processor:
             with suppress(AssertionError):  # of aiokafka: taken away by a rebalance that we are not told of yet
                 progress.hear(app.consumer.highwater(tp))
 
+    def _show_all(self, app: Any) -> None:
+        """Tell how things stand, not at each turn: it takes a look at each symbol."""
+        now_s = time.monotonic()
+        if now_s >= self._show_again_s:
+            self._show_again_s = now_s + SHOW_S
+            self._show(app)
+            self._show_books()
+
     def _show_books(self) -> None:
         for name, venue in self.venues.items():
             counts = [worker.pipeline.books() for tp, worker in self._workers.items() if tp.topic == name]
@@ -531,6 +543,15 @@ class Processor:
         metrics.CLOCK_OFFSET.clear()
         for venue, offset_us in offsets_us.items():
             metrics.CLOCK_OFFSET.labels(venue).set(offset_us / 1e6)
+
+
+def snapshot_every_s(wanted_s: float, pieces: int) -> float:
+    """Tell how often each partition's state is written, if the last snapshots had so many pieces.
+
+    >>> snapshot_every_s(1.0, 100), snapshot_every_s(1.0, 600), snapshot_every_s(1.0, 5000), snapshot_every_s(4.0, 9)
+    (1.0, 2.0, 3.0, 4.0)
+    """
+    return max(wanted_s, min(RAREST_S, pieces / PIECES_PER_S))
 
 
 def run(settings: Settings, *, is_patient: bool = False) -> None:

@@ -242,8 +242,12 @@ class Pipeline:
 
     def leads(self) -> Counter[str]:
         """Count the streams that each producer brings first, or alone, by the name of its run."""
-        connections = (line.sole or line.lead for state in self._ordered for line in state.lines())
-        return Counter(producer_of(connection) for connection in connections if connection)
+        connections = Counter(line.sole or line.lead for state in self._ordered for line in state.lines())
+        leads: Counter[str] = Counter()
+        for connection, count in connections.items():  # few
+            if connection:
+                leads[producer_of(connection)] += count
+        return leads
 
     def states(self) -> list[SymbolState]:
         """List the symbols by canonical symbol."""

@@ -1,10 +1,14 @@
 """One raw partition: bytes in, records queued, metrics counted, state captured. No Faust here."""
 
 from collections import Counter, defaultdict
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from functools import cached_property
 from time import perf_counter
-from typing import Final
+from typing import Final, TypeVar
+
+from prometheus_client import Counter as Counted
+from prometheus_client import Histogram
 
 from processors.batch import Batch
 from processors.clock_offset import ClockOffset
@@ -30,6 +34,7 @@ US: Final = 1_000_000
 LEASE_US: Final = 8 * US  # below the session: who was paused for longer than that does not go on as if nothing were
 UNTIMED: Final = frozenset({BACKFILL, CLOCK_STEP, PAST})
 """Flags of ticks whose exchange time tells no latency."""
+K = TypeVar("K")
 
 
 class OffsetError(TickerplantError):
@@ -47,6 +52,46 @@ class Captured:
     head: bytes
     mark: dict[str, int]
     until_us: int
+
+
+class Found(dict[K, Counted]):
+    """Counters by labels, each found once: the library looks for one under a lock, for longer than it takes to add."""
+
+    def __init__(self, find: Callable[[K], Counted]) -> None:
+        super().__init__()
+        self._find = find
+
+    def __missing__(self, key: K) -> Counted:
+        """Find it."""
+        found = self[key] = self._find(key)
+        return found
+
+
+class Counts:
+    """Metrics that are written to with each record of one raw partition; those of it show once there is one."""
+
+    def __init__(self, topic: str, venue: str) -> None:
+        self._topic, self._venue = topic, venue
+        self.sent: Found[str] = Found(lambda name: metrics.SENT.labels(METRIC_STAGE, name))
+        self.ticks: Found[tuple[str, str]] = Found(lambda named: metrics.TICKS.labels(venue, *named))
+        self.seconds = metrics.BATCH_SECONDS.labels(METRIC_STAGE)
+        # A counter that first shows as 1 was never seen to rise.
+        self.dead_letters = metrics.DEAD_LETTERS.labels(METRIC_STAGE, venue)
+
+    @cached_property
+    def received(self) -> Counted:
+        """Items."""
+        return metrics.RECEIVED.labels(METRIC_STAGE, self._topic)
+
+    @cached_property
+    def received_bytes(self) -> Counted:
+        """Bytes."""
+        return metrics.RECEIVED_BYTES.labels(METRIC_STAGE, self._topic)
+
+    @cached_property
+    def latency(self) -> Histogram:
+        """Seconds from socket to done."""
+        return metrics.STAGE_LATENCY.labels(METRIC_STAGE, self._venue)
 
 
 def outputs_of(loaded: Loaded) -> OutputsPiece | None:
@@ -89,6 +134,7 @@ class PartitionWorker:
         self.pipeline = pipeline
         self.outputs = outputs
         self.captured_offset = 0  # up to which state was captured
+        self.captured_pieces = 0  # of the last snapshot, so far
         self.clock_offset = ClockOffset()
         self.until_us = 0  # when it must wait for its next snapshot; 0 = none was written by this owner
         self._store = store
@@ -98,13 +144,13 @@ class PartitionWorker:
         self._takes_unknown_ids = takes_unknown_ids
         self._now_us, self._steady_us, self._lease_us = now_us, steady_us, lease_us
         self._silence = Silence()
+        self._counts = Counts(topic, venue)
         self._captured_us = 0
         self._expected_offset: int | None = None
         self._given_offset = -1  # of the last record that was given to us
         self.went_back = False  # a record came that is not above it: a repeat, or the topic was made anew
         self._captured: Captured | None = None
         self._is_whole = True  # False = the pipeline has taken in what was not sent: its state must not be kept
-        metrics.DEAD_LETTERS.labels(METRIC_STAGE, venue)  # a counter that first shows as 1 was never seen to rise
 
     @property
     def next_offset(self) -> int:
@@ -177,7 +223,7 @@ class PartitionWorker:
         sent = self.outputs.send(batch)
         self._expected_offset, self._is_whole = offset + 1, True
         self._count(raw, batch, sent, value or b"")
-        metrics.BATCH_SECONDS.labels(METRIC_STAGE).observe(perf_counter() - began_s)
+        self._counts.seconds.observe(perf_counter() - began_s)
         if reached:
             raise UserError(reached)
 
@@ -188,6 +234,7 @@ class PartitionWorker:
         """
         if self._captured is None:
             self.pipeline.freeze()
+            self.captured_pieces = 0
             self._captured_us, now_us = self._steady_us(), self._now_us()
             ends = self.outputs.ends()
             head = self.pipeline.head(OutputsPiece(now_us, now_us + self._lease_us, ends, self.written))
@@ -201,6 +248,7 @@ class PartitionWorker:
         written_bytes = 0
         while (piece := self.pipeline.next_piece()) is not None:
             self._store.write(piece, captured.next_offset)
+            self.captured_pieces += 1
             written_bytes += len(piece.payload)
             if perf_counter() >= ends_s:
                 break
@@ -263,18 +311,17 @@ class PartitionWorker:
         return f"{why}; the last at {self._topic}:{self._partition} offset {batch.offset}: {reasons[-1]}"
 
     def _count(self, raw: RawFrames | None, batch: Batch, sent: Counter[str], value: bytes) -> None:
-        frames = raw.frames if raw is not None else []
-        metrics.RECEIVED.labels(METRIC_STAGE, self._topic).inc(len(frames) if raw is not None else 1)
-        metrics.RECEIVED_BYTES.labels(METRIC_STAGE, self._topic).inc(len(value))
+        counts, frames = self._counts, raw.frames if raw is not None else []
+        counts.received.inc(len(frames) if raw is not None else 1)
+        counts.received_bytes.inc(len(value))
         for topic, count in sent.items():
-            metrics.SENT.labels(METRIC_STAGE, topic).inc(count)
+            counts.sent[topic].inc(count)
         if sent[DEAD_PROCESSOR.name]:
-            metrics.DEAD_LETTERS.labels(METRIC_STAGE, self._venue).inc(sent[DEAD_PROCESSOR.name])
+            counts.dead_letters.inc(sent[DEAD_PROCESSOR.name])
         if batch.redundant:
             metrics.REDUNDANT.labels(self._venue).inc(sum(batch.redundant.values()))
-        latency = metrics.STAGE_LATENCY.labels(METRIC_STAGE, self._venue)
         for frame in {id(each): each for each in (*frames[:1], *frames[-1:])}.values():
-            latency.observe((self._now_us() - frame.recv_time_us) / US)
+            counts.latency.observe((self._now_us() - frame.recv_time_us) / US)
         self._count_records(batch)
 
     def _count_records(self, batch: Batch) -> None:
@@ -285,16 +332,17 @@ class PartitionWorker:
             if isinstance(record, Tick):
                 ticks[record.symbol, record.asset_class] += 1
                 if record.flags:
-                    named = record.flags.split(",")
-                    flags.update(named)
-                    if not UNTIMED.isdisjoint(named):
+                    told = record.flags.split(",")
+                    flags.update(told)
+                    if not UNTIMED.isdisjoint(told):
                         continue
                 if record.exchange_time_us:
                     timed[record.asset_class].append(record)
             elif isinstance(record, QualityEvent):
                 metrics.QUALITY.labels(self._venue, record.kind).inc(record.count)
-        for (symbol, asset_class), count in ticks.items():
-            metrics.TICKS.labels(self._venue, symbol, asset_class).inc(count)
+        counters = self._counts.ticks
+        for named, count in ticks.items():
+            counters[named].inc(count)
         for flag, count in flags.items():
             metrics.FLAGGED.labels(self._venue, flag).inc(count)
         for asset_class, found in timed.items():

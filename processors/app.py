@@ -21,6 +21,7 @@ import uvloop
 from faust.types import TP
 
 from processors.errors import StateError, StateVersionError
+from processors.fetching import Glances, Handing
 from processors.outputs import Encoders, Outputs
 from processors.pieces import HEAD, OutputsPiece
 from processors.pipeline import Pipeline
@@ -69,7 +70,7 @@ MOST_WAITING_STATE_BYTES: Final = 8 * 1024 * 1024
 PIECES_PER_S: Final = 300.0  # of state: each takes about 0.1 ms of ours, and as much of the client and the broker
 RAREST_S: Final = 3.0  # far below the lease
 LAST_SNAPSHOT_S: Final = 5.0
-SHOW_S: Final = 1.0
+SHOW_S: Final = 0.25
 CLOSE_S: Final = 1.0
 LOAD_AGAIN_S: Final = 1.0
 LIVES_S: Final = 5.0  # how often is asked whether raw topics are the ones they were
@@ -716,11 +717,16 @@ def _told_as_damaged(topic: str, partition: int) -> Iterator[None]:
 def _hasten_fetches(app: Any) -> None:
     """Shorten what a fetch waits for quiet partitions: a busy one that is not in it has to wait as well.
 
-    Faust sets 1.5 s and offers no setting (faust-streaming 0.15.3, aiokafka 0.14).
+    Faust sets 1.5 s and offers no setting (faust-streaming 0.15.3, aiokafka 0.14). The rest is in `fetching.py`.
     """
-    fetcher = app.consumer._thread._ensure_consumer()._fetcher  # noqa: SLF001  # there is no public way
+    client = app.consumer
+    fetcher = client._thread._ensure_consumer()._fetcher  # noqa: SLF001  # there is no public way
     fetcher._fetch_max_wait_ms = FETCH_WAIT_MS  # noqa: SLF001
     fetcher._fetch_min_bytes = FETCH_LEAST_BYTES  # noqa: SLF001
+    if not isinstance(fetcher._get_actions_per_node, Glances):  # noqa: SLF001
+        fetcher._get_actions_per_node = Glances(fetcher._get_actions_per_node)  # noqa: SLF001
+    if not isinstance(client.wait_first, Handing):
+        client.wait_first = Handing(client.wait_first)
 
 
 async def _commit(app: Any, offsets: Mapping[TP, int]) -> bool:

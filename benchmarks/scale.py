@@ -4,7 +4,7 @@ A tick is a trade, a best quote or a change of a book: a record of cleaned.tick 
 processor time summed over processes, not the clock, so that two cores tell the same as many would.
 
 symbols    the same 10,000 frames a second of one venue, spread over ever more symbols: a worker in memory (all that a
-           processor does but for Faust and the broker: decoding, records encoded, metrics, a snapshot each second), the
+           processor does but for Faust and the broker: decoding, records encoded, metrics, snapshots), the
            end of a minute among what is played, so that bars close; features, and rarer snapshots, once each
 venues     the streams of ever more venues in one process, beside the sum of what each costs alone
 processes  the same raw records in 1, 2, 4, 8 partitions, worked off by as many processor processes on a local broker
@@ -29,7 +29,7 @@ from typing import Any, Final, NamedTuple
 from benchmarks.load import Load, backlog, load
 from benchmarks.market import SECOND_US, START_US, Made, Place, QuietVenue
 from benchmarks.worker import MemoryWorker, cpu_us, raw_encoder
-from processors.app import GC_ALLOCATIONS
+from processors.app import GC_ALLOCATIONS, snapshot_every_s
 from processors.features.stream import DEFAULT_WINDOWS_S
 from schemas.topics import DEPTH, TICK, catalogue
 from schemas.venues import SYMBOLOGIES
@@ -103,8 +103,12 @@ def record(place: Place, symbols: int, rate: float, seconds: int = SECONDS) -> T
     return Tape(place, list(map(encoded, venue.begin())), list(map(encoded, venue.seconds(seconds))))
 
 
-def play(tapes: Sequence[Tape], windows_s: Sequence[int] = (), snapshot_s: int = 1) -> Cost:
-    """Process tapes side by side, each by a worker of its own, as one process does; first all books are made."""
+def play(tapes: Sequence[Tape], windows_s: Sequence[int] = (), snapshot_s: float = 1) -> Cost:
+    """Process tapes side by side, each by a worker of its own, as one process does; first all books are made.
+
+    Args:
+        snapshot_s: how often state is written; where there is much of it, less, as a process does.
+    """
     workers = [MemoryWorker(tape.place.venue, windows_s) for tape in tapes]
     for worker, tape in zip(workers, tapes, strict=True):
         for time_us, value in tape.begin:
@@ -119,8 +123,9 @@ def play(tapes: Sequence[Tape], windows_s: Sequence[int] = (), snapshot_s: int =
         for time_us, value, worker in everything:
             worker.step(value, time_us)
             if time_us >= due_us:
-                due_us += snapshot_s * SECOND_US
                 snapshots_s += sum(each.snapshot() for each in workers)
+                pieces = sum(each.pieces for each in workers)
+                due_us += round(snapshot_every_s(snapshot_s, pieces) * SECOND_US)
         spent = time.process_time() - began_s
     ticks = sum(worker.nowhere.counts.get(topic.name, 0) for worker in workers for topic in (TICK, DEPTH))
     return Cost(ticks, spent, snapshots_s)

@@ -95,6 +95,11 @@ class MemoryWorker:
             setattr(owner, stage, wrapped(stage, getattr(owner, stage)))
         return found
 
+    @property
+    def pieces(self) -> int:
+        """How many pieces the last snapshot had."""
+        return self._worker.captured_pieces
+
     def snapshot(self) -> float:
         """Write what changed since the last one; returns the processor seconds that it took."""
         began_s = time.process_time()

@@ -9,6 +9,7 @@ from functools import cache
 from pathlib import Path
 from typing import Final
 
+from fuzz.packets import ACCEPTED, conversation, opening, pcap, socket_frame
 from fuzz.seeds import SNAPSHOT, payloads
 from fuzz.target import Target
 from tickerplant.errors import UserError
@@ -38,7 +39,20 @@ def targets() -> Iterator[Target]:
         b"".join(each + b"\n" for each in messages)
         + b'{"raw":"{}"}\n{"localTimestamp":"2026-11-29T00:00:00Z","message":{}}\n'
     )
-    yield Target(name="recording", run=_on_file("1.0", read_file), seeds=[recorded, cryptofeed, lines])
+    said = [
+        (True, opening("KRAKEN.ws.1")),
+        (False, ACCEPTED),
+        (False, socket_frame(b"{}")),
+        (True, socket_frame(b"{}")),
+    ]
+    asked = [(True, b"GET / HTTP/1.1\r\n\r\n"), (False, b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\n{}")]
+    packets = pcap(conversation(40_000, said), conversation(40_001, asked))
+    records = (
+        b'{"t":"header","format":2}\n{"t":"connect","conn":"K","addr":"wss://k","ts":1700000000.5}\n'
+        b'{"t":"recv","conn":"K","ts":1700000000.6,"data":"{}"}\n{"t":"recv","conn":"K","ts":1700000000.7,"b64":"H4s="}\n'
+    )
+    seeds = [recorded, cryptofeed, lines, packets, records]
+    yield Target(name="recording", run=_on_file("1.0", read_file), seeds=seeds)
     yield Target(name="settings", run=_on_file("settings.toml", read_settings), seeds=[EXAMPLE.read_bytes()])
 
 

@@ -3,70 +3,27 @@
 import base64
 import json
 import struct
-from collections.abc import Iterable
 from pathlib import Path
 from random import Random
 
 import pyarrow as pa
 import pytest
 
+from fuzz.packets import ACCEPTED, ADDRESS, DATA, SECOND, Packet, conversation, opening, packet, pcap, socket_frame
 from tickerplant.convert import Conversion, convert_files
 from tickerplant.errors import UserError
 from tickerplant.recordings import RecordedFrame, RecordingError, read_recording
 
-SECOND = 1_787_582_327
 TIME_US = SECOND * 1_000_000
-ADDRESS = "wss://ws.kraken.com/v2"
 LIST_URL = "https://api.kraken.com/0/public/AssetPairs"
 TRADE = (
     b'{"channel":"trade","type":"update","data":[{"symbol":"BTC/USD","side":"buy","price":83744.3,"qty":0.0004478,'
     b'"ord_type":"limit","trade_id":7,"timestamp":"2026-08-24T12:00:00.000000Z"}]}'
 )
-SYN, ACK, DATA, FIN = 0x02, 0x10, 0x18, 0x11
 
 
-def packet(number: int, port: int, flags: int, data: bytes = b"", *, is_client: bool) -> bytes:
-    ports = (port, 80) if is_client else (80, port)
-    ip = struct.pack("!BBHHHBBH4s4s", 0x45, 0, 40 + len(data), 0, 0x4000, 64, 6, 0, b"\x0a\0\0\1", b"\x0a\0\0\2")
-    tcp = struct.pack("!HHIIBBHHH", *ports, 1, 1, 5 << 4, flags, 65535, 0, 0)
-    frame = b"\x02CFD\0\2\x02CFD\0\1\x08\x00" + ip + tcp + data
-    return struct.pack("<IIII", SECOND, number * 1000 + 999, len(frame), len(frame)) + frame
-
-
-def socket_frame(payload: bytes, opcode: int = 1, *, is_masked: bool = False, mask: bytes = bytes(4)) -> bytes:
-    size = len(payload)
-    told = bytes([size]) if size < 126 else b"\x7f" + struct.pack("!Q", size)
-    if 125 < size < 65_536:
-        told = b"\x7e" + struct.pack("!H", size)
-    if not is_masked:
-        return bytes([0x80 | opcode]) + told + payload
-    masked = bytes(each ^ mask[place % 4] for place, each in enumerate(payload))
-    return bytes([0x80 | opcode, told[0] | 0x80]) + told[1:] + mask + masked
-
-
-def opening(connection: str, ordinal: int = 1, more: str = "") -> bytes:
-    head = (
-        "GET /v2 HTTP/1.1\r\nHost: ws.kraken.com\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
-        f"X-Cryptofeed-Conn-Id: {connection}\r\nX-Cryptofeed-Address: {ADDRESS}\r\n"
-        f"X-Cryptofeed-Connect-Ordinal: {ordinal}\r\n{more}\r\n"
-    )
-    return head.encode()
-
-
-ACCEPTED = b"HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\n\r\n"
-
-
-def conversation(port: int, said: Iterable[tuple[bool, bytes]]) -> list[tuple[int, int, bytes, bool]]:
-    return [(port, SYN, b"", True), (port, SYN | ACK, b"", False), *((port, DATA, data, who) for who, data in said)]
-
-
-def capture(path: Path, *conversations: list[tuple[int, int, bytes, bool]], ends: bytes = b"") -> Path:
-    packets = [each for found in conversations for each in found]
-    body = struct.pack("<IHHiIII", 0xA1B23C4D, 2, 4, 0, 0, 262_144, 1) + b"".join(
-        packet(number, port, flags, data, is_client=is_client)
-        for number, (port, flags, data, is_client) in enumerate(packets)
-    )
-    return packed(path, body + ends)
+def capture(path: Path, *conversations: list[Packet], ends: bytes = b"") -> Path:
+    return packed(path, pcap(*conversations) + ends)
 
 
 def packed(path: Path, body: bytes) -> Path:

@@ -43,6 +43,7 @@ SYN: Final = 0x02
 TEXT_AND_BINARY: Final = frozenset({1, 2})
 END: Final = b"\r\n\r\n"
 MOST_HEAD_BYTES: Final = 1024 * 1024  # what was subscribed to stands there
+MOST_SIZE_DIGITS: Final = 12
 WHOLE: Final = 0x80
 
 
@@ -145,7 +146,7 @@ class _Direction:
     def body(self, head: dict[bytes, bytes]) -> bytes | None:
         """Take the body that a head announces; None = not all of it is there."""
         told = head.get(b"content-length", b"0")
-        if not told.isdigit():
+        if not told.isdigit() or len(told) > MOST_SIZE_DIGITS:
             raise _DamageError(f"a body of {told[:20]!r} bytes")
         if len(self.waiting) < int(told):
             return None

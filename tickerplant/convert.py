@@ -236,10 +236,10 @@ def _is_of_market(conversion: Conversion, market_type: str, left_out: Counter[st
 def _of_connections(
     conversion: Conversion, frames: Iterable[RecordedFrame], left_out: Counter[str]
 ) -> Iterator[RecordedFrame]:
-    """Leave out connections and lists of other markets: one session may hold several, with the same names."""
+    """Leave out what is of other markets or venues: one session may hold several, with the same names."""
     others: dict[str, str] = {}
     for each in frames:
-        if each.kind in {"CONNECT", "INSTRUMENTS"}:
+        if each.kind in {"CONNECT", "INSTRUMENTS", "HTTP"}:
             other = other_market(conversion.venue.upper(), conversion.market, each.request)
             if each.kind == "CONNECT":
                 others[each.connection] = other

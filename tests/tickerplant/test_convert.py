@@ -211,13 +211,15 @@ def test_a_session_of_several_markets_gives_the_one_that_was_asked_for(tmp_path:
     for number, market in enumerate(("linear", "spot"), 1):
         lines = [f"wss://stream.bybit.com/v5/public/{market} <-> 1700000000.5", f"1700000001.{number}: {body}"]
         (tmp_path / f"BYBIT.ws.{number}.0").write_text("\n".join(lines), encoding="utf-8")
+    other = ["wss://ws.okx.com:8443/ws/v5/public <-> 1700000000.5", '1700000001.9: {"event":"error","msg":"of OKX"}']
+    (tmp_path / "BYBIT.ws.3.0").write_text("\n".join(other), encoding="utf-8")
     (tmp_path / "BYBIT.0").write_text('https://api.bybit.com/v5/x -> 1700000000.1: {"a":1}\n', encoding="utf-8")
     asked = Conversion(venue="bybit", market="linear", files=(tmp_path / "BYBIT.0",), out=tmp_path / "out")
 
     summary = convert_files(asked)
 
     assert [row["symbol"] for row in rows(tmp_path / "out", "tick")] == ["BTC/USDT:PERP"]
-    assert summary["left_out"] == {"spot": 2}
+    assert summary["left_out"] == {"spot": 2, "okx": 2}
 
 
 def test_names_for_what_single_messages_are_of_are_of_markets_that_there_are() -> None:

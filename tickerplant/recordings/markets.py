@@ -1,4 +1,4 @@
-"""Of which market of a venue a recorded connection or instrument list is, as far as its URL tells."""
+"""Of which venue and market a recorded connection, instrument list or answer is, as far as its URL tells."""
 
 from functools import lru_cache
 from typing import Final
@@ -12,7 +12,7 @@ OF_PAGES: Final = "limit"  # in a query: how much is told, not of what
 
 
 def other_market(venue: str, market: str, url: str) -> str:
-    """Name another market, whose URL this is; "" = it is of the wanted one as well, or of none that is known.
+    """Name another market, or venue, whose URL this is; "" = it is of the wanted one as well, or of none that is known.
 
     Markets that are had on the same connections are not told apart: their symbols differ.
 
@@ -23,11 +23,37 @@ def other_market(venue: str, market: str, url: str) -> str:
     'spot'
     >>> other_market("OKX", "swap", "https://www.okx.com/api/v5/public/instruments?instType=SPOT")
     ''
+    >>> other_market("KRAKEN", "spot", "wss://stream.binance.com:9443/stream?streams=btcusdt@trade")
+    'binance'
     """
     found = _markets_of(venue, url)
+    if not found:
+        return _other_venue(venue, url)
     if market in found:
         return ""
     return next((each for each in found if _sockets(venue, each) != _sockets(venue, market)), "")
+
+
+@lru_cache(maxsize=4096)
+def _other_venue(venue: str, url: str) -> str:
+    """Name the venue whose host it is, where that is another one: one recorder may have recorded several."""
+    try:
+        host = _parts(url)[0][0]
+    except ValueError:
+        return ""
+    if host in _hosts(venue):
+        return ""
+    return next((each.lower() for each in VENUES if host in _hosts(each)), "")
+
+
+@lru_cache(maxsize=64)
+def _hosts(venue: str) -> frozenset[str]:
+    if venue not in VENUES:
+        return frozenset()
+    markets = VENUES[venue].MARKETS
+    lists = (place for market in markets for place, _ in _lists(venue, market))
+    sockets = (place for market in markets for place in _sockets(venue, market))
+    return frozenset(host for host, _ in (*lists, *sockets))
 
 
 @lru_cache(maxsize=4096)

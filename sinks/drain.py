@@ -42,6 +42,8 @@ TOGETHER_LEAST: Final = 64
 HELD_BYTES: Final = 48 * 1024 * 1024
 """Encoded bytes in all buffers together; above, the largest chunk is written before its time."""
 SHOW_S: Final = 1.0
+POLL_LATE_S: Final = 5.0
+"""A group takes the partitions of a member that does not poll; chunks that take long are written one by one."""
 QUIET_S: Final = 0.4
 """A poll that brings nothing for so long has reached the end: a fetch waits half of it for more to come."""
 STOP_S: Final = 5.0
@@ -175,6 +177,7 @@ class Drain:
         self._stop: UserError | None = None
         self._is_resting = False
         self._shown_s = -SHOW_S
+        self._polled_s = tools.now_s()
         log.subscribe(self)
 
     def assigned(self, partitions: Mapping[Place, Assigned]) -> None:
@@ -271,7 +274,7 @@ class Drain:
     def _fill(self, timeout_s: float) -> int:
         """Poll once; returns how many records came."""
         runs, count = self._log.poll(POLL_ENTRIES, timeout_s), 0
-        now_s = self._tools.now_s()
+        self._polled_s = now_s = self._tools.now_s()
         for run in runs:
             self._note_hole(run)
             sizes = [len(value) if value else 0 for value in run.values]
@@ -352,7 +355,14 @@ class Drain:
         if self._announce(due):
             for each in due:
                 self._put(each)
+                self._stay()
             self._conclude([each for each in due if self._is_stored(each)])
+
+    def _stay(self) -> None:
+        """Tell that we are alive, and our group as well, between two writes that may take long."""
+        self._tools.health.beat()
+        if self._tools.now_s() - self._polled_s > POLL_LATE_S:
+            self._fill(0.0)
 
     def _announce(self, due: Sequence[Due]) -> bool:
         """Commit the intent of every chunk that will be written and has none yet."""

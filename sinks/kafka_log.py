@@ -14,7 +14,7 @@ from sinks.drain import Assigned, Listener
 from sinks.member import Member
 from sinks.position import Position, PositionError, read_position
 from sinks.rows import Run
-from tickerplant.errors import DependencyError, UserError
+from tickerplant.errors import DependencyError, TickerplantError, UserError
 from tickerplant.kafka import (
     OFFSET_BEGINNING,
     Consumer,
@@ -101,6 +101,7 @@ class KafkaLog:
 
         Raises:
             UserError: a position does not fit into a commit.
+            TickerplantError: a commit is never answered, and the group cannot be left.
         """
         try:
             is_known = self._member.commit([_offset(place, position) for place, position in positions.items()])
@@ -149,12 +150,18 @@ class KafkaLog:
         self._member.subscribe(self._topics, on_assign, on_revoke)
 
     def _join_anew(self) -> None:
-        """Give all partitions up and come back as another member: the group's next generation fences what hangs."""
+        """Give all partitions up and come back as another member: the group's next generation fences what hangs.
+
+        Raises:
+            TickerplantError: the group cannot be left. For a member that is heard of and asks for nothing it would wait
+                for minutes; once this process has ended, for a session.
+        """
         self._logger.warning("a commit is not answered, joining anew", group=self._group)
         if self._listener is not None:
             self._listener.revoked(sorted(self._ours))
             self._ours.clear()
-            self._member.leave()
+            if not self._member.leave():
+                raise TickerplantError(f"group {self._group} answers no commit and cannot be left: starting again")
             self._member = self._new_member()
             self._join(self._listener)
 

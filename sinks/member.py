@@ -82,6 +82,7 @@ class Member:
         self._is_held = False
         self._is_full = False
         self._is_leaving = False
+        self._leaver: Thread | None = None
 
     def subscribe(self, topics: list[str], on_assign: Change, on_revoke: Change) -> None:
         """Join the group; messages of partitions that are given or taken are forgotten first.
@@ -158,12 +159,18 @@ class Member:
         self._is_held = False
         self._fetch_or_not()
 
-    def leave(self) -> None:
-        """Leave the group, without telling of it; waits for some seconds: a commit that is stuck keeps it for ever."""
+    def leave(self) -> bool:
+        """Leave the group, without telling of it; waits for some seconds.
+
+        Returns:
+            False = it is a member still, maybe as long as this process lives: a commit that is stuck keeps it.
+        """
         self._is_leaving = True
-        thread = Thread(target=self.client.close, name="leave", daemon=True)
-        thread.start()
-        thread.join(CLOSE_S)
+        if self._leaver is None:
+            self._leaver = Thread(target=self.client.close, name="leave", daemon=True)
+            self._leaver.start()
+            self._leaver.join(CLOSE_S)
+        return not self._leaver.is_alive()
 
     def _is_answered(self) -> bool:
         """Wait until the last commit is answered; False = it is not, so far."""

@@ -220,6 +220,7 @@ class World:
     real_store: Store | None = None
     limit: DeadLetterLimit = field(default_factory=DeadLetterLimit)
     now_us: Callable[[], int] = lambda: NOW_US
+    health: Health = field(default_factory=lambda: Health("sink-memory"))
 
     def start(self, faults: Faults | None = None, *, held_bytes: int = 10**9) -> tuple[Drain, MemoryLog, Any]:
         """Start a process, with the store in memory unless a real one is set."""
@@ -229,7 +230,7 @@ class World:
             store = FaultyStore(self.real_store, self.limits, faults or Faults())
         reader = RowReader(lambda record: Decoder(record, lambda _id: schema_text(record)), stage="sink.memory")
         tools = Tools(
-            health=Health("sink-memory"),
+            health=self.health,
             reader=reader,
             letters=self.letters,
             commits=self.commits,

@@ -184,6 +184,30 @@ def test_nothing_is_fetched_while_a_store_is_busy(filled: Any, tick: Any, value:
     assert all(held[1:])
 
 
+def test_a_store_that_takes_long_for_each_chunk_keeps_the_membership_and_shows_that_the_sink_lives(
+    world: Any, tick: Any, value: Any
+) -> None:
+    """Many chunks are due at once: all of them together take longer than a group, or a watchdog, has patience."""
+    places = [("cleaned.tick", number) for number in range(6)]
+    for place in places:
+        world.broker.append(place, *(value(tick(offset, partition=place[1])) for offset in range(4)))
+    drain, log, store = world.start()
+    seen: list[tuple[int, object]] = []
+    write = store.write
+
+    def slowly(chunk: Any) -> Any:
+        seen.append((log.polls, world.health.work()))
+        world.clock[0] += 50.0
+        return write(chunk)
+
+    store.write = slowly
+    drain.step()
+
+    assert [polls for polls, _ in seen] == list(range(1, len(places) + 1))
+    assert len({beat for _, beat in seen}) == len(places)
+    assert world.is_drained()
+
+
 def test_a_clock_that_steps_back_changes_times_and_nothing_else(filled: Any) -> None:
     times_us = itertools.count(NOW_US, -3_600_000_000)
     filled.now_us = lambda: next(times_us)

@@ -1,5 +1,6 @@
 """Commits on a real broker end in time, and what comes meanwhile is kept."""
 
+import threading
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import closing
@@ -14,6 +15,7 @@ from sinks.drain import Assigned
 from sinks.kafka_log import KafkaLog
 from sinks.position import Position
 from sinks.rows import Entry
+from tickerplant.errors import TickerplantError
 from tickerplant.kafka import Consumer, OffsetReader, Publisher, TopicPartition, create_topics, delete_topics
 from tickerplant.kafka import consumer as make_consumer
 from tickerplant.settings import Settings
@@ -127,6 +129,25 @@ def test_a_commit_that_is_never_answered_ends_in_time_and_the_next_member_goes_o
     assert found == Position(offset=10, pending_end=20)
     assert group.entries[0].offset == 10
     assert group.log.commit({place: Position(offset=COUNT)})
+
+
+def test_a_member_that_cannot_leave_either_ends_its_process_for_the_group_would_wait_for_it(
+    group: Group, settings: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    place = (TICK.name + settings.kafka.topic_suffix, 0)
+    monkeypatch.setattr(member, "ANSWER_S", 0.1)
+    monkeypatch.setattr(member, "STUCK_S", 0.5)
+    monkeypatch.setattr(member, "CLOSE_S", 0.1)
+    is_told = threading.Event()
+    monkeypatch.setattr(Deaf, "close", lambda self: (is_told.wait(60), Consumer.close(self)))
+    group.poll_until(lambda: group.given)
+    monkeypatch.setattr(Deaf, "is_deaf", True)
+    with pytest.raises(TickerplantError, match="cannot be left: starting again"):
+        group.poll_until(lambda: group.log.commit({place: Position(offset=1)}))
+    monkeypatch.setattr(Deaf, "is_deaf", False)
+    is_told.set()
+
+    assert group.changes[-1] == "revoked"
 
 
 @pytest.mark.parametrize("held_polls", [0, 1, 20])

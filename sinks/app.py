@@ -24,6 +24,7 @@ from sinks.letters import KafkaLetters, Origin
 from sinks.rows import RowReader
 from sinks.store import Store
 from sinks.stores import STORES, make_store
+from sinks.watch import ROLLS, STUCK_S, SinkWatch
 from sinks.worker import Worker, plugins
 from tickerplant.clock import now_us
 from tickerplant.connect.api import Api
@@ -33,12 +34,13 @@ from tickerplant.connect.serve import FileSteer, beside, common_port
 from tickerplant.connect.steering import Steering, Target
 from tickerplant.errors import DependencyError, TickerplantError, UserError
 from tickerplant.health import PROBE_TIMEOUT_S, Health, watched
-from tickerplant.kafka import Publisher, cluster_id, partition_count
+from tickerplant.kafka import OffsetReader, Publisher, cluster_id, partition_count
 from tickerplant.logs import logger
 from tickerplant.probes import common_probes
 from tickerplant.registry import Registry
 from tickerplant.settings import Connector, Settings
 from tickerplant.tally import DeadLetterLimit
+from tickerplant.watchdog import guarded
 
 LOOK_S: Final = 0.5
 TAKE_REST_S: Final = 1.2
@@ -82,11 +84,18 @@ def run(settings: Settings, store: str, *, task: int = 0, stop: Event | None = N
     ):
         for topic in stored_topics():
             partition_count(own, topic.name)
-        with told_to_stop(stop or Event()) as stopping:
+        watch = SinkWatch(group_of(own, store), lambda: None if health.missing() else worker.seen(), OffsetReader(own))
+        stuck_after_s = max(STUCK_S, ROLLS * target.limits.age_s)
+        with told_to_stop(stop or Event()) as stopping, guarded(health.role, stuck_after_s, watch.look):
             try:
                 Task(own, target, health, worker, stopping).run()
             except LogWentBackError as error:
                 raise TickerplantError(f"{error}: starting again") from error  # whoever supervises it does that
+
+
+def group_of(settings: Settings, store: str) -> str:
+    """Name the consumer group of a store's sinks."""
+    return f"tickerplant.sink.{store}{settings.kafka.topic_suffix}"
 
 
 @contextmanager
@@ -144,7 +153,7 @@ class Task:
     def _drain(self, steering: Steering, restarts: int) -> None:
         """Move records until the process, or this task alone, is told to end."""
         chosen = chosen_topics(connector_of(self.settings, self.store.name))
-        log = KafkaLog(self.settings, f"tickerplant.sink.{self.store.name}{self.settings.kafka.topic_suffix}", chosen)
+        log = KafkaLog(self.settings, group_of(self.settings, self.store.name), chosen)
         try:
             drain = Drain(log, self.store, self._tools(log.lives))
             logger().info("sink started", store=self.store.name)

@@ -178,6 +178,7 @@ class Drain:
         self._is_resting = False
         self._shown_s = -SHOW_S
         self._polled_s = tools.now_s()
+        self.late = 0  # how often writes have kept us from polling for long
         log.subscribe(self)
 
     def assigned(self, partitions: Mapping[Place, Assigned]) -> None:
@@ -220,9 +221,9 @@ class Drain:
         self._show()
 
     def offsets(self) -> dict[str, dict[int, int]]:
-        """Tell what is committed of the partitions that are ours: topic → partition → next offset."""
+        """Tell what is committed of the partitions that are ours, from any thread: topic → partition → next offset."""
         found: dict[str, dict[int, int]] = {}
-        for (topic, partition), lane in self._lanes.items():
+        for (topic, partition), lane in list(self._lanes.items()):
             if lane.committed is not None:
                 found.setdefault(topic, {})[partition] = lane.committed
         return found
@@ -362,6 +363,7 @@ class Drain:
         """Tell that we are alive, and our group as well, between two writes that may take long."""
         self._tools.health.beat()
         if self._tools.now_s() - self._polled_s > POLL_LATE_S:
+            self.late += 1
             self._fill(0.0)
 
     def _announce(self, due: Sequence[Due]) -> bool:

@@ -5,6 +5,7 @@ from dataclasses import dataclass, field
 
 from sinks.drain import Drain
 from sinks.stores import STORES
+from sinks.watch import Seen
 from tickerplant.connect.names import config_of, connector_of
 from tickerplant.connect.serve import gather
 from tickerplant.connect.steering import Steering, Target
@@ -31,11 +32,17 @@ class Worker:
     _topics: tuple[str, ...] = ()
     _offsets: dict[str, dict[int, int]] = field(default_factory=dict)
     _worker: str = ""
+    _drain: Drain | None = None
 
     def tell(self, state: State, drain: Drain | None = None) -> None:
         """Take note of a state, and of what is committed."""
-        self.state = state
+        self.state, self._drain = state, drain
         self._topics, self._offsets = (drain.topics(), drain.offsets()) if drain else ((), {})
+
+    def seen(self) -> Seen | None:
+        """Tell the watchdog how far it is, from any thread; None = it is not to go on now."""
+        drain = self._drain
+        return None if drain is None or self.state != "RUNNING" else Seen(drain.offsets(), drain.late)
 
     def view(self) -> ConnectorView:
         """Tell of this process alone."""

@@ -9,6 +9,7 @@ from contextlib import closing
 from multiprocessing.process import BaseProcess
 from pathlib import Path
 from typing import Any
+from unittest.mock import patch
 
 import pyarrow.dataset as ds
 import pytest
@@ -18,14 +19,16 @@ from pyarrow.fs import FSSpecHandler, PyFileSystem
 from schemas.records import Frame, RawFrames, Source, Tick
 from schemas.topics import DEAD_SINK, TICK, catalogue, raw_topic
 from schemas.venues import SYMBOLOGIES
-from sinks import app
+from sinks import app, watch
 from sinks.clickhouse_client import connect
+from sinks.member import Member
 from sinks.places import Bucket
 from tickerplant.connect.serve import gather
 from tickerplant.errors import UserError
 from tickerplant.kafka import Publisher, TopicPartition, consumer, create_topics
 from tickerplant.registry import Registry
 from tickerplant.settings import Settings
+from tickerplant.watchdog import STUCK_CODE
 
 pytestmark = [pytest.mark.stack, pytest.mark.timeout(240)]
 
@@ -68,8 +71,8 @@ def sinks(settings: Settings) -> Iterator[Callable[..., BaseProcess]]:
     """Starts sink processes; what still runs at the end is killed."""
     started: list[BaseProcess] = []
 
-    def start(store: str) -> BaseProcess:
-        process = SPAWN.Process(target=app.run, args=(settings, store))
+    def start(store: str, run: Callable[[Settings, str], None] = app.run) -> BaseProcess:
+        process = SPAWN.Process(target=run, args=(settings, store))
         process.start()
         started.append(process)
         return process
@@ -125,6 +128,37 @@ def test_killed_sinks_leave_every_row_once(settings: Settings, send: Any, sinks:
     eventually(lambda: len(read(settings)) >= 6000)
 
     assert list(range(6000)) == read(settings)
+
+
+def starve(settings: Settings, store: str) -> None:
+    """Run a sink whose consumer gives nothing any more after the first hundred records."""
+    fetch, came = Member.fetch, [0]
+
+    def fetch_some(self: Member, most: int, timeout_s: float) -> list[Any]:
+        found = fetch(self, most, timeout_s)
+        came[0] += len(found)
+        return found if came[0] <= 100 else []
+
+    with (
+        patch.multiple(app, STUCK_S=2.0, ROLLS=0),
+        patch.object(watch, "ASK_S", 0.2),
+        patch.object(Member, "fetch", fetch_some),
+    ):
+        app.run(settings, store)
+
+
+def test_a_sink_that_is_given_nothing_though_there_is_more_is_ended_and_the_next_one_goes_on(
+    settings: Settings, send: Any, sinks: Any
+) -> None:
+    send(range(100))
+    process = sinks("parquet", starve)
+    eventually(lambda: len(in_lake(settings)) == 100)
+    send(range(100, 150))
+    process.join(60)
+
+    assert process.exitcode == STUCK_CODE
+    sinks("parquet")
+    eventually(lambda: in_lake(settings) == list(range(150)))
 
 
 def test_a_sink_drains_and_stops_when_told(settings: Settings, send: Any, sinks: Any) -> None:

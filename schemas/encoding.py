@@ -37,7 +37,10 @@ def _plain_varint(number: int) -> bytes:
 LAST = [_plain_varint(number) for number in range(1 << LOW_BITS)]
 MORE = [bytes((number & 0x7F | 0x80, number >> 7 | 0x80)) for number in range(1 << LOW_BITS)]
 ONE_BYTE = 64  # so many symbols of an enum have one
-DOUBLE = struct.Struct("<d").pack
+FEW = 64
+DOUBLES = [struct.Struct(f"<{count}d").pack for count in range(FEW)]
+"""Pack so many doubles; to find the layout of more takes less than they do."""
+DOUBLE = DOUBLES[1]
 OPTIONAL = ["null", "double"]
 
 
@@ -85,6 +88,8 @@ def encode_doubles(values: Sequence[float]) -> bytes:
     count = len(values)
     if not count:
         return b"\0"
+    if count < FEW:
+        return LAST[count << 1] + DOUBLES[count](*values) + b"\0"
     return encode_long(count) + struct.pack(f"<{count}d", *values) + b"\0"
 
 

@@ -77,9 +77,9 @@ class MemoryWorker:
         self._worker.step(self._offset, value, time_us)
         self._offset += 1
 
-    def timed(self) -> dict[str, float]:
-        """Time from now on what is done with raw records; returns the seconds by stage, which grow."""
-        found = {"decode": 0.0, "process": 0.0, "send": 0.0}
+    def timed(self) -> dict[str, list[float]]:
+        """Time from now on what is done with raw records; returns the seconds by stage and record, which grow."""
+        found: dict[str, list[float]] = {"decode": [], "process": [], "send": []}
 
         def wrapped(stage: str, call: Callable[..., Any]) -> Callable[..., Any]:
             def timed(*arguments: Any) -> Any:
@@ -87,7 +87,7 @@ class MemoryWorker:
                 try:
                     return call(*arguments)
                 finally:
-                    found[stage] += time.process_time() - began_s
+                    found[stage].append(time.process_time() - began_s)
 
             return timed
 

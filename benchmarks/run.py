@@ -112,8 +112,8 @@ Half of a frame is the WebSocket protocol and the event loop; the other half, up
 librdkafka's thread. No message is parsed: its stream is found by a search in its bytes.""",
     "Where a tick's time goes in a processor": """\
 The pipeline is the largest part: some thirty short functions (ids and holes, sides of the book, outliers, bars, the
-record itself), none above a tenth. Encoding and handing over are next, one Python call a field where numbers are large.
-In a process of its own Faust, the fetch, and librdkafka's thread come on top (decision 0104).""",
+record itself), none above a tenth. Parsing is next, then encoding and handing over, a look into a table or three a
+number. In a process of its own Faust, the fetch, and librdkafka's thread come on top (decisions 0104, 0111).""",
     "One processor, spot session in the raw topic": """\
 One thread of Python does everything but compression and sending; features are on, which are a third of it.""",
     "Snapshots of 1,000 symbols at 2,000 deltas/s": """\

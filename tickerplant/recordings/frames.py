@@ -18,7 +18,8 @@ class RecordedFrame(msgspec.Struct, frozen=True, gc=False):
 
     Args:
         recv_time_us: when the recorder read it, µs since the UTC epoch.
-        kind: MESSAGE, SENT, HTTP, INSTRUMENTS or CONNECT; CLOCK where that was added.
+        kind: MESSAGE, SENT, HTTP, INSTRUMENTS or CONNECT; DISCONNECT where another connection follows, CLOCK where that
+            was added.
         request: URL of HTTP, INSTRUMENTS and CONNECT frames, and of SENT ones where the recorder noted it; else empty.
         payload: the bytes exactly as they came; empty for CONNECT.
         connection: the file that the frame stands in.

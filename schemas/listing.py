@@ -185,4 +185,4 @@ def last_friday_us(year: int, month: int) -> int:
     1798185600000000
     """
     last = date(year, month, monthrange(year, month)[1])
-    return day_us(f"{last - timedelta((last.weekday() - FRIDAY) % 7):%y%m%d}")
+    return day_us(f"{last - timedelta((last.weekday() - FRIDAY) % 7):%Y%m%d}", "%Y%m%d")

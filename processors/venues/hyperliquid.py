@@ -2,8 +2,8 @@
 
 Books come whole, the best 20 levels each time: one that is missing is mended by the next, one that came late is older,
 and one whose time stands still is no longer believed. Ids of trades tell them apart and do not count; the first message
-repeats the last trades. No 24-hour ticker is sent: statistics come with the mark price (since 2025 with the volume in
-base currency), and the middle of the best quotes stands for the last price.
+after the answer to a subscription has the last trades of before. No 24-hour ticker is sent: statistics come with the
+mark price (since 2025 with the volume in base currency), and the middle of the best quotes stands for the last price.
 
 Source: https://hyperliquid.gitbook.io/hyperliquid-docs/for-developers/api/websocket/subscriptions
 """
@@ -21,6 +21,7 @@ from processors.items import (
     BookSnapshot,
     CandleItem,
     DerivativeItem,
+    Notice,
     Quote,
     TickerItem,
     Trade,
@@ -28,7 +29,7 @@ from processors.items import (
 )
 from processors.memory import Memory
 from processors.venues import hyperliquid_wire as wire
-from processors.wire import amount, checked_levels, digits, notice, positive, signed, time_us
+from processors.wire import MALFORMED, amount, checked_levels, digits, left_out, notice, positive, signed, time_us
 from schemas.records import DerivativeKind, Frame, Side
 
 NAME: Final = "HYPERLIQUID"
@@ -52,8 +53,22 @@ RULE: Final = CountedRule(is_in_time=True, stale_after_us=STALE_US)
 SIDES: Final[dict[str, Side]] = {"B": "BUY", "A": "SELL"}
 INTERVALS: Final = frozenset({"1m", "3m", "5m", "15m", "30m", "1h", "2h", "4h", "8h", "12h", "1d", "3d", "1w", "1M"})
 GREETING: Final = b"Websocket connection established."  # which is no JSON
-SILENT: Final = frozenset({"subscriptionResponse", "pong"})
+ANSWER: Final = "subscriptionResponse"
+PONG: Final = "pong"
 NOTICES: Final = frozenset({"error", "notification"})
+UNREAD: Final = frozenset({
+    "allMids", "allDexsAssetCtxs", "fastAssetCtxs", "outcomeMetaUpdates", "explorerBlock", "explorerTxs", "post",
+    "webData2", "webData3", "user", "userFills", "userFundings", "userNonFundingLedgerUpdates", "userTwapSliceFills",
+    "userTwapHistory", "orderUpdates", "openOrders", "clearinghouseState", "spotState", "twapStates", "activeAssetData",
+    "allDexsClearinghouseState",
+})  # fmt: skip
+UNREAD_WORDS: Final = Notice("prices of all coins together, answers to requests, and accounts are not read")
+SLOW: Final = "slow"
+FAST: Final = "fast"
+GROUPED: Final = "grouped"
+FAST_LEVELS: Final = 5  # of a side
+SLOW_LEVELS: Final = 20
+CLOCK: Final = "clock"  # the venue's time, as books and quotes of the connection told it last
 NULL: Final = b"null"
 NOBODY: Final = (msgspec.Raw(NULL), msgspec.Raw(NULL))
 
@@ -79,7 +94,6 @@ def parse(market: str, frame: Frame, memory: Memory) -> Items:
     Raises:
         FrameError: malformed, or not a message we know.
     """
-    del memory
     if market not in MARKETS:
         raise FrameError(f"Hyperliquid has no market {market!r}")
     if frame.kind == "HTTP":
@@ -88,34 +102,74 @@ def parse(market: str, frame: Frame, memory: Memory) -> Items:
     if frame.payload == GREETING:
         return []
     envelope = wire.ENVELOPE.decode(frame.payload, unknown)
-    if envelope.channel in SILENT:
+    read = CHANNELS.get(envelope.channel)
+    if read is not None:
+        return [*read(envelope.data, memory, unknown), *unknown]
+    if envelope.channel == ANSWER:
+        _note_answer(envelope.data, frame.recv_time_us, memory)
+        return []
+    if envelope.channel == PONG:
         return []
     if envelope.channel in NOTICES:
         return [notice(envelope.data)]
-    read = CHANNELS.get(envelope.channel)
-    if read is None:
-        raise FrameError(f"channel {envelope.channel[:40]!r} is not known")
-    return [*read(envelope.data, unknown), *unknown]
+    if envelope.channel in UNREAD:
+        return [UNREAD_WORDS]
+    raise FrameError(f"channel {envelope.channel[:40]!r} is not known")
 
 
-def _trades(body: msgspec.Raw, unknown: Unknown) -> Items:
-    return [
-        Trade(
-            data.coin,
-            time_us(data.time),
-            data.trade_id,
-            positive(digits(data.price)),
-            amount(digits(data.size)),
-            SIDES[data.side],
-        )
-        for data in wire.TRADES.decode(body, unknown)
-    ]
+def _note_answer(body: msgspec.Raw, now_us: int, memory: Memory) -> None:
+    """Note what was subscribed: whose trades begin with those of before, and which books of a coin come."""
+    try:
+        answer = wire.ANSWER.decode(body)
+    except MALFORMED:  # it is of a stream that we do not know
+        return
+    wish = answer.subscription
+    is_begun = answer.method == "subscribe"
+    if wish.type == "trades":
+        memory.counts.pop(_trades_of(wish.coin), None)
+        if is_begun:
+            memory.counts[_trades_of(wish.coin)] = memory.counts.get(CLOCK) or now_us
+    elif wish.type == "l2Book":
+        kind = FAST if wish.fast is True else SLOW if wish.figures is None else GROUPED
+        kinds = set(memory.names.get(_books_of(wish.coin), "").split())
+        kinds = kinds | {kind} if is_begun else kinds - {kind}
+        memory.names[_books_of(wish.coin)] = " ".join(sorted(kinds))
 
 
-def _book(body: msgspec.Raw, unknown: Unknown) -> Items:
+def _trades_of(coin: str) -> str:
+    return f"trades {coin}"
+
+
+def _books_of(coin: str) -> str:
+    return f"books {coin}"
+
+
+def _trades(body: msgspec.Raw, memory: Memory, unknown: Unknown) -> Items:
+    """Read trades; in the first message after an answer, those from before it are of the past."""
+    rows = wire.TRADES.decode(body, unknown)
+    begun_us = memory.counts.pop(_trades_of(rows[0].coin), 0) if rows else 0
+    return [_trade(row, begun_us) for row in rows]
+
+
+def _trade(data: wire.TradeData, begun_us: int) -> Trade:
+    instant, price, size = time_us(data.time), positive(digits(data.price)), amount(digits(data.size))
+    return Trade(data.coin, instant, data.trade_id, price, size, SIDES[data.side], is_past=instant < begun_us)
+
+
+def _book(body: msgspec.Raw, memory: Memory, unknown: Unknown) -> Items:
     data = wire.BOOK.decode(body, unknown)
     bids, asks = (_levels(side, unknown) for side in data.levels)
-    return [BookSnapshot(data.coin, time_us(data.time), 0, *bids, *asks, is_in_stream=True)]
+    memory.counts[CLOCK] = instant = time_us(data.time)
+    kinds = memory.names.get(_books_of(data.coin), "")
+    most = max(len(bids[0]), len(asks[0]))
+    if GROUPED in kinds or (" " in kinds and not _is_kept(data.coin, most, instant, memory)):
+        return [left_out(f"l2Book of {data.coin}, grouped or of 5 levels,")]
+    return [BookSnapshot(data.coin, instant, 0, *bids, *asks, is_in_stream=True)]
+
+
+def _is_kept(coin: str, most: int, instant: int, memory: Memory) -> bool:
+    """Tell the slow book, of more levels, from the fast one that comes beside it, as far as their sizes tell."""
+    return memory.keeps_book(coin, SLOW_LEVELS if most > FAST_LEVELS else FAST_LEVELS, instant, is_whole=True)
 
 
 def _levels(body: msgspec.Raw, unknown: Unknown) -> tuple[list[float], list[float]]:
@@ -123,9 +177,9 @@ def _levels(body: msgspec.Raw, unknown: Unknown) -> tuple[list[float], list[floa
     return checked_levels([each.price for each in found], [each.size for each in found])
 
 
-def _quote(body: msgspec.Raw, unknown: Unknown) -> Items:
+def _quote(body: msgspec.Raw, memory: Memory, unknown: Unknown) -> Items:
     data = wire.QUOTE.decode(body, unknown)
-    instant = time_us(data.time)
+    memory.counts[CLOCK] = instant = time_us(data.time)
     bid, ask = (_best(side, unknown) for side in (*data.best, *NOBODY)[:2])
     return [Quote(data.coin, instant, instant, *bid, *ask)]
 
@@ -138,7 +192,7 @@ def _best(side: msgspec.Raw, unknown: Unknown) -> tuple[float, float]:
     return price, size
 
 
-def _candles(body: msgspec.Raw, unknown: Unknown) -> Items:
+def _candles(body: msgspec.Raw, _memory: Memory, unknown: Unknown) -> Items:
     is_list = bytes(body)[:1] == b"["  # as documented; one comes bare
     found = wire.CANDLES.decode(body, unknown) if is_list else [wire.CANDLE.decode(body, unknown)]
     return [_candle(data) for data in found]
@@ -163,7 +217,7 @@ def _candle(data: wire.CandleData) -> CandleItem:
     )
 
 
-def _context(body: msgspec.Raw, unknown: Unknown) -> Items:
+def _context(body: msgspec.Raw, _memory: Memory, unknown: Unknown) -> Items:
     data = wire.CONTEXT_DATA.decode(body, unknown)
     context = wire.CONTEXT.decode(data.context, unknown)
     mark, oracle, base_volume = map(_maybe, (context.mark_price, context.oracle_price, context.base_volume))
@@ -193,7 +247,7 @@ def _maybe(number: msgspec.Raw) -> float | None:
     return None if bytes(number) == NULL else amount(digits(number))
 
 
-Channel = Callable[[msgspec.Raw, Unknown], Items]
+Channel = Callable[[msgspec.Raw, Memory, Unknown], Items]
 CHANNELS: Final[dict[str, Channel]] = {
     "trades": _trades,
     "l2Book": _book,

@@ -15,6 +15,22 @@ class Envelope(Struct, gc=False, forbid_unknown_fields=True):
     data: Raw = Raw(b"null")
 
 
+class Wish(Struct, gc=False):
+    """What was subscribed; `figures` = books are put together by so many digits."""
+
+    type: str
+    coin: str
+    figures: Any = field(name="nSigFigs", default=None)
+    fast: Any = None
+
+
+class Answer(Struct, gc=False):
+    """`subscriptionResponse`: it repeats the request."""
+
+    method: str
+    subscription: Wish
+
+
 class TradeData(Struct, gc=False, kw_only=True, forbid_unknown_fields=True):
     """`trades`; side B = the taker bought, A = sold; `users` are buyer and seller."""
 
@@ -94,6 +110,7 @@ class Context(Struct, gc=False, kw_only=True, forbid_unknown_fields=True, rename
 
 
 TEXT: Final = msgspec.json.Decoder(str)
+ANSWER: Final = msgspec.json.Decoder(Answer)
 ENVELOPE: Final = Wire(Envelope, "message")
 TRADES: Final = Rows(TradeData, "trades")
 BOOK: Final = Wire(BookData, "l2Book")

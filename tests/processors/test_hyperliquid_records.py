@@ -237,7 +237,7 @@ def test_an_error_is_a_notice(new_run: Any) -> None:
 
 @pytest.mark.parametrize(
     "message",
-    [{}, [], {"channel": "allMids", "data": {"mids": {}}}, {"channel": "candle", "data": {"i": "7m"}},
+    [{}, [], {"channel": "mids", "data": {"mids": {}}}, {"channel": "candle", "data": {"i": "7m"}},
      {"channel": "trades"}, {"channel": "l2Book", "data": {"coin": "BTC", "time": 0, "levels": [[], []]}}],
 )  # fmt: skip
 def test_what_is_no_message_that_we_know_is_a_dead_letter(new_run: Any, message: Any) -> None:
@@ -255,3 +255,62 @@ def test_unknown_fields_are_told_at_each_depth(new_run: Any) -> None:
 
     assert {each.detail for each in run.of(QualityEvent, kind="UNKNOWN_FIELD")} == {"newer", "newest", "new"}
     assert len(run.of(Depth)) == 1
+
+
+def answer(stream: str, method: str = "subscribe", **wish: Any) -> Any:
+    subscription = {"type": stream, "coin": "BTC", **wish}
+    return {"channel": "subscriptionResponse", "data": {"method": method, "subscription": subscription}}
+
+
+@pytest.mark.parametrize("is_clock_known", [True, False])
+def test_trades_of_before_the_answer_to_a_subscription_are_of_the_past(new_run: Any, is_clock_known: bool) -> None:
+    first, message = changed("perp", "book", time=TIME_MS - 5), MESSAGES["perp"]["trades"]
+    run = new_run("perp", "HYPERLIQUID")
+    run.feed.recv_time_us = TIME_US - 6_500
+    run.say(*([first] if is_clock_known else []), answer("trades"), message)
+    later = copy.deepcopy(message)
+    later["data"] = [dict(later["data"][0], tid=1)]
+    run.say(later)
+
+    assert [each.flags for each in run.of(Tick)] == ["PAST", "", ""]
+
+
+def book(count: int, time_ms: int) -> Any:
+    bids, asks = (
+        [{"px": f"{at + sign * i}", "sz": "1", "n": 1} for i in range(count)] for at, sign in ((99, -1), (101, 1))
+    )
+    return changed("perp", "book", time=time_ms, levels=[bids, asks])
+
+
+def test_of_a_slow_and_a_fast_book_the_one_of_more_levels_is_kept(new_run: Any) -> None:
+    run = new_run("perp", "HYPERLIQUID")
+    run.say(answer("l2Book", nSigFigs=None, fast=False), answer("l2Book", nSigFigs=None, fast=True))
+    run.say(book(20, TIME_MS), book(5, TIME_MS + 500), book(20, TIME_MS + 5000))
+
+    assert [len(each.bid_prices) for each in run.of(Depth)] == [20, 20]
+    assert "VENUE_NOTICE" in kinds(run)
+
+
+def test_a_fast_book_alone_is_the_book(new_run: Any) -> None:
+    run = new_run("perp", "HYPERLIQUID")
+    run.say(answer("l2Book", nSigFigs=None, fast=True), answer("l2Book", nSigFigs=None, fast=False))
+    run.say(answer("l2Book", "unsubscribe", nSigFigs=None, fast=False), book(5, TIME_MS))
+
+    assert len(run.of(Depth)) == 1
+
+
+def test_a_book_whose_levels_are_put_together_is_none(new_run: Any) -> None:
+    run = new_run("perp", "HYPERLIQUID")
+    run.say(answer("l2Book", nSigFigs=4, fast=False), book(20, TIME_MS))
+
+    assert not run.of(Depth)
+    assert "VENUE_NOTICE" in kinds(run)
+
+
+@pytest.mark.parametrize("channel", ["allMids", "fastAssetCtxs", "post", "userFills"])
+def test_what_is_not_read_is_told_of(new_run: Any, channel: str) -> None:
+    run = new_run("perp", "HYPERLIQUID")
+    run.say({"channel": channel, "data": "q1Zy"})
+
+    assert kinds(run) == ["VENUE_NOTICE"]
+    assert not run.of(DeadLetter)

@@ -20,11 +20,12 @@ from processors.items import (
     ConnectionGap,
     Notice,
     Repeated,
+    Trade,
 )
 from processors.memory import Memory
 from processors.venues import bitfinex_wire as wire
 from processors.venues.bitfinex_channels import BEGUN, CHANNELS, TOGETHER, Place, change_of, past_trades_of
-from processors.wire import LAST_MS, MALFORMED, asked, notice, number, time_us, trades_of_time, unknown_answer
+from processors.wire import LAST_MS, MALFORMED, NO_ID, asked, notice, number, time_us, trades_of_time, unknown_answer
 from schemas.records import Frame
 
 NAME: Final = "BITFINEX"
@@ -47,11 +48,15 @@ FACTS: Final[dict[str, Facts]] = {
 }
 RULE: Final = CountedRule(checksum=wire.BitfinexChecksum(), is_numbered_by_connection=True)
 ONE_LEVEL: Final = "1"
+USUAL_LENGTH: Final = 25  # of a book, in levels of a side
+MOST_LENGTH_DIGITS: Final = 5
+PAIR_CHARS: Final = 6  # at least; what is shorter is a currency that is lent
 PAST_TRADES: Final = re.compile(r".*/trades/([^/]+)/hist")
 WHOLE: Final = "P0"  # precision of a book whose levels are not put together
 UNREAD: Final = "unread"
+NOT_READ: Final = f"{UNREAD} - -"
 UNREAD_BOOKS: Final = frozenset({"R0", "P1", "P2", "P3", "P4"})
-UNREAD_WORDS: Final = Notice("books by order or of fewer digits, and funding, are not read")
+UNREAD_WORDS: Final = Notice("books by order, of fewer digits or beside a longer one, and funding, are not read")
 BOOK_OF: Final = "book - "  # stands before the symbol in what a channel carries
 QUOTE_OF: Final = "quote - "
 OF_LEVELS: Final = (BOOK_OF, QUOTE_OF)
@@ -61,6 +66,11 @@ AGAIN: Final = Repeated("depth")
 MOST_LATE: Final = 10_000  # what lies further behind is counted anew
 SAID_AGAIN: Final = "tu"  # a trade that was told by "te" when it was executed
 TRADE_WORDS: Final = frozenset({"te", SAID_AGAIN})
+TOLD_BEHIND: Final = {
+    "book": "book - t{}", "trades": "trades - t{}", "ticker": "ticker - t{}", "status": "deriv - t{}",
+    "liquidations": "liq - -", "raw_book": NOT_READ,
+}  # fmt: skip
+"""What a channel carries, as a recorder wrote it behind each message: its word, and the symbol without its t."""
 
 Items = list[AnyItem]
 
@@ -115,7 +125,10 @@ def _message(market: str, parts: list[msgspec.Raw], memory: Memory) -> Items:
     size = 2 if word in {"", "hb"} else 3
     if len(parts) < size:
         raise FrameError(f"{word[:20]!r} without what it tells")
-    number, instant = _tail(parts[size:])
+    told = _told_behind(parts[size:])
+    number, instant = _tail(parts[size : len(parts) - 2 if told else len(parts)])
+    if told:  # messages of several connections are mixed there
+        subscribed, number = told, None
     counted = memory.sequence
     gap = None if number is None else memory.counts_on(number)
     try:
@@ -136,6 +149,14 @@ def _message(market: str, parts: list[msgspec.Raw], memory: Memory) -> Items:
 def _word(part: msgspec.Raw) -> str:
     text = bytes(part).strip()
     return text[1:-1].decode() if text[:1] == b'"' else ""
+
+
+def _told_behind(parts: list[msgspec.Raw]) -> str:
+    """Tell what the channel carries by two words behind a message; "" = there are none."""
+    words = list(map(_word, parts[-2:]))
+    if len(words) < 2 or words[0] not in TOLD_BEHIND:
+        return ""
+    return NOT_READ if len(words[1]) < PAIR_CHARS else TOLD_BEHIND[words[0]].format(words[1])
 
 
 def _tail(parts: list[msgspec.Raw]) -> tuple[int | None, int]:
@@ -182,7 +203,16 @@ def _items(place: Place, word: str, body: msgspec.Raw, memory: Memory) -> Items:
     if word and (place.name != "trades" or word not in TRADE_WORDS):
         raise FrameError(f"{word[:20]!r} is not known in {place.name}")
     items = read(place, body, memory)
-    return [] if word == SAID_AGAIN else items
+    return _told_once(word, place, items, memory) if place.name == "trades" else items
+
+
+def _told_once(word: str, place: Place, items: Items, memory: Memory) -> Items:
+    """Leave out a trade that is told again, unless it was not told before: ids rise."""
+    key = f"trade {place.symbol}"
+    highest = memory.counts.get(key, NO_ID)
+    told = max((each.trade_id for each in items if isinstance(each, Trade)), default=NO_ID)
+    memory.counts[key] = max(highest, told)
+    return [] if word == SAID_AGAIN and told <= highest else items
 
 
 def _event(payload: bytes, memory: Memory) -> Items:
@@ -191,7 +221,7 @@ def _event(payload: bytes, memory: Memory) -> Items:
     except MALFORMED as error:
         raise FrameError(f"neither of a channel nor an event: {error}") from error
     if event.event == "subscribed" and event.channel_id:
-        memory.names[event.channel_id] = subscribed = _subscription(event)
+        memory.names[event.channel_id] = subscribed = _one_of(_subscription(event), event, memory)
         _forget(event.channel_id, memory)
         return [UNREAD_WORDS] if subscribed.startswith(UNREAD) else []
     if event.event == "unsubscribed":
@@ -204,6 +234,20 @@ def _event(payload: bytes, memory: Memory) -> Items:
     return [] if is_fine or is_greeting else [notice(payload)]
 
 
+def _one_of(subscribed: str, event: wire.Event, memory: Memory) -> str:
+    """Let only the longest of several books of a symbol be read: each leaves out what is deeper."""
+    if not subscribed.startswith(BOOK_OF):
+        return subscribed
+    symbol, text = subscribed[len(BOOK_OF) :], str(event.length)
+    length = int(text) if text.isascii() and text.isdigit() and len(text) < MOST_LENGTH_DIGITS else USUAL_LENGTH
+    others = [each for each, name in memory.names.items() if name == subscribed and each != event.channel_id]
+    if others and memory.books.get(symbol, (0, 0))[0] >= length:
+        return NOT_READ
+    memory.names.update(dict.fromkeys(others, NOT_READ))
+    memory.books[symbol] = length, 0
+    return subscribed
+
+
 def _forget(channel: int, memory: Memory) -> None:
     """Forget what a channel of this number told before."""
     memory.names.pop(f"best {channel}", None)
@@ -214,7 +258,7 @@ def _subscription(event: wire.Subject) -> str:
     """Say what a channel carries: its name, a detail (`-` = none), a symbol (`-` = of many)."""
     name, detail, symbol = event.channel, "-", event.symbol
     if symbol.startswith("f") or (name == "book" and event.precision in UNREAD_BOOKS):
-        return f"{UNREAD} - -"
+        return NOT_READ
     if name == "candles":
         _, _, rest = event.key.partition(":")
         detail, _, symbol = rest.partition(":")

@@ -380,3 +380,45 @@ def test_a_change_that_comes_again_later_changes_nothing(spot: Any) -> None:
 
     assert [each.bid_sizes for each in spot.of(Depth)] == [[1.5], [2.0], [0.0]]
     assert fields(only(spot.of(QualityEvent, kind="DUPLICATE")), "channel", "count") == ("depth", 1)
+
+
+def subscribed(channel: int, length: str) -> Any:
+    place = {"chanId": channel, "symbol": "tLTCUSD", "pair": "LTCUSD"}
+    return {"event": "subscribed", "channel": "book", "prec": "P0", "freq": "F0", "len": length, **place}
+
+
+@pytest.mark.parametrize("lengths", [("25", "100"), ("100", "25")])
+def test_of_two_books_of_a_symbol_the_longer_one_is_kept(new_run: Any, lengths: tuple[str, str]) -> None:
+    run = new_run("spot", "BITFINEX")
+    run.say(subscribed(1, lengths[0]), subscribed(2, lengths[1]))
+    run.say(*([channel, [[100, 1, channel], [101, 1, -1]], channel, 1] for channel in (1, 2)))
+    run.say([1, [99, 1, 1], 3, 1], [2, [99, 1, 2], 4, 1])
+
+    longer = 1 + lengths.index("100")
+    assert [each.bid_sizes for each in run.of(Depth)] == [[longer], [longer]]
+    assert not run.of(QualityEvent, kind="GAP")
+
+
+def test_a_trade_whose_first_word_was_lost_is_told_by_its_second(spot: Any) -> None:
+    first = messages("BITFINEX")["spot"]["trade"]
+    again = messages("BITFINEX")["spot"]["trade again"]
+    lost = [*again[:2], [again[2][0] + 1, *again[2][1:]], *again[3:]]
+    spot.say(first, again, lost, lost)
+
+    assert [each.trade_id for each in spot.of(Tick)] == ["1571", "1572"]
+
+
+def test_what_a_recorder_wrote_behind_a_message_tells_what_its_channel_carries(new_run: Any) -> None:
+    run = new_run("derivatives", "BITFINEX")
+    run.say(
+        [7, [[9163.5, 1, 2], [9164, 1, -0.5]], 961870, 1590596820140, "book", "BTCF0:USTF0"],
+        [7, [9163.5, 0, 1], 11125, 1590596820150, "book", "BTCF0:USTF0"],
+        [8, "te", [452025730, 1590593199934, 0.005, 9135.5], 400, 1590593199956, "trades", "BTCF0:USTF0"],
+        [9, [45761787004, 9170, -0.06], 3, 1590596820150, "raw_book", "BTCF0:USTF0"],
+        [10, "hb", 2043, 1593566613422, "liquidations", "global"],
+        [11, [0.00001, 0.000007, 90, 1, 4.5e-7, 2, 1, -0.1, -0.2, 9e-7, 6, 1, 1], 92, 1633910430074, "ticker", "BTC"],
+    )
+
+    assert [each.bid_sizes for each in run.of(Depth)] == [[2.0], [0.0]]
+    assert fields(only(run.of(Tick)), "symbol", "price") == ("BTC/USDT:PERP", 9135.5)
+    assert not run.of(DeadLetter) + run.of(QualityEvent, kind="GAP")

@@ -23,6 +23,7 @@ from processors.items import (
     CandleItem,
     DerivativeItem,
     Liquidation,
+    Notice,
     PastTrades,
     Quote,
     TickerItem,
@@ -37,6 +38,7 @@ from processors.wire import (
     amount,
     asked,
     digits,
+    left_out,
     levels,
     maybe_digits,
     notice,
@@ -88,6 +90,11 @@ INTERVALS: Final = {
     "1week": "1w", "1mon": "1M",
 }  # fmt: skip
 MOST_DIGITS: Final = 4  # of a number of levels
+HEARTBEAT: Final = ".heartbeat"  # of a topic: whether a market works
+UNREAD: Final = ("basis", "premium_index", "estimated_rate", "option_index", "option_market_index")
+UNREAD_OF_ALL: Final = frozenset({"market.tickers", "market.overview"})
+UNREAD_TOPICS: Final = frozenset({"contract_info", "contract_elements"})
+UNREAD_WORDS: Final = Notice("bases, premiums, lists, all symbols together, and answers without a book are not read")
 STEPS_OF_20: Final = frozenset({6, 7, 8, 9, 10, 11, 12, 13, 18, 19})
 MOST_OF_STEP: Final = {f"step{each}": 20 if each in STEPS_OF_20 else 150 for each in range(20)}
 
@@ -96,11 +103,12 @@ Unknown = list[UnknownField]
 
 
 class Stream(NamedTuple):
-    """What `market.btcusdt.kline.1min` names, of a market."""
+    """What `market.btcusdt.kline.1min` names, of a market; and what the connection told before."""
 
     market: str
     symbol: str
     rest: str
+    memory: Memory
 
 
 def book_rule(market: str) -> BookRule:
@@ -120,7 +128,6 @@ def parse(market: str, frame: Frame, memory: Memory) -> Items:
     Raises:
         FrameError: malformed, or not a message we know.
     """
-    del memory
     unknown: Unknown = []
     if frame.kind == "HTTP":
         return [*_answered(market, frame, unknown), *unknown]
@@ -130,13 +137,13 @@ def parse(market: str, frame: Frame, memory: Memory) -> Items:
     except MALFORMED as error:
         raise FrameError(f"no message: {error}") from error
     if envelope.ch:
-        items = _stream(market, envelope, unknown)
+        items = _stream(market, envelope, memory, unknown)
     elif envelope.op == "notify":
-        items = _notified(envelope, unknown)
+        items = [notice(payload)] if envelope.topic.endswith(HEARTBEAT) else _notified(envelope, unknown)
     elif envelope.status == "error" or envelope.op in {"error", "close"} or envelope.code:
         return [notice(payload)]
     elif envelope.rep:
-        items = [_requested(envelope, unknown)]
+        items = _requested(envelope, memory, unknown)
     else:
         is_answer = envelope.ping is not None or envelope.op or envelope.subbed or envelope.unsubbed
         if not is_answer:
@@ -145,14 +152,20 @@ def parse(market: str, frame: Frame, memory: Memory) -> Items:
     return [*items, *unknown] if unknown else items
 
 
-def _stream(market: str, envelope: wire.Envelope, unknown: Unknown) -> Items:
+def _stream(market: str, envelope: wire.Envelope, memory: Memory, unknown: Unknown) -> Items:
+    if envelope.ch in UNREAD_OF_ALL:
+        return [UNREAD_WORDS]
     parts = envelope.ch.split(".", 3)
     if len(parts) < 3 or parts[0] != "market":
         raise FrameError(f"stream {envelope.ch[:80]!r} is not known")
     read = CHANNELS.get(parts[2])
     if read is None:
         raise FrameError(f"stream {envelope.ch[:80]!r} is not known")
-    return read(Stream(market, parts[1], parts[3] if len(parts) > 3 else ""), envelope, unknown)
+    return read(Stream(market, parts[1], parts[3] if len(parts) > 3 else "", memory), envelope, unknown)
+
+
+def _unread(_stream: Stream, _envelope: wire.Envelope, _unknown: Unknown) -> Items:
+    return [UNREAD_WORDS]
 
 
 def _trades(stream: Stream, envelope: wire.Envelope, unknown: Unknown) -> Items:
@@ -194,24 +207,33 @@ def _mbp(stream: Stream, envelope: wire.Envelope, unknown: Unknown) -> Items:
     bids, asks = _levels(data.bids), _levels(data.asks)
     previous, instant = data.prev_seq_num, _sent_us(envelope)
     kind, _, most = stream.rest.partition(".")
-    if kind == "refresh" and most.isascii() and most.isdigit():  # the best levels, each time
-        top, sides = int(most[:MOST_DIGITS]), (*bids, *asks)
+    if kind == "refresh" and _count(most):  # the best levels, each time
+        top, sides = _count(most), (*bids, *asks)
         return [
             BookSnapshot(stream.symbol, instant, data.seq_num, *sides, is_in_stream=True, most_levels=top, is_top=True)
         ]
     if previous is None:
         raise FrameError("mbp: an update that names no previous one")
+    if not stream.memory.keeps_book(stream.symbol, _count(kind), instant, is_whole=False):
+        return []
     return [BookDelta(stream.symbol, instant, previous + 1, data.seq_num, previous, *bids, *asks)]
 
 
-def _requested(envelope: wire.Envelope, unknown: Unknown) -> BookSnapshot:
+def _count(text: str) -> int:
+    """Read a number of levels; 0 = it is none."""
+    return int(text[:MOST_DIGITS]) if text.isascii() and text.isdigit() else 0
+
+
+def _requested(envelope: wire.Envelope, memory: Memory, unknown: Unknown) -> Items:
     """Read the snapshot that was asked for on the connection: it is to be joined to the updates."""
     parts = envelope.rep.split(".")
     if len(parts) != 4 or parts[2] != "mbp":
-        raise FrameError(f"answer {envelope.rep[:80]!r} is not known")
+        return [UNREAD_WORDS]
     data = wire.MBP.decode(envelope.tick if envelope.data == NULL else envelope.data, unknown)
     bids, asks = _levels(data.bids), _levels(data.asks)
-    return BookSnapshot(parts[1], _sent_us(envelope), data.seq_num, *bids, *asks)
+    if not memory.keeps_book(parts[1], _count(parts[3]), _sent_us(envelope), is_whole=True):
+        return [left_out(envelope.rep)]
+    return [BookSnapshot(parts[1], _sent_us(envelope), data.seq_num, *bids, *asks)]
 
 
 def _depth(stream: Stream, envelope: wire.Envelope, unknown: Unknown) -> Items:
@@ -227,7 +249,11 @@ def _depth(stream: Stream, envelope: wire.Envelope, unknown: Unknown) -> Items:
         return [BookSnapshot(*place, *bids, *asks, is_in_stream=True, most_levels=most, is_top=True)]
     if not data.version:
         raise FrameError("depth: without a version")
-    if data.event == "snapshot":
+    is_whole = data.event == "snapshot"
+    depth = _count(stream.rest.removeprefix("size_").partition(".")[0])
+    if not stream.memory.keeps_book(stream.symbol, depth, instant, is_whole=is_whole):
+        return [left_out(envelope.ch)] if is_whole else []
+    if is_whole:
         return [BookSnapshot(stream.symbol, instant, data.version, *bids, *asks, is_in_stream=True)]
     if data.event != "update":
         raise FrameError("depth: neither a snapshot nor an update")
@@ -345,16 +371,28 @@ def _price_of(kind: DerivativeKind) -> "Channel":
 
 
 def _notified(envelope: wire.Envelope, unknown: Unknown) -> Items:
+    name = envelope.topic.rpartition(".")[2]
+    if name in UNREAD_TOPICS:
+        return [UNREAD_WORDS]
     try:
         rows = wire.ROWS.decode(envelope.data)
     except MALFORMED as error:
         raise FrameError(f"{envelope.topic[:80]}: {error}") from error
-    name = envelope.topic.rpartition(".")[2]
     if name == "funding_rate":
         return [_funding(wire.FUNDING.decode(row, unknown), _sent_us(envelope)) for row in rows]
     if name == "liquidation_orders":
         return [_liquidation(wire.LIQUIDATION.decode(row, unknown)) for row in rows]
     raise FrameError(f"topic {envelope.topic[:80]!r} is not known")
+
+
+def _open_interest(_stream: Stream, envelope: wire.Envelope, unknown: Unknown) -> Items:
+    """Read open interest, in contracts, as a recorder asked for it and wrote it among the messages."""
+    try:
+        rows = [wire.OPEN_INTEREST.decode(row, unknown) for row in wire.ROWS.decode(envelope.data)]
+    except MALFORMED as error:
+        raise FrameError(f"open interest: {error}") from error
+    instant = _sent_us(envelope)
+    return [DerivativeItem(row.symbol, instant, "OPEN_INTEREST", amount(digits(row.volume))) for row in rows]
 
 
 def _funding(data: wire.FundingData, instant: int) -> DerivativeItem:
@@ -403,5 +441,7 @@ CHANNELS: Final[dict[str, Channel]] = {
     "ticker": _spot_ticker,
     "index": _price_of("INDEX_PRICE"),
     "mark_price": _price_of("MARK_PRICE"),
+    "open_interest": _open_interest,
+    **dict.fromkeys(UNREAD, _unread),
 }
 """By the third part of a stream's name."""

@@ -172,6 +172,13 @@ class FundingData(Struct, gc=False, kw_only=True, forbid_unknown_fields=True):
     realized_rate: Any = None
 
 
+class OpenInterest(Struct, gc=False, kw_only=True):
+    """A row of `swap_open_interest`: `volume` in contracts."""
+
+    symbol: str = field(name="contract_code")
+    volume: Raw
+
+
 class LiquidationData(Struct, gc=False, kw_only=True, forbid_unknown_fields=True):
     """`liquidation_orders`: the direction is the order's."""
 
@@ -202,5 +209,6 @@ SPOT_QUOTE: Final = Wire(SpotQuote, "bbo")
 SWAP_QUOTE: Final = Wire(SwapQuote, "bbo")
 CANDLE: Final = Wire(CandleData, "kline")
 TICKER: Final = Wire(TickerData, "ticker")
+OPEN_INTEREST: Final = Wire(OpenInterest, "open_interest")
 FUNDING: Final = Wire(FundingData, "funding_rate")
 LIQUIDATION: Final = Wire(LiquidationData, "liquidation_orders")

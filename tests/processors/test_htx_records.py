@@ -215,3 +215,69 @@ def test_funding_rates_that_a_recorder_asked_for(new_run: Any) -> None:
     assert only(run.of(Derivative), "value", "next_time_us") == (0.0001, 1_795_910_400_000_000)
     assert len(run.of(QualityEvent, kind="VENUE_NOTICE")) == 1
     assert not run.of(DeadLetter)
+
+
+def depth(size: int, version: int, event: str, bids: Any) -> Any:
+    name, time_ms = f"market.BTC-USDT.depth.size_{size}.high_freq", 1_795_910_400_000 + version
+    asks = [[60001, size]] if event == "snapshot" else []
+    tick = {"asks": asks, "bids": bids, "ch": name, "event": event, "id": 1, "mrid": 1, "ts": time_ms}
+    return {"ch": name, "tick": {**tick, "version": version}, "ts": time_ms}
+
+
+def test_of_books_of_two_sizes_the_deeper_one_is_kept(new_run: Any) -> None:
+    run = new_run("linear", "HTX")
+    run.feed.recv_time_us = 1_795_910_400_300_000
+    run.say(depth(20, 100, "snapshot", [[60000, 1]]), depth(150, 300, "snapshot", [[60000, 1], [59999, 2]]))
+    run.say(depth(20, 101, "update", [[60000, 9]]), depth(150, 301, "update", [[59999, 3]]))
+    run.say(depth(20, 102, "snapshot", [[60000, 9]]))
+
+    assert [len(each.bid_prices) for each in run.of(Depth)] == [1, 2, 1]
+    assert run.of(Depth)[-1].sequence == 301
+    assert {each.kind for each in run.of(QualityEvent)} == {"ASSUMED_INSTRUMENT", "BOOK_READY", "VENUE_NOTICE"}
+
+
+def test_of_updates_of_two_sizes_those_of_the_snapshot_are_kept(new_run: Any) -> None:
+    run = new_run("spot", "HTX")
+    book = {"seqNum": 100, "bids": [[60000, 1]], "asks": [[60001, 1]]}
+    run.say({"id": "1", "rep": "market.btcusdt.mbp.400", "status": "ok", "ts": 1_795_910_400_000, "data": book})
+    for size, number, previous in ((400, 105, 100), (20, 106, 90), (400, 110, 105)):
+        tick = {"seqNum": number, "prevSeqNum": previous, "bids": [[60000, size]]}
+        run.say({"ch": f"market.btcusdt.mbp.{size}", "ts": 1_795_910_400_000 + number, "tick": tick})
+
+    assert [each.sequence for each in run.of(Depth)] == [100, 105, 110]
+    assert not run.of(QualityEvent, kind="GAP")
+
+
+HEARTBEAT = {
+    "op": "notify",
+    "topic": "public.linear-swap.heartbeat",
+    "event": "init",
+    "ts": 1,
+    "data": {"heartbeat": 0},
+}
+
+
+@pytest.mark.parametrize(
+    "message",
+    [
+        HEARTBEAT,
+        {"ch": "market.tickers", "status": "ok", "ts": 1, "data": []},
+        {"ch": "market.ETH-USDT.basis.1min.open", "ts": 1, "tick": {"id": 1, "basis": "78.2"}},
+        {"op": "notify", "topic": "public.*.contract_info", "event": "init", "ts": 1, "data": [{"symbol": "BTC"}]},
+        {"rep": "market.BTC-USDT.kline.1min", "status": "ok", "id": "1", "ts": 1, "data": []},
+    ],
+)
+def test_the_state_of_the_venue_and_what_is_not_read_are_told_of(new_run: Any, message: Any) -> None:
+    run = new_run("linear", "HTX")
+    run.say(message)
+
+    assert [each.kind for each in run.of(QualityEvent)] == ["VENUE_NOTICE"]
+    assert not run.of(DeadLetter)
+
+
+def test_open_interest_that_a_recorder_asked_for_is_in_contracts(new_run: Any) -> None:
+    run = new_run("linear", "HTX")
+    run.say(whole_messages("HTX", "linear")["recorder's open interest"])
+
+    (fact,) = run.of(Derivative)
+    assert (fact.kind, fact.value) == ("OPEN_INTEREST", pytest.approx(30.631))

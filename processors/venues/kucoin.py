@@ -11,7 +11,7 @@ from operator import attrgetter
 from typing import Final
 from urllib.parse import parse_qs, urlsplit
 
-from msgspec import UNSET
+from msgspec import UNSET, Raw
 
 from processors.book_rules import BookRule, FirstIdRule
 from processors.errors import FrameError
@@ -76,6 +76,16 @@ PAST_PATHS: Final = ("/market/histories", "/trade/history")
 DONE: Final = "200000"
 SETTLEMENTS: Final = frozenset({"funding.begin", "funding.end"})
 ORDERS_WORDS: Final = Notice("books by order are not read")
+UNREAD: Final = (
+    "/indicator/index", "/indicator/markPrice", "/margin/fundingBook", "/margin/loan", "/contract/details",
+    "/callauction/level2Depth50", "/callauction/callauctionData",
+)  # fmt: skip
+UNREAD_WORDS: Final = Notice("indices of spot, loans, auctions and details of contracts are not read")
+OLD_INTERVALS: Final = {
+    1: "1m", 5: "5m", 15: "15m", 30: "30m", 60: "1h", 120: "2h", 240: "4h", 480: "8h", 720: "12h", 1440: "1d",
+    10080: "1w",
+}  # fmt: skip
+"""By minutes."""
 BOOK_PATHS: Final = ("/orderbook/level2", "/orderbook/level2_100", "/level2/snapshot")
 
 Items = list[AnyItem]
@@ -101,7 +111,6 @@ def parse(market: str, frame: Frame, memory: Memory) -> Items:
     Raises:
         FrameError: malformed, or not a message we know.
     """
-    del memory
     unknown: Unknown = []
     if frame.kind == "HTTP":
         is_book = not asked(frame.request)[0].endswith(PAST_PATHS)
@@ -111,7 +120,7 @@ def parse(market: str, frame: Frame, memory: Memory) -> Items:
     except MALFORMED as error:
         raise FrameError(f"no message of a topic: {error}") from error
     if envelope.unified_topic:
-        return [*kucoin_unified.parse(market, frame.payload, unknown), *unknown]
+        return [*kucoin_unified.parse(market, frame.payload, memory, unknown), *unknown]
     if envelope.type in ANSWERS or envelope.message == "welcome":
         return []
     if envelope.type == "error" or envelope.result is False or envelope.result == "false":
@@ -267,10 +276,19 @@ def _snapshot(market: str, frame: Frame, unknown: Unknown) -> BookSnapshot:
         body = wire.SNAPSHOT_BODY.decode(frame.payload)
     except MALFORMED as error:
         raise FrameError(f"order book: {error}") from error
-    data = wire.SNAPSHOT.decode(body.data, unknown)
+    return _book_of(symbol, body.data, unknown, is_spot=market == "spot")
+
+
+def _told_snapshot(envelope: wire.Envelope, argument: str, unknown: Unknown) -> Items:
+    """Read a snapshot that a recorder asked for and wrote among the messages."""
+    return [_book_of(argument, envelope.data, unknown, is_spot=envelope.topic.startswith("/market"))]
+
+
+def _book_of(symbol: str, body: Raw, unknown: Unknown, *, is_spot: bool) -> BookSnapshot:
+    data = wire.SNAPSHOT.decode(body, unknown)
     if data.symbol not in {"", symbol}:
         raise FrameError(f"a book of {data.symbol[:40]!r} answers a request for {symbol[:40]!r}")
-    instant = time_us(data.time) if market == "spot" else ns_us(data.ts)
+    instant = time_us(data.time) if is_spot else ns_us(data.ts)
     bids, asks = (([], []) if each == NULL else wide_levels(each) for each in (data.bids, data.asks))
     return BookSnapshot(symbol, instant, number(digits(data.sequence)), *bids, *asks)
 
@@ -283,6 +301,28 @@ def _spot_candle(envelope: wire.Envelope, argument: str, unknown: Unknown) -> It
 def _futures_candle(envelope: wire.Envelope, argument: str, unknown: Unknown) -> Items:
     data = wire.FUTURES_CANDLE.decode(envelope.data, unknown)
     return [_candle(data.symbol, argument, data.candles, time_us(data.time))]
+
+
+def _old_candle(envelope: wire.Envelope, _argument: str, unknown: Unknown) -> Items:
+    """Read a candle of a contract as it was told until 2022; of inverse ones the volume is in USD, as contracts are."""
+    data = wire.OLD_CANDLE.decode(envelope.data, unknown)
+    if data.granularity not in OLD_INTERVALS:
+        raise FrameError(f"candle: of {data.granularity} minutes")
+    return [
+        CandleItem(
+            symbol=data.symbol,
+            exchange_time_us=0,
+            interval=OLD_INTERVALS[data.granularity],
+            open_time_us=time_us(data.time),
+            close_time_us=0,
+            open=positive(digits(data.open)),
+            high=positive(digits(data.high)),
+            low=positive(digits(data.low)),
+            close=positive(digits(data.close)),
+            volume=amount(digits(data.volume)),
+            is_closed=None,
+        )
+    ]
 
 
 def _candle(symbol: str, argument: str, fields: list[str], instant: int) -> CandleItem:
@@ -370,6 +410,10 @@ def _announcement(envelope: wire.Envelope, _argument: str, unknown: Unknown) -> 
     return [DerivativeItem(data.symbol, instant, "FUNDING_RATE", rate, due)]
 
 
+def _unread(_envelope: wire.Envelope, _argument: str, _unknown: Unknown) -> Items:
+    return [UNREAD_WORDS]
+
+
 def _orders(_envelope: wire.Envelope, _argument: str, _unknown: Unknown) -> Items:
     return [ORDERS_WORDS]
 
@@ -401,14 +445,17 @@ CHANNELS: Final[dict[str, Channel]] = {
     "/spotMarket/level2Depth5": _top,
     "/spotMarket/level2Depth50": _top,
     "/market/level2": _spot_book,
+    "/market/level2Snapshot": _told_snapshot,
     "/market/candles": _spot_candle,
     "/market/snapshot": _spot_ticker,
     "/contractMarket/execution": _futures_trade,
     "/contractMarket/tickerV2": _futures_quote,
     "/contractMarket/level2": _futures_book,
+    "/contractMarket/level2Snapshot": _told_snapshot,
     "/contractMarket/level2Depth5": _top,
     "/contractMarket/level2Depth50": _top,
     "/contractMarket/limitCandle": _futures_candle,
+    "/contractMarket/candle": _old_candle,
     "/contractMarket/snapshot": _futures_ticker,
     "/contract/instrument": _instrument,
     "/contract/announcement": _announcement,
@@ -416,5 +463,6 @@ CHANNELS: Final[dict[str, Channel]] = {
     "/spotMarket/level3": _orders,
     "/contractMarket/level3": _orders,
     "/contractMarket/level3v2": _orders,
+    **dict.fromkeys(UNREAD, _unread),
 }
 """By the topic, what stands behind its colon left out."""

@@ -7,7 +7,7 @@ Source: https://www.kucoin.com/announcement/en-announcement-500-level-depth-feed
 """
 
 from collections.abc import Callable
-from typing import Any, Final
+from typing import Any, Final, Literal
 
 import msgspec
 from msgspec import Raw, Struct, field
@@ -23,6 +23,7 @@ from processors.items import (
     Trade,
     UnknownField,
 )
+from processors.memory import Memory
 from processors.venues.kucoin_wire import interval
 from processors.wire import (
     LAST_MS,
@@ -32,6 +33,7 @@ from processors.wire import (
     Wire,
     amount,
     digits,
+    left_out,
     maybe_digits,
     ns_us,
     positive,
@@ -45,7 +47,8 @@ from schemas.venues.kucoin import is_inverse
 
 SIDES: Final[dict[str, Side]] = {"buy": "BUY", "sell": "SELL"}
 BEST: Final = "1"  # depth of a book that gives quotes
-WHOLE: Final = frozenset({"increment", "increment@10ms"})
+WHOLE: Final = {"increment": 10_000, "increment@10ms": 500}
+"""Books that are kept, and of how many levels they are: the first is of all, and began without a snapshot in 2026."""
 
 Items = list[AnyItem]
 Unknown = list[UnknownField]
@@ -114,7 +117,7 @@ class CandleData(Struct, gc=False, kw_only=True, forbid_unknown_fields=True):
     close: Raw = field(name="c")
     volume: Raw = field(name="v")
     turnover: Raw = field(name="a")
-    is_closed: bool = field(name="S")
+    is_closed: bool | Literal["true", "false"] = field(name="S")
     end_time: Any = field(name="C", default=None)
 
 
@@ -151,7 +154,7 @@ FUNDING: Final = Wire(FundingData, "funding-fee")
 ROWS: Final = msgspec.json.Decoder(list[Raw])
 
 
-def parse(market: str, payload: bytes, unknown: Unknown) -> Items:
+def parse(market: str, payload: bytes, memory: Memory, unknown: Unknown) -> Items:
     """Parse a message that names a topic.
 
     Raises:
@@ -162,20 +165,23 @@ def parse(market: str, payload: bytes, unknown: Unknown) -> Items:
     read = CHANNELS.get(channel)
     if read is None or product not in {"", market}:
         raise FrameError(f"topic {message.topic[:80]!r} is not known in the market {market}")
-    return read(message, unknown)
+    return read(message, memory, unknown)
 
 
-def _book(message: Message, unknown: Unknown) -> Items:
+def _book(message: Message, memory: Memory, unknown: Unknown) -> Items:
     data = BOOK.decode(message.data, unknown)
     instant, bids, asks = _instant_us(data.time), wide_levels(data.bids), wide_levels(data.asks)
     last = data.sequence if data.last is None else data.last
     if last is None:
         raise FrameError("obu: without a sequence")
+    is_whole = message.kind == "snapshot"
+    if message.depth in WHOLE and not memory.keeps_book(data.symbol, WHOLE[message.depth], instant, is_whole=is_whole):
+        return [left_out(f"{message.topic} {message.depth} of {data.symbol}")] if is_whole else []
     if message.kind == "delta" and message.depth in WHOLE:
         if data.first is None or data.first > last:
             raise FrameError(f"obu: from {data.first} to {last}")
         return [BookDelta(data.symbol, instant, data.first, last, 0, *bids, *asks)]
-    if message.kind != "snapshot":
+    if not is_whole:
         raise FrameError(f"obu: {message.kind[:20]!r} of depth {message.depth[:20]!r} is not known")
     if message.depth == BEST:
         return [Quote(data.symbol, instant, last, *_best(bids), *_best(asks))]
@@ -192,7 +198,7 @@ def _best(side: Levels) -> tuple[float, float]:
     return (side[0][0], side[1][0]) if side[0] else (0.0, 0.0)
 
 
-def _trade(message: Message, unknown: Unknown) -> Items:
+def _trade(message: Message, _memory: Memory, unknown: Unknown) -> Items:
     data = TRADE.decode(message.data, unknown)
     name, side = str(data.trade_id), SIDES.get(data.side.lower())
     if side is None or not name.isalnum():
@@ -201,13 +207,13 @@ def _trade(message: Message, unknown: Unknown) -> Items:
     return [Trade(data.symbol, _instant_us(data.time), 0, price, size, side, name=name)]
 
 
-def _ticker(message: Message, unknown: Unknown) -> Items:
+def _ticker(message: Message, _memory: Memory, unknown: Unknown) -> Items:
     data = TICKER.decode(message.data, unknown)
     best = [maybe_digits(each) or 0.0 for each in (data.bid, data.bid_size, data.ask, data.ask_size)]
     return [Quote(data.symbol, _instant_us(data.time), data.sequence, *best)]
 
 
-def _candle(message: Message, unknown: Unknown) -> Items:
+def _candle(message: Message, _memory: Memory, unknown: Unknown) -> Items:
     data = CANDLE.decode(message.data, unknown)
     turnover = amount(digits(data.turnover))
     return [
@@ -223,13 +229,13 @@ def _candle(message: Message, unknown: Unknown) -> Items:
             close=positive(digits(data.close)),
             volume=amount(digits(data.volume)),
             quote_volume=None if is_inverse(data.symbol) else turnover,
-            is_closed=data.is_closed,
+            is_closed=data.is_closed in {True, "true"},
             is_stamped=True,
         )
     ]
 
 
-def _mark(message: Message, unknown: Unknown) -> Items:
+def _mark(message: Message, _memory: Memory, unknown: Unknown) -> Items:
     data = MARK.decode(message.data, unknown)
     instant = time_us(data.time)
     items: Items = [
@@ -242,11 +248,11 @@ def _mark(message: Message, unknown: Unknown) -> Items:
     return items
 
 
-def _funding(message: Message, unknown: Unknown) -> Items:
+def _funding(message: Message, _memory: Memory, unknown: Unknown) -> Items:
     return [_rate(message, FUNDING.decode(message.data, unknown))]
 
 
-def _all_funding(message: Message, unknown: Unknown) -> Items:
+def _all_funding(message: Message, _memory: Memory, unknown: Unknown) -> Items:
     try:
         rows = ROWS.decode(message.data)
     except MALFORMED as error:
@@ -264,7 +270,7 @@ def _instant_us(instant: int) -> int:
     return time_us(instant) if instant < LAST_MS * 1000 else ns_us(instant)
 
 
-CHANNELS: Final[dict[str, Callable[[Message, Unknown], Items]]] = {
+CHANNELS: Final[dict[str, Callable[[Message, Memory, Unknown], Items]]] = {
     "obu": _book,
     "trade": _trade,
     "ticker": _ticker,

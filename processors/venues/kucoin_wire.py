@@ -6,7 +6,7 @@ import msgspec
 from msgspec import UNSET, Raw, Struct, field
 
 from processors.errors import FrameError
-from processors.wire import NULL, Id, Instant, Rows, Wire
+from processors.wire import NULL, Id, Instant, KnownInstant, Rows, Wire
 
 INTERVALS: Final = {"hour": "h", "day": "d", "week": "w", "month": "M", "min": "m"}
 
@@ -206,6 +206,20 @@ class FuturesCandle(Struct, gc=False, kw_only=True, forbid_unknown_fields=True):
     time: int = 0  # ms
 
 
+class OldCandle(Struct, gc=False, kw_only=True, forbid_unknown_fields=True):
+    """`/contractMarket/candle`, until 2022: of so many minutes."""
+
+    symbol: str
+    granularity: int
+    time: KnownInstant
+    open: Raw
+    high: Raw
+    low: Raw
+    close: Raw
+    volume: Raw
+    turnover: Any = None
+
+
 class SpotTickerOuter(Struct, gc=False, kw_only=True, forbid_unknown_fields=True):
     """`/market/snapshot`."""
 
@@ -287,6 +301,7 @@ SPOT_BOOK: Final = Wire(SpotBook, "level2")
 FUTURES_BOOK: Final = Wire(FuturesBook, "level2")
 SNAPSHOT: Final = Wire(Snapshot, "order book")
 SPOT_CANDLE: Final = Wire(SpotCandle, "candles")
+OLD_CANDLE: Final = Wire(OldCandle, "candle")
 FUTURES_CANDLE: Final = Wire(FuturesCandle, "limitCandle")
 SPOT_TICKER: Final = Wire(SpotTickerOuter, "snapshot")
 FUTURES_TICKER: Final = Wire(FuturesTicker, "snapshot")

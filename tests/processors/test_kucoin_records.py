@@ -262,3 +262,39 @@ def test_what_the_unified_feed_is_not_known_to_send_is_a_dead_letter(
     run.say(MESSAGES[market][name] | changes)
 
     assert "not known" in only(run.of(DeadLetter), "reason")[0]
+
+
+@pytest.mark.parametrize(("market", "expected"), [("spot", (70, [1.5])), ("futures", (70, [30 * 1.0]))])
+def test_a_book_that_a_recorder_asked_for_is_a_snapshot(
+    say: Any, market: str, expected: tuple[int, list[float]]
+) -> None:
+    (book,) = say(market, "recorder's book").of(Depth, is_snapshot=True)
+
+    assert (book.sequence, book.bid_sizes) == expected
+
+
+def test_a_candle_of_a_contract_of_2022(say: Any) -> None:
+    names = ("symbol", "interval", "open", "high", "low", "close", "volume")
+
+    assert only(say("futures", "candle of 2022").of(Candle), *names) == (
+        "BTC/USDT:PERP", "1w", 59500.0, 61000.0, 59000.0, 60000.5, pytest.approx(7.0),
+    )  # fmt: skip
+
+
+def test_of_the_unified_feeds_books_of_two_depths_one_is_kept(say: Any) -> None:
+    run = say("spot", "unified book")
+    change = {"C": 101, "M": 1795910400210000000, "O": 101, "a": [], "b": [["60000.1", "9"]], "s": "BTC-USDT"}
+    run.say({"T": "obu.SPOT", "dp": "increment", "t": "delta", "P": 1795910400200000000, "d": change})
+
+    assert len(run.of(Depth)) == 1
+
+
+@pytest.mark.parametrize(
+    "topic", ["/indicator/index:USDT-BTC", "/margin/fundingBook:BTC", "/contract/details:XBTUSDTM"]
+)
+def test_what_is_not_read_is_told_of(new_run: Any, topic: str) -> None:
+    run = new_run("spot", "KUCOIN")
+    run.say({"topic": topic, "type": "message", "subject": "tick", "data": {"symbol": "USDT-BTC"}})
+
+    assert [each.kind for each in run.of(QualityEvent)] == ["VENUE_NOTICE"]
+    assert not run.of(DeadLetter)

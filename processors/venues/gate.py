@@ -22,6 +22,7 @@ from processors.items import (
     CandleItem,
     DerivativeItem,
     Liquidation,
+    Notice,
     PastTrades,
     Quote,
     Refused,
@@ -38,6 +39,7 @@ from processors.wire import (
     asked,
     asked_seconds,
     digits,
+    left_out,
     levels,
     maybe,
     maybe_digits,
@@ -84,6 +86,10 @@ SIDES: Final[dict[str, Side]] = {"buy": "BUY", "sell": "SELL"}
 SECONDS_DIGITS: Final = 11  # at most, of a time
 RETIRED: Final = (b'{"method":"', b'{"method": "')
 BOOK_UPDATE: Final = b".order_book_update"
+BOOKS: Final = frozenset({"order_book_update", "obu"})
+ALL_LEVELS: Final = 10_000
+UNREAD: Final = frozenset({"contract_stats", "contract_info", "adl_warning", "trades_v2"})
+UNREAD_WORDS: Final = Notice("statistics and details of contracts, and the second channel of trades, are not read")
 NO_SIDE: Final = "a size of 0 tells no side"
 MOST_TOP: Final = 100  # levels of `order_book`, where none are told
 CHANNEL_BYTES: Final = 160  # within which a message mostly names its channel
@@ -111,7 +117,6 @@ def parse(market: str, frame: Frame, memory: Memory) -> Items:
     Raises:
         FrameError: malformed, or not a message we know.
     """
-    del memory
     unknown: Unknown = []
     if frame.kind == "HTTP":
         is_book = not asked(frame.request)[0].endswith("/trades")
@@ -123,7 +128,7 @@ def parse(market: str, frame: Frame, memory: Memory) -> Items:
         except MALFORMED:
             pass  # an answer, or a field that is not documented
         else:
-            return [_change(market, data.symbol, data)]
+            return _change(market, data.symbol, data, ALL_LEVELS, memory)
     try:
         envelope = wire.ENVELOPE.decode(frame.payload)
     except MALFORMED as error:
@@ -134,12 +139,22 @@ def parse(market: str, frame: Frame, memory: Memory) -> Items:
         return [notice(frame.payload)]
     if envelope.event in {"subscribe", "unsubscribe", ""}:  # "" = a pong
         return []
-    channel = envelope.channel.partition(".")[2]
-    read = CHANNELS.get(channel)
-    if read is None or envelope.event not in {"update", "all"}:  # all = the whole of a book
-        raise FrameError(f"{envelope.event[:40]!r} of channel {envelope.channel[:80]!r} is not known")
-    items = read(market, envelope, unknown)
+    items = _told(market, envelope, memory, unknown)
     return [*items, *unknown] if unknown else items
+
+
+def _told(market: str, envelope: wire.Envelope, memory: Memory, unknown: Unknown) -> Items:
+    channel, event = envelope.channel.partition(".")[2], envelope.event
+    if channel in BOOKS and event == "update":
+        return _book(market, envelope, memory, unknown)
+    if channel in BOOKS and event == "snapshot":  # which a recorder asked for, and wrote among the messages
+        return [_book_of(market, envelope.symbol, envelope.result, unknown)]
+    if channel in UNREAD:
+        return [UNREAD_WORDS]
+    read = CHANNELS.get(channel)
+    if read is None or event not in {"update", "all"}:  # all = the whole of a book
+        raise FrameError(f"{event[:40]!r} of channel {envelope.channel[:80]!r} is not known")
+    return read(market, envelope, unknown)
 
 
 def _trades(market: str, envelope: wire.Envelope, unknown: Unknown) -> Items:
@@ -198,22 +213,26 @@ def _quote(_market: str, envelope: wire.Envelope, unknown: Unknown) -> Items:
     return [Quote(data.symbol, time_us(data.time), data.sequence, bid, bid_size, ask, ask_size)]
 
 
-def _book(market: str, envelope: wire.Envelope, unknown: Unknown) -> Items:
+def _book(market: str, envelope: wire.Envelope, memory: Memory, unknown: Unknown) -> Items:
     data = wire.BOOK.decode(envelope.result, unknown)
     if envelope.channel.endswith(".obu"):  # ob.BTC_USDT.400; levels are pairs, of contracts as well
-        return [_change("spot", data.symbol.removeprefix("ob.").rpartition(".")[0], data)]
-    return [_change(market, data.symbol, data)]
+        symbol, _, depth = data.symbol.removeprefix("ob.").rpartition(".")
+        return _change("spot", symbol, data, number(depth), memory)
+    return _change(market, data.symbol, data, ALL_LEVELS, memory)
 
 
-def _change(market: str, symbol: str, data: wire.BookData) -> BookDelta | BookSnapshot:
+def _change(market: str, symbol: str, data: wire.BookData, depth: int, memory: Memory) -> Items:
+    """Read a change or the whole of a book, unless a deeper one of the symbol is kept."""
     instant = time_us(data.time)
+    if not memory.keeps_book(symbol, depth, instant, is_whole=data.is_whole):
+        return [left_out(f"a book of {symbol}")] if data.is_whole else []
     bids, asks = _levels(market, data.bids), _levels(market, data.asks)
     most = number(data.level) if data.level else 0
     if data.is_whole:
-        return BookSnapshot(symbol, instant, data.sequence, *bids, *asks, is_in_stream=True, most_levels=most)
+        return [BookSnapshot(symbol, instant, data.sequence, *bids, *asks, is_in_stream=True, most_levels=most)]
     if data.first_sequence is None or data.first_sequence > data.sequence:
         raise FrameError(f"order_book_update: from {data.first_sequence} to {data.sequence}")
-    return BookDelta(symbol, instant, data.first_sequence, data.sequence, 0, *bids, *asks, most_levels=most)
+    return [BookDelta(symbol, instant, data.first_sequence, data.sequence, 0, *bids, *asks, most_levels=most)]
 
 
 def _top(market: str, envelope: wire.Envelope, unknown: Unknown) -> Items:
@@ -236,8 +255,11 @@ def _system(_market: str, envelope: wire.Envelope, _unknown: Unknown) -> Items:
 
 
 def _snapshot(market: str, frame: Frame, unknown: Unknown) -> BookSnapshot:
-    symbol = _book_symbol(frame.request)
-    data = wire.SNAPSHOT.decode(frame.payload, unknown)
+    return _book_of(market, _book_symbol(frame.request), frame.payload, unknown)
+
+
+def _book_of(market: str, symbol: str, body: bytes | msgspec.Raw, unknown: Unknown) -> BookSnapshot:
+    data = wire.SNAPSHOT.decode(body, unknown)
     instant = 0
     if data.changed:  # ms on spot, seconds with a fraction of contracts
         text = digits(data.changed)
@@ -272,7 +294,7 @@ def _spot_ticker(data: wire.SpotTicker, instant: int) -> TickerItem:
 
 def _futures_ticker(data: wire.FuturesTicker, instant: int) -> Items:
     volume = amount(digits(data.volume))
-    base = amount(digits(data.base_volume)) if data.base_volume else 0.0
+    base = amount(digits(data.base_volume)) if data.base_volume else None  # until 2021: it follows from the last price
     inverse = is_inverse(data.symbol)
     items: Items = [
         TickerItem(
@@ -401,9 +423,7 @@ Channel = Callable[[str, wire.Envelope, Unknown], Items]
 CHANNELS: Final[dict[str, Channel]] = {
     "trades": _trades,
     "book_ticker": _quote,
-    "order_book_update": _book,
     "order_book": _top,
-    "obu": _book,
     "tickers": _tickers,
     "candlesticks": _candles,
     "public_liquidates": _liquidations,

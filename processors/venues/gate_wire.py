@@ -24,6 +24,7 @@ class Envelope(Struct, gc=False):
     time_ms: Instant = 0
     result: Raw = Raw(b"null")
     error: Failure | None = None
+    symbol: str = ""  # of what a recorder asked for
 
 
 class SpotTrade(Struct, gc=False, kw_only=True, forbid_unknown_fields=True):

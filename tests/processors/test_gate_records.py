@@ -236,3 +236,47 @@ def test_best_levels_alone_are_a_book(say: Any, market: str, expected: Any) -> N
 
 def test_an_upgrade_is_told(say: Any) -> None:
     assert "upgrade" in only(say("spot", "upgrade").of(QualityEvent, kind="VENUE_NOTICE"), "detail")[0]
+
+
+def test_a_book_that_a_recorder_asked_for_is_joined_to_the_changes(new_run: Any) -> None:
+    run = new_run("spot", "GATE")
+    run.feed.recv_time_us = NOW_US
+    change = {"t": 1795910400160, "s": "XRP_USDT", "U": 69, "u": 72, "b": [["0.5", "6"]], "a": []}
+    run.say({"channel": "spot.order_book_update", "event": "update", "time": 1795910400, "result": change})
+    run.say(MESSAGES["spot"]["recorder's book"])
+
+    (book,) = run.of(Depth, is_snapshot=True)
+    assert (book.sequence, book.bid_sizes, book.ask_prices) == (72, [6.0], [0.51])
+
+
+def obu(depth: int, sequence: int, bids: Any, first: int = 0) -> Any:
+    numbers = {"U": first, "u": sequence} if first else {"full": True, "u": sequence}
+    result = {"t": 1795910400000 + sequence, "s": f"ob.BTC_USDT.{depth}", "b": bids, "a": [["60002", "1"]], **numbers}
+    return {"channel": "futures.obu", "event": "update", "time": 1795910400, "result": result}
+
+
+def test_of_books_of_two_depths_the_deeper_one_is_kept(new_run: Any) -> None:
+    run = new_run("futures", "GATE")
+    run.feed.recv_time_us = NOW_US
+    run.say(obu(400, 10, [["60000", "1"], ["59990", "5"]]), obu(50, 10, [["60000", "1"]]), obu(50, 12, [], 11))
+    run.say(obu(400, 15, [["59990", "6"]], 11))
+
+    assert [(each.sequence, len(each.bid_prices)) for each in run.of(Depth)] == [(10, 2), (15, 1)]
+    assert not run.of(QualityEvent, kind="GAP")
+
+
+@pytest.mark.parametrize("channel", ["futures.contract_stats", "futures.contract_info", "spot.trades_v2"])
+def test_what_is_not_read_is_told_of(new_run: Any, channel: str) -> None:
+    run = new_run("futures", "GATE")
+    run.say({"time": 1795910400, "channel": channel, "event": "update", "result": {"contract": "BTC_USDT"}})
+
+    assert [each.kind for each in run.of(QualityEvent)] == ["VENUE_NOTICE"]
+    assert not run.of(DeadLetter)
+
+
+def test_the_volume_of_an_inverse_contract_follows_from_its_price_where_it_is_not_told(new_run: Any) -> None:
+    run = new_run("inverse", "GATE")
+    row = {"contract": "BTC_USD", "last": "10000", "volume_24h": "50000", "volume_24h_usd": "50000"}
+    run.say({"time": 1565775111, "channel": "futures.tickers", "event": "update", "error": None, "result": [row]})
+
+    assert only(run.of(Ticker), "volume") == (pytest.approx(5.0),)

@@ -7,7 +7,9 @@ Source: https://docs.deribit.com/subscriptions/market-data/tickerinstrument_name
 Source: https://docs.deribit.com/subscriptions/market-data/deribit_volatility_indexindex_name
 """
 
+import re
 from collections.abc import Callable
+from functools import lru_cache
 from typing import Final
 
 import msgspec
@@ -89,6 +91,10 @@ UNREAD: Final = (
 )  # fmt: skip
 UNREAD_WORDS: Final = Notice("prices of indices by themselves, changes of tickers and block quotes are not read")
 
+COMBO: Final = re.compile(r"[._](option_combo|future_combo)\.|\.[A-Z0-9]+(_[A-Z0-9]+)?-[A-Z][A-Z0-9]{1,8}-\d")
+"""Of a channel: its kind, or an instrument such as BTC-FS-25DEC26_PERP."""
+COMBO_WORDS: Final = Notice("combos are not read: their prices may be negative")
+
 Items = list[AnyItem]
 Unknown = list[UnknownField]
 OneSide = tuple[list[float], list[float]]
@@ -121,10 +127,17 @@ def parse(market: str, frame: Frame, memory: Memory) -> Items:
     if message.method != "subscription" or message.params is None:
         return _answer(message)
     channel, data = message.params.channel, message.params.data
-    read = CHANNELS.get(channel.partition(".")[0])
+    read, parts = _reader_of(channel)
     if read is None:
         raise FrameError(f"channel {channel[:80]!r} is not known")
-    return [*read(channel.split("."), data, unknown), *unknown]
+    return [*read(parts, data, unknown), *unknown]
+
+
+@lru_cache(maxsize=65536)
+def _reader_of(channel: str) -> "tuple[Channel | None, list[str]]":
+    """Tell what reads a channel (None = it is not known), and the parts of its name."""
+    parts = channel.split(".")
+    return _combo if COMBO.search(channel) else CHANNELS.get(parts[0]), parts
 
 
 def _answer(message: wire.Message) -> Items:
@@ -276,8 +289,17 @@ def _perpetual(channel: list[str], body: msgspec.Raw, unknown: Unknown) -> Items
     return items
 
 
+def _combo(_channel: list[str], _body: msgspec.Raw, _unknown: Unknown) -> Items:
+    return [COMBO_WORDS]
+
+
 def _unread(_channel: list[str], _body: msgspec.Raw, _unknown: Unknown) -> Items:
     return [UNREAD_WORDS]
+
+
+def _platform(channel: list[str], body: msgspec.Raw, unknown: Unknown) -> Items:
+    """Pass on that trading is locked, or that the venue is at work; that an index is not, is told again and again."""
+    return [] if wire.is_unlocked(body) else _notice(channel, body, unknown)
 
 
 def _notice(channel: list[str], body: msgspec.Raw, _unknown: Unknown) -> Items:
@@ -295,7 +317,7 @@ CHANNELS: Final[dict[str, Channel]] = {
     "deribit_volatility_index": _volatility,
     "markprice": _marks,
     "perpetual": _perpetual,
-    "platform_state": _notice,
+    "platform_state": _platform,
     "announcements": _notice,
     "instrument": _notice,
     **dict.fromkeys(UNREAD, _unread),

@@ -8,7 +8,7 @@ from typing import Annotated, Any, Final, Literal
 import msgspec
 from msgspec import UNSET, Raw, Struct, field
 
-from processors.wire import LEAST_AMOUNT, MOST_AMOUNT, Id, Instant, KnownInstant, Rows, Wire
+from processors.wire import LEAST_AMOUNT, MALFORMED, MOST_AMOUNT, Id, Instant, KnownInstant, Rows, Wire
 
 Price = Annotated[float, msgspec.Meta(ge=LEAST_AMOUNT, le=MOST_AMOUNT)]
 Amount = Annotated[float, msgspec.Meta(ge=0, le=MOST_AMOUNT)]
@@ -173,6 +173,26 @@ class VolatilityData(Struct, gc=False, kw_only=True, forbid_unknown_fields=True)
     index_name: str
     volatility: Price
     timestamp: Instant
+
+
+class PlatformState(Struct, gc=False):
+    """`platform_state`: of an index, or of the whole venue."""
+
+    locked: bool | Literal["true", "false", "partial"]
+    price_index: str
+    maintenance: Any = UNSET
+
+
+_PLATFORM = msgspec.json.Decoder(PlatformState)
+
+
+def is_unlocked(body: Raw) -> bool:
+    """Tell whether all that a state says is that one index can be traded."""
+    try:
+        state = _PLATFORM.decode(body)
+    except MALFORMED:
+        return False
+    return state.locked in {False, "false"} and state.maintenance is UNSET
 
 
 MESSAGE: Final = Wire(Message, "message")

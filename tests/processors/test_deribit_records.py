@@ -312,3 +312,30 @@ def test_answers_without_trades_give_none(new_run: Any, result: Any) -> None:
 
     assert run.of(Tick) == []
     assert len(run.of(DeadLetter)) == (result != NO_TRADES)
+
+
+@pytest.mark.parametrize(
+    "channel",
+    ["trades.BTC-CS-19MAY26-70000_75000.raw", "ticker.BTC-FS-25DEC26_PERP.100ms", "trades.option_combo.BTC.100ms"],
+)
+def test_combos_are_told_of(new_run: Any, channel: str) -> None:
+    run = new_run("options", "DERIBIT")
+    run.say({"jsonrpc": "2.0", "method": "subscription", "params": {"channel": channel, "data": [{"price": -0.5}]}})
+
+    assert [each.kind for each in run.of(QualityEvent)] == ["VENUE_NOTICE"]
+    assert not run.of(DeadLetter)
+
+
+@pytest.mark.parametrize(
+    ("state", "count"),
+    [
+        ({"price_index": "alt_usdc", "locked": False, "reasons": []}, 0),
+        ({"price_index": "alt_usdc", "locked": True}, 1),
+        ({"maintenance": True}, 1),
+    ],
+)
+def test_an_index_that_can_be_traded_is_not_told_of_again_and_again(new_run: Any, state: Any, count: int) -> None:
+    run = new_run("futures", "DERIBIT")
+    run.say({"jsonrpc": "2.0", "method": "subscription", "params": {"channel": "platform_state", "data": state}})
+
+    assert len(run.of(QualityEvent, kind="VENUE_NOTICE")) == count

@@ -45,7 +45,7 @@ MARKET_TYPES: Final[dict[str, frozenset[str]]] = {
     "spot": SPOT, "spot_v1": SPOT, "exchange": SPOT, "advanced": SPOT, "usdm": LINEAR, "linear": LINEAR,
     "coinm": INVERSE, "inverse": INVERSE, "coin": INVERSE, "swap": PERPETUAL, "perp": PERPETUAL, "option": OPTIONS,
     "options": OPTIONS, "futures": LINEAR | INVERSE, "derivatives": LINEAR | INVERSE,
-    "GATE futures": LINEAR, "OKX futures": DATED,
+    "delivery": LINEAR & DATED, "GATE futures": LINEAR, "OKX futures": DATED,
 }  # fmt: skip
 """What recordings of single messages call what is of a market: of that venue, or of any."""
 KNOWN_TYPES: Final = frozenset().union(*MARKET_TYPES.values())

@@ -1,4 +1,4 @@
-"""Gate v4 frames (spot, futures in USDT, inverse) → items.
+"""Gate v4 frames (spot, futures in USDT, inverse, dated) → items.
 
 Source: https://www.gate.io/docs/developers/apiv4/ws/en/
 Source: https://www.gate.io/docs/developers/futures/ws/en/
@@ -56,7 +56,7 @@ from schemas.records import DerivativeKind, Frame, Side
 from schemas.venues.gate import is_inverse
 
 NAME: Final = "GATE"
-MARKETS: Final[tuple[str, ...]] = ("spot", "futures", "inverse")
+MARKETS: Final[tuple[str, ...]] = ("spot", "futures", "inverse", "delivery")
 NOT_TOLD: Final[tuple[msgspec.Raw, ...]] = (msgspec.Raw(b""), NULL)
 FACTS: Final[dict[str, Facts]] = {
     "spot": Facts(
@@ -79,6 +79,13 @@ FACTS: Final[dict[str, Facts]] = {
         sizes="contracts of 1 USD",
         since="2021, v4",
         past_trades="`GET /futures/btc/trades`, by time",
+    ),
+    "delivery": Facts(
+        side="sign of `size`: below 0 → SELL",
+        times="`create_time_ms`, `t`, ms",
+        sizes="contracts",
+        since="2026, v4",
+        past_trades="`GET /delivery/usdt/trades`, by time",
     ),
 }
 RULE: Final = FirstIdRule()

@@ -1,4 +1,4 @@
-"""Gate v4 on the wire: channels, requests and limits of the markets spot, futures (USDT) and inverse (BTC); pure.
+"""Gate v4 on the wire: channels, requests, limits of the markets spot, futures (USDT), inverse (BTC), delivery; pure.
 
 Source: https://www.gate.io/docs/developers/apiv4/ws/en/
 Source: https://www.gate.io/docs/developers/futures/ws/en/
@@ -28,7 +28,7 @@ from producers.wire import (
 )
 
 NAME: Final = "GATE"
-MARKETS: Final[tuple[str, ...]] = ("spot", "futures", "inverse")
+MARKETS: Final[tuple[str, ...]] = ("spot", "futures", "inverse", "delivery")
 QUIET_CHANNELS: Final = frozenset({"liquidation"})
 SHARED_CHANNELS: Final[frozenset[str]] = frozenset()
 
@@ -36,10 +36,16 @@ STREAM_URLS: Final = {
     "spot": "wss://api.gateio.ws",
     "futures": "wss://fx-ws.gateio.ws",
     "inverse": "wss://fx-ws.gateio.ws",
+    "delivery": "wss://fx-ws.gateio.ws",
 }
-STREAM_PATHS: Final = {"spot": "/ws/v4/", "futures": "/v4/ws/usdt", "inverse": "/v4/ws/btc"}
+STREAM_PATHS: Final = {
+    "spot": "/ws/v4/", "futures": "/v4/ws/usdt", "inverse": "/v4/ws/btc", "delivery": "/v4/ws/delivery/usdt",
+}  # fmt: skip
 REST_URL: Final = "https://api.gateio.ws"
-REST_PATHS: Final = {"spot": "/api/v4/spot", "futures": "/api/v4/futures/usdt", "inverse": "/api/v4/futures/btc"}
+REST_PATHS: Final = {
+    "spot": "/api/v4/spot", "futures": "/api/v4/futures/usdt", "inverse": "/api/v4/futures/btc",
+    "delivery": "/api/v4/delivery/usdt",
+}  # fmt: skip
 DEPTH_LEVELS: Final = 100
 PAST_TRADES: Final = 1000  # of a page
 DECIMAL_SIZES: Final = {"X-Gate-Size-Decimal": "1"}
@@ -58,7 +64,7 @@ def _limits(shared_as: str) -> Limits:
     )
 
 
-LIMITS: Final = {"spot": _limits(""), "futures": _limits("futures"), "inverse": _limits("futures")}  # by host
+LIMITS: Final = {each: _limits("" if each == "spot" else "futures") for each in MARKETS}  # by host
 
 INTERVALS: Final = {
     "10s": "10s", "1m": "1m", "5m": "5m", "15m": "15m", "30m": "30m", "1h": "1h", "4h": "4h", "8h": "8h", "1d": "1d",
@@ -66,7 +72,12 @@ INTERVALS: Final = {
 }  # fmt: skip
 SPOT_CHANNELS: Final = ("trade", "quote", "depth", "ticker", "candle_1m")
 FUTURES_CHANNELS: Final = (*SPOT_CHANNELS, "mark_price", "index", "funding", "open_interest", "liquidation")
-CHANNELS: Final = {"spot": SPOT_CHANNELS, "futures": FUTURES_CHANNELS, "inverse": FUTURES_CHANNELS}
+CHANNELS: Final = {
+    "spot": SPOT_CHANNELS,
+    "futures": FUTURES_CHANNELS,
+    "inverse": FUTURES_CHANNELS,
+    "delivery": (*SPOT_CHANNELS, "mark_price", "index", "open_interest"),
+}
 OF_TICKERS: Final = frozenset({"mark_price", "index", "funding", "open_interest"})
 OWN_NAMES: Final = {
     "trade": "trades", "quote": "book_ticker", "depth": "order_book_update", "ticker": "tickers",

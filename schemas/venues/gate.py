@@ -1,7 +1,8 @@
-"""Gate v4: lists of pairs and contracts, or bare names, → Instruments of the markets spot, futures (USDT) and inverse.
+"""Gate v4: lists of pairs and contracts, or bare names, → Instruments of spot, futures (USDT), inverse and delivery.
 
 Source: https://www.gate.io/docs/developers/apiv4/#list-all-currency-pairs-supported
 Source: https://www.gate.io/docs/developers/apiv4/#list-all-futures-contracts
+Source: https://www.gate.io/docs/developers/apiv4/#delivery
 """
 
 import re
@@ -14,8 +15,10 @@ from schemas.records import Instrument, InstrumentKind
 from schemas.symbology import SymbolError
 
 VENUE: Final = "GATE"
-MARKETS: Final[tuple[str, ...]] = ("spot", "futures", "inverse")
-LIST_PATHS: Final[tuple[str, ...]] = ("/spot/currency_pairs", "/futures/usdt/contracts", "/futures/btc/contracts")
+MARKETS: Final[tuple[str, ...]] = ("spot", "futures", "inverse", "delivery")
+LIST_PATHS: Final[tuple[str, ...]] = (
+    "/spot/currency_pairs", "/futures/usdt/contracts", "/futures/btc/contracts", "/delivery/usdt/contracts",
+)  # fmt: skip
 NAME = re.compile(r"(?P<base>[^_]+)_(?P<quote>[A-Z0-9]+?)(_(?P<day>\d{8}))?")
 ASSUMED_WORTH: Final = {"BTC_USDT": 0.0001, "ETH_USDT": 0.01}
 """Of a contract, where no list tells; 1 of the base currency for others, 1 USD for inverse ones."""
@@ -74,9 +77,10 @@ def assumed_instrument(market: str, venue_symbol: str, event_time_us: int) -> In
     """
     if market not in MARKETS:
         raise SymbolError(f"{venue_symbol}: Gate has no market {market}, but {', '.join(MARKETS)}")
-    worth = ASSUMED_WORTH.get(venue_symbol, 1.0)
+    worth = ASSUMED_WORTH.get("_".join(venue_symbol.split("_")[:2]), 1.0)  # dated ones as the perpetual
     contract = _named(market, venue_symbol, worth, is_inverse=is_inverse(venue_symbol))
-    if market != "spot" and contract.is_inverse != (market == "inverse"):
+    is_other = contract.is_inverse != (market == "inverse") or (market == "delivery" and contract.kind != "FUTURE")
+    if market != "spot" and is_other:
         raise SymbolError(f"{venue_symbol} is none of the market {market}")
     return make_instrument((VENUE, market, venue_symbol), contract, event_time_us, is_assumed=True)
 

@@ -274,6 +274,14 @@ def test_what_is_not_read_is_told_of(new_run: Any, channel: str) -> None:
     assert not run.of(DeadLetter)
 
 
+def test_a_dated_contract_has_no_funding(say: Any) -> None:
+    run = say("delivery", "ticker", "trades", "candle")
+
+    assert only(run.of(Tick), "symbol", "quantity", "side") == ("BTC/USDT:20261225", pytest.approx(0.009), "SELL")
+    assert sorted(each.kind for each in run.of(Derivative)) == ["INDEX_PRICE", "MARK_PRICE", "OPEN_INTEREST"]
+    assert only(run.of(Candle), "symbol", "interval") == ("BTC/USDT:20261225", "1m")
+
+
 def test_the_volume_of_an_inverse_contract_follows_from_its_price_where_it_is_not_told(new_run: Any) -> None:
     run = new_run("inverse", "GATE")
     row = {"contract": "BTC_USD", "last": "10000", "volume_24h": "50000", "volume_24h_usd": "50000"}

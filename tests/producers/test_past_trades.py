@@ -82,7 +82,7 @@ def test_trades_of_the_time_that_was_lost_are_asked_for_or_the_newest(
     assert request.url == f"http://host{url}"
 
 
-@pytest.mark.parametrize("market", ["spot", "futures", "inverse"])
+@pytest.mark.parametrize("market", ["spot", "futures", "inverse", "delivery"])
 def test_sizes_of_contracts_of_gate_come_with_their_decimals(market: str) -> None:
     request, _ = asked("GATE", market, "BTC_USDT")
     book = VENUES["GATE"].depth_request(market, "BTC_USDT", None, 1)

@@ -30,6 +30,7 @@ def body(*entries: Any) -> bytes:
         ("spot", PAIR, "BTC/USDT", 1.0, (0.1, 0.00001)),
         ("futures", LINEAR, "BTC/USDT:PERP", 0.0001, (0.1, 1.0)),
         ("inverse", INVERSE, "BTC/USD:PERP", 1.0, (0.1, 1.0)),
+        ("delivery", LINEAR | {"name": "BTC_USDT_20261225"}, "BTC/USDT:20261225", 0.0001, (0.1, 1.0)),
     ],
 )
 def test_a_listed_instrument_and_its_bare_name_are_the_same(
@@ -80,7 +81,9 @@ def test_a_name_that_tells_nothing_is_refused(name: str) -> None:
         gate.assumed_instrument("futures", name, 0)
 
 
-@pytest.mark.parametrize(("market", "name"), [("futures", "BTC_USD"), ("inverse", "BTC_USDT")])
+@pytest.mark.parametrize(
+    ("market", "name"), [("futures", "BTC_USD"), ("inverse", "BTC_USDT"), ("delivery", "BTC_USDT")]
+)
 def test_a_contract_of_another_market_is_refused(market: str, name: str) -> None:
     with pytest.raises(SymbolError, match="none of the market"):
         gate.assumed_instrument(market, name, 0)

@@ -11,7 +11,7 @@ from tickerplant.local.venue import SyntheticOptions, VenueOptions
 
 Serve = Callable[..., Awaitable[Any]]
 OPTIONS = VenueOptions(venue="GATE", source=SyntheticOptions(symbols=6, rate_frames=2000))
-PATHS = {"spot": "spot/ws/v4/", "futures": "futures/v4/ws/usdt", "inverse": "inverse/v4/ws/btc"}
+PATHS = {"spot": "spot/ws/v4/", "futures": "futures/v4/ws/usdt", "inverse": "inverse/v4/ws/btc"}  # dated are as futures
 SYMBOLS = {"spot": "BTC_USDT", "futures": "BTC_USDT", "inverse": "BTC_USD"}
 BOOKS = {
     "spot": "/spot/api/v4/spot/order_book?currency_pair=BTC_USDT",

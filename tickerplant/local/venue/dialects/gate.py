@@ -1,4 +1,4 @@
-"""Gate v4 as the simulated venue speaks it: spot, futures in USDT, inverse contracts; books joined by REST.
+"""Gate v4 as the simulated venue speaks it: spot, futures in USDT, inverse, dated contracts; books joined by REST.
 
 Source: https://www.gate.io/docs/developers/apiv4/ws/en/
 Source: https://www.gate.io/docs/developers/futures/ws/en/
@@ -36,20 +36,26 @@ from tickerplant.local.venue.dialect import (
     Writer,
 )
 from tickerplant.local.venue.dialect import Market as Symbols
-from tickerplant.local.venue.listings import Asset, Listing, price_decimals, quarter_end_ms, with_a_future
+from tickerplant.local.venue.listings import Asset, Listing, price_decimals, quarter_end_ms
 from tickerplant.local.venue.numbers import numbers_of
 from tickerplant.local.venue.past import trades_of_time, whole_number
 
 NAME: Final = "GATE"
 MARKETS: Final = {
     "spot": MarketTerms(share=0.4),
-    "futures": MarketTerms(share=0.4, has_marks=True),
+    "futures": MarketTerms(share=0.3, has_marks=True),
     "inverse": MarketTerms(share=0.2, has_marks=True),
+    "delivery": MarketTerms(share=0.1, has_marks=True),
 }
-PATHS: Final = {"spot": "/ws/v4/", "futures": "/v4/ws/usdt", "inverse": "/v4/ws/btc"}
+PATHS: Final = {
+    "spot": "/ws/v4/", "futures": "/v4/ws/usdt", "inverse": "/v4/ws/btc", "delivery": "/v4/ws/delivery/usdt",
+}  # fmt: skip
 ENDPOINTS: Final = tuple(Endpoint(name=each, market=each, paths=(PATHS[each],)) for each in MARKETS)
 CHECKSUM: Final[re.Pattern[bytes] | None] = None
-REST_PATHS: Final = {"spot": "/api/v4/spot", "futures": "/api/v4/futures/usdt", "inverse": "/api/v4/futures/btc"}
+REST_PATHS: Final = {
+    "spot": "/api/v4/spot", "futures": "/api/v4/futures/usdt", "inverse": "/api/v4/futures/btc",
+    "delivery": "/api/v4/delivery/usdt",
+}  # fmt: skip
 
 KINDS: Final[dict[str, Kind]] = {
     "trades": "trade", "book_ticker": "quote", "order_book_update": "depth", "tickers": "ticker",
@@ -68,11 +74,9 @@ BAD_REQUEST: Final = 1
 
 
 def listings(market: str, assets: Sequence[Asset], now_ms: int) -> list[Listing]:
-    """List the symbols of a synthetic market."""
-    if market == "spot":
-        return [_listing(market, each, 0) for each in assets]
-    delivery_ms = quarter_end_ms(now_ms)
-    return [_listing(market, each, delivery_ms if is_dated else 0) for each, is_dated in with_a_future(assets)]
+    """List the symbols of a synthetic market: dated contracts have one of their own."""
+    delivery_ms = quarter_end_ms(now_ms) if market == "delivery" else 0
+    return [_listing(market, each, delivery_ms) for each in assets]
 
 
 def routes(market: str) -> list[Route]:

@@ -1,9 +1,10 @@
 """One raw partition: bytes in, records queued, metrics counted, state captured. No Faust here."""
 
-from collections import Counter, defaultdict
+from collections import Counter
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import cached_property
+from operator import attrgetter
 from time import perf_counter
 from typing import Final, TypeVar
 
@@ -32,6 +33,7 @@ from tickerplant.tally import DeadLetterLimit
 METRIC_STAGE: Final = "process"
 US: Final = 1_000_000
 LEASE_US: Final = 8 * US  # below the session: who was paused for longer than that does not go on as if nothing were
+NAMED: Final = attrgetter("symbol", "asset_class")
 UNTIMED: Final = frozenset({BACKFILL, CLOCK_STEP, PAST})
 """Flags of ticks whose exchange time tells no latency."""
 K = TypeVar("K")
@@ -325,25 +327,19 @@ class PartitionWorker:
         self._count_records(batch)
 
     def _count_records(self, batch: Batch) -> None:
-        ticks: Counter[tuple[str, str]] = Counter()
-        flags: Counter[str] = Counter()
-        timed: defaultdict[str, list[Tick]] = defaultdict(list)
-        for record in batch.records:
-            if isinstance(record, Tick):
-                ticks[record.symbol, record.asset_class] += 1
-                if record.flags:
-                    told = record.flags.split(",")
-                    flags.update(told)
-                    if not UNTIMED.isdisjoint(told):
-                        continue
-                if record.exchange_time_us:
-                    timed[record.asset_class].append(record)
-            elif isinstance(record, QualityEvent):
-                metrics.QUALITY.labels(self._venue, record.kind).inc(record.count)
-        counters = self._counts.ticks
-        for named, count in ticks.items():
-            counters[named].inc(count)
-        for flag, count in flags.items():
-            metrics.FLAGGED.labels(self._venue, flag).inc(count)
-        for asset_class, found in timed.items():
-            observe_ticks(self._venue, asset_class, found, self.clock_offset)
+        ticks = [each for each in batch.records if type(each) is Tick]
+        if len(ticks) < len(batch.records):
+            for event in batch.records:
+                if isinstance(event, QualityEvent):
+                    metrics.QUALITY.labels(self._venue, event.kind).inc(event.count)
+        named, counters = Counter(map(NAMED, ticks)), self._counts.ticks
+        for names, count in named.items():
+            counters[names].inc(count)
+        timed = [each for each in ticks if each.exchange_time_us]
+        if flagged := [each.flags for each in ticks if each.flags]:
+            for flag, count in Counter(",".join(flagged).split(",")).items():
+                metrics.FLAGGED.labels(self._venue, flag).inc(count)
+            timed = [each for each in timed if not each.flags or UNTIMED.isdisjoint(each.flags.split(","))]
+        for asset_class in dict.fromkeys(asset_class for _, asset_class in named):
+            if found := [each for each in timed if each.asset_class == asset_class]:
+                observe_ticks(self._venue, asset_class, found, self.clock_offset)

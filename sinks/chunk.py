@@ -13,6 +13,7 @@ from collections import deque
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
+from math import inf
 from typing import Final
 
 import numpy as np
@@ -37,11 +38,16 @@ class LogWentBackError(ValueError):
 
 @dataclass(frozen=True, kw_only=True)
 class Limits:
-    """When a chunk is full, whichever is first; a range that was begun before is built in full all the same."""
+    """When a chunk is full, whichever is first; a range that was begun before is built in full all the same.
+
+    Args:
+        together: so many chunks, of different partitions, may be written at the same time, by different threads.
+    """
 
     rows: int
     size_bytes: int
     age_s: float
+    together: int = 1
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -247,6 +253,13 @@ class Buffer:
         """How many rows are held."""
         return sum(chunk.row_count for chunk in self._closed) + (self._open.row_count if self._open else 0)
 
+    @property
+    def old_s(self) -> float:
+        """Tell when the chunk being filled is old enough; infinity = it is another that is to be stored, or none."""
+        if self._open is None or self._closed or self._pending_end is not None:
+            return inf
+        return self._open.opened_s + self._limits.age_s
+
     def add(self, offset: int, rows: Sequence[Row], *, size_bytes: int, now_s: float) -> None:
         """Take one record: its rows (empty = nothing to store) and its encoded size.
 
@@ -325,9 +338,8 @@ class Buffer:
 
     def due(self, now_s: float) -> Chunk | None:
         """Tell the oldest chunk that is full or old enough; the same one until `drop_first`."""
-        chunk = self._open
-        if not self._closed and chunk and self._pending_end is None and now_s - chunk.opened_s >= self._limits.age_s:
-            self._close(chunk)
+        if now_s >= self.old_s and self._open:
+            self._close(self._open)
         return self._closed[0] if self._closed else None
 
     def close(self) -> None:

@@ -22,7 +22,7 @@ from sinks.store import Refused, StoreBusyError
 from sinks.tables import RAW, TABLES, Table
 from tickerplant.errors import DependencyError, UserError
 from tickerplant.health import CLICKHOUSE
-from tickerplant.settings import Settings
+from tickerplant.settings import ClickHouse, Settings
 
 REVISION: Final = 1
 """Raised when rows of the same span are made differently, so that tokens of the old way do not hide them."""
@@ -36,6 +36,9 @@ CLIENT_REFUSED: Final = (struct.error, TypeError, ValueError, OverflowError, Att
 REFUSED_LIMIT: Final = 100
 """So many refused rows of one chunk stop the sink, instead of emptying a topic into the dead letters."""
 
+TOGETHER: Final = 4
+"""An insert waits for its turn, for the disk and for the answer: partitions need not wait for one another's."""
+
 INSERT_SETTINGS: Final[dict[str, Any]] = {
     "async_insert": 0,
     "insert_deduplicate": 1,
@@ -47,7 +50,7 @@ Ids = set[tuple[Any, ...]]
 
 
 class ClickHouseStore:
-    """Writes chunks to their tables."""
+    """Writes chunks to their tables, over a connection for each that is written at the same time."""
 
     name: ClassVar = "clickhouse"
     dependency: ClassVar = CLICKHOUSE
@@ -55,9 +58,10 @@ class ClickHouseStore:
     def __init__(self, settings: Settings) -> None:
         sink = settings.sink
         self._settings = settings.clickhouse
-        self._suffix = settings.clickhouse.table_suffix
-        self._limits = Limits(rows=sink.flush_rows, size_bytes=sink.flush_bytes, age_s=sink.flush_ms / 1000)
-        self._client: Client | None = None
+        self._limits = Limits(
+            rows=sink.flush_rows, size_bytes=sink.flush_bytes, age_s=sink.flush_ms / 1000, together=TOGETHER
+        )
+        self._idle: list[Writer] = []
         self._asking: Client | None = None
 
     @property
@@ -73,29 +77,17 @@ class ClickHouseStore:
             UserError: it refuses us; a table is missing, or was altered so that rows do not fit.
         """
         self._drop()
-        self._client = connect(self._settings, ColumnClient)
-        for table in (RAW, *TABLES.values()):
-            self._look_at(table)
+        writer = Writer(self._settings)
+        writer.open()
+        self._idle.append(writer)
 
     def write(self, chunk: Chunk) -> Sequence[Refused]:
         """Insert a chunk; rows that ClickHouse refuses are found by halving. Raises as `Store.write`."""
+        writer = self._taken()
         try:
-            rows, numbers = self._missing(chunk)
-            refused = salvage(rows, numbers, lambda part, first: self._insert(chunk, part, first))
-        except Error as error:
-            judged = self._judge(error)
-            if isinstance(judged, UserError):
-                self._suspect(chunk.table)
-            raise judged from error
-        except (OSError, EOFError, DependencyError) as error:
-            self._drop()
-            raise StoreBusyError(f"connection lost: {type(error).__name__} {error}") from error
-        except UserError:
-            self._suspect(chunk.table)
-            raise
-        if refused:
-            self._suspect(chunk.table)
-        return refused
+            return writer.write(chunk)
+        finally:
+            self._idle.append(writer)
 
     def check(self, timeout_s: float) -> None:
         """Ask for a 1 over a connection that is kept for that; raises as `Store.check`."""
@@ -114,7 +106,53 @@ class ClickHouseStore:
             self._asking.disconnect()
         self._asking = None
 
+    def _taken(self) -> "Writer":
+        """Take the writer that was last at work: others may do so at the same time."""
+        try:
+            return self._idle.pop()
+        except IndexError:
+            return Writer(self._settings)
+
     def _drop(self) -> None:
+        while self._idle:
+            self._idle.pop().close()
+
+
+class Writer:
+    """Writes chunks over one connection, which is made when it is needed; not thread-safe."""
+
+    def __init__(self, settings: ClickHouse) -> None:
+        self._settings = settings
+        self._suffix = settings.table_suffix
+        self._client: Client | None = None
+
+    def open(self) -> None:
+        """Connect, and look at all tables; raises as `ClickHouseStore.open`."""
+        for table in (RAW, *TABLES.values()):
+            self._look_at(table)
+
+    def write(self, chunk: Chunk) -> Sequence[Refused]:
+        """Insert a chunk; raises as `Store.write`."""
+        try:
+            rows, numbers = self._missing(chunk)
+            refused = salvage(rows, numbers, lambda part, first: self._insert(chunk, part, first))
+        except Error as error:
+            judged = self._judge(error)
+            if isinstance(judged, UserError):
+                self._suspect(chunk.table)
+            raise judged from error
+        except (OSError, EOFError, DependencyError) as error:
+            self.close()
+            raise StoreBusyError(f"connection lost: {type(error).__name__} {error}") from error
+        except UserError:
+            self._suspect(chunk.table)
+            raise
+        if refused:
+            self._suspect(chunk.table)
+        return refused
+
+    def close(self) -> None:
+        """Disconnect."""
         if self._client is not None:
             self._client.disconnect()
         self._client = None
@@ -133,7 +171,7 @@ class ClickHouseStore:
         with contextlib.suppress(Error, OSError, EOFError, DependencyError):
             self._look_at(table)
             return
-        self._drop()
+        self.close()
 
     def _look_at(self, table: Table) -> None:
         name = table.name + self._suffix
@@ -143,7 +181,7 @@ class ClickHouseStore:
         try:
             check_columns(table, name, dict(found))
         except UserError:
-            self._drop()
+            self.close()
             raise
 
     def _missing(self, chunk: Chunk) -> tuple[pa.Table, list[int]]:
@@ -187,7 +225,7 @@ class ClickHouseStore:
 
     def _judge(self, error: Error) -> Exception:
         """Retryable or fatal: the one place that decides."""
-        self._drop()
+        self.close()
         if isinstance(error, NetworkError | SocketTimeoutError) or is_busy(error):
             return StoreBusyError(first_line(error))
         return UserError(f"ClickHouse refuses to be written to: {first_line(error)}; was `tickerplant deploy` run?")

@@ -13,14 +13,16 @@ store down                 consumption is paused, polling goes on (the membershi
 
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from functools import partial
+from math import inf
 from typing import Final, NamedTuple, Protocol
 
 import numpy as np
 
 from schemas.records import DeadLetter, SinkCommit
 from schemas.topics import STORED
-from sinks.chunk import Buffer, Chunk, Span
+from sinks.chunk import Buffer, Chunk, Limits, Span
 from sinks.columns import Place
 from sinks.commits import Commits, is_told, sink_commit
 from sinks.letters import Letters, refused_letter
@@ -28,7 +30,8 @@ from sinks.observe import Observer
 from sinks.position import Position
 from sinks.rows import Entry, RowReader, Run
 from sinks.store import Refused, Store, StoreBusyError
-from sinks.tables import table_of
+from sinks.tables import Table, table_of
+from sinks.together import Threads, Together
 from tickerplant.clock import NowUs, now_us
 from tickerplant.errors import UserError
 from tickerplant.health import Health
@@ -38,12 +41,15 @@ from tickerplant.tally import DeadLetterLimit, Tally
 
 POLL_ENTRIES: Final = 4000
 POLL_S: Final = 0.05
+POLL_LEAST_S: Final = 0.001
 TOGETHER_LEAST: Final = 64
 HELD_BYTES: Final = 48 * 1024 * 1024
 """Encoded bytes in all buffers together; above, the largest chunk is written before its time."""
+COMMITS_AGE_S: Final = 1.0
+"""Nobody waits for the rows that tell of commits: with each chunk that is stored there is one more of them."""
 SHOW_S: Final = 1.0
 POLL_LATE_S: Final = 5.0
-"""A group takes the partitions of a member that does not poll; chunks that take long are written one by one."""
+"""A group takes the partitions of a member that does not poll; between chunks that take long we do."""
 QUIET_S: Final = 0.4
 """A poll that brings nothing for so long has reached the end: a fetch waits half of it for more to come."""
 STOP_S: Final = 5.0
@@ -140,6 +146,14 @@ class Due(NamedTuple):
     chunk: Chunk
 
 
+class Written(NamedTuple):
+    """A chunk that the store has acknowledged: what it refused, how long it took, and when that was."""
+
+    refused: Sequence[Refused]
+    seconds: float
+    now_us: int
+
+
 @dataclass(frozen=True, kw_only=True)
 class Tools:
     """What a drain works with besides log and store.
@@ -148,6 +162,7 @@ class Tools:
         is_stopping: asked while waiting for a store; True ends the wait, uncommitted.
         now_s: a clock that never goes back, seconds.
         together_least: so many records of a partition are decoded together; with fewer, one by one is as quick.
+        together: makes what does so many writes at the same time.
     """
 
     reader: RowReader
@@ -159,6 +174,7 @@ class Tools:
     now_us: NowUs = now_us
     held_bytes: int = HELD_BYTES
     together_least: int = TOGETHER_LEAST
+    together: Callable[[int], Together] = Threads
     limit: DeadLetterLimit = field(default_factory=DeadLetterLimit)
 
 
@@ -172,6 +188,7 @@ class Drain:
         self._lanes: dict[Place, Lane] = {}
         self._observer = Observer(store.name)
         self._logger = logger()
+        self._together = tools.together(store.limits.together)
         self._poll_s = min(POLL_S, store.limits.age_s / 4)
         self._missing: set[str] = set()
         self._stop: UserError | None = None
@@ -203,7 +220,7 @@ class Drain:
         if self._is_resting:
             self._is_resting = False
             self._log.release()
-        self._fill(self._poll_s)
+        self._fill(self._patience_s())
         if self._stop is not None:  # what stands before it is stored first
             self.finish(STOP_S)
             raise self._stop
@@ -249,10 +266,11 @@ class Drain:
         return not self._due()
 
     def _lane(self, place: Place, found: Assigned) -> Lane:
+        table = table_of(self._tools.reader.name(place[0]))
         buffer = Buffer(
-            table_of(self._tools.reader.name(place[0])),
+            table,
             place,
-            limits=self._store.limits,
+            limits=limits_of(table, self._store.limits),
             position=found.position,
             generation=found.generation,
             doubtful_below=found.doubtful_below,
@@ -272,14 +290,24 @@ class Drain:
             lane.progress.close()
         return lane is not None
 
+    def _patience_s(self) -> float:
+        """Tell how long to wait for records: until the next chunk is old enough, or for a while."""
+        old_s = min((lane.buffer.old_s for lane in self._lanes.values()), default=inf)
+        return min(self._poll_s, max(POLL_LEAST_S, old_s - self._tools.now_s()))
+
     def _fill(self, timeout_s: float) -> int:
-        """Poll once; returns how many records came."""
+        """Poll once; returns how many records came.
+
+        They may have waited since the poll before, as while chunks were written, and count as that old; after a longer
+        time only for half of what a chunk may be, so that one that catches up still fills.
+        """
         runs, count = self._log.poll(POLL_ENTRIES, timeout_s), 0
-        self._polled_s = now_s = self._tools.now_s()
+        now_s = self._tools.now_s()
+        came_s, self._polled_s = max(self._polled_s, now_s - self._store.limits.age_s / 2), now_s
         for run in runs:
             self._note_hole(run)
             sizes = [len(value) if value else 0 for value in run.values]
-            self._take_run(run, sizes, now_s)
+            self._take_run(run, sizes, came_s)
             self._observer.received(run.topic, run.length, sum(sizes))
             count += run.length
         return count
@@ -354,8 +382,9 @@ class Drain:
             self._recovered()  # those who waited for the store are gone
             return
         if self._announce(due):
-            for each in due:
-                self._put(each)
+            together = self._store.limits.together
+            for first in range(0, len(due), together):
+                self._put(due[first : first + together])
                 self._stay()
             self._conclude([each for each in due if self._is_stored(each)])
 
@@ -375,24 +404,49 @@ class Drain:
             each.lane.intended = each.chunk.span
         return True
 
-    def _put(self, due: Due) -> None:
-        """Write a chunk and its dead letters; leaves it unstored if the partition is lost or the process must stop."""
+    def _put(self, due: Sequence[Due]) -> None:
+        """Write chunks and their dead letters; those of lost partitions, and all if we must stop, may stay unstored."""
         for delay_s in backoff():
-            if not self._is_ours(due) or self._is_stored(due):
+            left = [each for each in due if self._is_ours(each) and not self._is_stored(each)]
+            if not left:
                 return
-            try:
-                due.lane.commit = self._write(due)
-            except StoreBusyError as error:
-                self._wait(error, delay_s)
-            else:
-                due.lane.stored = due.chunk.span
+            found = self._together([partial(self._write, each.chunk) for each in left])
+            failures = [self._settle(each, outcome) for each, outcome in zip(left, found, strict=True)]
+            failure = next(filter(None, failures), None)
+            if failure is None:
                 self._recovered()
+            else:
+                self._wait(failure, delay_s)
             if self._tools.is_stopping():
                 return
 
-    def _write(self, due: Due) -> SinkCommit | None:
-        chunk, begun_s = due.chunk, self._tools.now_s()
-        refused = self._store.write(chunk) if chunk.row_count else []
+    def _write(self, chunk: Chunk) -> Written | StoreBusyError:
+        """Write a chunk, in whatever thread; touches nothing but the store."""
+        begun_s = self._tools.now_s()
+        try:
+            refused = self._store.write(chunk) if chunk.row_count else ()
+        except StoreBusyError as error:
+            return error
+        return Written(refused, self._tools.now_s() - begun_s, self._tools.now_us())
+
+    def _settle(self, due: Due, outcome: Written | StoreBusyError) -> StoreBusyError | None:
+        """Note that a chunk is stored, once its dead letters are delivered; tells why it is not."""
+        if isinstance(outcome, StoreBusyError):
+            return outcome
+        try:
+            due.lane.commit = self._stored(due, outcome)
+        except StoreBusyError as error:
+            return error
+        due.lane.stored = due.chunk.span
+        return None
+
+    def _stored(self, due: Due, written: Written) -> SinkCommit | None:
+        """Deliver the dead letters of a chunk that the store has; returns what is to be told of it.
+
+        Raises:
+            StoreBusyError: they cannot be delivered, for now.
+        """
+        chunk, refused = due.chunk, written.refused
         refusals = [refused_letter(chunk, each, self._store.name) for each in refused]
         tally = self._counted(due, refused)
         if refusals:
@@ -402,14 +456,12 @@ class Drain:
             self._tools.letters.send(letters, due.place)
         for letter in letters:
             self._observer.dead(letter.venue)
-        now_us = self._tools.now_us()
         if chunk.row_count:
-            seconds = self._tools.now_s() - begun_s
-            self._observer.stored(chunk, seconds=seconds, now_us=now_us, refused=len(refused))
+            self._observer.stored(chunk, seconds=written.seconds, now_us=written.now_us, refused=len(refused))
         due.lane.refused = tally
         if not is_told(chunk):
             return None
-        return sink_commit(chunk, stage=f"sink.{self._store.name}", dead_letters=len(letters), now_us=now_us)
+        return sink_commit(chunk, stage=f"sink.{self._store.name}", dead_letters=len(letters), now_us=written.now_us)
 
     def _counted(self, due: Due, refused: Sequence[Refused]) -> Tally:
         """Count the rows of a chunk in their order."""
@@ -486,6 +538,11 @@ class Drain:
 
     def _is_stored(self, due: Due) -> bool:
         return self._is_ours(due) and (due.chunk.is_empty or due.lane.stored == due.chunk.span)
+
+
+def limits_of(table: Table, limits: Limits) -> Limits:
+    """Tell when a chunk of a table is full."""
+    return replace(limits, age_s=max(limits.age_s, COMMITS_AGE_S)) if table.record is SinkCommit else limits
 
 
 def backoff() -> Iterator[float]:

@@ -38,7 +38,7 @@ class Refused:
 
 
 class Store(Protocol):
-    """Somewhere chunks are kept. Not thread-safe."""
+    """Somewhere chunks are kept. Not thread-safe, but for `check`, and for as many writes as its limits allow."""
 
     name: ClassVar[str]
     dependency: ClassVar[str]  # what it is called in `tickerplant.health`
@@ -48,7 +48,7 @@ class Store(Protocol):
 
     @property
     def limits(self) -> Limits:
-        """When a chunk for this store is full."""
+        """When a chunk for this store is full, and how many are written at the same time."""
 
     def open(self) -> None:
         """Make sure the store can be used; blocks.

@@ -18,7 +18,7 @@ from schemas.codec import Decoder, Encoder, schema_text
 from schemas.records import DeadLetter, SinkCommit, Tick
 from sinks import chunk as chunk_module
 from sinks.chunk import Chunk, Limits
-from sinks.drain import Assigned, Drain, Listener, Tools
+from sinks.drain import Assigned, Drain, Listener, Tools, Written
 from sinks.position import Position, read_position
 from sinks.rows import RowReader, Run
 from sinks.store import Refused, StoreBusyError
@@ -111,11 +111,66 @@ def make_tick(partition: int, offset: int) -> Tick:
 ENCODER = Encoder(Tick, 1)
 
 
+class Work:
+    """A write of a process beside others, in a thread of its own: goes on from call to call as its process does."""
+
+    def __init__(self, job: Callable[[], Any]) -> None:
+        self.at = ""  # the call that it stands before or after
+        self.has_ended = self.is_dead = False
+        self.result: Any = None
+        self.failure: BaseException | None = None
+        self._go, self._stands = threading.Semaphore(0), threading.Semaphore(0)
+        self._thread = threading.Thread(target=self._run, args=(job,), daemon=True)
+        self._thread.start()
+        assert self._stands.acquire(timeout=GATE_S)
+
+    def go_on(self) -> None:
+        """Let it come to its next call, or to its end."""
+        self._go.release()
+        assert self._stands.acquire(timeout=GATE_S), self.at
+        if self.failure is not None:
+            raise self.failure
+
+    def stand(self, at: str) -> None:
+        """Stand still; called by the thread itself."""
+        self.at = at
+        self._stands.release()
+        self._go.acquire()
+        if self.is_dead:
+            raise Killed
+
+    def kill(self) -> None:
+        if not self.has_ended:
+            self.is_dead = True
+            self._go.release()
+            self._thread.join(GATE_S)
+
+    def _run(self, job: Callable[[], Any]) -> None:
+        HERE.work = self
+        try:
+            self.result = job()
+        except Killed:
+            return
+        except BaseException as failure:  # noqa: BLE001  # raised where it is waited for
+            self.failure = failure
+        finally:
+            self.has_ended = True
+            self._stands.release()
+
+
+HERE = threading.local()
+"""`work` = what runs in this thread, where that is not the process itself."""
+
+
 class Sink:
-    """A sink process: the real `Drain` in a thread, which goes on from call to call when it is told to."""
+    """A sink process: the real `Drain` in a thread, which goes on from call to call when it is told to.
+
+    Args:
+        turn: which of several writes at the same time goes on next, counted among those that have not ended.
+    """
 
     name = dependency = "memory"
-    limits = Limits(rows=3, size_bytes=10_000, age_s=1.0)
+    limits = Limits(rows=3, size_bytes=10_000, age_s=1.0, together=2)
 
     def __init__(self, world: World) -> None:
         self.world = world
@@ -126,6 +181,8 @@ class Sink:
         self._listener: Listener | None = None
         self._generation = -1
         self._positions: dict[Place, int] = {}
+        self.turn = 0
+        self._works: list[Work] = []
         self._go, self._stands = threading.Semaphore(0), threading.Semaphore(0)
         self._thread = threading.Thread(target=self._run, daemon=True)
         self._thread.start()
@@ -133,7 +190,8 @@ class Sink:
 
     @property
     def is_writing(self) -> bool:
-        return self.at in {"before write", "between question and insert"}
+        places = {self.at, *(each.at for each in self._works if not each.has_ended)}
+        return not places.isdisjoint({"before write", "between question and insert"})
 
     # what the machine does
 
@@ -166,6 +224,7 @@ class Sink:
                 health=Health("sink-memory"),
                 now_s=lambda: self.world.clock_s,
                 now_us=lambda: NOW_US,
+                together=lambda _most: self.do_together,
             )
             drain = Drain(log, store, tools)
             while True:
@@ -178,6 +237,9 @@ class Sink:
 
     def _gate(self, at: str) -> None:
         """Stand still until the machine says what happens."""
+        if (work := getattr(HERE, "work", None)) is not None:
+            work.stand(at)
+            return
         self.at = at
         self._stands.release()
         self._go.acquire()
@@ -189,6 +251,22 @@ class Sink:
         self._gate(f"before {what}")
         answer, self.answer = self.answer, ""
         return answer
+
+    def do_together(self, jobs: Sequence[Callable[[], Any]]) -> list[Any]:
+        """Write at the same time: in which order calls are made, the machine says."""
+        if len(jobs) == 1:
+            return [jobs[0]()]
+        try:
+            self._works = [Work(job) for job in jobs]
+            while left := [each for each in self._works if not each.has_ended]:
+                work = left[self.turn % len(left)]
+                self._gate(work.at)
+                work.go_on()
+            return [each.result for each in self._works]
+        finally:
+            for each in self._works:
+                each.kill()
+            self._works = []
 
     # the log
 
@@ -308,9 +386,10 @@ class Commit(RuleBasedStateMachine):
         self.world.write(partition, range(max(0, first - repeats), first + count))
 
     @precondition(lambda self: self.awake())
-    @rule(who=st.integers(0, 2), calls=st.integers(1, 12))
-    def one_goes_on(self, who: int, calls: int) -> None:
+    @rule(who=st.integers(0, 2), calls=st.integers(1, 12), turn=st.integers(0, 1))
+    def one_goes_on(self, who: int, calls: int, turn: int) -> None:
         sink = self.awake()[who % len(self.awake())]
+        sink.turn = turn
         for _ in range(calls):
             sink.go_on()
 
@@ -454,8 +533,7 @@ def test_each_row_stands_once_whatever_happens_to_sinks(
 def commit_first(self: Any) -> None:
     due = self._due()
     if due and self._announce(due) and self._log.commit({each.place: each.chunk.done() for each in due}):
-        for each in due:
-            self._put(each)
+        self._put(due)
         self._conclude([each for each in due if self._is_stored(each)])
 
 
@@ -465,18 +543,20 @@ def announce_nothing(_self: Any, due: Sequence[Any]) -> bool:
     return True
 
 
-def take_errors_for_answers(self: Any, due: Any) -> SinkCommit | None:
-    try:
-        return WRITE(self, due)
-    except StoreBusyError:
-        return None
+def take_errors_for_answers(self: Any, chunk: Chunk) -> Written:
+    found = WRITE(self, chunk)
+    return Written((), 0.0, NOW_US) if isinstance(found, StoreBusyError) else found
+
+
+def give_answers_in_another_order(self: Any, jobs: Sequence[Callable[[], Any]]) -> list[Any]:
+    return TOGETHER(self, jobs)[::-1]
 
 
 def chunks_with(**changes: Any) -> Callable[..., Chunk]:
     return lambda **values: Chunk(**{**values, **changes})
 
 
-WRITE = Drain._write
+WRITE, TOGETHER = Drain._write, Sink.do_together
 MISTAKES: dict[str, tuple[Any, str, Any]] = {
     "offsets are committed before the rows are written": (Drain, "_flush", commit_first),
     "no intent is committed": (Drain, "_announce", announce_nothing),
@@ -492,6 +572,7 @@ MISTAKES: dict[str, tuple[Any, str, Any]] = {
     ),
     "marks are not kept": (chunk_module, "Chunk", chunks_with(marks_after={})),
     "an error is taken for an answer": (Drain, "_write", take_errors_for_answers),
+    "answers of writes at the same time are confused": (Sink, "do_together", give_answers_in_another_order),
     "the store is not asked for what is doubtful": (chunk_module, "Chunk", chunks_with(is_doubtful=False)),
     "doubt is forgotten with the next commit": (chunk_module, "Chunk", chunks_with(doubtful_below=0)),
 }

@@ -13,6 +13,7 @@ from sinks.migrations import migrate
 from sinks.store import Refused, StoreBusyError
 from sinks.tables import RAW
 from sinks.tables import TABLES as STORED
+from sinks.together import Threads
 from tickerplant.errors import UserError
 from tickerplant.settings import Settings
 
@@ -286,6 +287,18 @@ def test_a_store_that_went_away_is_busy_and_then_used_again(own_gateway: Any, ti
     assert count(found) == 2
     found.disconnect()
     store.close()
+
+
+def test_chunks_written_at_the_same_time_are_each_there_once(
+    client: Any, store: ClickHouseStore, tick: Any, chunk: Any
+) -> None:
+    ticks = [tick(offset) for offset in range(60)]
+    chunks = [chunk(ticks[first : first + 10], start=first) for first in range(0, 60, 10)]
+    write = Threads(store.limits.together)
+    for _ in range(2):
+        write([partial(store.write, each) for each in chunks])
+
+    assert count(client) == 60
 
 
 def test_the_newest_instrument_of_a_venue_symbol_stands(client: Any, store: ClickHouseStore, chunk: Any) -> None:

@@ -1,4 +1,5 @@
 import itertools
+from threading import Barrier
 from typing import Any
 
 import pytest
@@ -6,14 +7,17 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from prometheus_client import REGISTRY
 
+from schemas.records import SinkCommit, Tick
 from sinks.chunk import Limits
 from sinks.position import read_position
+from sinks.store import StoreBusyError
 from tickerplant.errors import UserError
 from tickerplant.tally import DeadLetterLimit
 
 NOW_US = 1_795_248_000_000_000
 A = ("cleaned.tick", 0)
 B = ("cleaned.tick", 1)
+PATIENCE_S = 30.0
 POINTS = [f"{when}:{what}" for what in ("intent", "write", "done") for when in ("before", "after")]
 
 
@@ -150,6 +154,97 @@ def test_age_flushes_a_chunk_that_is_not_full(world: Any, tick: Any, value: Any)
     drain.step()
 
     assert (early, len(store.writes)) == (0, 1)
+
+
+def test_what_came_while_chunks_were_written_is_as_old_as_that(world: Any, tick: Any, value: Any) -> None:
+    world.broker.append(A)
+    drain, _log, store = world.start()
+    drain.step()
+    world.clock[0] += 0.4  # as a write may take
+    world.broker.append(A, value(tick(0)))
+    drain.step()
+    world.clock[0] += 0.61
+    drain.step()
+
+    assert len(store.writes) == 1
+
+
+def test_what_came_in_a_long_write_has_half_of_its_time_left_to_become_more(world: Any, tick: Any, value: Any) -> None:
+    world.broker.append(A)
+    drain, _log, store = world.start()
+    drain.step()
+    world.clock[0] += 60.0
+    world.broker.append(A, value(tick(0)))
+    drain.step()
+    early = len(store.writes)
+    world.clock[0] += 0.5
+    drain.step()
+
+    assert (early, len(store.writes)) == (0, 1)
+
+
+def test_records_are_waited_for_no_longer_than_until_a_chunk_is_old_enough(world: Any, tick: Any, value: Any) -> None:
+    world.broker.append(A, value(tick(0)))
+    drain, log, store = world.start()
+    drain.step()
+    world.clock[0] = 0.99
+    while not store.writes:
+        drain.step()
+
+    assert world.clock[0] < 1.002
+    assert log.polls < 20
+
+
+def test_commits_are_stored_once_a_second_however_young_other_chunks_are(world: Any, tick: Any, value: Any) -> None:
+    world.limits = Limits(rows=100, size_bytes=10_000, age_s=0.1)
+    commit = SinkCommit(event_time_us=NOW_US, stage="sink.x", table_name="t", end_offset=1, row_count=1)
+    world.broker.append(("metadata.sink_commit", 0), value(commit))
+    world.broker.append(A, value(tick(0)))
+    drain, _log, store = world.start()
+    drain.step()
+    tables = []
+    for _ in range(2):
+        world.clock[0] += 0.5
+        drain.step()
+        tables.append([chunk.table.record for chunk in store.writes])
+
+    assert tables == [[Tick], [Tick, SinkCommit]]
+
+
+def test_chunks_of_different_partitions_are_written_at_the_same_time(filled: Any) -> None:
+    filled.limits = Limits(rows=4, size_bytes=10_000, age_s=1.0, together=2)
+    drain, _log, store = filled.start()
+    both, write = Barrier(2), store.write
+
+    def write_beside_another(chunk: Any) -> Any:
+        if chunk.span.start == 0:
+            both.wait(PATIENCE_S)  # nobody passes alone
+        return write(chunk)
+
+    store.write = write_beside_another
+    while not filled.is_drained():
+        drain.step()
+
+    assert ids(10, 0) + ids(10, 1) == filled.stored_ids()
+
+
+def test_what_is_stored_is_not_written_again_for_another_partition_whose_write_fails(filled: Any) -> None:
+    drain, _log, store = filled.start()
+    write, failures = store.write, [1, 2, 3]
+
+    def write_or_fail(chunk: Any) -> Any:
+        if chunk.span.partition == 0 and failures:
+            failures.pop()
+            raise StoreBusyError("asked to be busy")
+        return write(chunk)
+
+    store.write = write_or_fail
+    while not filled.is_drained():
+        drain.step()
+    spans = [chunk.span for chunk in store.writes]
+
+    assert len(spans) == len(set(spans))
+    assert ids(10, 0) + ids(10, 1) == filled.stored_ids()
 
 
 def test_the_largest_chunk_is_written_early_when_too_much_is_held(filled: Any) -> None:

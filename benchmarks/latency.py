@@ -121,7 +121,7 @@ def measure(rates: Collection[int] = RATES) -> dict[str, Any]:
 
 def load_of(rate: int) -> Load:
     """Say what the venue is to make."""
-    return Load("binance", "spot", ("trade", "quote", "depth"), 20, rate)
+    return Load("binance", "spot", ("trade", "quote", "depth"), 20, rate, is_rate_heard=True)
 
 
 def at_rate(base: Settings, folder: Path, rate: int, linger_ms: float | None = None) -> dict[str, Any]:

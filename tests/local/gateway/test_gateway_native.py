@@ -7,6 +7,7 @@ from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, date, datetime
 from types import SimpleNamespace
 from typing import Any
+from urllib.request import urlopen
 from uuid import UUID
 
 import numpy as np
@@ -244,6 +245,24 @@ def test_an_insert_may_carry_settings_and_fills_defaults(client: Client, table: 
     client.execute(f"INSERT INTO {table} (a) SETTINGS max_threads = 1 VALUES", [(5,)])
 
     assert client.execute(f"SELECT * FROM {table}") == [(5, "5")]
+
+
+@pytest.mark.parametrize("way", ["native", "http"])
+def test_an_insert_knows_what_somebody_has_just_altered(gateway: Any, client: Client, table: str, way: str) -> None:
+    create(client, table, "a Int64")
+    client.execute(f"INSERT INTO {table} VALUES", [(5,)])
+    for change, row in (("ADD COLUMN b String", (6, "x")), ("MODIFY COLUMN a String", ("7", "y"))):
+        sql = f"/* by hand */ ALTER TABLE {table} {change}"
+        if way == "native":
+            other = gateway.driver()
+            other.execute(sql)
+            other.disconnect()
+        else:
+            with urlopen(f"{gateway.url}/", data=sql.encode()) as answer:
+                assert answer.read() == b""
+        client.execute(f"INSERT INTO {table} VALUES", [row])
+
+    assert client.execute(f"SELECT * FROM {table} ORDER BY a") == [("5", ""), ("6", "x"), ("7", "y")]
 
 
 def test_a_client_killed_within_an_insert_leaves_no_rows(

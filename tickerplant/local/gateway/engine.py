@@ -11,7 +11,8 @@ import os
 import re
 import shutil
 import tempfile
-from collections.abc import Callable, Iterable, Mapping
+import threading
+from collections.abc import Callable, Hashable, Iterable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any, NamedTuple, TypeVar
@@ -19,6 +20,7 @@ from xml.sax.saxutils import escape
 
 from tickerplant.errors import UserError
 from tickerplant.lean import kept_out
+from tickerplant.local.gateway.blocks import Columns
 from tickerplant.local.gateway.faults import NOT_ENOUGH_SPACE, UNKNOWN_SETTING, QueryError, from_engine
 from tickerplant.local.gateway.guard import check_setting
 from tickerplant.local.gateway.shortage import Shortage
@@ -66,7 +68,13 @@ ATOMIC_INSERT = {
 }
 _TABLE_LISTS = ("tables", "detached_tables")
 _OURS = frozenset(("log_comment", "readonly", "profile"))
-_WRITES = re.compile(r"(?:\s|--[^\n]*\n|/\*.*?\*/)*INSERT\b", re.IGNORECASE | re.DOTALL)
+_BLANK = r"(?:\s|--[^\n]*\n|/\*.*?\*/)*"
+_WRITES = re.compile(rf"{_BLANK}INSERT\b", re.IGNORECASE | re.DOTALL)
+_KEEPS_COLUMNS = re.compile(
+    rf"{_BLANK}(?:SELECT|WITH|INSERT|SET|USE|DESC|DESCRIBE|SHOW|EXISTS|EXPLAIN|CHECK|KILL)\b", re.IGNORECASE | re.DOTALL
+)
+_EACH_INSERT = "insert_deduplication_token"  # another with each insert, and nothing to its columns
+_SAMPLES = 1000
 _SETTING_NAME = re.compile(r"[A-Za-z_][\w.]*", re.ASCII)
 
 
@@ -84,6 +92,35 @@ class Head(NamedTuple):
 
     target: str
     settings: str
+
+
+class Samples:
+    """Columns that inserts give, as the engine described them; forgotten when a statement may have changed some.
+
+    Describing takes half as long as a small insert.
+    """
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._version = 0
+        self._known: dict[Hashable, Columns] = {}
+
+    def columns(self, key: Hashable, describe: Callable[[], Columns]) -> Columns:
+        """Tell the columns of a key; described where they are not known."""
+        with self._lock:
+            found, version = self._known.get(key), self._version
+        if found is None:
+            found = describe()
+            with self._lock:
+                if version == self._version and len(self._known) < _SAMPLES:
+                    self._known[key] = found
+        return found
+
+    def forget(self) -> None:
+        """Forget all, and what is being described now."""
+        with self._lock:
+            self._version += 1
+            self._known.clear()
 
 
 class Written(NamedTuple):
@@ -108,6 +145,7 @@ class Engine:
         self.folder.mkdir(parents=True, exist_ok=True)
         self._lock = _lock(self.folder)
         self.spool = _empty(self.folder / "spool")
+        self.samples = Samples()
         self._tags = itertools.count(1)
         config = self.folder / "gateway.xml"
         config.write_text(_config_xml(self.folder), encoding="utf-8")
@@ -242,7 +280,13 @@ class Session:
 
     def _run(self, sql: str, output: str, parameters: Mapping[str, str] | None) -> Any:
         begun = self._engine.shortage.begin()
-        result = _asked(self._connection, sql, output, parameters)
+        if _KEEPS_COLUMNS.match(sql):
+            result = _asked(self._connection, sql, output, parameters)
+        else:
+            try:
+                result = _asked(self._connection, sql, output, parameters)
+            finally:
+                self._engine.samples.forget()
         if _WRITES.match(sql):
             self._engine.shortage.confirm(begun)
         return result
@@ -284,10 +328,18 @@ class Session:
                 raise
             raise QueryError(NOT_ENOUGH_SPACE, f"cannot keep the rows: {error.strerror}") from error
 
-    def describe(self, query: str) -> tuple[tuple[bytes, bytes], ...]:
+    def describe(self, query: str) -> Columns:
         """Return name and type of each column of a query."""
         rows = [line.split(b"\t") for line in self.query(f"DESCRIBE ({query})", "TSVRaw").data.splitlines()]
         return tuple((row[0], row[1]) for row in rows)
+
+    def sample(self, query: str) -> Columns:
+        """Return name and type of each column that an insert gives, told by a query; see `Samples`."""
+        if self.is_changed:  # names may mean something else here
+            return self.describe(query)
+        settings = frozenset(each for each in self._applied.items() if each[0] != _EACH_INSERT)
+        key = (self._database, query, settings)
+        return self._engine.samples.columns(key, lambda: self.describe(query))
 
     def close(self) -> None:
         """Close the connection; what runs is cancelled. Blocks until it has ended."""

@@ -197,7 +197,7 @@ class Client:
         """Send the sample block and take all blocks in; nothing is written before the last one is here."""
         if not statement.target[0]:
             raise QueryError(NOT_IMPLEMENTED, "INSERT INTO FUNCTION takes no blocks here")
-        columns = await self._session.run(lambda: self._session.describe(statement.sample))
+        columns = await self._session.run(lambda: self._session.sample(statement.sample))
         await self._channel.send_all(_packet(header(columns), compressed=query.compressed))
         pieces: list[bytes] = []
         size_bytes = 0

@@ -22,6 +22,7 @@ from benchmarks import (
     features,
     feed,
     frameworks,
+    inserts,
     install,
     latency,
     outage,
@@ -90,6 +91,7 @@ BENCHMARKS: dict[str, tuple[str, Callable[[], dict[str, Any]]]] = {
     "Features over arrays": ("python -m benchmarks.features", features.measure),
     "From a death to the next record": ("python -m benchmarks.recovery", recovery.measure),
     "Sinks, cleaned topic to each store": ("python -m benchmarks.sinks", sinks.measure),
+    "Small inserts, one and four at a time": ("python -m benchmarks.inserts", inserts.measure),
     "Queries of backtests, beside DuckDB and Polars": ("python -m benchmarks.queries", queries.measure),
     "Bytes of a session in every form": ("python -m benchmarks.storage", storage.measure),
     "Subscribing to ticks": ("python -m benchmarks.subscribe", subscribe.measure),
@@ -166,9 +168,10 @@ A frame waits for its raw record to be closed, up to `producer.linger_ms` (`sock
 broker and the fetch (`packed to fetched`), then for the frames before it in the same fetch: a record of 50 frames is
 done when its last one is. The loop of aiokafka, which does no more than parse and encode, is not much sooner where the
 rate is high, so the rest of p99 is the wait for one of two cores, which the venue, the broker and the stores share
-(`cores`). The venue makes three quarters of its rate heard (`frames_per_s` tells what came). A commit waits for
-`sink.flush_ms`, the sink's fetch, and one insert after another, one for each topic and partition, at a lower priority
-than the processor's. Its quantiles lie between the histogram's bounds of 0.5, 1 and 2.5 s.""",
+(`cores`). A commit waits for the sink's fetch (a fifth of `sink.flush_ms`), for `sink.flush_ms` itself, for the commit
+of its intent, and for its insert: partitions are inserted at the same time (decision 0107), but each insert takes some
+16 ms of processor time in the local ClickHouse, merges included, at a lower priority than the processor's, and two
+partitions of ticks, depth and raw frames are 60 inserts a second. Its quantiles lie between the histogram's bounds.""",
     "Recorded sessions of venues, beside others": """\
 Sessions of 2021 to 2023, as their recorder left them. All parse the same bytes; what ours does beyond it (ids and
 holes, flags, quality events, a record of every item that is ready for Kafka) is paid in the same figure, and no peer
@@ -209,6 +212,9 @@ keep each minute that may still change, an hour of them, at about 1 kB each; out
     "Start-up and memory by process": """\
 Of a sink's seconds to ready, half are imports (pyarrow, s3fs), the rest is joining the group. Memory at rest is mostly
 libraries.""",
+    "Small inserts, one and four at a time": """\
+What an insert costs hardly depends on its rows: a part is made of it, its files are written, and soon merged with
+others. Several at a time wait together for what is not the processor; on more cores they end that much sooner.""",
     "Queries of backtests, beside DuckDB and Polars": """\
 Nothing is to be slower than twice the best. On Parquet, ours passes over row groups by their statistics, decodes the
 columns of conditions first, and reads several objects at once (decision 0102); ids, by which rows are put in order and

@@ -139,8 +139,9 @@ def measure(rounds: int = ROUNDS) -> dict[str, Any]:
         for market in CONVERTED:
             with suppress(AbsentError):
                 found[f"BINANCE {market}, from its file"] = beside_file(market, str(session(market)), sides, rounds)
-        shares = {each: _ours(sides, ["share", *each[:2], each.file]) for each in there}
-        told = {f"{each.venue} {each.market}": f"{part:.0%}" for each, part in shares.items() if part is not None}
+        played = [each for each in there if found[f"{each.venue} {each.market}"].sides["tickerplant"]]
+        shares = {each: sides["tickerplant"].ask(["share", *each[:2], each.file]) for each in played}
+        told = {f"{each.venue} {each.market}": f"{part:.0%}" for each, part in shares.items()}
         return found | {"parsing alone, of what ours takes": told}
 
 

@@ -205,7 +205,10 @@ def test_killed_at_any_time_topics_hold_each_record_once_in_order(alone: Setting
             eventually(lambda: all_sources(alone) == wanted)
 
 
-def test_a_second_worker_joins_and_leaves_under_load_and_nothing_is_doubled(alone: Settings, new_run: Any) -> None:
+def test_a_second_worker_of_the_same_identity_joins_and_leaves_under_load_and_nothing_is_doubled(
+    alone: Settings, new_run: Any
+) -> None:
+    """One settings file, one home, one client id: the group alone tells the two apart."""
     with Load(alone, new_run("spot").feed) as load, processor(alone, "first"):
         eventually(lambda: count(alone) > 0)
         with processor(alone, "second") as second:

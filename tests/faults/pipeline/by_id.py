@@ -7,7 +7,7 @@ from typing import Any
 
 from processors.pipeline import Pipeline
 from schemas.codec import Encoder
-from schemas.records import Bar, Depth, Derived, QualityEvent, RawFrames, Signal, Tick
+from schemas.records import Bar, Depth, Derived, QualityEvent, RawFrames, Signal, Source, Tick
 from schemas.topics import BY_RECORD, raw_topic
 from sinks.tables import table_of
 from tickerplant.demo.ids import Ids, cleaned_ids, clickhouse_ids, frame_ids, messages, parquet_ids
@@ -83,6 +83,21 @@ def given(settings: Settings) -> Iterator[tuple[type[Derived], int, Digest, Dige
                     expected[type(record)].add(encoders[type(record)].encode(record))
         for shape, digest in expected.items():
             yield shape, partition, digest, _read_once(settings, BY_RECORD[shape].name, partition)
+
+
+def jumps(settings: Settings) -> Iterator[str]:
+    """Tell which frames do not follow the one before, by the numbers that producers gave them as they were read."""
+    decoder = Registry(settings).decoder(RawFrames)
+    for partition in range(partition_count(settings, RAW)):
+        last: dict[Source, int] = {}
+        for message in messages(settings, RAW, partition):
+            record = decoder.decode(message.value() or b"")
+            for frame in record.frames:
+                source = record.sources[frame.source]
+                if frame.number != last.get(source, -1) + 1:
+                    place = f"{partition}:{message.offset()}"
+                    yield f"{source.connection} {last.get(source)} to {frame.number} at {place}"
+                last[source] = frame.number
 
 
 def _read_once(settings: Settings, topic: str, partition: int) -> Digest:

@@ -33,7 +33,7 @@ from tickerplant.local.revive import Reviver, local_reviver
 from tickerplant.local.server import Home
 from tickerplant.room import local_reserve
 from tickerplant.settings import Local, Settings, Venue
-from tickerplant.supervise import Supervisor, roles_of
+from tickerplant.supervise import Child, Supervisor, roles_of
 
 WAIT_S = 180.0
 """Patience with a machine that does much else."""
@@ -235,6 +235,10 @@ class Line:
 
     def are_live(self) -> bool:
         return all(each.is_good for each in ask_roles(self.settings, "live"))
+
+    def children(self) -> dict[str, Child]:
+        """Tell which process is in which slot."""
+        return dict(zip(self.supervisor.pids(), self.supervisor.children, strict=True))
 
     def processed(self) -> dict[tuple[str, int], int]:
         """Tell what the processor has committed."""

@@ -21,7 +21,7 @@ import pytest
 from schemas.records import Bar, Depth, Tick
 from schemas.topics import BY_RECORD, SINK_COMMIT
 from sinks.tables import table_of
-from tests.faults.pipeline.by_id import RAW, STORES, given, read, stored
+from tests.faults.pipeline.by_id import RAW, STORES, given, jumps, read, stored
 from tickerplant.demo.accounts import Accounts, account
 from tickerplant.demo.ids import (
     COLUMNS,
@@ -54,7 +54,11 @@ SETTLE_S = 300.0
 SETTLE_A_ROUND_S = 10.0
 BEHIND_MOST = 2 * RATE
 """Records of a partition: of what comes within two seconds."""
-ROLES = ("produce", "process", "sink-clickhouse", "sink-parquet")
+WORKERS = 2
+PROCESSORS = tuple(f"process-{number}" for number in range(WORKERS))
+"""Slots: one of them dies or sleeps, and the other one takes over; or both do."""
+FLOW = ("produce", *PROCESSORS, "sink-clickhouse", "sink-parquet")
+ROLES = (*FLOW, "lag-exporter")
 SERVERS = ("broker", "registry", "clickhouse", "s3")
 VICTIMS = (*ROLES, *SERVERS)
 ROUTES = ("venue", "broker", "registry", "clickhouse", "s3")
@@ -86,11 +90,16 @@ class Blow:
 
 
 def blows(seed: int) -> Iterator[Blow]:
-    """What a seed does, by rounds without end: in each, each kind of process is killed once; more happens between."""
+    """What a seed does, by rounds without end: in each, each kind of process is killed once; more happens between.
+
+    A processor sleeps, with or without another: its neighbour takes over, and it wakes to what is not its own any more.
+    """
     chance = random.Random(seed)  # reproducible
     while True:
         done = [Blow(0, tuple(group), "KILL") for group in groups(chance, VICTIMS)]
-        done += [Blow(0, tuple(chance.sample(ROLES, chance.choice((1, 2)))), how) for how in ("STOP", "TERM")]
+        sleepers = chance.choice(PROCESSORS), chance.choice(FLOW)
+        done += [Blow(0, tuple(dict.fromkeys(sleepers)), "STOP")]
+        done += [Blow(0, tuple(chance.sample(FLOW, chance.choice((1, 2)))), "TERM")]
         done += [
             Blow(0, tuple(chance.sample(ROUTES, chance.choice((1, 2, 5)))), how) for how in ("CUT", "STALL", "DELAY")
         ]
@@ -137,7 +146,7 @@ def strike(line: Any, blow: Blow, until: Callable[..., None]) -> None:
         return
     roles = [each for each in blow.victims if each in ROLES]
     servers = [each for each in blow.victims if each in SERVERS]
-    children = [child for child in line.supervisor.children if child.role.name in roles]
+    children = [child for slot, child in line.children().items() if slot in roles]
     for child in children:
         child.wait_s = RESTART_FIRST_S  # or those that are often killed are away for most of the time
     until(lambda: all(child.process.poll() is None for child in children), f"{roles} live")
@@ -214,11 +223,11 @@ def drain(line: Any) -> Drain:
     """End all roles while the market goes on."""
     line.stopping.set()
     line.keeper.join()
-    children = list(line.supervisor.children)
+    children = line.children()
     begin_s = time.monotonic()
     line.supervisor.stop()
     seconds = time.monotonic() - begin_s
-    codes = {child.role.name: child.process.returncode for child in children}
+    codes = {slot: child.process.returncode for slot, child in children.items()}
     lags = line.lags.read()
     left = {(each.group, each.topic, each.partition): each.records for each in lags if each.records}
     return Drain(seconds, codes, frozenset(each.group for each in lags), left)
@@ -256,9 +265,11 @@ def has_caught_up(line: Any) -> bool:
     return all(each.records < BEHIND_MOST for each in line.lags.read())
 
 
-def with_features(settings: Settings) -> Settings:
-    """Have the processor publish features as well."""
-    return settings.model_copy(update={"features": settings.features.model_copy(update={"enabled": True})})
+def with_more(settings: Settings) -> Settings:
+    """Have two processors, which publish features as well."""
+    features = settings.features.model_copy(update={"enabled": True})
+    processor = settings.processor.model_copy(update={"workers": WORKERS})
+    return settings.model_copy(update={"features": features, "processor": processor})
 
 
 def has_bars(settings: Settings) -> bool:
@@ -272,7 +283,7 @@ def has_bars(settings: Settings) -> bool:
 def story(
     tmp_path_factory: pytest.TempPathFactory, proxied_pipeline: Any, settings_in: Any, eventually: Any
 ) -> Iterator[Story]:
-    settings = with_features(settings_in(tmp_path_factory.mktemp("kills")))
+    settings = with_more(settings_in(tmp_path_factory.mktemp("kills")))
     done: list[Blow] = []
     with proxied_pipeline(settings, RATE) as line:
         began_s, first = time.monotonic(), line.server_processes()
@@ -334,6 +345,11 @@ def test_what_the_raw_topic_does_not_hold_is_told(story: Story) -> None:
     """Frames that a killed producer had read: the ids of trades show each hole; books are joined anew."""
     assert story.findings.topics.raw.frames > 0
     assert story.accounts.adds_up, story.accounts
+
+
+def test_no_frame_is_missing_before_the_last_one_of_its_connection(story: Story) -> None:
+    """Who is killed loses what it had read last, and nothing in between."""
+    assert list(jumps(story.settings)) == []
 
 
 def test_cleaned_topics_hold_what_raw_gives_each_once_in_order(story: Story) -> None:

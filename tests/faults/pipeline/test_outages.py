@@ -3,20 +3,16 @@
 import os
 import signal
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import pytest
 
-from schemas.records import RawFrames
 from schemas.topics import DEPTH, TICK
-from tests.faults.pipeline.by_id import RAW, STORES, given, read, stored
-from tickerplant.demo.ids import Difference, Ids, compare, messages
+from tests.faults.pipeline.by_id import RAW, STORES, given, jumps, read, stored
+from tickerplant.demo.ids import Difference, Ids, compare
 from tickerplant.demo.report import Findings
-from tickerplant.kafka import partition_count
-from tickerplant.registry import Registry
-from tickerplant.settings import Settings
 
 pytestmark = [pytest.mark.stack, pytest.mark.timeout(1200)]
 
@@ -106,7 +102,7 @@ class Story:
     """All outages of one pipeline, in turn, and what its topics and stores held in the end.
 
     Args:
-        jumps: frames of the raw topic that do not follow the one before of their connection, or begin one at 0.
+        jumps: frames of the raw topic that do not follow the one before of their connection.
         altered: shapes and partitions of cleaned topics that hold something else than what raw records give.
         wanted: by topic, the ids that it holds; of raw topics those of frames.
         found: by store, and topic, the ids of its rows.
@@ -210,20 +206,6 @@ def story(  # noqa: PLR0917  # fixtures
             wanted=wanted,
             found=stored(line.settings, wanted),
         )
-
-
-def jumps(settings: Settings) -> Iterator[str]:
-    """Read the numbers that producers gave to frames as they read them from sockets."""
-    decoder = Registry(settings).decoder(RawFrames)
-    for partition in range(partition_count(settings, RAW)):
-        last: dict[str, int] = {}
-        for message in messages(settings, RAW, partition):
-            record = decoder.decode(message.value() or b"")
-            for frame in record.frames:
-                connection = record.sources[frame.source].connection
-                if frame.number not in {last.get(connection, -1) + 1, 0}:
-                    yield f"{connection} {last.get(connection)} to {frame.number} at {partition}:{message.offset()}"
-                last[connection] = frame.number
 
 
 @pytest.fixture(params=OUTAGES)

@@ -89,6 +89,7 @@ class Child:
     wait_s: float = RESTART_FIRST_S
     due_s: float = 0.0
     is_proven: bool = False
+    kills: int = 0  # by SIGKILL, which is nobody's own end
 
 
 @dataclass
@@ -165,6 +166,10 @@ class Supervisor:
         """Tell how often each slot was started again."""
         return {_slot(child.role, child.number): child.restarts for child in self.children}
 
+    def kills(self, name: str) -> int:
+        """Tell how often processes of a role were ended by SIGKILL, and started again."""
+        return sum(child.kills for child in self.children if child.role.name == name)
+
     def log_path(self, role: Role, number: int) -> Path:
         """Tell where the output of a process goes."""
         return self.log_folder / f"{_slot(role, number)}.log"
@@ -191,6 +196,7 @@ class Supervisor:
     def _note_death(self, child: Child, code: int, now_s: float) -> None:
         slot = _slot(child.role, child.number)
         reason = ""
+        child.kills += code == -signal.SIGKILL
         if code == USER_ERROR_CODE:
             reason = _last_line(self.log_path(child.role, child.number))
             if not (self.spares_others and child.is_proven):

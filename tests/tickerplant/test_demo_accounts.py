@@ -199,6 +199,17 @@ def test_frames_that_were_not_read_are_allowed_where_connections_ended() -> None
     assert row(accounts, "connections cut") == (1, 2, True)
 
 
+def test_frames_that_a_killed_producer_took_with_it_are_told_and_their_trades_are_to_be_gaps() -> None:
+    gap = [("spot", "BTC/USDT", 2, 2)]
+    told = account(truth(), topics(1, 3, trade_gaps=gap), 3, killed_producers=2)
+    untold = account(truth(), topics(1, 3), 3, killed_producers=2)
+
+    assert (told.unread, told.adds_up) == (1, True)
+    assert row(told, "producers killed") == (2, None, None)
+    assert (untold.unread, untold.adds_up) == (1, False)
+    assert account(truth(), topics(1, 3, trade_gaps=gap), 3).unread == 0
+
+
 def test_spoilt_depth_answers_are_to_be_dead_letters() -> None:
     depth = "/binance/spot/api/v3/depth?symbol=BTCUSDT"
     spoilt = fault("http_garbage", (depth, "html", 0, 0), (depth, "cut", 0, 0), ("/exchangeInfo", "empty", 0, 0))

@@ -139,7 +139,8 @@ def test_a_killed_process_is_started_again(supervise: Callable[..., Supervisor],
 
     until(lambda: (supervisor.restart_dead(), starts(tmp_path, "only") == 2)[1])
 
-    assert supervisor.children[0].restarts == 1
+    assert supervisor.children[0].restarts == supervisor.kills("only") == 1
+    assert supervisor.kills("other") == 0
 
 
 def test_a_role_that_cannot_run_is_told_with_its_own_words(supervise: Callable[..., Supervisor]) -> None:

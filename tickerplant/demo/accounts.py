@@ -93,10 +93,15 @@ class Accounts:
         return all(row.is_right is not False for row in self.rows)
 
 
-def account(truth: Truth, topics: TopicCounts, frames_served: int) -> Accounts:
-    """Hold what the venue knows against what the topics hold."""
+def account(truth: Truth, topics: TopicCounts, frames_served: int, *, killed_producers: int = 0) -> Accounts:
+    """Hold what the venue knows against what the topics hold.
+
+    Args:
+        killed_producers: how often one was ended by SIGKILL: what it had not delivered is gone with it.
+    """
     hits = _hits(truth.faults)
-    unread = max(0, frames_served - topics.raw.frames) if hits.keys() & ENDS_CONNECTIONS else 0
+    may_be_unread = killed_producers or hits.keys() & ENDS_CONNECTIONS
+    unread = max(0, frames_served - topics.raw.frames) if may_be_unread else 0
     rows = [
         *_trades(truth, topics, unread),
         *_letters(truth, topics, unread),
@@ -107,6 +112,8 @@ def account(truth: Truth, topics: TopicCounts, frames_served: int) -> Accounts:
     if unread:
         note = "their trades are in GAP events, their books were joined anew; of other channels no id tells"
         rows.append(Row("frames written, connection ended before they were read", unread, note=note))
+    if killed_producers:
+        rows.append(Row("producers killed", killed_producers, note="what they had read and not delivered is lost"))
     return Accounts(rows, unread)
 
 

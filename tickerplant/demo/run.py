@@ -157,6 +157,7 @@ def _market_day(demo: Demo) -> report.Findings:
     view = _watch(demo, began_s)
     served = _end_of_input(demo)
     truth = None if served is None else _truth(demo)
+    killed = demo.supervisor.kills("produce")
     demo.supervisor.stop(["produce"])
     _until(demo, lambda: _is_drained(demo.lags), "not all is stored", DRAIN_WAIT_S)
     seconds = time.monotonic() - began_s
@@ -171,7 +172,7 @@ def _market_day(demo: Demo) -> report.Findings:
     return report.Findings(
         frames_served=frames_served,
         topics=topics,
-        accounts=Accounts([]) if truth is None else account(truth, topics, frames_served),
+        accounts=Accounts([]) if truth is None else account(truth, topics, frames_served, killed_producers=killed),
         stored=stored,
         latency_us=report.latencies(topics, end),
         memory_mb=memory_mb,

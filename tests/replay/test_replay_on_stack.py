@@ -13,9 +13,11 @@ from tickerplant.errors import UserError
 from tickerplant.kafka import Publisher, source_name, topic_partitions
 from tickerplant.replay import stores
 from tickerplant.replay.keeper import keep
+from tickerplant.replay.lake import Lake
 from tickerplant.replay.run import How, drop_replay, run_replay
 from tickerplant.replay.wish import Wish, replay_settings
 from tickerplant.settings import Settings
+from tickerplant.subscription import subscribe
 
 pytestmark = [
     pytest.mark.stack,
@@ -58,6 +60,11 @@ def test_a_replay_of_the_topic_gives_the_live_rows_marked(live: Settings) -> Non
     assert summary["compared"]["parquet reference/instrument"] > 0
     assert summary["compared"]["clickhouse metadata.dead_letters"] > 0
     replay = replay_settings(live, "whole")
+    with subscribe("cleaned.tick", settings=replay, from_="earliest", follow=False) as ticks:
+        assert (
+            sum("REPLAY" in each.flags.split(",") for each in ticks) == rows(replay, "SELECT count() FROM TICK")[0][0]
+        )
+        assert (ticks.repeats, ticks.lost) == (0, 0)
     assert rows(replay, "SELECT countIf(NOT has(splitByChar(',', flags), 'REPLAY')) FROM TICK") == [(0,)]
     assert rows(live, "SELECT countIf(has(splitByChar(',', flags), 'REPLAY')) FROM TICK") == [(0,)]
 
@@ -109,10 +116,18 @@ def test_a_resumed_replay_writes_nothing_twice_and_finds_an_altered_row(live: Se
         replayed(live, **wish, resume=True, symbols=frozenset({"BTC/USDT"}))
 
 
-def test_a_dropped_replay_leaves_nothing(live: Settings, begin_us: int) -> None:
-    replayed(live, "gone", to_us=begin_us + 1_000_000)
+def test_a_copied_archive_is_replayed_from_its_own_checkpoint_and_a_drop_leaves_nothing(
+    live: Settings, begin_us: int, tmp_path: Path
+) -> None:
+    lake = Lake(live.object_store)
+    for part in ("raw", "checkpoint"):
+        lake.filesystem.get(lake.full_path(part), str(tmp_path / part), recursive=True)
+    span = {"from_us": begin_us + MIDDLE_US, "to_us": begin_us + MIDDLE_US + 1_000_000}
+    summary = replayed(live, "gone", archive=str(tmp_path), **span)
     dropped = drop_replay(live, "gone")
 
+    assert (summary["first_difference"], summary["warnings"]) == ("", [])
+    assert summary["compared"]["clickhouse market_data.tick"] > 100
     assert dropped == {"dropped": "gone", "topics": len(STORED), "tables": len(stores.TABLE_NAMES), "lakes": 1}
     assert stores.existing(replay_settings(live, "gone")) == []
     with pytest.raises(UserError, match="no replay gone"):

@@ -37,6 +37,7 @@ from tickerplant.kafka import (
     KafkaError,
     KafkaException,
     Message,
+    OffsetReader,
     TopicPartition,
     consumer,
     end_offsets,
@@ -44,7 +45,6 @@ from tickerplant.kafka import (
     partition_count,
     refusal,
     settled,
-    topic_lives,
 )
 from tickerplant.logs import logger
 from tickerplant.once import Once, SourceError, header_of
@@ -58,6 +58,7 @@ POLL_RECORDS: Final = 1000
 POLL_S: Final = 0.1
 TIMEOUT_S: Final = 10.0
 COMMIT_S: Final = 5.0
+LIFE_S: Final = 5.0
 MOST_KEYS: Final = 100_000
 LEAST_US: Final = 100_000_000_000_000
 """In 1973. What is smaller was meant in other units: the seconds and milliseconds of today are, as µs, in 1970."""
@@ -131,7 +132,7 @@ class Subscription(Generic[R]):
             log, too.
 
     Raises:
-        UserError: the topic does not exist.
+        UserError: the topic does not exist; from a loop: it was deleted and made anew meanwhile.
         DependencyError: Kafka does not answer.
     """
 
@@ -149,15 +150,16 @@ class Subscription(Generic[R]):
         self._lock = threading.RLock()  # held by whoever uses the consumer
         self._beside: asyncio.Future[None] | None = None  # what is done in a thread
         self._ends: dict[Place, int] = {}
-        self._life = ""  # of the topic, where a position is kept
+        self._reader = OffsetReader(settings)
+        self._asked_s = time.monotonic()  # when the life of the topic was
         partitions = partition_count(settings, wish.topic.name)
         self._places: dict[int, Place] = {number: (self._name, number) for number in range(partitions)}
+        self._life = self._reader.lives([self._name]).get(self._name, "")
         self._decoder: Decoder[R] = Registry(settings).decoder(wish.topic.record)  # type: ignore[arg-type]  # the topic tells R
         config = {**FETCH, "enable.partition.eof": not wish.follows}
         self._consumer: Consumer = consumer(settings, wish.group or GROUP, **config)
         try:
             places = [TopicPartition(self._name, number) for number in range(partitions)]
-            self._life = topic_lives(settings, [self._name]).get(self._name, "") if self._keeps else ""
             starts = settled(lambda: self._starts(places))
             self._reached = {(each.topic, each.partition): each.offset for each in starts}
             self._consumer.assign(starts)
@@ -268,6 +270,7 @@ class Subscription(Generic[R]):
                 self.commit()
             finally:
                 self._consumer.close()
+                self._reader.close()
 
     def _pop(self) -> R | None:
         """Take the next wanted record of those fetched; None = there is none."""
@@ -335,7 +338,10 @@ class Subscription(Generic[R]):
         if self._is_due(time.monotonic()):
             self._keep_position()
         with self._lock:
-            for message in self._consumer.consume(POLL_RECORDS, POLL_S):
+            messages = self._consumer.consume(POLL_RECORDS, POLL_S)
+            if messages:
+                self._check_life()
+            for message in messages:
                 error = message.error()
                 if error is None:
                     self._take(message)
@@ -343,6 +349,23 @@ class Subscription(Generic[R]):
                     self._reach_end(self._places[message.partition() or 0])
                 elif error.code() not in PASSING:
                     raise UserError(f"Kafka refuses {self._name}: {error.str()}")
+
+    def _check_life(self) -> None:
+        """Make sure, now and then while records come, that they are of the topic that was subscribed to.
+
+        One that was made anew and is longer already would be read from its middle; offsets tell nothing of it.
+
+        Raises:
+            UserError: it was.
+        """
+        if time.monotonic() - self._asked_s < LIFE_S:
+            return
+        self._asked_s = time.monotonic()
+        life = ""
+        with suppress(UserError):  # Kafka is away just now, or refuses to tell: it is asked again
+            life = self._reader.lives([self._name]).get(self._name, "")
+        if life not in {"", self._life}:
+            raise UserError(f"{self._name} was deleted and made anew while it was read: subscribe again")
 
     def _take(self, message: Message) -> None:
         place, offset = self._places[message.partition() or 0], message.offset() or 0
@@ -397,7 +420,8 @@ class Subscription(Generic[R]):
             raise UserError(f"group {self._wish.group} is somebody else's: {error}; take another name") from None
         if position.life not in {"", self._life}:
             logger().warning("position in another topic of this name", topic=self._name, life=position.life)
-            return start
+            begin, _end = self._consumer.get_watermark_offsets(start, timeout=TIMEOUT_S)
+            return _at(start, begin)  # nothing of it was read
         self._once.resume(place, position.marks)
         self._kept.resume(place, position.marks)
         return TopicPartition(*place, kept.offset)

@@ -13,6 +13,7 @@ from confluent_kafka.admin import AdminClient
 import tickerplant
 from schemas.records import Instrument, RawFrames, Tick
 from schemas.topics import INSTRUMENT, TICK, catalogue, raw_topic
+from tickerplant import subscription
 from tickerplant.errors import DependencyError, UserError
 from tickerplant.kafka import Publisher, TopicPartition, consumer, create_topics, delete_topics
 from tickerplant.registry import Registry
@@ -250,6 +251,28 @@ def test_a_position_in_a_topic_that_was_made_anew_since_is_passed_over(own: Sett
     write(("BTC/USDT", offset) for offset in range(10, 15))
 
     assert ended(own, from_="earliest", group="mine") == [10, 11, 12, 13, 14]
+
+
+@pytest.mark.stack
+def test_a_topic_that_is_made_anew_while_it_is_read_ends_the_loop_and_is_read_from_its_start_then(
+    own: Settings, write: Write, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Where the new one is longer, its records would come from the middle on."""
+    monkeypatch.setattr(subscription, "LIFE_S", 0.0)
+    write(("BTC/USDT", offset) for offset in range(3))
+
+    def read_on() -> None:
+        with subscribe("cleaned.tick", settings=own, from_="earliest", group="mine", idle_s=60) as ticks:
+            assert [next(ticks).sequence_id for _ in range(3)] == [0, 1, 2]
+            delete_topics(own, [TICK.name + own.kafka.topic_suffix])
+            create_topics(own, [TICK])
+            write(("BTC/USDT", offset) for offset in range(10, 20))
+            assert next(ticks) is None
+
+    with pytest.raises(UserError, match=r"was deleted and made anew while it was read|Kafka refuses"):
+        read_on()
+
+    assert ended(own, group="mine") == list(range(10, 20))
 
 
 @pytest.mark.stack

@@ -1,6 +1,7 @@
 """What outlives the command that started it is found again by its pid file, and can be stopped."""
 
 import os
+import socket
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -8,6 +9,7 @@ from pathlib import Path
 import psutil
 import pytest
 
+from tickerplant.errors import UserError
 from tickerplant.local import background, process
 from tickerplant.local.server import Home
 from tickerplant.settings import Local, Settings
@@ -66,3 +68,22 @@ def test_stopping_nothing_is_quiet(settings: Settings) -> None:
     background.stop(settings, said.append)
 
     assert said == []
+
+
+def test_who_finds_its_port_taken_ends_in_one_line_and_the_other_is_not_taken_for_it(settings: Settings) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as other:
+        port = other.getsockname()[1]
+        background.start(settings, background.VENUE, ["tickerplant.local.venue", "--port", str(port)])
+
+        with pytest.raises(UserError, match=f"venue has ended: .*{port}"):
+            until(lambda: background.serves(settings, background.VENUE, port))
+    background.stop(settings, lambda _line: None)
+
+
+def test_who_listens_is_seen_to_serve(settings: Settings) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as free:
+        port = free.getsockname()[1]
+    background.start(settings, background.VENUE, ["tickerplant.local.venue", "--port", str(port)])
+
+    until(lambda: background.serves(settings, background.VENUE, port))
+    background.stop(settings, lambda _line: None)

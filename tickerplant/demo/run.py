@@ -105,10 +105,10 @@ def _prepared(settings: Settings, options: DemoOptions, console: Console) -> Dem
 def _running(demo: Demo) -> Iterator[None]:
     """Start stack, simulated venue and roles; stop them in the end, or leave them running where asked."""
     try:
+        if not demo.options.live:
+            _start_venue(demo)  # first, or another demo may take its port while servers start
         stack.up(demo.settings, demo.say)
         demo.say(f"deployed: {len(deploy(demo.settings)['topics_created'])} topics, schemas, tables")
-        if not demo.options.live:
-            _start_venue(demo)
         demo.supervisor.start()
         yield
     finally:
@@ -137,7 +137,13 @@ def _start_venue(demo: Demo) -> None:
     arguments += [part for fault in options.faults for part in ("--fault", fault)]
     arguments += ["--fault-seed", str(options.fault_seed)]
     background.start(demo.settings, background.VENUE, ["tickerplant.local.venue", *arguments])
-    _until(demo, demo.venue.is_up, "the simulated venue does not start", READY_WAIT_S)
+    _until(demo, partial(_is_venue_up, demo), "the simulated venue does not start", READY_WAIT_S)
+
+
+def _is_venue_up(demo: Demo) -> bool:
+    """Tell whether our own venue answers, not that of another demo."""
+    port = demo.settings.local.simulator_port
+    return background.serves(demo.settings, background.VENUE, port) and demo.venue.is_up()
 
 
 def _leave_running(demo: Demo) -> None:

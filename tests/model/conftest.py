@@ -291,7 +291,8 @@ class MemberConsumer:
 
     def __init__(self, process: "Process") -> None:
         self._process = process
-        fetcher = SimpleNamespace()
+        fetcher = SimpleNamespace(_get_actions_per_node=None)
+        self.wait_first = None
         self._thread = SimpleNamespace(commit=self._commit, _ensure_consumer=lambda: SimpleNamespace(_fetcher=fetcher))
 
     def assignment(self) -> set[Any]:

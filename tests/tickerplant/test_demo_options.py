@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 
 from tickerplant.demo.options import (
+    START_WAIT_S,
     DemoOptions,
     demo_settings,
     guess_market,
@@ -73,6 +74,14 @@ def test_a_recorded_demo_captures_what_the_recording_has(settings: Settings, rec
     assert (venue.market, venue.symbols, venue.channels) == ("spot", ("BTCUSDT", "ETHUSDT"), ("depth@100ms", "trade"))
     assert venue.rest_url is not None
     assert venue.rest_url.endswith("/binance/spot")
+
+
+def test_silence_before_the_market_begins_is_no_failure_but_where_faults_are_asked_for(settings: Settings) -> None:
+    usual_s = settings.producer.stale_after_s
+
+    assert demo_settings(settings, DemoOptions()).producer.stale_after_s == START_WAIT_S > usual_s
+    for options in (DemoOptions(live=True), DemoOptions(faults=("lose=0.1",))):
+        assert demo_settings(settings, options).producer.stale_after_s == usual_s
 
 
 def test_a_live_demo_asks_the_venue_itself(settings: Settings) -> None:

@@ -39,6 +39,7 @@ CAPTURED = frozenset(
 )
 """Kinds of channel that a synthetic market is captured with, where the venue has them."""
 
+START_WAIT_S = 120.0
 DEFAULT_SECONDS = 30.0
 PARQUET_ROLL_S = 3.0
 LIVE_SYMBOLS = ("BTCUSDT", "ETHUSDT", "SOLUSDT")
@@ -93,7 +94,11 @@ def demo_settings(settings: Settings, options: DemoOptions) -> Settings:
     sink = ours.sink.model_copy(update={"parquet_roll_s": PARQUET_ROLL_S})
     keys = ours.keys if options.live else Keys(binance=SecretStr("any"))  # the simulated venue takes any
     processor = ours.processor.model_copy(update={"follows_trades": options.recording is not None})
-    changes = {"venues": _venues(ours.local, options), "processor": processor, "sink": sink, "keys": keys}
+    producer = ours.producer
+    if not options.live and not options.faults:  # the market begins when all have started, on a full machine late
+        producer = producer.model_copy(update={"stale_after_s": max(producer.stale_after_s, START_WAIT_S)})
+    changes = {"venues": _venues(ours.local, options), "producer": producer, "processor": processor}
+    changes |= {"sink": sink, "keys": keys}
     return ours.model_copy(update=changes)
 
 

@@ -35,6 +35,9 @@ CONFIG_NAME = "tickerplant.toml"
 READY_WAIT_S = 60.0
 DRAIN_WAIT_S = 120.0
 POLL_S = 0.2
+READ_POLL_S = 1.0
+CLOCKS_A_POLL = 100.0  # frames of ours that tell the time, one a second and partition
+RECEIVED = "stage_received_total"
 SETTLE_S = 4.0
 SETTLE_MOST_S = 90.0
 WATCH_S = 2.0  # between two tables: making one costs a tenth of a second of a core that the flow needs
@@ -163,6 +166,7 @@ def _market_day(demo: Demo) -> report.Findings:
     view = _watch(demo, began_s)
     served = _end_of_input(demo)
     truth = None if served is None else _truth(demo)
+    _until_read(demo)
     killed = demo.supervisor.kills("produce")
     demo.supervisor.stop(["produce"])
     _until(demo, lambda: _is_drained(demo.lags), "not all is stored", DRAIN_WAIT_S)
@@ -218,6 +222,17 @@ def _end_of_input(demo: Demo) -> int | None:
     _until(demo, lambda: demo.venue.status()["state"] == "done", "the venue does not end", READY_WAIT_S)
     status = demo.venue.status()
     return int(status["frames_served"]) - int(status["frames_silent"])
+
+
+def _until_read(demo: Demo) -> None:
+    """Wait until producers read no more: what is still in their sockets when they stop was served to nobody."""
+    deadline_s, before = time.monotonic() + DRAIN_WAIT_S, -CLOCKS_A_POLL
+    while time.monotonic() < deadline_s:
+        received = scrape(demo.settings, (RECEIVED,)).total(RECEIVED, stage="produce")
+        if received - before < CLOCKS_A_POLL:
+            return
+        before = received
+        time.sleep(READ_POLL_S)
 
 
 def _let_settle(demo: Demo) -> None:

@@ -34,6 +34,7 @@ from tickerplant.connect.serve import FileSteer, beside, common_port
 from tickerplant.connect.steering import Steering, Target
 from tickerplant.errors import DependencyError, TickerplantError, UserError
 from tickerplant.health import PROBE_TIMEOUT_S, Health, watched
+from tickerplant.heap import give_back
 from tickerplant.kafka import OffsetReader, Publisher, cluster_id, partition_count
 from tickerplant.logs import logger
 from tickerplant.probes import common_probes
@@ -42,6 +43,7 @@ from tickerplant.settings import Connector, Settings
 from tickerplant.tally import DeadLetterLimit
 from tickerplant.watchdog import guarded
 
+TRIM_S: Final = 30.0
 LOOK_S: Final = 0.5
 TAKE_REST_S: Final = 1.2
 FINISH_S: Final = 6.0
@@ -183,7 +185,7 @@ class Task:
 
     def _turn(self, drain: Drain, steering: Steering, restarts: int) -> Target:
         """Turn the main loop until told to end; returns what was wanted last."""
-        wish, looked_s = steering.read(), 0.0
+        wish, looked_s, trimmed_s = steering.read(), 0.0, time.monotonic()
         while not self.stopping.is_set():
             self.health.beat()
             if time.monotonic() - looked_s >= LOOK_S:
@@ -192,6 +194,9 @@ class Task:
                     self.worker.tell("STOPPED" if wish.target == "STOPPED" else "RESTARTING")
                     break
                 self.worker.tell(wish.target, drain)
+            if time.monotonic() - trimmed_s >= TRIM_S:
+                give_back()  # a burst's rows and blocks are kept by malloc otherwise, in each thread that inserts
+                trimmed_s = time.monotonic()
             if wish.target == "PAUSED":
                 drain.rest()
             else:
